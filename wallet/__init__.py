@@ -1,0 +1,1 @@
+"""Leyden: a Lightning wallet for the desktop."""

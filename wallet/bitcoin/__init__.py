@@ -1,0 +1,1 @@
+"""A thin, typed, immutable face over libwally and libsecp256k1."""

@@ -1,0 +1,1 @@
+"""Where the chain comes from: the seams of the core, and the Electrum servers behind them."""

@@ -1,0 +1,1 @@
+"""The Electrum servers: sessions, headers, proofs, subscriptions, broadcasting."""

@@ -1,0 +1,1 @@
+"""The routing graph, the router and its scorer."""

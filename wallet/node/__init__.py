@@ -1,0 +1,1 @@
+"""The running wallet: core, chain, store and sockets wired together."""

@@ -1,0 +1,1 @@
+"""The on-chain funds: keys, coins, coin selection, fee bumping, labels."""
