@@ -11,21 +11,23 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
+# Imported at run time: the codec of durable records reads the type hints.
+from wallet.bitcoin.tx import OutPoint, Transaction, Txid, TxOut
+from wallet.ln.route import Path
+from wallet.ln.types import (
+    ChannelId,
+    NodeId,
+    PaymentHash,
+    PaymentId,
+    PaymentPreimage,
+    PaymentSecret,
+    ShortChannelId,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wallet.bitcoin.tx import OutPoint, Transaction, Txid, TxOut
     from wallet.ln.msgs import Message
-    from wallet.ln.route import Path
-    from wallet.ln.types import (
-        ChannelId,
-        NodeId,
-        PaymentHash,
-        PaymentId,
-        PaymentPreimage,
-        PaymentSecret,
-        ShortChannelId,
-    )
 
 # --- to peers -----------------------------------------------------------------
 
