@@ -1,0 +1,1 @@
+"""Tests of Leyden: unit, vectors, functional, stateful, real, gui."""
