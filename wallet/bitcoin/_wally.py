@@ -1,0 +1,23 @@
+"""The one place that touches wallycore, which has no type information: each function used is wrapped and typed.
+
+libwally reports every failure as ValueError or RuntimeError without telling why. Callers that decode
+input from outside turn that into a DecodeError which names the input; nothing here is part of the
+package's interface.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NewType, cast
+
+import wallycore  # type: ignore[import-untyped]
+
+# What libwally raises: ValueError for WALLY_EINVAL, RuntimeError for WALLY_ERROR, and TypeError or
+# OverflowError from its argument conversion.
+WALLY_ERRORS: Final = (ValueError, RuntimeError, TypeError, OverflowError, MemoryError)
+
+PsbtHandle = NewType("PsbtHandle", object)
+TxHandle = NewType("TxHandle", object)
+
+
+def ripemd160(data: bytes) -> bytes:
+    return cast(bytes, wallycore.ripemd160(data))

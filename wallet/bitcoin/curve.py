@@ -1,0 +1,354 @@
+"""secp256k1: keys, signatures and tweaks as plain bytes in and plain bytes out.
+
+This is the only module that touches libsecp256k1, by the low-level binding inside coincurve. One
+context serves all threads: it is randomised once, at import, and only read from then on. Buffers are
+made for each call, so nothing is shared between threads.
+
+The C functions do not check lengths, and the library aborts the process on some illegal arguments; so
+every length is checked here before a call, and every parse result before it is used.
+
+Whatever is not a valid key, point or tweak raises DecodeError. The `verify_*` functions never raise: a
+malformed signature or key is one that does not verify.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from coincurve._libsecp256k1 import ffi as _untyped_ffi  # type: ignore[import-untyped, unused-ignore]
+from coincurve._libsecp256k1 import lib as _untyped_lib  # type: ignore[import-untyped, unused-ignore]
+
+from wallet.bitcoin.errors import DecodeError
+from wallet.bitcoin.hashes import tagged_hash
+
+# The binding has no type information; everything that leaves this module is typed.
+_ffi: Any = _untyped_ffi
+_lib: Any = _untyped_lib
+
+GROUP_ORDER: Final = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
+
+_NULL: Any = _ffi.NULL
+_COMPRESSED: Final = 258  # SECP256K1_EC_COMPRESSED
+_CONTEXT_NONE: Final = 1  # SECP256K1_CONTEXT_NONE
+
+_ctx: Any = _lib.secp256k1_context_create(_CONTEXT_NONE)
+if _ctx == _NULL or not _lib.secp256k1_context_randomize(_ctx, os.urandom(32)):
+    raise ImportError("libsecp256k1 could not be initialised.")
+
+# Types and functions looked up once: an attribute look-up on the library costs as much as a small call.
+_new = _ffi.new
+_buffer = _ffi.buffer
+_T_PUBKEY: Any = _ffi.typeof("secp256k1_pubkey *")
+_T_XONLY: Any = _ffi.typeof("secp256k1_xonly_pubkey *")
+_T_SIGNATURE: Any = _ffi.typeof("secp256k1_ecdsa_signature *")
+_T_RECOVERABLE: Any = _ffi.typeof("secp256k1_ecdsa_recoverable_signature *")
+_T_KEYPAIR: Any = _ffi.typeof("secp256k1_keypair *")
+_T_BYTES: Any = _ffi.typeof("unsigned char[]")
+_T_SIZE: Any = _ffi.typeof("size_t *")
+_T_INT: Any = _ffi.typeof("int *")
+
+_pubkey_parse = _lib.secp256k1_ec_pubkey_parse
+_pubkey_serialize = _lib.secp256k1_ec_pubkey_serialize
+_pubkey_create = _lib.secp256k1_ec_pubkey_create
+_seckey_verify = _lib.secp256k1_ec_seckey_verify
+_ecdsa_sign = _lib.secp256k1_ecdsa_sign
+_ecdsa_verify = _lib.secp256k1_ecdsa_verify
+_compact_parse = _lib.secp256k1_ecdsa_signature_parse_compact
+_compact_serialize = _lib.secp256k1_ecdsa_signature_serialize_compact
+
+_BAD_SECRET: Final = "This is not a valid secret key."
+_BAD_PUBKEY: Final = "This is not a valid public key."
+
+
+# --- keys -------------------------------------------------------------------------------------------
+
+
+def _parse_pubkey(pubkey: bytes) -> Any:
+    """The library's form of a compressed key. Uncompressed and hybrid keys are refused: nothing of ours has them."""
+    if len(pubkey) != 33:
+        raise DecodeError(f"A public key has 33 bytes, not {len(pubkey)}.")
+    point = _new(_T_PUBKEY)
+    if not _pubkey_parse(_ctx, point, pubkey, 33):
+        raise DecodeError(_BAD_PUBKEY)
+    return point
+
+
+def _serialize_pubkey(point: Any) -> bytes:
+    out = _new(_T_BYTES, 33)
+    size = _new(_T_SIZE, 33)
+    _pubkey_serialize(_ctx, out, size, point, _COMPRESSED)
+    return bytes(_buffer(out, 33))
+
+
+def _check_secret(secret: bytes) -> None:
+    if len(secret) != 32 or not _seckey_verify(_ctx, secret):
+        raise DecodeError(_BAD_SECRET)
+
+
+def _check_32(name: str, data: bytes) -> None:
+    if len(data) != 32:
+        raise DecodeError(f"A {name} has 32 bytes, not {len(data)}.")
+
+
+def is_valid_secret(secret: bytes) -> bool:
+    return len(secret) == 32 and bool(_seckey_verify(_ctx, secret))
+
+
+def is_valid_pubkey(pubkey: bytes) -> bool:
+    """Whether these are the 33 bytes of a compressed point on the curve."""
+    return len(pubkey) == 33 and bool(_pubkey_parse(_ctx, _new(_T_PUBKEY), pubkey, 33))
+
+
+def pubkey_from_secret(secret: bytes) -> bytes:
+    if len(secret) != 32:
+        raise DecodeError(_BAD_SECRET)
+    point = _new(_T_PUBKEY)
+    if not _pubkey_create(_ctx, point, secret):
+        raise DecodeError(_BAD_SECRET)
+    return _serialize_pubkey(point)
+
+
+def ecdh(secret: bytes, pubkey: bytes) -> bytes:
+    """SHA256 of the compressed shared point: the ECDH of BOLT 4 and BOLT 8."""
+    if len(secret) != 32:
+        raise DecodeError(_BAD_SECRET)
+    out = _new(_T_BYTES, 32)
+    if not _lib.secp256k1_ecdh(_ctx, out, _parse_pubkey(pubkey), secret, _NULL, _NULL):
+        raise DecodeError(_BAD_SECRET)
+    return bytes(_buffer(out, 32))
+
+
+# --- ECDSA ------------------------------------------------------------------------------------------
+
+
+def _sign(digest: bytes, secret: bytes, extra_entropy: Any) -> bytes:
+    _check_32("digest", digest)
+    if len(secret) != 32:
+        raise DecodeError(_BAD_SECRET)
+    signature = _new(_T_SIGNATURE)
+    if not _ecdsa_sign(_ctx, signature, digest, secret, _NULL, extra_entropy):
+        raise DecodeError(_BAD_SECRET)
+    out = _new(_T_BYTES, 64)
+    _compact_serialize(_ctx, out, signature)
+    return bytes(_buffer(out, 64))
+
+
+def sign_ecdsa(digest: bytes, secret: bytes) -> bytes:
+    """A compact (64 bytes) low-S signature with the deterministic nonce of RFC 6979."""
+    return _sign(digest, secret, _NULL)
+
+
+def sign_ecdsa_low_r(digest: bytes, secret: bytes) -> bytes:
+    """As `sign_ecdsa`, but R is below 2^255, so the DER form has at most 70 bytes: as Bitcoin Core signs.
+
+    The extra nonce data is a little-endian counter, as in Bitcoin Core, so both give the same signature.
+    Two attempts are needed on average.
+    """
+    signature = _sign(digest, secret, _NULL)
+    counter = 0
+    while signature[0] >= 0x80:
+        counter += 1
+        signature = _sign(digest, secret, counter.to_bytes(32, "little"))
+    return signature
+
+
+def sign_ecdsa_many(pairs: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+    """One signature for each (digest, secret), in order: a commitment's HTLC signatures are one batch."""
+    return [_sign(digest, secret, _NULL) for digest, secret in pairs]
+
+
+def verify_ecdsa(signature: bytes, digest: bytes, pubkey: bytes) -> bool:
+    """Whether a compact signature is valid and low-S (policy, and BOLT 2). Malformed input is False."""
+    if len(signature) != 64 or len(digest) != 32 or len(pubkey) != 33:
+        return False
+    point = _new(_T_PUBKEY)
+    if not _pubkey_parse(_ctx, point, pubkey, 33):
+        return False
+    parsed = _new(_T_SIGNATURE)
+    if not _compact_parse(_ctx, parsed, signature):
+        return False
+    # The library itself refuses a high S.
+    return bool(_ecdsa_verify(_ctx, parsed, digest, point))
+
+
+def verify_ecdsa_many(triples: Iterable[tuple[bytes, bytes, bytes]]) -> bool:
+    """Whether every (signature, digest, pubkey) verifies; True for none at all."""
+    return all(verify_ecdsa(signature, digest, pubkey) for signature, digest, pubkey in triples)
+
+
+def sign_recoverable(digest: bytes, secret: bytes) -> bytes:
+    """65 bytes: the compact signature, then the recovery id (0 to 3). BOLT 11 invoices end in these."""
+    _check_32("digest", digest)
+    if len(secret) != 32:
+        raise DecodeError(_BAD_SECRET)
+    signature = _new(_T_RECOVERABLE)
+    if not _lib.secp256k1_ecdsa_sign_recoverable(_ctx, signature, digest, secret, _NULL, _NULL):
+        raise DecodeError(_BAD_SECRET)
+    out = _new(_T_BYTES, 64)
+    recovery_id = _new(_T_INT)
+    _lib.secp256k1_ecdsa_recoverable_signature_serialize_compact(_ctx, out, recovery_id, signature)
+    return bytes(_buffer(out, 64)) + bytes((recovery_id[0],))
+
+
+def recover_pubkey(signature: bytes, recovery_id: int, digest: bytes) -> bytes:
+    """The key that made this signature. A high S is accepted: recovery is a lookup, not a policy check."""
+    _check_32("digest", digest)
+    if len(signature) != 64:
+        raise DecodeError(f"A compact signature has 64 bytes, not {len(signature)}.")
+    if not 0 <= recovery_id <= 3:
+        raise DecodeError(f"A recovery id is 0 to 3, not {recovery_id}.")
+    parsed = _new(_T_RECOVERABLE)
+    if not _lib.secp256k1_ecdsa_recoverable_signature_parse_compact(_ctx, parsed, signature, recovery_id):
+        raise DecodeError("This is not a valid recoverable signature.")
+    point = _new(_T_PUBKEY)
+    if not _lib.secp256k1_ecdsa_recover(_ctx, point, parsed, digest):
+        raise DecodeError("No public key can be recovered from this signature.")
+    return _serialize_pubkey(point)
+
+
+def signature_to_der(signature: bytes) -> bytes:
+    """The strict DER form (BIP 66) of a compact signature, without a sighash byte."""
+    if len(signature) != 64:
+        raise DecodeError(f"A compact signature has 64 bytes, not {len(signature)}.")
+    parsed = _new(_T_SIGNATURE)
+    if not _compact_parse(_ctx, parsed, signature):
+        raise DecodeError("This is not a valid signature: a part of it is not below the group order.")
+    out = _new(_T_BYTES, 72)
+    size = _new(_T_SIZE, 72)
+    if not _lib.secp256k1_ecdsa_signature_serialize_der(_ctx, out, size, parsed):
+        raise DecodeError("This signature has no DER form.")
+    return bytes(_buffer(out, size[0]))
+
+
+def signature_from_der(der: bytes) -> bytes:
+    """The compact form of a DER signature (no sighash byte). Only the one strict encoding is accepted."""
+    if not 8 <= len(der) <= 72:
+        raise DecodeError(f"A DER signature has 8 to 72 bytes, not {len(der)}.")
+    parsed = _new(_T_SIGNATURE)
+    if not _lib.secp256k1_ecdsa_signature_parse_der(_ctx, parsed, der, len(der)):
+        raise DecodeError("This is not a DER signature.")
+    out = _new(_T_BYTES, 64)
+    _compact_serialize(_ctx, out, parsed)
+    compact = bytes(_buffer(out, 64))
+    # The library reads overflowing and negative numbers as zero; only what it would write itself counts.
+    if signature_to_der(compact) != der:
+        raise DecodeError("This signature is not strictly DER encoded.")
+    return compact
+
+
+# --- Schnorr (BIP 340) ------------------------------------------------------------------------------
+
+
+def sign_schnorr(digest: bytes, secret: bytes, aux: bytes = bytes(32)) -> bytes:
+    _check_32("digest", digest)
+    _check_32("nonce seed", aux)
+    keypair = _keypair(secret)
+    out = _new(_T_BYTES, 64)
+    if not _lib.secp256k1_schnorrsig_sign32(_ctx, out, digest, keypair, aux):
+        raise DecodeError(_BAD_SECRET)
+    return bytes(_buffer(out, 64))
+
+
+def verify_schnorr(signature: bytes, digest: bytes, xonly_pubkey: bytes) -> bool:
+    """Whether a BIP 340 signature is valid. BIP 340 allows messages of any length, so `digest` may have any."""
+    if len(signature) != 64 or len(xonly_pubkey) != 32:
+        return False
+    point = _new(_T_XONLY)
+    if not _lib.secp256k1_xonly_pubkey_parse(_ctx, point, xonly_pubkey):
+        return False
+    return bool(_lib.secp256k1_schnorrsig_verify(_ctx, signature, digest, len(digest), point))
+
+
+def _keypair(secret: bytes) -> Any:
+    if len(secret) != 32:
+        raise DecodeError(_BAD_SECRET)
+    keypair = _new(_T_KEYPAIR)
+    if not _lib.secp256k1_keypair_create(_ctx, keypair, secret):
+        raise DecodeError(_BAD_SECRET)
+    return keypair
+
+
+# --- tweaks -----------------------------------------------------------------------------------------
+
+
+def secret_tweak_add(secret: bytes, tweak: bytes) -> bytes:
+    """secret + tweak modulo the group order; DecodeError when the sum is zero or the tweak too large."""
+    return _secret_tweak(_lib.secp256k1_ec_seckey_tweak_add, secret, tweak)
+
+
+def secret_tweak_mul(secret: bytes, tweak: bytes) -> bytes:
+    """secret * tweak modulo the group order; DecodeError when the tweak is zero or too large."""
+    return _secret_tweak(_lib.secp256k1_ec_seckey_tweak_mul, secret, tweak)
+
+
+def _secret_tweak(function: Any, secret: bytes, tweak: bytes) -> bytes:
+    _check_secret(secret)
+    _check_32("tweak", tweak)
+    out = _new(_T_BYTES, secret)  # 33 bytes: cffi appends a zero, which is never read
+    if not function(_ctx, out, tweak):
+        raise DecodeError("This tweak does not give a valid secret key.")
+    return bytes(_buffer(out, 32))
+
+
+def secret_negate(secret: bytes) -> bytes:
+    _check_secret(secret)
+    out = _new(_T_BYTES, secret)
+    _lib.secp256k1_ec_seckey_negate(_ctx, out)
+    return bytes(_buffer(out, 32))
+
+
+def pubkey_tweak_add(pubkey: bytes, tweak: bytes) -> bytes:
+    """pubkey + tweak*G."""
+    return _pubkey_tweak(_lib.secp256k1_ec_pubkey_tweak_add, pubkey, tweak)
+
+
+def pubkey_tweak_mul(pubkey: bytes, tweak: bytes) -> bytes:
+    """tweak * pubkey."""
+    return _pubkey_tweak(_lib.secp256k1_ec_pubkey_tweak_mul, pubkey, tweak)
+
+
+def _pubkey_tweak(function: Any, pubkey: bytes, tweak: bytes) -> bytes:
+    point = _parse_pubkey(pubkey)
+    _check_32("tweak", tweak)
+    if not function(_ctx, point, tweak):
+        raise DecodeError("This tweak does not give a valid public key.")
+    return _serialize_pubkey(point)
+
+
+def pubkey_combine(*pubkeys: bytes) -> bytes:
+    """The sum of one or more points; DecodeError when it is the point at infinity."""
+    if not pubkeys:
+        raise DecodeError("There is no public key to add up.")
+    points = [_parse_pubkey(pubkey) for pubkey in pubkeys]
+    out = _new(_T_PUBKEY)
+    if not _lib.secp256k1_ec_pubkey_combine(_ctx, out, points, len(points)):
+        raise DecodeError("These public keys add up to nothing.")
+    return _serialize_pubkey(out)
+
+
+# --- taproot (BIP 341) ------------------------------------------------------------------------------
+
+
+def xonly(pubkey: bytes) -> bytes:
+    """The 32-byte x coordinate of a compressed key."""
+    if not is_valid_pubkey(pubkey):
+        raise DecodeError(_BAD_PUBKEY)
+    return pubkey[1:]
+
+
+def taproot_tweak_pubkey(internal_xonly: bytes, merkle_root: bytes = b"") -> tuple[bytes, int]:
+    """The output key of an internal key and a script tree (none: key path only), and the parity of its y."""
+    _check_32("x-only public key", internal_xonly)
+    tweak = tagged_hash("TapTweak", internal_xonly + merkle_root)
+    output = pubkey_tweak_add(b"\x02" + internal_xonly, tweak)
+    return output[1:], output[0] & 1
+
+
+def taproot_tweak_secret(secret: bytes, merkle_root: bytes = b"") -> bytes:
+    """The secret of the output key that `taproot_tweak_pubkey` gives for this secret's x-only key."""
+    pubkey = pubkey_from_secret(secret)
+    if pubkey[0] == 3:
+        secret = secret_negate(secret)
+    return secret_tweak_add(secret, tagged_hash("TapTweak", pubkey[1:] + merkle_root))
