@@ -1,0 +1,430 @@
+"""What the window and the command line see of a running wallet: commands, and immutable snapshots.
+
+Theory of operation. A front end never touches the core. It calls a command by its name (the same set that the
+command line and JSON-RPC use) and gets a future; it reads `NodeApi.snapshot()`, which is immutable and cheap, and
+it subscribes to typed change-sets, which arrive on the node's thread, coalesced to at most 20 a second. A command
+that fails raises `CommandError`, whose text is a sentence for a person: what happened, to which amount, what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+__all__ = [
+    "ActivityItem",
+    "ActivityKind",
+    "ActivityPage",
+    "ActivityStatus",
+    "BalanceView",
+    "ChangeSet",
+    "ChannelPhase",
+    "ChannelView",
+    "CommandError",
+    "Json",
+    "LockedCoin",
+    "NodeApi",
+    "NodeStatus",
+    "PeerView",
+    "RequestStatus",
+    "RequestView",
+    "SandboxControl",
+    "ServerView",
+    "WalletHost",
+    "WalletInfo",
+    "WalletSnapshot",
+    "WordsReport",
+]
+
+Json: TypeAlias = "None | bool | int | str | Sequence[Json] | Mapping[str, Json]"
+"""What a command takes and gives: no floats anywhere near money."""
+
+
+class CommandError(Exception):
+    """A command could not be done. The text is a whole sentence for a person; `code` is stable for programs."""
+
+    def __init__(self, message: str, *, code: str = "failed") -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+# --- snapshots ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedCoin:
+    """An amount that is ours and cannot be spent yet: why, and until when.
+
+    Attributes:
+        reason: a sentence.
+        until_height: block height, None where nobody can say.
+    """
+
+    amount_sat: int
+    reason: str
+    until_height: int | None
+    channel_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceView:
+    """One balance for both layers.
+
+    Attributes:
+        onchain_confirmed_sat, onchain_unconfirmed_sat: coins of the on-chain wallet.
+        onchain_spendable_sat: what can be sent on chain now, after the anchor reserve.
+        anchor_reserve_sat: kept back to be able to close channels.
+        lightning_msat: ours in open channels, whatever can be sent of it.
+        can_send_msat: the most that one payment over Lightning can carry now (before routing fees).
+        can_receive_msat: the most that can be received over Lightning now.
+        reserve_msat: what the channels' rules keep back (channel reserves and commitment fees).
+        locked: what is on its way home from closed channels.
+    """
+
+    onchain_confirmed_sat: int = 0
+    onchain_unconfirmed_sat: int = 0
+    onchain_spendable_sat: int = 0
+    anchor_reserve_sat: int = 0
+    lightning_msat: int = 0
+    can_send_msat: int = 0
+    can_receive_msat: int = 0
+    reserve_msat: int = 0
+    locked: tuple[LockedCoin, ...] = ()
+
+    @property
+    def locked_sat(self) -> int:
+        return sum(coin.amount_sat for coin in self.locked)
+
+    @property
+    def total_sat(self) -> int:
+        onchain_sat = self.onchain_confirmed_sat + self.onchain_unconfirmed_sat
+        return onchain_sat + self.lightning_msat // 1000 + self.locked_sat
+
+
+class ChannelPhase(Enum):
+    """Where a channel is in its life; documented by what it waits for."""
+
+    NEGOTIATING = "negotiating"
+    AWAITING_CONFIRMATIONS = "awaiting confirmations"
+    AWAITING_PEER = "awaiting the peer"
+    READY = "ready"
+    PEER_OFFLINE = "peer offline"
+    SHUTTING_DOWN = "shutting down"
+    CLOSING = "closing"
+    FORCE_CLOSING = "force-closing"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelView:
+    """One channel, open or closed.
+
+    Attributes:
+        channel_id: hex; the temporary one before the funding is known.
+        phase_text: one sentence for a person, with numbers ("1 of 3 confirmations").
+        holder_reserve_sat, counterparty_reserve_sat: what each side has to keep.
+        inflight_out_msat, inflight_in_msat: HTLCs pending.
+        closure_text: why it closed, a sentence; empty while it is open.
+        details: label and value pairs for the folded details (ids, heights, delays, fee rate).
+    """
+
+    channel_id: str
+    short_channel_id: str | None
+    peer_id: str
+    peer_alias: str
+    peer_online: bool
+    phase: ChannelPhase
+    phase_text: str
+    is_usable: bool
+    is_outbound: bool
+    is_announced: bool
+    channel_type: str
+    capacity_sat: int
+    local_msat: int
+    remote_msat: int
+    can_send_msat: int
+    can_receive_msat: int
+    holder_reserve_sat: int
+    counterparty_reserve_sat: int
+    inflight_out_msat: int
+    inflight_in_msat: int
+    funding_txid: str | None
+    funding_vout: int | None
+    closing_txid: str | None
+    confirmations: int
+    confirmations_required: int
+    to_self_delay_blocks: int
+    feerate_sat_per_kw: int
+    closure_text: str = ""
+    locked: tuple[LockedCoin, ...] = ()
+    details: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerView:
+    node_id: str
+    alias: str
+    address: str
+    online: bool
+    last_seen_at: int | None
+    channels: int
+
+
+class ActivityKind(Enum):
+    LIGHTNING = "lightning"
+    ONCHAIN = "onchain"
+
+
+class ActivityStatus(Enum):
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityItem:
+    """One line of the history of both layers.
+
+    Attributes:
+        item_id: stable; "ln:<payment hash>" or "tx:<txid>".
+        amount_msat: what it changed, positive for in, negative for out, without the fee.
+        fee_msat: what was paid besides; 0 for incoming.
+        at: unix time.
+        status_text: a sentence: "1 of 3 confirmations", or why it failed.
+        preimage: proof of payment, hex.
+        height: block height of an on-chain transaction, None while unconfirmed.
+        attempts: one sentence per failed attempt.
+    """
+
+    item_id: str
+    kind: ActivityKind
+    amount_msat: int
+    fee_msat: int
+    at: int
+    status: ActivityStatus
+    status_text: str
+    label: str
+    counterparty: str = ""
+    payment_hash: str | None = None
+    preimage: str | None = None
+    txid: str | None = None
+    height: int | None = None
+    invoice: str | None = None
+    attempts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityPage:
+    """A page of the history, newest first. `total` counts all that match."""
+
+    items: tuple[ActivityItem, ...]
+    offset: int
+    total: int
+
+
+class RequestStatus(Enum):
+    UNPAID = "unpaid"
+    PENDING = "arriving"
+    PAID = "paid"
+    EXPIRED = "expired"
+    HELD = "held"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestView:
+    """Something we asked to be paid: an invoice, or an address."""
+
+    request_id: str
+    amount_msat: int | None
+    message: str
+    created_at: int
+    expires_at: int | None
+    status: RequestStatus
+    invoice: str | None
+    address: str | None
+    payment_hash: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerView:
+    """An Electrum server. `problem` is a sentence, empty when all is well."""
+
+    address: str
+    connected: bool
+    height: int
+    protocol: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatus:
+    """How the wallet stands, for the status bar.
+
+    Attributes:
+        network: "mainnet", "testnet4", "signet", "regtest" or "sandbox".
+        tip_at: block time of the tip, unix seconds.
+        safe_until_height: until this height it is safe to be away; None while nothing is at risk.
+        problem: a sentence on what needs attention, empty otherwise.
+    """
+
+    network: str
+    wallet_name: str
+    node_id: str
+    synced: bool
+    height: int
+    tip_at: int
+    servers: tuple[ServerView, ...]
+    peers_online: int
+    peers_total: int
+    graph_nodes: int
+    graph_channels: int
+    graph_updated_at: int | None
+    backup_text: str
+    safe_until_height: int | None
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalletSnapshot:
+    status: NodeStatus
+    balance: BalanceView
+    channels: tuple[ChannelView, ...]
+    peers: tuple[PeerView, ...]
+    requests: tuple[RequestView, ...]
+    recent: tuple[ActivityItem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSet:
+    """What changed since the last one; a front end reads the new values from `snapshot`.
+
+    Attributes:
+        channels: ids of channels that changed, appeared or went.
+        activity: item ids that changed or appeared.
+        requests: request ids that changed.
+        payment_progress: item id to a sentence, for payments under way ("trying route 2, 3 hops").
+    """
+
+    snapshot: WalletSnapshot
+    status: bool
+    balance: bool
+    channels: frozenset[str]
+    peers: bool
+    activity: frozenset[str]
+    requests: frozenset[str]
+    payment_progress: Mapping[str, str]
+
+
+# --- the seams of a front end ---------------------------------------------------
+
+
+class NodeApi(Protocol):
+    """A running, unlocked wallet. Every method may be called from any thread and returns at once."""
+
+    def call(self, command: str, /, **arguments: Json) -> Future[Json]:
+        """Runs a command of `wallet.node.commands`; the future raises `CommandError`."""
+        ...
+
+    def snapshot(self) -> WalletSnapshot: ...
+
+    def activity_page(
+        self,
+        *,
+        offset: int,
+        limit: int,
+        text: str = "",
+        kind: ActivityKind | None = None,
+        status: ActivityStatus | None = None,
+    ) -> ActivityPage: ...
+
+    def subscribe(self, listener: Callable[[ChangeSet], None]) -> Callable[[], None]:
+        """Calls `listener` on the node's thread at each change; returns what ends the subscription."""
+        ...
+
+    def sandbox(self) -> SandboxControl | None:
+        """The practice network's controls, None on any other network."""
+        ...
+
+
+class SandboxControl(Protocol):
+    """What only play money can do."""
+
+    def mine(self, blocks: int = 1) -> Future[int]:
+        """Mines; the new height."""
+        ...
+
+    def give_coins(self, amount_sat: int) -> Future[str]:
+        """Sends play coins to a fresh address of the wallet; the transaction id."""
+        ...
+
+    def hub_uri(self) -> str:
+        """node_id@host:port of the friendly hub."""
+        ...
+
+    def shop_invoice(self, amount_msat: int, description: str) -> Future[str]:
+        """An invoice of the shop, which is a channel behind the hub."""
+        ...
+
+    def shop_pay(self, invoice: str) -> Future[str]:
+        """The shop pays our invoice; its preimage in hex."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalletInfo:
+    """A wallet on this computer, open or not."""
+
+    name: str
+    network: str
+    path: Path
+    encrypted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordsReport:
+    """What a list of words is, and what it can bring back here.
+
+    Attributes:
+        kind: "leyden" for BIP39 words with a valid checksum, "electrum" for Electrum's own kind, "aezeed",
+            "invalid" otherwise.
+        message: a sentence: which word is wrong, or what these words restore here.
+        wrong_words: positions, from 0.
+    """
+
+    kind: str
+    usable: bool
+    message: str
+    wrong_words: tuple[int, ...] = ()
+
+
+class WalletHost(Protocol):
+    """Wallets on this computer: the first-run wizard and the unlock dialog talk to it."""
+
+    def wallets(self, network: str) -> Sequence[WalletInfo]: ...
+
+    def new_words(self, count: int = 12) -> Sequence[str]: ...
+
+    def check_words(self, words: Sequence[str]) -> WordsReport: ...
+
+    def complete_word(self, prefix: str) -> Sequence[str]: ...
+
+    def create(
+        self, *, network: str, name: str, words: Sequence[str], password: str, restored: bool
+    ) -> Future[WalletInfo]:
+        """Makes the wallet's folder and file; durable when the future is done."""
+        ...
+
+    def open(self, info: WalletInfo, password: str) -> Future[NodeApi]:
+        """Unlocks and starts a wallet; raises `CommandError` with a sentence for a wrong password, a lock held by
+        another process, a damaged or newer file."""
+        ...
+
+    def close(self) -> Future[None]:
+        """Stops the wallet that is open, everything durable."""
+        ...
