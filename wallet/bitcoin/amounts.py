@@ -1,0 +1,64 @@
+"""Amounts are plain integers whose names carry the unit; here is the arithmetic that has a rounding direction."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SAT_PER_BTC: Final = 100_000_000
+MSAT_PER_SAT: Final = 1_000
+
+# Consensus, MAX_MONEY: no output, and no sum of outputs, is above this.
+MAX_MONEY_SAT: Final = 21_000_000 * SAT_PER_BTC
+MAX_MONEY_MSAT: Final = MAX_MONEY_SAT * MSAT_PER_SAT
+
+# 1 vbyte is 4 weight units (BIP 141).
+WEIGHT_PER_VBYTE: Final = 4
+
+# Bitcoin Core's default minimum relay feerate is 1 sat/vB = 250 sat/kw; nodes round 253 up to it.
+MIN_FEERATE_SAT_PER_KW: Final = 253
+
+
+def sat_from_msat_floor(amount_msat: int) -> int:
+    """Whole satoshis in an amount: commitment outputs are rounded down (BOLT 3)."""
+    return amount_msat // MSAT_PER_SAT
+
+
+def sat_from_msat_ceil(amount_msat: int) -> int:
+    return -(-amount_msat // MSAT_PER_SAT)
+
+
+def msat_from_sat(amount_sat: int) -> int:
+    return amount_sat * MSAT_PER_SAT
+
+
+def fee_sat(weight: int, feerate_sat_per_kw: int) -> int:
+    """The fee of a commitment or HTLC transaction. BOLT 3, fee calculation: rounded down."""
+    return weight * feerate_sat_per_kw // 1_000
+
+
+def fee_sat_ceil(weight: int, feerate_sat_per_kw: int) -> int:
+    """The fee that reaches this feerate whatever the rounding: for on-chain transactions of our own."""
+    return -(-weight * feerate_sat_per_kw // 1_000)
+
+
+def feerate_sat_per_kw(fee_paid_sat: int, weight: int) -> int:
+    """The feerate that a fee amounts to, rounded down."""
+    return fee_paid_sat * 1_000 // weight
+
+
+def sat_per_kw_from_sat_per_vb(feerate_sat_per_vb: int) -> int:
+    return feerate_sat_per_vb * 250
+
+
+def sat_per_vb_from_sat_per_kw_ceil(feerate_sat_per_kw: int) -> int:
+    return -(-feerate_sat_per_kw // 250)
+
+
+def vbytes_from_weight(weight: int) -> int:
+    """Virtual size: a quarter of the weight, rounded up (BIP 141)."""
+    return (weight + 3) // WEIGHT_PER_VBYTE
+
+
+def is_money(amount_sat: int) -> bool:
+    """Whether an amount is possible on the chain: 0 to 21 million bitcoin."""
+    return 0 <= amount_sat <= MAX_MONEY_SAT
