@@ -1,4 +1,4 @@
-"""The one place that touches wallycore, which has no type information: each function used is wrapped and typed.
+"""The one place that touches wallycore, which has no type information: what is used is wrapped and typed.
 
 libwally reports every failure as ValueError or RuntimeError without telling why. Callers that decode
 input from outside turn that into a DecodeError which names the input; nothing here is part of the
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NewType, cast
 
-import wallycore  # type: ignore[import-untyped]
+import wallycore
 
 # What libwally raises: ValueError for WALLY_EINVAL, RuntimeError for WALLY_ERROR, and TypeError or
 # OverflowError from its argument conversion.

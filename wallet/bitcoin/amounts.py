@@ -1,4 +1,4 @@
-"""Amounts are plain integers whose names carry the unit; here is the arithmetic that has a rounding direction."""
+"""Amounts are plain integers whose names carry the unit; here is the arithmetic that rounds."""
 
 from __future__ import annotations
 

@@ -17,15 +17,14 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from coincurve._libsecp256k1 import ffi as _untyped_ffi  # type: ignore[import-untyped, unused-ignore]
-from coincurve._libsecp256k1 import lib as _untyped_lib  # type: ignore[import-untyped, unused-ignore]
+# The binding is a compiled module without type information; everything that leaves this module is typed.
+import coincurve._libsecp256k1 as _binding  # type: ignore[import-not-found]
 
 from wallet.bitcoin.errors import DecodeError
 from wallet.bitcoin.hashes import tagged_hash
 
-# The binding has no type information; everything that leaves this module is typed.
-_ffi: Any = _untyped_ffi
-_lib: Any = _untyped_lib
+_ffi: Any = _binding.ffi
+_lib: Any = _binding.lib
 
 GROUP_ORDER: Final = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 
@@ -66,7 +65,7 @@ _BAD_PUBKEY: Final = "This is not a valid public key."
 
 
 def _parse_pubkey(pubkey: bytes) -> Any:
-    """The library's form of a compressed key. Uncompressed and hybrid keys are refused: nothing of ours has them."""
+    """The library's form of a compressed key. Nothing of ours has uncompressed or hybrid keys: refused."""
     if len(pubkey) != 33:
         raise DecodeError(f"A public key has 33 bytes, not {len(pubkey)}.")
     point = _new(_T_PUBKEY)
@@ -252,7 +251,7 @@ def sign_schnorr(digest: bytes, secret: bytes, aux: bytes = bytes(32)) -> bytes:
 
 
 def verify_schnorr(signature: bytes, digest: bytes, xonly_pubkey: bytes) -> bool:
-    """Whether a BIP 340 signature is valid. BIP 340 allows messages of any length, so `digest` may have any."""
+    """Whether a BIP 340 signature is valid. BIP 340 signs messages of any length, so `digest` may have any."""
     if len(signature) != 64 or len(xonly_pubkey) != 32:
         return False
     point = _new(_T_XONLY)

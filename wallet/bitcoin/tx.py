@@ -126,6 +126,16 @@ def _with_length(data: bytes) -> bytes:
     return compact_size(len(data)) + data
 
 
+def _compact_size_bytes(number: int) -> int:
+    return 1 if number < 0xFD else 3 if number <= 0xFFFF else 5 if number <= 0xFFFFFFFF else 9
+
+
+def _witness_bytes(witness: Sequence[bytes]) -> int:
+    return _compact_size_bytes(len(witness)) + sum(
+        len(item) + _compact_size_bytes(len(item)) for item in witness
+    )
+
+
 # --- parts ------------------------------------------------------------------------------------------
 
 
@@ -248,12 +258,14 @@ class Transaction:
         """BIP 141: a byte of the witness, marker and flag weighs 1, any other byte 4."""
         weight = self._weight
         if weight is None:
-            weight = 4 * len(self.serialize(witness=False))
+            base_bytes = 8 + _compact_size_bytes(len(self.inputs)) + _compact_size_bytes(len(self.outputs))
+            for txin in self.inputs:
+                base_bytes += 40 + len(txin.script_sig) + _compact_size_bytes(len(txin.script_sig))
+            for txout in self.outputs:
+                base_bytes += 8 + len(txout.script_pubkey) + _compact_size_bytes(len(txout.script_pubkey))
+            weight = 4 * base_bytes
             if self.has_witness:
-                weight += 2 + sum(
-                    len(compact_size(len(txin.witness))) + sum(len(_with_length(item)) for item in txin.witness)
-                    for txin in self.inputs
-                )
+                weight += 2 + sum(_witness_bytes(txin.witness) for txin in self.inputs)
             object.__setattr__(self, "_weight", weight)
         return weight
 
@@ -294,7 +306,7 @@ class Transaction:
                     parts.extend([_with_length(item) for item in txin.witness])
             parts.append(_pack_u32(self.lock_time))
         except struct.error:
-            raise APIError("A number in this transaction does not fit its field; an amount may be negative.") from None
+            raise APIError("A number in this transaction is negative or too large for its field.") from None
         return b"".join(parts)
 
     @classmethod
@@ -326,7 +338,8 @@ class Transaction:
     def with_witness(self, index: int, witness: Iterable[bytes]) -> Transaction:
         """The same transaction with another witness on one input; the txid stays."""
         txin = self._input(index)
-        return self._with_input(index, TxIn(txin.prevout, txin.script_sig, txin.sequence, tuple(witness)), self._txid)
+        signed = TxIn(txin.prevout, txin.script_sig, txin.sequence, tuple(witness))
+        return self._with_input(index, signed, self._txid)
 
     def with_script_sig(self, index: int, script_sig: bytes) -> Transaction:
         """The same transaction with another script on one input (P2SH-wrapped inputs); the txid changes."""
@@ -334,7 +347,7 @@ class Transaction:
         return self._with_input(index, TxIn(txin.prevout, script_sig, txin.sequence, txin.witness), None)
 
     def _with_input(self, index: int, txin: TxIn, txid: Txid | None) -> Transaction:
-        inputs = self.inputs[:index] + (txin,) + self.inputs[index + 1 :]
+        inputs = (*self.inputs[:index], txin, *self.inputs[index + 1 :])
         changed = Transaction(self.version, inputs, self.outputs, self.lock_time)
         object.__setattr__(changed, "_txid", txid)
         # Neither scripts nor witnesses are part of what the midstates hash.
@@ -356,14 +369,16 @@ class Transaction:
                     _sha256(b"".join([txout.serialize() for txout in self.outputs])).digest(),
                 )
             except struct.error:
-                raise APIError("A number in this transaction does not fit its field.") from None
+                raise APIError(
+                    "A number in this transaction is negative or too large for its field."
+                ) from None
             object.__setattr__(self, "_midstates", midstates)
         return midstates
 
 
 # --- parsing ----------------------------------------------------------------------------------------
 
-# The smallest input: an outpoint, an empty script, a sequence. The smallest output: an amount, an empty script.
+# The smallest input: outpoint, empty script, sequence. The smallest output: amount, empty script.
 _MIN_INPUT_BYTES: Final = 41
 _MIN_OUTPUT_BYTES: Final = 9
 
@@ -374,9 +389,9 @@ def _parse_transaction(raw: bytes, offset: int, *, extended: bool) -> Transactio
     if extended:
         inputs, offset = _parse_witnesses(raw, offset, inputs)
     if offset + 4 != len(raw):
-        raise DecodeError(
-            "The transaction is cut short." if offset + 4 > len(raw) else "There are bytes behind the transaction."
-        )
+        if offset + 4 > len(raw):
+            raise DecodeError("The transaction is cut short.")
+        raise DecodeError("There are bytes behind the transaction.")
     return Transaction(
         _unpack_u32_from(raw, 0)[0], tuple(inputs), tuple(outputs), _unpack_u32_from(raw, offset)[0]
     )
@@ -537,7 +552,8 @@ def sighash_taproot(
         if not anyone_can_pay:
             parts.append(mid.prevouts)
             parts.append(_sha256(b"".join([_pack_u64(spent.value_sat) for spent in spent_outputs])).digest())
-            parts.append(_sha256(b"".join([_with_length(spent.script_pubkey) for spent in spent_outputs])).digest())
+            scripts = b"".join([_with_length(spent.script_pubkey) for spent in spent_outputs])
+            parts.append(_sha256(scripts).digest())
             parts.append(mid.sequences)
         if base_type not in (SIGHASH_NONE, SIGHASH_SINGLE):
             parts.append(mid.outputs)
@@ -616,8 +632,8 @@ class BlockHeader:
 
     @property
     def meets_target(self) -> bool:
-        """Whether the hash proves the work that the bits claim; whether the bits are right is for the chain to say."""
-        return 0 < self.target and int.from_bytes(self.hash, "little") <= self.target
+        """Whether the hash proves the work that the bits claim. Whether the bits are right the chain knows."""
+        return self.target > 0 and int.from_bytes(self.hash, "little") <= self.target
 
 
 def target_from_bits(bits: int) -> int:
