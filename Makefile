@@ -1,0 +1,78 @@
+# Leyden: two commands do everything on a machine with git, make and Python 3.11 (venv):
+#   make demo      open the window on play money (ARGS=--tour walks through it by itself)
+#   make test      every test but the long forms
+
+SHELL := bash
+VENV := .venv
+BIN := $(VENV)/bin
+PEERS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/leyden-peers
+export PEERS
+WORKERS ?= 2
+PYTEST_ARGS ?=
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+# A target of pip's work is done when its stamp is newer than the lock it was made from.
+RUNTIME := $(VENV)/leyden-runtime.stamp
+TESTING := $(VENV)/leyden-test.stamp
+
+.PHONY: help demo run venv test test-all lint format bench peers lock system-window system-test clean
+
+help:
+	@sed -n '1,4s/^# \{0,1\}//p' Makefile
+	@echo "Also: make run, lint, format, test-all, bench, peers, venv, lock, clean"
+
+$(BIN)/python:
+	python="$$(packaging/find-python.sh)" && "$$python" -m venv $(VENV)
+
+$(RUNTIME): requirements.lock | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(TESTING): requirements-test.lock pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-test.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(RUNTIME) $@
+
+venv: $(TESTING)
+
+system-window:
+	@packaging/setup-system.sh window
+
+system-test:
+	@packaging/setup-system.sh test
+
+demo: system-window $(RUNTIME)
+	@$(BIN)/python -m wallet --demo $(ARGS)
+
+run: system-window $(RUNTIME)
+	@$(BIN)/python -m wallet $(ARGS)
+
+# A Bitcoin node, Electrum servers and a rust-lightning node, in a folder of their own: nothing is added to the system.
+peers: $(BIN)/python
+	@PYTHON="$(CURDIR)/$(BIN)/python" tests/real/setup.sh
+
+test: system-test venv peers
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test-all: system-test venv peers
+	$(PYTEST) $(PYTEST_ARGS)
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: venv
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: system-test venv peers
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# Writes the locks anew, with the newest versions that pyproject.toml allows.
+lock: $(BIN)/python
+	PYTHON="$(CURDIR)/$(BIN)/python" packaging/lock.sh
+
+clean:
+	rm -rf build dist demo-shots .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	find wallet tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
