@@ -3,8 +3,8 @@
 The meaning of the numbers is rust-lightning's. A `Path` starts at our first peer and ends at the payee (or at
 the first node of a blinded path). A hop's `fee_msat` is what that node keeps for using the *next* channel;
 the last hop keeps nothing, so there it is the amount delivered. `cltv_expiry_delta` is, in the same way, the
-delta of the next channel, and at the last hop the final delta that the payee asked for. Working from the back,
-the amount and expiry of each HTLC are therefore plain running sums.
+delta of the next channel, and at the last hop the final delta that the payee asked for. Working from the
+back, the amount and expiry of each HTLC are therefore plain running sums.
 
 All records are frozen and hashable.
 """
@@ -13,12 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+# Imported at run time: the codec of durable records reads the type hints.
+from wallet.ln.features import Features
 from wallet.ln.types import APIError, NodeId, ShortChannelId
-
-if TYPE_CHECKING:
-    from wallet.ln.features import Features
 
 __all__ = [
     "DEFAULT_MAX_PATH_COUNT",
@@ -178,8 +177,8 @@ class PaymentParameters:
         max_total_cltv_delta: of a whole path, the final delta included.
         max_path_count: parts at a time.
         max_path_length: hops of one path.
-        max_channel_saturation_power_of_half: n: use at most 1/2^n of a channel's capacity, while a way exists.
-        previously_failed_channels: channels that have failed this payment: not used again.
+        max_channel_saturation_power_of_half: n means 1/2^n of a channel's capacity at most, while a way
+        exists. previously_failed_channels: channels that have failed this payment: not used again.
     """
 
     payee: NodeId
@@ -308,7 +307,7 @@ class RouteNotFound(Exception):
 
 
 class Router(Protocol):
-    """Finds ways. An answer commits to nothing; a way that fails comes back by `previously_failed_channels`."""
+    """Finds ways. An answer commits to nothing; what failed comes back by `previously_failed_channels`."""
 
     def find_route(
         self,
