@@ -21,3 +21,9 @@ TxHandle = NewType("TxHandle", object)
 
 def ripemd160(data: bytes) -> bytes:
     return cast(bytes, wallycore.ripemd160(data))
+
+
+def bip39_english_words() -> tuple[str, ...]:
+    """The 2,048 words, in their (alphabetical) order."""
+    handle = wallycore.bip39_get_wordlist("en")
+    return tuple([cast(str, wallycore.bip39_get_word(handle, index)) for index in range(2048)])

@@ -183,7 +183,7 @@ def _other_network(owners: list[Network], network: Network) -> DecodeError:
 
 
 def script_to_address(script: bytes, network: Network) -> str | None:
-    """The address of an output script, or None where there is no such thing (OP_RETURN, bare multisig, ...)."""
+    """The address of an output script, or None where there is no such thing (OP_RETURN, bare multisig)."""
     if _script.is_p2pkh(script):
         return base58check_encode(bytes((network.p2pkh_version,)) + script[3:23])
     if _script.is_p2sh(script):

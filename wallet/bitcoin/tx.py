@@ -306,7 +306,7 @@ class Transaction:
                     parts.extend([_with_length(item) for item in txin.witness])
             parts.append(_pack_u32(self.lock_time))
         except struct.error:
-            raise APIError("A number in this transaction is negative or too large for its field.") from None
+            raise APIError("A number in this transaction is negative or too large.") from None
         return b"".join(parts)
 
     @classmethod
@@ -369,9 +369,7 @@ class Transaction:
                     _sha256(b"".join([txout.serialize() for txout in self.outputs])).digest(),
                 )
             except struct.error:
-                raise APIError(
-                    "A number in this transaction is negative or too large for its field."
-                ) from None
+                raise APIError("A number in this transaction is negative or too large.") from None
             object.__setattr__(self, "_midstates", midstates)
         return midstates
 
@@ -632,7 +630,7 @@ class BlockHeader:
 
     @property
     def meets_target(self) -> bool:
-        """Whether the hash proves the work that the bits claim. Whether the bits are right the chain knows."""
+        """Whether the hash proves the work that the bits claim. The chain says which bits are right."""
         return self.target > 0 and int.from_bytes(self.hash, "little") <= self.target
 
 
