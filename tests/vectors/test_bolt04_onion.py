@@ -47,8 +47,8 @@ class TestOnion:
     generate = vector["generate"]
     session_key = bytes.fromhex(generate["session_key"])
     associated_data = bytes.fromhex(generate["associated_data"])
-    payloads = [without_length(hop["payload"]) for hop in generate["hops"]]
-    node_ids = [bytes.fromhex(hop["pubkey"]) for hop in generate["hops"]]
+    payloads = tuple(without_length(hop["payload"]) for hop in generate["hops"])
+    node_ids = tuple(bytes.fromhex(hop["pubkey"]) for hop in generate["hops"])
 
     def build(self) -> bytes:
         return construct_onion_packet(
@@ -102,18 +102,19 @@ class TestAttribution:
     )
     # The specification lists the hold times as 1 to 5 for nodes 0 to 4, but its bytes hold 1 for node 4, the
     # erring one, up to 5 for node 0.
-    hold_times_ms = [units * 100 for units in reversed(vector["hold_times"])]
+    hold_times_ms = tuple(units * 100 for units in reversed(vector["hold_times"]))
 
     def test_shared_secrets(self) -> None:
         assert [key.shared_secret.hex() for key in self.keys] == self.vector["shared_secrets"]
 
     def test_failure_at_every_hop(self) -> None:
-        failure = Failure.decode(bytes.fromhex(self.vector["failure_message"]))
+        # What the trace calls the encoded message is a message of 320 bytes and its padding to 1,024.
+        failure = Failure.decode(bytes.fromhex(self.vector["failure_message"])[:320])
         packet: FailurePacket | None = None
         for index in range(4, -1, -1):
             secret, hold_time_ms = self.keys[index].shared_secret, self.hold_times_ms[index]
             if packet is None:
-                packet = build_failure_packet(secret, failure, hold_time_ms)
+                packet = build_failure_packet(secret, failure, hold_time_ms, failure_and_pad_len=1024)
             else:
                 packet = wrap_failure_packet(secret, packet, hold_time_ms)
             assert packet.data.hex() == self.vector["error_packets"][str(index)]
@@ -124,7 +125,7 @@ class TestAttribution:
         assert decoded.hop_index == 4
         assert decoded.failure == failure
         assert decoded.failure.payee_height == 800_000
-        assert list(decoded.hold_times_ms) == self.hold_times_ms
+        assert decoded.hold_times_ms == self.hold_times_ms
         assert decoded.attribution_failed_at is None
 
     def test_success_at_every_hop(self) -> None:
@@ -133,7 +134,7 @@ class TestAttribution:
             data = build_fulfill_attribution(self.keys[index].shared_secret, data, self.hold_times_ms[index])
             assert data.hex() == self.vector["success_attribution_data"][str(index)]
         assert data is not None
-        assert list(decode_fulfill_attribution(self.keys, data)) == self.hold_times_ms
+        assert decode_fulfill_attribution(self.keys, data) == self.hold_times_ms
 
 
 class TestBlindedPayment:

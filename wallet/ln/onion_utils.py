@@ -400,10 +400,16 @@ class FailurePacket:
     attribution_data: bytes | None = None
 
 
-def build_failure_packet(shared_secret: bytes, failure: Failure, hold_time_ms: int = 0) -> FailurePacket:
+def build_failure_packet(
+    shared_secret: bytes,
+    failure: Failure,
+    hold_time_ms: int = 0,
+    *,
+    failure_and_pad_len: int = _MIN_FAILURE_AND_PAD_LEN,
+) -> FailurePacket:
     """The packet that an erring node sends back. BOLT 4, erring node."""
     message = failure.encode()
-    pad_len = max(0, _MIN_FAILURE_AND_PAD_LEN - len(message))
+    pad_len = max(0, failure_and_pad_len - len(message))
     body = len(message).to_bytes(2, "big") + message + pad_len.to_bytes(2, "big") + bytes(pad_len)
     data = hmac.digest(_key(b"um", shared_secret), body, "sha256") + body
     return _obfuscate(shared_secret, data, None, hold_time_ms)
