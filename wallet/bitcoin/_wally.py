@@ -1,6 +1,6 @@
 """The one place that touches wallycore, which has no type information: what is used is wrapped and typed.
 
-libwally reports every failure as ValueError or RuntimeError without telling why. Callers that decode
+libwally answers with bytearrays, which this module turns into bytes, and reports every failure as ValueError or RuntimeError without telling why. Callers that decode
 input from outside turn that into a DecodeError which names the input; nothing here is part of the
 package's interface.
 """
@@ -20,7 +20,7 @@ TxHandle = NewType("TxHandle", object)
 
 
 def ripemd160(data: bytes) -> bytes:
-    return cast(bytes, wallycore.ripemd160(data))
+    return bytes(wallycore.ripemd160(data))
 
 
 def bip39_english_words() -> tuple[str, ...]:

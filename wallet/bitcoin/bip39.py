@@ -41,7 +41,7 @@ def mnemonic_from_entropy(entropy: bytes) -> str:
 
 
 def mnemonic_to_entropy(mnemonic: str | Sequence[str]) -> bytes:
-    """The entropy of a mnemonic; DecodeError says which word is unknown, or that the words do not fit together."""
+    """The entropy of a mnemonic; DecodeError says which word, or that all do not fit."""
     words = _words(mnemonic)
     number = 0
     for position, word in enumerate(words, start=1):
