@@ -182,7 +182,12 @@ class ChannelSigner(Protocol):
         ...
 
     def sign_delayed_payment_input(
-        self, tx: Transaction, input_index: int, value_sat: int, per_commitment_point: bytes, witness_script: bytes
+        self,
+        tx: Transaction,
+        input_index: int,
+        value_sat: int,
+        per_commitment_point: bytes,
+        witness_script: bytes,
     ) -> bytes:
         """Spends our to_local, or the output of a second-stage HTLC transaction of ours, after its delay."""
         ...

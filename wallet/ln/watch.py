@@ -30,7 +30,9 @@ class Watch(Protocol):
         """Starts watching. To be called before the funding transaction is broadcast, or its signature is sent."""
         ...
 
-    def update_channel(self, channel_id: ChannelId, update: ChannelMonitorUpdate) -> ChannelMonitorUpdateStatus:
+    def update_channel(
+        self, channel_id: ChannelId, update: ChannelMonitorUpdate
+    ) -> ChannelMonitorUpdateStatus:
         """Applies one update. Each is offered exactly once, in order; after a restart, those that the monitor has
         (`update_id` at or below its latest) may be offered again and are answered with COMPLETED."""
         ...
