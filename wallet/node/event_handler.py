@@ -1,0 +1,229 @@
+"""What the node does about each event of the core; its effect and the event's deletion are one commit.
+
+The handler runs within an entry, while the core settles: it may call the core's methods, write rows, and say what is
+to happen once the entry is durable. It never waits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, assert_never
+
+from wallet.bitcoin.tx import TxOut, txid_hex
+from wallet.chain.interfaces import ConfirmationTarget, LogLevel
+from wallet.i18n import _
+from wallet.ln import events as ev
+from wallet.ln.types import APIError, ChannelId
+from wallet.node.records import ClosedChannelRecord, PaymentState, RequestState
+from wallet.node.sentences import attempt_sentence, closure_sentence, payment_failure_sentence
+
+if TYPE_CHECKING:
+    from wallet.node.node import Node
+
+__all__ = ["EventHandler"]
+
+
+class EventHandler:
+    """Acts on events. `waiters` are told of what a command waits for, once it is durable."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.payment_waiters: dict[bytes, list[Callable[[], None]]] = {}
+        self.channel_waiters: dict[ChannelId, Callable[[ev.ChannelPending | ev.ChannelClosed], None]] = {}
+        self.funding_fee_sat_per_kw: dict[ChannelId, int] = {}
+        self.channel_requests: dict[ChannelId, ev.OpenChannelRequest] = {}
+
+    def handle(self, event_id: int, event: ev.Event) -> None:
+        """One event; an exception leaves it in its queue."""
+        match event:
+            case ev.FundingGenerationReady():
+                self._fund(event)
+            case ev.OpenChannelRequest():
+                self._open_request(event)
+            case ev.ChannelPending():
+                self._pending(event)
+            case ev.ChannelReadyEvent():
+                self._node.log(LogLevel.INFO, "channel %s is ready", event.channel_id.hex())
+            case ev.ChannelClosed():
+                self._closed(event)
+            case ev.DiscardFunding():
+                self._node.onchain.release(event.tx.txid)
+            case ev.PaymentClaimable():
+                self._claimable(event)
+            case ev.PaymentClaimed():
+                self._claimed(event)
+            case ev.PaymentSent():
+                self._sent(event)
+            case ev.PaymentFailed():
+                self._failed(event)
+            case ev.PaymentPathSuccessful():
+                self._node.scorer_succeeded(event.path)
+            case ev.PaymentPathFailed():
+                self._path_failed(event)
+            case ev.PaymentForwarded() | ev.HTLCHandlingFailed():
+                self._node.log(LogLevel.INFO, "%s", type(event).__name__)
+            case ev.SpendableOutputs():
+                self._node.sweeper.track_spendable_outputs(event.outputs, event.channel_id)
+            case ev.BumpCommitment() | ev.BumpHtlcs():
+                self._node.bump_handler.handle_event(event)
+            case _:
+                assert_never(event)
+
+    # --- opening and closing --------------------------------------------------------
+
+    def _fund(self, event: ev.FundingGenerationReady) -> None:
+        node = self._node
+        temporary_id = event.temporary_channel_id
+        feerate_sat_per_kw = self.funding_fee_sat_per_kw.pop(
+            temporary_id, node.fee_sat_per_kw(ConfirmationTarget.NON_ANCHOR_CHANNEL_FEE)
+        )
+        try:
+            draft = node.onchain.draft(
+                outputs=(TxOut(event.channel_value_sat, event.output_script),),
+                feerate_sat_per_kw=feerate_sat_per_kw,
+                lock_time=0,
+            )
+            node.onchain.reserve(draft.tx, temporary_id)
+            node.manager.funding_transaction_generated(temporary_id, event.counterparty_node_id, draft.tx)
+        except (APIError, ValueError) as error:
+            node.log(LogLevel.WARN, "funding failed: %s", error)
+            node.manager.force_close_broadcasting_latest_txn(
+                temporary_id, event.counterparty_node_id, _("The funding transaction could not be made.")
+            )
+
+    def _open_request(self, event: ev.OpenChannelRequest) -> None:
+        node = self._node
+        if event.needs_anchor_reserve and not node.has_anchor_reserve(one_more=True):
+            self.channel_requests[event.temporary_channel_id] = event
+            node.log(LogLevel.INFO, "a channel waits for your word: there are no coins to close it with")
+            return
+        node.manager.accept_inbound_channel(event.temporary_channel_id, event.counterparty_node_id, 0)
+
+    def _pending(self, event: ev.ChannelPending) -> None:
+        node = self._node
+        waiter = self.channel_waiters.pop(event.temporary_channel_id, None)
+        if waiter is not None:
+            node.core.afterwards(lambda: waiter(event))
+        tx = node.onchain.reserved_transaction(event.funding_outpoint.txid)
+        if tx is not None:
+            node.onchain.commit(tx, _("Channel opening"))
+            node.ledger.onchain_changed(txid_hex(tx.txid))
+
+    def _closed(self, event: ev.ChannelClosed) -> None:
+        node = self._node
+        before = node.last_details(event.channel_id)
+        outpoint = event.funding_outpoint
+        node.ledger.put_closed(
+            ClosedChannelRecord(
+                channel_id=event.channel_id,
+                counterparty_node_id=event.counterparty_node_id,
+                capacity_sat=event.channel_capacity_sat,
+                local_msat=before.balance_msat if before is not None else 0,
+                funding_txid=outpoint.txid if outpoint is not None else None,
+                funding_vout=outpoint.vout if outpoint is not None else 0,
+                closed_at=node.core.now.at,
+                closed_height=node.best_height,
+                reason=closure_sentence(event.reason),
+                was_funded=event.was_funded,
+                by_us=event.reason.kind
+                in (ev.ClosureKind.HOLDER_FORCE_CLOSED, ev.ClosureKind.COOPERATIVE_BY_HOLDER),
+                is_outbound=before.is_outbound if before is not None else False,
+                channel_type=before.channel_type_name if before is not None else "",
+                to_self_delay_blocks=(before.force_close_spend_delay_blocks or 0) if before is not None else 0,
+            )
+        )
+        node.log(LogLevel.INFO, "channel %s closed: %s", event.channel_id.hex(), event.reason.kind.name)
+        self.channel_requests.pop(event.channel_id, None)
+        waiter = self.channel_waiters.pop(event.channel_id, None)
+        if waiter is not None:
+            node.core.afterwards(lambda: waiter(event))
+
+    # --- payments to us ---------------------------------------------------------------
+
+    def _claimable(self, event: ev.PaymentClaimable) -> None:
+        node = self._node
+        request = node.ledger.requests.get(event.payment_hash)
+        if request is not None and request.state in (RequestState.CANCELLED, RequestState.PAID):
+            node.manager.fail_htlc_backwards(event.payment_hash)
+            return
+        if event.payment_preimage is not None:
+            node.manager.claim_funds(event.payment_preimage)
+            return
+        if request is None or not request.hold:
+            node.manager.fail_htlc_backwards(event.payment_hash)
+            return
+        if request.preimage is not None:
+            node.manager.claim_funds(request.preimage)
+            return
+        node.ledger.put_request(
+            dataclasses.replace(
+                request,
+                state=RequestState.HELD,
+                received_msat=event.amount_msat,
+                claim_deadline_height=event.claim_deadline_height,
+            )
+        )
+
+    def _claimed(self, event: ev.PaymentClaimed) -> None:
+        node = self._node
+        request = node.ledger.requests.get(event.payment_hash)
+        if request is None:
+            request = node.keysend_request(event)
+        node.ledger.put_request(
+            dataclasses.replace(
+                request,
+                state=RequestState.PAID,
+                received_msat=event.amount_msat,
+                paid_at=node.core.now.at,
+                preimage=event.payment_preimage,
+            )
+        )
+
+    # --- payments of ours ---------------------------------------------------------------
+
+    def _sent(self, event: ev.PaymentSent) -> None:
+        node = self._node
+        record = node.ledger.payments.get(event.payment_hash)
+        if record is not None:
+            node.ledger.put_payment(
+                dataclasses.replace(
+                    record,
+                    state=PaymentState.SUCCEEDED,
+                    preimage=event.payment_preimage,
+                    amount_msat=event.amount_msat,
+                    fee_msat=event.fee_paid_msat,
+                    settled_at=node.core.now.at,
+                )
+            )
+        self._tell_waiters(event.payment_hash)
+
+    def _failed(self, event: ev.PaymentFailed) -> None:
+        node = self._node
+        payment_hash = event.payment_hash if event.payment_hash is not None else bytes(event.payment_id)
+        record = node.ledger.payments.get(payment_hash)
+        if record is not None and record.state is not PaymentState.SUCCEEDED:
+            attempts = tuple(attempt_sentence(attempt, node.alias_of) for attempt in event.attempts)
+            node.ledger.put_payment(
+                dataclasses.replace(
+                    record,
+                    state=PaymentState.FAILED,
+                    failure=payment_failure_sentence(event.reason, record.amount_msat, event.attempts, node.alias_of),
+                    attempts=attempts or record.attempts,
+                    settled_at=node.core.now.at,
+                )
+            )
+        self._tell_waiters(payment_hash)
+
+    def _path_failed(self, event: ev.PaymentPathFailed) -> None:
+        node = self._node
+        node.scorer_failed(event.attempt)
+        record = node.ledger.payments.get(event.payment_hash)
+        sentence = attempt_sentence(event.attempt, node.alias_of)
+        if record is not None:
+            node.ledger.put_payment(dataclasses.replace(record, attempts=(*record.attempts, sentence)))
+        node.ledger.progress(event.payment_hash, sentence)
+
+    def _tell_waiters(self, payment_hash: bytes) -> None:
+        for waiter in self.payment_waiters.pop(bytes(payment_hash), []):
+            self._node.core.afterwards(waiter)

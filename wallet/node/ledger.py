@@ -1,0 +1,102 @@
+"""The node's books: payments, requests, peers and closed channels, in memory and in rows.
+
+Each change is written with the batch of the entry that caused it. Lookups are by payment hash, node id or channel
+id; what changed since the front ends were last told is collected in `changed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from wallet.chain.interfaces import Persist, Row
+from wallet.node.records import (
+    ClosedChannelRecord,
+    PaymentRecord,
+    PeerRecord,
+    RequestRecord,
+    SettingRecord,
+    row,
+    unpack,
+)
+
+__all__ = ["Changed", "Ledger"]
+
+PAYMENT_SPACE = "node_payment"
+REQUEST_SPACE = "node_request"
+PEER_SPACE = "node_peer"
+CLOSED_SPACE = "node_closed_channel"
+SETTING_SPACE = "node_setting"
+
+
+@dataclass(slots=True)
+class Changed:
+    """What changed since it was last taken: item ids as the front ends know them."""
+
+    activity: set[str] = field(default_factory=set)
+    requests: set[str] = field(default_factory=set)
+    progress: dict[str, str] = field(default_factory=dict)
+
+
+class Ledger:
+    """All changes happen within an entry into the core."""
+
+    def __init__(self, persist: Persist) -> None:
+        self._persist = persist
+        self.payments: dict[bytes, PaymentRecord] = {}
+        self.requests: dict[bytes, RequestRecord] = {}
+        self.peers: dict[bytes, PeerRecord] = {}
+        self.closed: dict[bytes, ClosedChannelRecord] = {}
+        self.settings: dict[str, str] = {}
+        self.changed = Changed()
+        self.version = 0
+
+    def read(self, rows: Callable[[str], Iterable[tuple[bytes, bytes]]]) -> None:
+        """Takes up what is on disk."""
+        self.payments = {key: unpack(PaymentRecord, value) for key, value in rows(PAYMENT_SPACE)}
+        self.requests = {key: unpack(RequestRecord, value) for key, value in rows(REQUEST_SPACE)}
+        self.peers = {key: unpack(PeerRecord, value) for key, value in rows(PEER_SPACE)}
+        self.closed = {key: unpack(ClosedChannelRecord, value) for key, value in rows(CLOSED_SPACE)}
+        self.settings = {key.decode(): unpack(SettingRecord, value).text for key, value in rows(SETTING_SPACE)}
+
+    def put_payment(self, record: PaymentRecord) -> None:
+        self.payments[record.payment_hash] = record
+        self._persist.write((row(PAYMENT_SPACE, record.payment_hash, record),))
+        self._touch(f"ln:{record.payment_hash.hex()}")
+
+    def put_request(self, record: RequestRecord) -> None:
+        self.requests[record.request_id] = record
+        self._persist.write((row(REQUEST_SPACE, record.request_id, record),))
+        self.changed.requests.add(record.request_id.hex())
+        self._touch(f"ln:{record.request_id.hex()}")
+
+    def put_peer(self, record: PeerRecord) -> None:
+        self.peers[record.node_id] = record
+        self._persist.write((row(PEER_SPACE, record.node_id, record),))
+
+    def forget_peer(self, node_id: bytes) -> None:
+        if self.peers.pop(node_id, None) is not None:
+            self._persist.write((Row(PEER_SPACE, node_id, None),))
+
+    def put_closed(self, record: ClosedChannelRecord) -> None:
+        self.closed[record.channel_id] = record
+        self._persist.write((row(CLOSED_SPACE, record.channel_id, record),))
+
+    def put_setting(self, name: str, text: str) -> None:
+        self.settings[name] = text
+        self._persist.write((row(SETTING_SPACE, name.encode(), SettingRecord(text=text)),))
+
+    def progress(self, payment_hash: bytes, sentence: str) -> None:
+        """What a payment under way is doing; told to the front ends, never stored."""
+        self.changed.progress[f"ln:{payment_hash.hex()}"] = sentence
+
+    def onchain_changed(self, txid_hex: str) -> None:
+        self._touch(f"tx:{txid_hex}")
+
+    def take_changed(self) -> Changed:
+        changed, self.changed = self.changed, Changed()
+        return changed
+
+    def _touch(self, item_id: str) -> None:
+        self.version += 1
+        self.changed.activity.add(item_id)

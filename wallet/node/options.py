@@ -1,0 +1,84 @@
+"""What a node is started with: network, folder, servers, listening, proxy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import appdirs
+
+from wallet.bitcoin.address import NETWORKS, REGTEST, Network
+from wallet.ln.config import UserConfig
+
+__all__ = ["NodeOptions", "ServerAddress", "default_data_dir", "parse_server"]
+
+SANDBOX = "sandbox"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """host:port:s (TLS) or host:port:t (plain TCP), as Electrum writes it."""
+
+    host: str
+    port: int
+    tls: bool
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}:{'s' if self.tls else 't'}"
+
+
+def parse_server(text: str) -> ServerAddress:
+    """Reads host:port:s|t; raises `ValueError` with a sentence."""
+    host, colon, rest = text.strip().rpartition(":")
+    if not colon or rest not in ("s", "t"):
+        raise ValueError(f"The server {text!r} is not of the form host:port:s (TLS) or host:port:t (plain).")
+    host, colon, port = host.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"The server {text!r} has no port between 1 and 65535.")
+    return ServerAddress(host.strip("[]"), int(port), rest == "s")
+
+
+def default_data_dir() -> Path:
+    """The folder of this person's wallets: where the desktop keeps such things."""
+    return Path(appdirs.user_data_dir("leyden", appauthor=False))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOptions:
+    """All that a node needs to know before it opens a wallet.
+
+    Attributes:
+        network_name: "mainnet", "testnet4", "signet", "regtest" or "sandbox".
+        root: the folder of all networks; each network but mainnet has a folder of its own in it.
+        servers: Electrum servers; empty takes the shipped list.
+        single_server_ok: the person named one server and trusts it alone.
+        listen: host and port for Lightning peers; None does not listen.
+        proxy: a SOCKS5 proxy for servers and peers.
+        fee_sat_per_kw: a fixed fee rate instead of the servers' estimates, for test networks.
+    """
+
+    network_name: str
+    root: Path
+    wallet_name: str = "default_wallet"
+    servers: tuple[ServerAddress, ...] = ()
+    single_server_ok: bool = False
+    listen: tuple[str, int] | None = None
+    proxy: tuple[str, int] | None = None
+    user_config: UserConfig = field(default_factory=UserConfig)
+    alias: str = ""
+
+    @property
+    def network(self) -> Network:
+        return REGTEST if self.network_name == SANDBOX else NETWORKS[self.network_name]
+
+    @property
+    def network_dir(self) -> Path:
+        return self.root if self.network_name == "mainnet" else self.root / self.network_name
+
+    @property
+    def wallet_dir(self) -> Path:
+        return self.network_dir / "wallets" / self.wallet_name
+
+    @property
+    def wallet_file(self) -> Path:
+        return self.wallet_dir / "wallet.leyden"

@@ -1,0 +1,145 @@
+"""The core's reasons as sentences for a person: what happened, to which amount, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from wallet.i18n import _
+from wallet.ln.events import ClosureKind, ClosureReason, FailedAttempt, PaymentFailureReason
+
+__all__ = ["attempt_sentence", "closure_sentence", "msat_text", "payment_failure_sentence", "peer_text", "sat_text"]
+
+THIN_NO_BREAK_SPACE = "\u202f"
+MAX_PEER_TEXT = 160
+_BIDI_CONTROLS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def sat_text(amount_sat: int) -> str:
+    """1 234 567 sat, with thin no-break spaces."""
+    sign = "\u2212" if amount_sat < 0 else ""
+    return sign + f"{abs(amount_sat):,}".replace(",", THIN_NO_BREAK_SPACE) + "\u00a0sat"
+
+
+def msat_text(amount_msat: int) -> str:
+    """Whole satoshis where the amount is whole, three decimals otherwise."""
+    whole_sat, rest_msat = divmod(abs(amount_msat), 1000)
+    if rest_msat == 0:
+        return sat_text(amount_msat // 1000)
+    sign = "\u2212" if amount_msat < 0 else ""
+    digits = f"{whole_sat:,}".replace(",", THIN_NO_BREAK_SPACE)
+    return f"{sign}{digits}.{rest_msat:03d}\u00a0sat"
+
+
+def peer_text(text: str) -> str:
+    """A peer's words, made harmless: no control or direction marks, cut short."""
+    plain = "".join(c for c in text if c.isprintable() and c not in _BIDI_CONTROLS)
+    return plain if len(plain) <= MAX_PEER_TEXT else plain[: MAX_PEER_TEXT - 1] + "…"
+
+
+def attempt_sentence(attempt: FailedAttempt, alias_of: Callable[[bytes], str]) -> str:
+    """One path that failed: where, and why."""
+    hops = len(attempt.path.hops)
+    if attempt.hop_index is None:
+        return _("A route of {hops} hops failed: {why}").format(hops=hops, why=attempt.message)
+    index = min(attempt.hop_index, hops - 1)
+    return _("Hop {number} of {hops}, {name}: {why}").format(
+        number=index + 1, hops=hops, name=alias_of(attempt.path.hops[index].node_id), why=attempt.message
+    )
+
+
+def payment_failure_sentence(
+    reason: PaymentFailureReason,
+    amount_msat: int,
+    attempts: Sequence[FailedAttempt],
+    alias_of: Callable[[bytes], str],
+) -> str:
+    """Why a payment failed for good, and what to try."""
+    amount = msat_text(amount_msat)
+    last = f" {attempt_sentence(attempts[-1], alias_of)}" if attempts else ""
+    match reason:
+        case PaymentFailureReason.RECIPIENT_REJECTED:
+            return _(
+                "The payee refused the payment of {amount}. Nothing was paid. The invoice may be paid already, or "
+                "expired: ask for a new one."
+            ).format(amount=amount)
+        case PaymentFailureReason.USER_ABANDONED:
+            return _("You cancelled the payment of {amount}. Nothing was paid.").format(amount=amount)
+        case PaymentFailureReason.RETRIES_EXHAUSTED:
+            return (
+                _("{amount} did not get through after {count} attempts. Nothing was paid. Try a smaller amount, or later.")
+                .format(amount=amount, count=len(attempts))
+                + last
+            )
+        case PaymentFailureReason.PAYMENT_EXPIRED:
+            return _("The invoice over {amount} ran out before it could be paid. Ask for a new one.").format(
+                amount=amount
+            )
+        case PaymentFailureReason.ROUTE_NOT_FOUND:
+            return (
+                _(
+                    "There is no route that can carry {amount} to the payee. Nothing was paid. Try a smaller amount, or "
+                    "open a channel to a node that is better connected."
+                ).format(amount=amount)
+                + last
+            )
+        case PaymentFailureReason.UNEXPECTED_ERROR:
+            return _("The payment of {amount} failed here, within Leyden. Nothing was paid. Please try again.").format(
+                amount=amount
+            )
+        case PaymentFailureReason.UNKNOWN_REQUIRED_FEATURES:
+            return _(
+                "The invoice asks for something that this version of Leyden cannot do. Nothing was paid. Update Leyden, "
+                "or ask for another invoice."
+            )
+        case PaymentFailureReason.INSUFFICIENT_BALANCE:
+            return _(
+                "Your channels cannot send {amount} now. Nothing was paid. Send less, or open a channel with more in it."
+            ).format(amount=amount)
+        case PaymentFailureReason.FEE_LIMIT:
+            return _(
+                "Every route for {amount} costs more than your fee limit. Nothing was paid. Raise the limit and try "
+                "again."
+            ).format(amount=amount)
+        case _:
+            assert_never(reason)
+
+
+def closure_sentence(reason: ClosureReason) -> str:
+    """Why a channel closed."""
+    said = peer_text(reason.message)
+    tail = f" (“{said}”)" if said else ""
+    match reason.kind:
+        case ClosureKind.COUNTERPARTY_FORCE_CLOSED:
+            return _("The peer force-closed the channel{said}.").format(said=tail)
+        case ClosureKind.HOLDER_FORCE_CLOSED:
+            return _("You force-closed the channel.")
+        case ClosureKind.COOPERATIVE_BY_COUNTERPARTY:
+            return _("The peer asked to close the channel, and both sides agreed.")
+        case ClosureKind.COOPERATIVE_BY_HOLDER:
+            return _("You asked to close the channel, and both sides agreed.")
+        case ClosureKind.COMMITMENT_TX_CONFIRMED:
+            return _("The peer closed the channel on the chain.")
+        case ClosureKind.FUNDING_TIMED_OUT:
+            return _("The opening transaction did not confirm in time; the channel was given up.")
+        case ClosureKind.PROCESSING_ERROR:
+            return _("The peer broke the rules of the channel, so Leyden closed it{said}.").format(said=tail)
+        case ClosureKind.DISCONNECTED_BEFORE_FUNDING:
+            return _("The peer went away before the channel was funded. No coins were used.")
+        case ClosureKind.OUTDATED_STATE:
+            return _(
+                "This wallet's copy of the channel was out of date. Leyden asked the peer to close it; your coins come "
+                "back on the chain."
+            )
+        case ClosureKind.COUNTERPARTY_COOP_CLOSED_UNFUNDED:
+            return _("The peer called off the opening{said}. No coins were used.").format(said=tail)
+        case ClosureKind.FUNDING_BATCH_OR_BROADCAST_FAILED:
+            return _("The opening transaction could not be sent{said}. No coins were used.").format(said=tail)
+        case ClosureKind.HTLCS_TIMED_OUT:
+            return _("A payment through the channel was about to run out, so Leyden closed it to keep your coins safe.")
+        case ClosureKind.PEER_FEERATE_TOO_LOW:
+            return _("The peer kept the channel's fee rate too low for it to be safe, so Leyden closed it.")
+        case ClosureKind.HOLDER_COOP_CLOSED_UNFUNDED:
+            return _("You called off the opening. No coins were used.")
+        case _:
+            assert_never(reason.kind)

@@ -1,0 +1,227 @@
+"""Lightning connections: asyncio sockets around the `PeerManager`, with back-pressure both ways.
+
+A `PeerSocket` is the `SocketDescriptor` that the `PeerManager` writes to. Reading pauses while the peer manager
+says so; writing takes as much as the transport's buffer may hold and reports when there is room again.
+Everything here runs on the network loop; each call into the peer manager is an entry into the core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wallet.chain.interfaces import Logger, LogLevel
+from wallet.ln.types import NodeId
+
+__all__ = ["Connections", "NodeUri", "PeerSocket", "parse_node_uri"]
+
+CONNECT_TIMEOUT_SECONDS = 20.0
+SEND_BUFFER_BYTES = 256 * 1024
+"""What the transport may hold of one peer's outgoing bytes before `send_data` says that it is full."""
+MAX_INBOUND_CONNECTIONS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUri:
+    """node_id@host:port. `host` may be a name, an address, or an onion service."""
+
+    node_id: NodeId
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.node_id.hex()}@{host}:{self.port}"
+
+
+def parse_node_uri(text: str, default_port: int = 9735) -> NodeUri:
+    """Reads node_id@host:port; raises `ValueError` with a sentence."""
+    node_id_hex, at, address = text.strip().partition("@")
+    try:
+        node_id = bytes.fromhex(node_id_hex)
+    except ValueError:
+        node_id = b""
+    if len(node_id) != 33 or node_id[0] not in (2, 3):
+        raise ValueError("A node id is 66 characters of 0-9 and a-f that begin with 02 or 03.")
+    if not at or not address:
+        raise ValueError("The node's address is missing: it is written node_id@host:port.")
+    if address.startswith("["):
+        host, bracket, rest = address[1:].partition("]")
+        port_text = rest.removeprefix(":") if bracket else "?"
+    else:
+        host, _, port_text = address.partition(":")
+    port_text = port_text or str(default_port)
+    if not host or not port_text.isascii() or not port_text.isdigit() or not 0 < int(port_text) < 65536:
+        raise ValueError("The node's address is not of the form host:port.")
+    return NodeUri(NodeId(node_id), host, int(port_text))
+
+
+class PeerSocket(asyncio.Protocol):
+    """One connection. Hashable by identity, as `SocketDescriptor` asks."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._transport: asyncio.Transport | None = None
+        self._full = False
+        self._told = False
+        self.connected_to: NodeUri | None = None
+
+    # --- SocketDescriptor -----------------------------------------------------------
+
+    def send_data(self, data: bytes, resume_read: bool) -> int:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return 0
+        if resume_read and not transport.is_reading():
+            transport.resume_reading()
+        room = 0 if self._full else SEND_BUFFER_BYTES - transport.get_write_buffer_size()
+        if room <= 0 or not data:
+            return 0
+        part = data[:room]
+        transport.write(part)
+        return len(part)
+
+    def disconnect_socket(self) -> None:
+        self._told = True
+        if self._transport is not None:
+            self._transport.close()
+
+    # --- asyncio.Protocol -----------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio's contract for stream protocols
+        self._transport = transport
+        transport.set_write_buffer_limits(high=SEND_BUFFER_BYTES // 2, low=SEND_BUFFER_BYTES // 8)
+        raw = transport.get_extra_info("socket")
+        if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.connected_to is None:
+            self._connections.inbound(self)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._told and self._connections.received(self, data) and self._transport is not None:
+            self._transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        if not self._told:
+            self._connections.writable(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._connections.lost(self, told=self._told)
+
+    @property
+    def remote_address(self) -> tuple[str, int] | None:
+        """The other end's IP address and port; None when it is not an IP socket."""
+        name = None if self._transport is None else self._transport.get_extra_info("peername")
+        if not isinstance(name, tuple) or len(name) < 2:
+            return None
+        try:
+            ipaddress.ip_address(name[0])
+        except ValueError:
+            return None
+        return name[0], name[1]
+
+    def abort(self) -> None:
+        """Hangs up at once, without the peer manager."""
+        self._told = True
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class PeerEntries:
+    """What `Connections` calls; made by the node, each an entry into the core."""
+
+    def __init__(
+        self,
+        *,
+        outbound: Callable[[NodeId, PeerSocket, tuple[str, int] | None], bytes],
+        inbound: Callable[[PeerSocket, tuple[str, int] | None], None],
+        received: Callable[[PeerSocket, bytes], bool],
+        writable: Callable[[PeerSocket], None],
+        lost: Callable[[PeerSocket], None],
+    ) -> None:
+        self.outbound = outbound
+        self.inbound = inbound
+        self.received = received
+        self.writable = writable
+        self.lost = lost
+
+
+class Connections:
+    """All Lightning sockets of the node: listening, connecting, closing."""
+
+    def __init__(self, entries: PeerEntries, logger: Logger, *, proxy: tuple[str, int] | None = None) -> None:
+        self._entries = entries
+        self._logger = logger
+        self._proxy = proxy
+        self._server: asyncio.Server | None = None
+        self._open: set[PeerSocket] = set()
+
+    async def listen(self, host: str, port: int) -> int:
+        """Listens; returns the port. Raises `OSError` when it is taken."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: PeerSocket(self), host, port)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def connect(self, uri: NodeUri) -> PeerSocket:
+        """Opens a connection and sends the first act; raises `OSError` or `TimeoutError`."""
+        loop = asyncio.get_running_loop()
+        peer_socket = PeerSocket(self)
+        peer_socket.connected_to = uri
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            if self._proxy is not None:
+                raw = await self._connect_through_proxy(uri)
+                await loop.create_connection(lambda: peer_socket, sock=raw)
+            else:
+                await loop.create_connection(lambda: peer_socket, uri.host, uri.port)
+        self._open.add(peer_socket)
+        act_one = self._entries.outbound(uri.node_id, peer_socket, peer_socket.remote_address)
+        peer_socket.send_data(act_one, True)
+        return peer_socket
+
+    async def _connect_through_proxy(self, uri: NodeUri) -> socket.socket:
+        from aiorpcx import SOCKS5, SOCKSProxy
+
+        proxy = SOCKSProxy(self._proxy, SOCKS5, None)
+        raw, _ = await proxy.connect((uri.host, uri.port))
+        return raw  # type: ignore[no-any-return]  # aiorpcx is untyped
+
+    async def close(self) -> None:
+        """Hangs up everywhere; returns when every socket is gone."""
+        if self._server is not None:
+            self._server.close()
+        for peer_socket in list(self._open):
+            peer_socket.abort()
+        while self._open:
+            await asyncio.sleep(0)
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    # --- from the sockets -------------------------------------------------------------
+
+    def inbound(self, peer_socket: PeerSocket) -> None:
+        self._open.add(peer_socket)
+        if len(self._open) > MAX_INBOUND_CONNECTIONS:
+            self._logger.log(LogLevel.WARN, "refused a connection: %d are open", len(self._open) - 1)
+            peer_socket.abort()
+            return
+        self._entries.inbound(peer_socket, peer_socket.remote_address)
+
+    def received(self, peer_socket: PeerSocket, data: bytes) -> bool:
+        return self._entries.received(peer_socket, data)
+
+    def writable(self, peer_socket: PeerSocket) -> None:
+        self._entries.writable(peer_socket)
+
+    def lost(self, peer_socket: PeerSocket, *, told: bool) -> None:
+        self._open.discard(peer_socket)
+        if not told:
+            self._entries.lost(peer_socket)
