@@ -333,6 +333,16 @@ class Transaction:
                     raise extended_error from None
         return _parse_transaction(raw, 4, extended=False)
 
+    @classmethod
+    def parse_without_witness(cls, raw: bytes) -> Transaction:
+        """Reads a transaction in the form from before BIP 144, as PSBTs hold it: no inputs is never ambiguous."""
+        raw = bytes(raw)
+        if len(raw) < 10:
+            raise DecodeError("The transaction is cut short.")
+        if len(raw) > MAX_TRANSACTION_BYTES:
+            raise DecodeError(f"A transaction of {len(raw)} bytes fits into no block.")
+        return _parse_transaction(raw, 4, extended=False)
+
     # --- changed copies ---
 
     def with_witness(self, index: int, witness: Iterable[bytes]) -> Transaction:
