@@ -278,7 +278,7 @@ class Psbt:
         return self.with_input(index, replace(self._input(index), tap_key_signature=signature))
 
     def combine(self, other: Psbt) -> Psbt:
-        """What two signers added to the same transaction, in one; where both say something, this one counts."""
+        """What two signers added to one transaction; where both say something, this one counts."""
         if self.tx != other.tx:
             raise APIError("These PSBTs are about different transactions.")
         inputs = [

@@ -335,7 +335,7 @@ class Transaction:
 
     @classmethod
     def parse_without_witness(cls, raw: bytes) -> Transaction:
-        """Reads a transaction in the form from before BIP 144, as PSBTs hold it: no inputs is never ambiguous."""
+        """Reads the form from before BIP 144, as PSBTs hold it: no inputs is never ambiguous."""
         raw = bytes(raw)
         if len(raw) < 10:
             raise DecodeError("The transaction is cut short.")
