@@ -1,12 +1,12 @@
 """BOLT 3: keys, per-commitment secrets, scripts, commitment, HTLC and closing transactions, weights and fees.
 
-Conventions. Commitment numbers count up from 0; the index of BOLT 3's secrets, 2^48 - 1 - number, stays inside this
-file. "Broadcaster" is whose commitment it is, "countersignatory" the other side; "holder" is us. An HTLC is
-`offered` when the broadcaster of that commitment offers it. Signatures are 64 bytes; `witness_signature` makes what
-stands in a witness.
+Conventions. Commitment numbers count up from 0; the index of BOLT 3's secrets, 2^48 - 1 - number, stays
+inside this file. "Broadcaster" is whose commitment it is, "countersignatory" the other side; "holder" is us.
+An HTLC is `offered` when the broadcaster of that commitment offers it. Signatures are 64 bytes;
+`witness_signature` makes what stands in a witness.
 
-A `CommitmentTransaction` carries what its HTLC transactions need (anchors, delay), so that their signature hashes
-come out of it alone, in one batch and without building each transaction.
+A `CommitmentTransaction` carries what its HTLC transactions need (anchors, delay), so that their signature
+hashes come out of it alone, in one batch and without building each transaction.
 """
 
 from __future__ import annotations
@@ -111,7 +111,8 @@ register(ChannelTypeFeatures, ChannelTypeFeatures.to_bytes, ChannelTypeFeatures.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelPublicKeys:
-    """One side's keys of a channel. `payment_point` is its `payment_basepoint`, used as it is (static_remotekey)."""
+    """One side's keys of a channel. `payment_point` is its `payment_basepoint`, used as it is
+    (static_remotekey)."""
 
     funding_pubkey: bytes
     revocation_basepoint: bytes
@@ -125,7 +126,8 @@ class ChannelTransactionParameters:
     """What all transactions of one funding output share.
 
     Attributes:
-        holder_selected_contest_delay_blocks: we asked for it; it delays the peer's outputs on the peer's commitment.
+        holder_selected_contest_delay_blocks: we asked for it; it delays the peer's outputs on the peer's
+            commitment.
         counterparty_selected_contest_delay_blocks: the peer asked for it; it delays ours on ours.
         is_outbound_from_holder: we opened the channel, and pay its fees.
     """
@@ -221,7 +223,8 @@ def _secret_index(commitment_number: int) -> int:
 
 
 def _derive_secret(base: bytes, bits: int, index: int) -> bytes:
-    """BOLT 3: the secret `index`, given the one whose index is the same above the lowest `bits` bits, and 0 below."""
+    """BOLT 3: the secret `index`, given the one whose index is the same above the lowest `bits` bits, and 0
+    below."""
     secret = bytearray(base)
     for bit in range(bits - 1, -1, -1):
         if index >> bit & 1:
@@ -251,7 +254,8 @@ class CounterpartyCommitmentSecrets:
     buckets: tuple[tuple[int, bytes], ...] = ()
 
     def provide_secret(self, commitment_number: int, secret: bytes) -> CounterpartyCommitmentSecrets:
-        """Adds the next secret; raises DecodeError if it does not belong to the same chain as those before."""
+        """Adds the next secret; raises DecodeError if it does not belong to the same chain as those
+        before."""
         if len(secret) != 32:
             raise DecodeError(f"A per-commitment secret has 32 bytes, not {len(secret)}.")
         index = _secret_index(commitment_number)
@@ -312,7 +316,8 @@ def funding_script(params: ChannelTransactionParameters) -> bytes:
 
 
 def revokeable_script(revocation_key: bytes, contest_delay_blocks: int, delayed_payment_key: bytes) -> bytes:
-    """to_local, and the output of HTLC transactions: the owner's after the delay, the other's once revoked."""
+    """to_local, and the output of HTLC transactions: the owner's after the delay, the other's once
+    revoked."""
     # OP_IF <revocationpubkey> OP_ELSE delay OP_CSV OP_DROP <delayedpubkey> OP_ENDIF OP_CHECKSIG
     return (
         b"".join(
@@ -379,8 +384,8 @@ def htlc_script(htlc: HTLCOutputInCommitment, keys: TxCreationKeys, anchors: boo
     """The witness script of an HTLC output. BOLT 3, offered and received HTLC outputs."""
     tail = b"\x68\x51\xb2\x75\x68" if anchors else b"\x68\x68"
     payment_ripemd = ripemd160(htlc.payment_hash)
-    # OP_DUP OP_HASH160 <revocation key's hash> OP_EQUAL OP_IF OP_CHECKSIG OP_ELSE <countersignatory's HTLC key>
-    # OP_SWAP OP_SIZE 32 OP_EQUAL
+    # OP_DUP OP_HASH160 <revocation key's hash> OP_EQUAL OP_IF OP_CHECKSIG OP_ELSE <countersignatory's HTLC
+    # key> OP_SWAP OP_SIZE 32 OP_EQUAL
     head = b"".join(
         (
             b"\x76\xa9\x14",
@@ -526,8 +531,8 @@ def build_commitment_transaction(
 ) -> CommitmentTransaction:
     """BOLT 3, commitment transaction construction.
 
-    The caller has trimmed: an amount of 0 makes no output, every HTLC makes one; fees and anchors are subtracted
-    already. Raises DecodeError for a point that is not on the curve.
+    The caller has trimmed: an amount of 0 makes no output, every HTLC makes one; fees and anchors are
+    subtracted already. Raises DecodeError for a point that is not on the curve.
     """
     broadcaster = params.broadcaster_pubkeys(holder_is_broadcaster)
     countersignatory = params.countersignatory_pubkeys(holder_is_broadcaster)
@@ -624,7 +629,8 @@ def htlc_output_sat(htlc: HTLCOutputInCommitment, feerate_sat_per_kw: int, ancho
 
 
 def build_htlc_transaction(commitment: CommitmentTransaction, htlc: HTLCOutputInCommitment) -> Transaction:
-    """The unsigned HTLC-timeout (offered) or HTLC-success (received) transaction of an HTLC output. BOLT 3."""
+    """The unsigned HTLC-timeout (offered) or HTLC-success (received) transaction of an HTLC output. BOLT
+    3."""
     if htlc.output_index is None:
         raise APIError("An HTLC without an output has no HTLC transaction.")
     output_sat = htlc_output_sat(htlc, commitment.feerate_sat_per_kw, commitment.anchors)
@@ -748,5 +754,6 @@ def build_closing_transaction(
 
 
 def static_payment_script_code(payment_point: bytes, anchors: bool) -> bytes:
-    """What a signature over to_remote commits to: the witness script, or for P2WPKH its script code (BIP 143)."""
+    """What a signature over to_remote commits to: the witness script, or for P2WPKH its script code (BIP
+    143)."""
     return to_remote_witness_script(payment_point) if anchors else p2pkh_from_hash(hash160(payment_point))

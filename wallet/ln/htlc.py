@@ -1,7 +1,7 @@
 """Where an HTLC that we offered came from: the only thing a monitor has to know to tell of its end upstream.
 
-A source is small on purpose. The manager keeps onion secrets with the inbound HTLC's own row, and paths and session
-keys in the payment's row; channel, monitor and payment share one commit, so identities are enough.
+A source is small on purpose. The manager keeps onion secrets with the inbound HTLC's own row, and paths and
+session keys in the payment's row; channel, monitor and payment share one commit, so identities are enough.
 """
 
 from __future__ import annotations

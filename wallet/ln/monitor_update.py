@@ -1,13 +1,13 @@
 """What a channel tells its monitor, and what the monitor tells back.
 
-Theory of operation. A `ChannelMonitorUpdate` has one number and one or more steps; numbers count up by one from 1
-and are applied in order. Whatever depends on an update (a `commitment_signed`, a `revoke_and_ack`) leaves only once
-the update is durable. Once the monitor has signed our commitment for broadcast, or has seen the funding output spent,
-it takes no new commitments: such an update is answered with IN_PROGRESS for ever, so that nothing that depends on it
-leaves; preimages, secrets and force-closes still pass.
+Theory of operation. A `ChannelMonitorUpdate` has one number and one or more steps; numbers count up by one
+from 1 and are applied in order. Whatever depends on an update (a `commitment_signed`, a `revoke_and_ack`)
+leaves only once the update is durable. Once the monitor has signed our commitment for broadcast, or has seen
+the funding output spent, it takes no new commitments: such an update is answered with IN_PROGRESS for ever,
+so that nothing that depends on it leaves; preimages, secrets and force-closes still pass.
 
-A `MonitorEvent` is told once, and again after a restart until the entry that handled it is committed. It may name an
-HTLC that the channel has resolved already: whoever handles it must be idempotent by its source.
+A `MonitorEvent` is told once, and again after a restart until the entry that handled it is committed. It may
+name an HTLC that the channel has resolved already: whoever handles it must be idempotent by its source.
 """
 
 from __future__ import annotations
@@ -150,7 +150,8 @@ class HTLCEvent:
     """An HTLC that we offered has ended on chain.
 
     Attributes:
-        payment_preimage: fulfilled, told at once; None: it can never be claimed any more, told once that is buried.
+        payment_preimage: fulfilled, told at once; None: it can never be claimed any more, told once that is
+            buried.
     """
 
     channel_id: ChannelId

@@ -1,8 +1,8 @@
 """The seams for key material: who signs, who derives, who gives randomness.
 
-All signatures are 64 bytes, compact and low-S; DER exists inside witnesses only. Commitment numbers count up from 0.
-A signer refuses, with `SignerRefusal`, what would be unsafe: a revoked commitment of ours, a skipped or revoked one
-of the peer's, the secret of a commitment that nothing has replaced yet.
+All signatures are 64 bytes, compact and low-S; DER exists inside witnesses only. Commitment numbers count up
+from 0. A signer refuses, with `SignerRefusal`, what would be unsafe: a revoked commitment of ours, a skipped
+or revoked one of the peer's, the secret of a commitment that nothing has replaced yet.
 """
 
 from __future__ import annotations
@@ -48,12 +48,15 @@ class SignerState:
     Attributes:
         holder_number: the newest commitment of ours that was validated; None before the first.
         holder_secrets_released: how many of our secrets left: those of the commitments below this number.
+        holder_broadcast_number: the commitment of ours that was signed for broadcast: it is never revoked
+            after.
         counterparty_number: the newest commitment of the peer's that was signed; None before the first.
         counterparty_revoked: how many of the peer's commitments are revoked: those below this number.
     """
 
     holder_number: int | None = None
     holder_secrets_released: int = 0
+    holder_broadcast_number: int | None = None
     counterparty_number: int | None = None
     counterparty_revoked: int = 0
 
@@ -219,7 +222,8 @@ class SignerProvider(Protocol):
         ...
 
     def possible_to_remote_scripts(self) -> Sequence[bytes]:
-        """Every script that a to_remote output of ours can have: a seed alone finds them. Fixed and in order."""
+        """Every script that a to_remote output of ours can have: a seed alone finds them. Fixed and in
+        order."""
         ...
 
 

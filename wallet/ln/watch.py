@@ -27,16 +27,18 @@ class ChannelMonitorUpdateStatus(Enum):
 
 class Watch(Protocol):
     def watch_channel(self, channel_id: ChannelId, monitor: ChannelMonitor) -> ChannelMonitorUpdateStatus:
-        """Starts watching. To be called before the funding transaction is broadcast, or its signature is sent."""
+        """Starts watching. To be called before the funding transaction is broadcast, or its signature is
+        sent."""
         ...
 
     def update_channel(
         self, channel_id: ChannelId, update: ChannelMonitorUpdate
     ) -> ChannelMonitorUpdateStatus:
-        """Applies one update. Each is offered exactly once, in order; after a restart, those that the monitor has
-        (`update_id` at or below its latest) may be offered again and are answered with COMPLETED."""
+        """Applies one update. Each is offered exactly once, in order; after a restart, those that the monitor
+        has (`update_id` at or below its latest) may be offered again and are answered with COMPLETED."""
         ...
 
     def release_pending_monitor_events(self) -> list[MonitorEvent]:
-        """Takes what the monitors have to tell. Deleting them and what the caller makes of them is one commit."""
+        """Takes what the monitors have to tell. Deleting them and what the caller makes of them is one
+        commit."""
         ...
