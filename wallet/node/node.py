@@ -1,0 +1,472 @@
+"""The running wallet: core, chain, store and sockets wired together. The composition and the life of a node.
+
+Theory of operation. A `Node` lives on one asyncio loop (the network loop). Whatever calls the core does so through
+`Core.entry()`: sockets and the chain source on the loop, the timer thread, commands. A batch's effects come back to
+the loop in `_release`, in order, once they are durable.
+
+Starting: the core is rebuilt from its rows; the chain source delivers what happened since; only when headers,
+registered outputs and known transactions have reached one tip are peers connected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from wallet.bitcoin.tx import Transaction
+from wallet.chain.electrum.sync import ElectrumSync
+from wallet.chain.interfaces import (
+    BestBlock,
+    ChainUpdate,
+    ConfirmationTarget,
+    FeeEstimator,
+    LogLevel,
+    TransactionsConfirmed,
+    TransactionsEvicted,
+    TransactionsSeen,
+    TransactionUnconfirmed,
+)
+from wallet.ln.bump_transaction import BumpTransactionEventHandler
+from wallet.ln.chainmonitor import ChainMonitor
+from wallet.ln.channelmanager import ChannelDetails, ChannelManager
+from wallet.ln.events import FailedAttempt, PaymentClaimed
+from wallet.ln.keysinterface import KeysManager
+from wallet.ln.peer_handler import PeerManager
+from wallet.ln.route import Path
+from wallet.ln.routing.gossip import NetGraphMsgHandler, NetworkGraph
+from wallet.ln.routing.scoring import ProbabilisticScorer
+from wallet.ln.sweep import OutputSweeper
+from wallet.ln.types import ChannelId, NodeId
+from wallet.node.background import BackgroundProcessor, PeriodicTask
+from wallet.node.core import Batch, Core, ReleasedMessages, read_clocks
+from wallet.node.event_handler import EventHandler
+from wallet.node.ledger import Ledger
+from wallet.node.options import NodeOptions
+from wallet.node.peers import PeerKeeper
+from wallet.node.records import RequestRecord, RequestState
+from wallet.node.router import GraphRouter
+from wallet.node.sentences import peer_text
+from wallet.node.sockets import Connections, NodeUri, PeerEntries, PeerSocket
+from wallet.node.store import Store
+from wallet.node.views import Views
+from wallet.onchain.wallet import OnchainWallet
+
+if TYPE_CHECKING:
+    from wallet.ln.events import MessageSendEvent
+
+__all__ = ["Node", "NodeLogger"]
+
+SEED_SPACE = "node_secret"
+SEED_KEY = b"words"
+
+PEER_TICK_SECONDS = 10.0
+MANAGER_TICK_SECONDS = 60.0
+REBROADCAST_SECONDS = 30.0
+GRAPH_PRUNE_SECONDS = 3600.0
+
+
+class NodeLogger:
+    """`Logger` on the standard library's logging. Secrets, preimages and keys never come here."""
+
+    def __init__(self, name: str = "leyden") -> None:
+        self._logger = logging.getLogger(name)
+
+    def log(self, level: LogLevel, message: str, *args: object) -> None:
+        self._logger.log(level.value, message, *args)
+
+
+class Node:
+    """A wallet that runs. Made on the network loop; `start` connects it, `stop` leaves everything durable.
+
+    Attributes:
+        core, store: the lock, the commit cycle, the file.
+        manager, chain_monitor, peer_manager, graph: the Lightning core.
+        onchain: the on-chain funds.
+        ledger: payments, requests, peers, closed channels.
+        views: snapshots for front ends.
+    """
+
+    def __init__(
+        self,
+        options: NodeOptions,
+        store: Store,
+        *,
+        bip39_seed: bytes,
+        loop: asyncio.AbstractEventLoop,
+        fee_estimator: FeeEstimator | None = None,
+    ) -> None:
+        self.options = options
+        self.store = store
+        self.loop = loop
+        self.logger = NodeLogger()
+        self.core = Core(store)
+        self.ledger = Ledger(self.core)
+        self.ledger.read(store.rows)
+        self.best_height = 0
+        self._released = ReleasedMessages()
+        self._last_details: dict[ChannelId, ChannelDetails] = {}
+        self._stopping = False
+        self.on_failure: Callable[[BaseException], None] = lambda error: None
+
+        network = options.network
+        self.electrum = ElectrumSync(
+            network=network,
+            servers=[(server.host, server.port, server.tls) for server in options.servers],
+            data_dir=options.network_dir,
+            deliver=self._deliver,
+            relevant_txids=self._relevant_txids,
+            proxy=options.proxy,
+            logger=self.logger,
+            single_server_ok=options.single_server_ok,
+        )
+        self.fee_estimator: FeeEstimator = fee_estimator or self.electrum.fee_estimator
+        self.onchain = OnchainWallet(
+            seed=bip39_seed,
+            network=network,
+            persist=self.core,
+            chain_filter=self.electrum.filter,
+            logger=self.logger,
+            entropy=lambda: os.urandom(32),
+        )
+        self.keys_manager = KeysManager(
+            KeysManager.seed_from_bip39(bip39_seed),
+            network,
+            entropy=lambda: os.urandom(32),
+            destination_script=self.onchain.next_script,
+            shutdown_script=self.onchain.next_script,
+        )
+        self.graph = NetworkGraph(network)
+        self.scorer = ProbabilisticScorer(self.graph)
+        self.router = GraphRouter(self.graph, self.scorer, lambda: self.core.now)
+        with self.core.entry():
+            self._read_core()
+        self.gossip = NetGraphMsgHandler(self.graph, None, self.logger, clock=read_clocks)
+        self.peer_manager: PeerManager[PeerSocket] = PeerManager(
+            message_handler=self.manager,
+            route_handler=self.gossip,
+            onion_message_handler=None,
+            msg_events=self._released,
+            keys_manager=self.keys_manager,
+            logger=self.logger,
+            network=network,
+        )
+        self.events = EventHandler(self)
+        self.connections = Connections(
+            PeerEntries(
+                outbound=self._peer_outbound,
+                inbound=self._peer_inbound,
+                received=self._peer_received,
+                writable=self._peer_writable,
+                lost=self._peer_lost,
+            ),
+            self.logger,
+            proxy=options.proxy,
+        )
+        self.peers = PeerKeeper(self)
+        self.views = Views(self)
+        self.listening_port: int | None = None
+        self.background = BackgroundProcessor(
+            (
+                PeriodicTask("peers", PEER_TICK_SECONDS, self._tick_peers),
+                PeriodicTask("channels", MANAGER_TICK_SECONDS, self._tick_channels),
+                PeriodicTask("rebroadcast", REBROADCAST_SECONDS, self._tick_rebroadcast),
+                PeriodicTask("graph", GRAPH_PRUNE_SECONDS, self._tick_graph),
+            ),
+            self.logger,
+            resumed=self._resumed,
+        )
+        self.core.settle = self._settle
+        self.core.take_messages = self._take_messages
+        self.core.release = self._hand_over
+        self.store.failed = self._store_failed
+
+    def _read_core(self) -> None:
+        """Rebuilds the core from its rows; within an entry, because replayed updates may write."""
+        rows = self.store.rows
+        best_block = self.electrum.best_known()
+        self.best_height = best_block[1]
+        self.onchain.read(rows)
+        self.chain_monitor = ChainMonitor.read(
+            rows,
+            chain_filter=self.electrum.filter,
+            broadcaster=self.core,
+            fee_estimator=self.fee_estimator,
+            keys_manager=self.keys_manager,
+            persist=self.core,
+            revoked_states=self.store,
+            logger=self.logger,
+        )
+        self.manager = ChannelManager.read(
+            rows,
+            network=self.options.network,
+            fee_estimator=self.fee_estimator,
+            chain_monitor=self.chain_monitor,
+            tx_broadcaster=self.core,
+            chain_filter=self.electrum.filter,
+            router=self.router,
+            keys_manager=self.keys_manager,
+            persist=self.core,
+            logger=self.logger,
+            config=self.options.user_config,
+            best_block=best_block,
+        )
+        self.sweeper = OutputSweeper(
+            keys_manager=self.keys_manager,
+            broadcaster=self.core,
+            fee_estimator=self.fee_estimator,
+            persist=self.core,
+            chain_filter=self.electrum.filter,
+            destination_script=self.onchain.next_script,
+            logger=self.logger,
+            best_height=best_block[1],
+        )
+        self.sweeper.read(rows)
+        self.bump_handler = BumpTransactionEventHandler(
+            broadcaster=self.core,
+            coin_source=self.onchain,
+            keys_manager=self.keys_manager,
+            logger=self.logger,
+        )
+
+    # --- life -----------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Starts everything; returns at once with the chain still to be followed. Raises `OSError` for a taken port."""
+        self.store.start()
+        if self.options.listen is not None:
+            self.listening_port = await self.connections.listen(*self.options.listen)
+        with self.core.entry():
+            self.onchain.start()
+        await self.electrum.start()
+        self._first_sync = self.loop.create_task(self._when_synced())
+        self.background.start()
+
+    async def _when_synced(self) -> None:
+        """Peers come only once the chain is known: before that a cheat could go unseen."""
+        await self.electrum.wait_synced()
+        self.peers.start()
+        self.views.publish_soon()
+
+    async def stop(self) -> None:
+        """Hangs up, stops the timer, commits what waits, closes the file."""
+        self._stopping = True
+        self._first_sync.cancel()
+        await self.loop.run_in_executor(None, self.background.stop)
+        await self.peers.close()
+        await self.connections.close()
+        await self.electrum.stop()
+        self.views.close()
+        await self.loop.run_in_executor(None, self.store.close)
+
+    def log(self, level: LogLevel, message: str, *args: object) -> None:
+        self.logger.log(level, message, *args)
+
+    # --- the commit cycle -------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Whatever an entry set off, until nothing more comes of it."""
+        while True:
+            self.manager.process_pending_monitor_events()
+            self.manager.process_pending_events(self.events.handle)
+            self.chain_monitor.process_pending_events(self.events.handle)
+            if not self.manager.needs_forwarding:
+                return
+            self.manager.process_pending_htlc_forwards(self.core.now)
+
+    def _take_messages(self) -> list[MessageSendEvent]:
+        return self.manager.get_and_clear_pending_msg_events()
+
+    def _hand_over(self, batch: Batch) -> None:
+        """On the writer thread: the batch is durable."""
+        if batch.messages or batch.packages or batch.afterwards or batch.rows:
+            self.loop.call_soon_threadsafe(self._release, batch)
+
+    def _release(self, batch: Batch) -> None:
+        """On the loop: what the batch wanted to leave, leaves."""
+        if self._stopping:
+            return
+        if batch.messages:
+            self._released.extend(batch.messages)
+            with self.core.locked():
+                self.peer_manager.process_events()
+            self._peers_changed()
+        for package in batch.packages:
+            self.electrum.broadcaster.broadcast_transactions(package)
+        for call in batch.afterwards:
+            call()
+        if batch.rows:
+            self.views.publish_soon()
+
+    def _store_failed(self, error: BaseException) -> None:
+        """On the writer thread: nothing later may leave. Sockets close; the owner rebuilds from the file."""
+        self.log(LogLevel.ERROR, "the wallet file cannot be written: %r", error)
+        self._stopping = True
+        self.loop.call_soon_threadsafe(self.on_failure, error)
+
+    # --- the chain ----------------------------------------------------------------------
+
+    def _deliver(self, update: ChainUpdate) -> None:
+        """On the loop: what the servers proved, in one entry."""
+        with self.core.entry():
+            listeners = (self.onchain, self.chain_monitor, self.manager, self.sweeper)
+            for step in update.steps:
+                match step:
+                    case TransactionsConfirmed(header, height, txdata):
+                        for listener in listeners:
+                            listener.transactions_confirmed(header, height, txdata)
+                    case TransactionUnconfirmed(txid):
+                        for listener in listeners:
+                            listener.transaction_unconfirmed(txid)
+                    case BestBlock(header, height):
+                        self.best_height = height
+                        for listener in listeners:
+                            listener.best_block_updated(header, height)
+                    case TransactionsSeen(txs):
+                        for listener in listeners:
+                            listener.transactions_seen(txs)
+                    case TransactionsEvicted(txids):
+                        for listener in listeners:
+                            listener.transactions_evicted(txids)
+        if update.done is not None:
+            update.done()
+        self.views.publish_soon()
+
+    def _relevant_txids(self) -> Sequence[tuple[bytes, int, bytes | None]]:
+        with self.core.locked():
+            listeners = (self.onchain, self.chain_monitor, self.manager, self.sweeper)
+            return [entry for listener in listeners for entry in listener.get_relevant_txids()]
+
+    def fee_sat_per_kw(self, target: ConfirmationTarget) -> int:
+        return self.fee_estimator.get_est_sat_per_1000_weight(target)
+
+    # --- peers ----------------------------------------------------------------------------
+
+    def _peer_outbound(self, node_id: NodeId, peer_socket: PeerSocket, address: tuple[str, int] | None) -> bytes:
+        with self.core.entry():
+            return self.peer_manager.new_outbound_connection(node_id, peer_socket, address)
+
+    def _peer_inbound(self, peer_socket: PeerSocket, address: tuple[str, int] | None) -> None:
+        with self.core.entry():
+            self.peer_manager.new_inbound_connection(peer_socket, address)
+
+    def _peer_received(self, peer_socket: PeerSocket, data: bytes) -> bool:
+        if self._stopping:
+            return False
+        with self.core.entry():
+            pause = self.peer_manager.read_event(peer_socket, data)
+        self._peers_changed()
+        return pause
+
+    def _peer_writable(self, peer_socket: PeerSocket) -> None:
+        with self.core.entry():
+            self.peer_manager.write_buffer_space_avail(peer_socket)
+
+    def _peer_lost(self, peer_socket: PeerSocket) -> None:
+        with self.core.entry():
+            self.peer_manager.socket_disconnected(peer_socket)
+        self._peers_changed()
+
+    def _peers_changed(self) -> None:
+        """Tells the keeper who came and who went."""
+        if not self.peer_manager.take_peers_changed():
+            return
+        with self.core.locked():
+            online = {peer.node_id for peer in self.peer_manager.list_peers()}
+        for node_id in online - self.peers.online:
+            self.peers.connected(node_id)
+        for node_id in self.peers.online - online:
+            self.peers.disconnected(node_id)
+        self.views.publish_soon()
+
+    async def connect_peer(self, uri: NodeUri) -> None:
+        """Connects and remembers the address; raises `OSError` or `TimeoutError`."""
+        await self.peers.connect(uri)
+        with self.core.entry():
+            self.peers.remember(uri)
+
+    def has_channel_with(self, node_id: NodeId) -> bool:
+        with self.core.locked():
+            return any(d.counterparty_node_id == node_id for d in self.manager.list_channels())
+
+    # --- ticks (timer thread) ---------------------------------------------------------------
+
+    def _tick_peers(self) -> None:
+        with self.core.entry():
+            self.peer_manager.timer_tick_occurred()
+        self.loop.call_soon_threadsafe(self._peers_changed)
+
+    def _tick_channels(self) -> None:
+        with self.core.entry():
+            self.manager.timer_tick_occurred(self.core.now)
+
+    def _tick_rebroadcast(self) -> None:
+        with self.core.entry():
+            self.chain_monitor.rebroadcast_pending_claims()
+            self.sweeper.rebroadcast()
+
+    def _tick_graph(self) -> None:
+        with self.core.entry():
+            self.gossip.prune(self.core.now)
+
+    def _resumed(self) -> None:
+        self.log(LogLevel.INFO, "the computer woke up: reconnecting")
+        self.loop.call_soon_threadsafe(self.peers.kick)
+
+    # --- what events and commands ask -----------------------------------------------------
+
+    def alias_of(self, node_id: bytes) -> str:
+        """A node's own name for people: its alias, made harmless, else "Unnamed 02ab12cd"."""
+        record = self.ledger.peers.get(node_id)
+        if record is not None and record.alias:
+            return record.alias
+        alias = self.graph.alias(NodeId(node_id))
+        return peer_text(alias) if alias else f"Unnamed {node_id.hex()[:8]}"
+
+    def last_details(self, channel_id: ChannelId) -> ChannelDetails | None:
+        """A channel as it was before it closed."""
+        return self._last_details.get(channel_id)
+
+    def remember_details(self, details: Sequence[ChannelDetails]) -> None:
+        for item in details:
+            self._last_details[item.channel_id] = item
+
+    def has_anchor_reserve(self, *, one_more: bool) -> bool:
+        """Whether the on-chain coins could pay for closing every anchor channel; within an entry or the lock."""
+        return self.onchain.balance().confirmed_sat >= self.anchor_reserve_sat(extra_channels=int(one_more))
+
+    def anchor_reserve_sat(self, *, extra_channels: int = 0) -> int:
+        details = self.manager.list_channels()
+        anchors = [item for item in details if item.has_anchors]
+        htlcs = sum(len(item.pending_inbound_htlcs) + len(item.pending_outbound_htlcs) for item in anchors)
+        return self.onchain.anchor_reserve_sat(
+            anchor_channels=len(anchors) + extra_channels,
+            htlc_inputs=htlcs,
+            feerate_sat_per_kw=self.fee_sat_per_kw(ConfirmationTarget.ANCHOR_CHANNEL_FEE),
+        )
+
+    def keysend_request(self, event: PaymentClaimed) -> RequestRecord:
+        """The books' entry of a payment that nobody had asked for."""
+        now = self.core.now
+        return RequestRecord(
+            request_id=event.payment_hash,
+            amount_msat=event.amount_msat,
+            message="",
+            created_at=now.at,
+            expiry_seconds=0,
+            invoice=None,
+            address=None,
+            state=RequestState.UNPAID,
+            received_msat=0,
+            paid_at=0,
+        )
+
+    def scorer_succeeded(self, path: Path) -> None:
+        self.scorer.payment_path_successful(path, self.core.now)
+
+    def scorer_failed(self, attempt: FailedAttempt) -> None:
+        if attempt.short_channel_id is not None:
+            self.scorer.payment_path_failed(attempt.path, attempt.short_channel_id, self.core.now)
+

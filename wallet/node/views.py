@@ -1,0 +1,512 @@
+"""Immutable snapshots of a node for its front ends, and the change-sets that announce them.
+
+A snapshot is made on the network loop, at most 20 a second, and only where somebody listens; it takes the core's
+lock for as long as it copies. Reading it afterwards costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from wallet.bitcoin.tx import txid_hex
+from wallet.i18n import _, ngettext
+from wallet.ln.events import Balance, BalanceKind
+from wallet.node.api import (
+    ActivityItem,
+    ActivityKind,
+    ActivityPage,
+    ActivityStatus,
+    BalanceView,
+    ChangeSet,
+    ChannelPhase,
+    ChannelView,
+    LockedCoin,
+    NodeStatus,
+    PeerView,
+    RequestStatus,
+    RequestView,
+    ServerView,
+    WalletSnapshot,
+)
+from wallet.node.records import ClosedChannelRecord, PaymentRecord, PaymentState, RequestRecord, RequestState
+
+if TYPE_CHECKING:
+    from wallet.ln.channelmanager import ChannelDetails
+    from wallet.node.node import Node
+
+__all__ = ["Views", "scid_text"]
+
+PUBLISH_INTERVAL_SECONDS = 0.05
+RECENT_ITEMS = 5
+ANTI_REORG_BLOCKS = 6
+SAFETY_MARGIN_BLOCKS = 144
+"""A day: what it may take to come back and get a transaction confirmed."""
+BLOCK_MINUTES = 10
+
+
+def scid_text(short_channel_id: int | None) -> str | None:
+    """912345x12x1, as the field writes it."""
+    if short_channel_id is None:
+        return None
+    return f"{short_channel_id >> 40}x{short_channel_id >> 16 & 0xFFFFFF}x{short_channel_id & 0xFFFF}"
+
+
+class Views:
+    """Makes snapshots, keeps the last one, tells those who subscribed."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._listeners: list[Callable[[ChangeSet], None]] = []
+        self._scheduled: asyncio.TimerHandle | None = None
+        self._last: WalletSnapshot | None = None
+        self._index: list[tuple[int, str]] = []
+        self._index_version: tuple[int, int] | None = None
+        self._onchain_version = 0
+
+    # --- telling ----------------------------------------------------------------------
+
+    def subscribe(self, listener: Callable[[ChangeSet], None]) -> Callable[[], None]:
+        """From any thread; the listener is called on the network loop."""
+        self._listeners.append(listener)
+        self._node.loop.call_soon_threadsafe(self.publish_soon)
+
+        def end() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return end
+
+    def publish_soon(self) -> None:
+        """On the loop: a change-set follows within 50 ms, however often this is called."""
+        if self._listeners and self._scheduled is None:
+            self._scheduled = self._node.loop.call_later(PUBLISH_INTERVAL_SECONDS, self._publish)
+
+    def close(self) -> None:
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+        self._listeners.clear()
+
+    def _publish(self) -> None:
+        self._scheduled = None
+        old = self._last
+        new = self.snapshot()
+        changed = self._node.ledger.take_changed()
+        before = {channel.channel_id: channel for channel in old.channels} if old is not None else {}
+        after = {channel.channel_id: channel for channel in new.channels}
+        change = ChangeSet(
+            snapshot=new,
+            status=old is None or old.status != new.status,
+            balance=old is None or old.balance != new.balance,
+            channels=frozenset(
+                key for key in before.keys() | after.keys() if before.get(key) != after.get(key)
+            ),
+            peers=old is None or old.peers != new.peers,
+            activity=frozenset(changed.activity),
+            requests=frozenset(changed.requests),
+            payment_progress=changed.progress,
+        )
+        quiet = not (change.status or change.balance or change.channels or change.peers)
+        if quiet and not (change.activity or change.requests or change.payment_progress):
+            return
+        for listener in list(self._listeners):
+            listener(change)
+
+    # --- the snapshot -------------------------------------------------------------------
+
+    def snapshot(self) -> WalletSnapshot:
+        """Takes the lock for a moment; from any thread but one that is inside the core."""
+        node = self._node
+        with node.core.locked():
+            details = node.manager.list_channels()
+            node.remember_details(details)
+            closing_ids = frozenset(node.ledger.closed)
+            balances = node.chain_monitor.get_claimable_balances(
+                frozenset(item.channel_id for item in details if item.channel_id not in closing_ids)
+            )
+            onchain = node.onchain.balance()
+            reserve_sat = node.anchor_reserve_sat()
+            sweeping = node.sweeper.pending_balances()
+        locked = [self._locked(balance) for balance in (*balances, *sweeping)]
+        channels = tuple(self._channel(item) for item in details) + tuple(
+            self._closed_channel(record, locked)
+            for record in sorted(node.ledger.closed.values(), key=lambda record: -record.closed_at)
+            if record.was_funded
+        )
+        balance = BalanceView(
+            onchain_confirmed_sat=onchain.confirmed_sat,
+            onchain_unconfirmed_sat=onchain.unconfirmed_sat,
+            onchain_spendable_sat=max(0, onchain.confirmed_sat + onchain.unconfirmed_sat - reserve_sat),
+            anchor_reserve_sat=min(reserve_sat, onchain.confirmed_sat + onchain.unconfirmed_sat),
+            lightning_msat=sum(item.balance_msat for item in details if item.is_channel_ready),
+            can_send_msat=sum(item.next_outbound_htlc_limit_msat for item in details if item.is_usable),
+            can_receive_msat=sum(item.inbound_capacity_msat for item in details if item.is_usable),
+            reserve_msat=sum(
+                1000 * (item.unspendable_punishment_reserve_sat or 0) for item in details if item.is_channel_ready
+            ),
+            locked=tuple(locked),
+        )
+        self._last = WalletSnapshot(
+            status=self._status(details, reserve_sat),
+            balance=balance,
+            channels=channels,
+            peers=self._peers(details),
+            requests=tuple(
+                self.request_view(record)
+                for record in sorted(node.ledger.requests.values(), key=lambda record: -record.created_at)[:100]
+            ),
+            recent=self.activity_page(offset=0, limit=RECENT_ITEMS).items,
+        )
+        return self._last
+
+    def _status(self, details: tuple[ChannelDetails, ...], reserve_sat: int) -> NodeStatus:
+        node = self._node
+        chain = node.electrum.status()
+        with_channels = {item.counterparty_node_id for item in details}
+        online = node.peers.online
+        pending_heights = [
+            htlc.cltv_expiry_height
+            for item in details
+            for htlc in (*item.pending_inbound_htlcs, *item.pending_outbound_htlcs)
+        ]
+        delays = [item.force_close_spend_delay_blocks or 0 for item in details if item.is_channel_ready]
+        safe_until = None
+        if delays:
+            limits = [node.best_height + min(delays), *pending_heights]
+            safe_until = max(node.best_height, min(limits) - SAFETY_MARGIN_BLOCKS)
+        return NodeStatus(
+            network=node.options.network_name,
+            wallet_name=node.options.wallet_name,
+            node_id=node.keys_manager.get_node_id().hex(),
+            synced=chain.synced,
+            height=node.best_height,
+            tip_at=chain.tip_at,
+            servers=tuple(
+                ServerView(
+                    address=server.address,
+                    connected=server.connected,
+                    height=server.height,
+                    protocol=server.protocol,
+                    problem=server.problem,
+                )
+                for server in chain.servers
+            ),
+            peers_online=len(online & with_channels) if with_channels else len(online),
+            peers_total=len(with_channels) if with_channels else len(online),
+            graph_nodes=node.graph.node_count,
+            graph_channels=node.graph.channel_count,
+            graph_updated_at=node.graph.last_update_at,
+            backup_text=_("Keep your words safe"),
+            safe_until_height=safe_until,
+            problem=self._problem(chain.synced, len(node.events.channel_requests)),
+        )
+
+    @staticmethod
+    def _problem(synced: bool, requests: int) -> str:
+        if not synced:
+            return _("Catching up with the chain")
+        if requests:
+            return ngettext(
+                "A peer wants to open a channel: your word is needed",
+                "{count} peers want to open channels: your word is needed",
+                requests,
+            ).format(count=requests)
+        return ""
+
+    def _peers(self, details: tuple[ChannelDetails, ...]) -> tuple[PeerView, ...]:
+        node = self._node
+        online = node.peers.online
+        known = {bytes(node_id) for node_id in online} | set(node.ledger.peers)
+        views = []
+        for node_id in sorted(known):
+            record = node.ledger.peers.get(node_id)
+            views.append(
+                PeerView(
+                    node_id=node_id.hex(),
+                    alias=node.alias_of(node_id),
+                    address=f"{record.host}:{record.port}" if record is not None else "",
+                    online=node_id in online,
+                    last_seen_at=record.last_seen_at if record is not None else None,
+                    channels=sum(1 for item in details if item.counterparty_node_id == node_id),
+                )
+            )
+        return tuple(views)
+
+    def _locked(self, balance: Balance) -> LockedCoin:
+        height = balance.height
+        match balance.kind:
+            case BalanceKind.CLAIMABLE_ON_CHANNEL_CLOSE:
+                reason = _("The closing transaction is on its way into the chain.")
+            case BalanceKind.CLAIMABLE_AWAITING_CONFIRMATIONS:
+                reason = _("On the chain and yours; it waits for its delay to pass.")
+            case BalanceKind.CONTENTIOUS_CLAIMABLE:
+                reason = _("A payment to you that Leyden claims on the chain.")
+            case BalanceKind.MAYBE_TIMEOUT_CLAIMABLE_HTLC:
+                reason = _("A payment of yours that comes back unless the payee takes it.")
+            case BalanceKind.MAYBE_PREIMAGE_CLAIMABLE_HTLC:
+                reason = _("A payment that becomes yours only if its proof arrives in time.")
+            case BalanceKind.COUNTERPARTY_REVOKED_OUTPUT_CLAIMABLE:
+                reason = _("The peer cheated: Leyden takes this output as the penalty.")
+        return LockedCoin(
+            amount_sat=balance.amount_sat, reason=reason, until_height=height, channel_id=balance.channel_id.hex()
+        )
+
+    # --- channels -------------------------------------------------------------------------
+
+    def _channel(self, item: ChannelDetails) -> ChannelView:
+        node = self._node
+        online = item.counterparty_node_id in node.peers.online
+        phase, text = self._phase(item, online)
+        outpoint = item.funding_outpoint
+        return ChannelView(
+            channel_id=item.channel_id.hex(),
+            short_channel_id=scid_text(item.short_channel_id),
+            peer_id=item.counterparty_node_id.hex(),
+            peer_alias=node.alias_of(item.counterparty_node_id),
+            peer_online=online,
+            phase=phase,
+            phase_text=text,
+            is_usable=item.is_usable,
+            is_outbound=item.is_outbound,
+            is_announced=item.is_announced,
+            channel_type=item.channel_type_name,
+            capacity_sat=item.channel_value_sat,
+            local_msat=item.balance_msat,
+            remote_msat=max(0, item.channel_value_sat * 1000 - item.balance_msat),
+            can_send_msat=item.next_outbound_htlc_limit_msat,
+            can_receive_msat=item.inbound_capacity_msat,
+            holder_reserve_sat=item.unspendable_punishment_reserve_sat or 0,
+            counterparty_reserve_sat=item.counterparty_unspendable_punishment_reserve_sat or 0,
+            inflight_out_msat=sum(htlc.amount_msat for htlc in item.pending_outbound_htlcs),
+            inflight_in_msat=sum(htlc.amount_msat for htlc in item.pending_inbound_htlcs),
+            funding_txid=txid_hex(outpoint.txid) if outpoint is not None else None,
+            funding_vout=outpoint.vout if outpoint is not None else None,
+            closing_txid=None,
+            confirmations=item.confirmations or 0,
+            confirmations_required=item.confirmations_required or 0,
+            to_self_delay_blocks=item.force_close_spend_delay_blocks or 0,
+            feerate_sat_per_kw=item.feerate_sat_per_kw or 0,
+            details=(
+                (_("Channel id"), item.channel_id.hex()),
+                (_("Short channel id"), scid_text(item.short_channel_id) or "–"),
+                (_("Peer"), item.counterparty_node_id.hex()),
+                (_("Type"), item.channel_type_name),
+                (_("Fee rate"), f"{item.feerate_sat_per_kw or 0} sat/kw"),
+            ),
+        )
+
+    @staticmethod
+    def _phase(item: ChannelDetails, online: bool) -> tuple[ChannelPhase, str]:
+        if item.is_shutting_down:
+            return ChannelPhase.SHUTTING_DOWN, _("Closing: waiting for payments under way and for the peer's word")
+        if item.funding_outpoint is None:
+            return ChannelPhase.NEGOTIATING, _("Agreeing on the channel with the peer")
+        if not item.is_channel_ready:
+            have, need = item.confirmations or 0, item.confirmations_required or 0
+            if have < need:
+                text = ngettext("{have} of {need} confirmation", "{have} of {need} confirmations", need)
+                minutes = (need - have) * BLOCK_MINUTES
+                tail = _(", about {minutes} minutes").format(minutes=minutes)
+                return ChannelPhase.AWAITING_CONFIRMATIONS, text.format(have=have, need=need) + tail
+            return ChannelPhase.AWAITING_PEER, _("Confirmed; waiting for the peer to see it too")
+        if not online:
+            return ChannelPhase.PEER_OFFLINE, _("The peer is offline; Leyden keeps trying")
+        return ChannelPhase.READY, _("Ready")
+
+    def _closed_channel(self, record: ClosedChannelRecord, locked: list[LockedCoin]) -> ChannelView:
+        node = self._node
+        mine = tuple(coin for coin in locked if coin.channel_id == record.channel_id.hex())
+        phase = ChannelPhase.CLOSING if mine else ChannelPhase.CLOSED
+        if mine:
+            heights = [coin.until_height for coin in mine if coin.until_height is not None]
+            if heights and max(heights) > node.best_height:
+                blocks = max(heights) - node.best_height
+                text = ngettext("All yours in {blocks} block", "All yours in {blocks} blocks", blocks).format(
+                    blocks=blocks
+                )
+            else:
+                text = _("On its way home")
+        else:
+            text = _("Closed")
+        return ChannelView(
+            channel_id=record.channel_id.hex(),
+            short_channel_id=None,
+            peer_id=record.counterparty_node_id.hex(),
+            peer_alias=node.alias_of(record.counterparty_node_id),
+            peer_online=record.counterparty_node_id in node.peers.online,
+            phase=phase,
+            phase_text=text,
+            is_usable=False,
+            is_outbound=record.is_outbound,
+            is_announced=False,
+            channel_type=record.channel_type,
+            capacity_sat=record.capacity_sat,
+            local_msat=record.local_msat,
+            remote_msat=max(0, record.capacity_sat * 1000 - record.local_msat),
+            can_send_msat=0,
+            can_receive_msat=0,
+            holder_reserve_sat=0,
+            counterparty_reserve_sat=0,
+            inflight_out_msat=0,
+            inflight_in_msat=0,
+            funding_txid=txid_hex(record.funding_txid) if record.funding_txid is not None else None,
+            funding_vout=record.funding_vout,
+            closing_txid=txid_hex(record.closing_txid) if record.closing_txid is not None else None,
+            confirmations=0,
+            confirmations_required=0,
+            to_self_delay_blocks=record.to_self_delay_blocks,
+            feerate_sat_per_kw=0,
+            closure_text=record.reason,
+            locked=mine,
+        )
+
+    # --- requests and activity --------------------------------------------------------------
+
+    def request_view(self, record: RequestRecord) -> RequestView:
+        status = {
+            RequestState.UNPAID: RequestStatus.UNPAID,
+            RequestState.PAID: RequestStatus.PAID,
+            RequestState.HELD: RequestStatus.HELD,
+            RequestState.CANCELLED: RequestStatus.CANCELLED,
+        }[record.state]
+        if status is RequestStatus.UNPAID and record.expires_at <= self._node.wall_clock_at():
+            status = RequestStatus.EXPIRED
+        return RequestView(
+            request_id=record.request_id.hex(),
+            amount_msat=record.amount_msat,
+            message=record.message,
+            created_at=record.created_at,
+            expires_at=record.expires_at,
+            status=status,
+            invoice=record.invoice,
+            address=record.address,
+            payment_hash=record.request_id.hex(),
+        )
+
+    def activity_page(
+        self,
+        *,
+        offset: int,
+        limit: int,
+        text: str = "",
+        kind: ActivityKind | None = None,
+        status: ActivityStatus | None = None,
+    ) -> ActivityPage:
+        """Newest first; takes the lock for a moment."""
+        ids = self._sorted_ids()
+        if not text and kind is None and status is None:
+            found = [self.activity_item(item_id) for _at, item_id in ids[offset : offset + limit]]
+            return ActivityPage(items=tuple(item for item in found if item), offset=offset, total=len(ids))
+        wanted = text.casefold()
+        matching = []
+        for _at, item_id in ids:
+            item = self.activity_item(item_id)
+            if item is None or (kind is not None and item.kind is not kind):
+                continue
+            if status is not None and item.status is not status:
+                continue
+            if wanted and not any(
+                wanted in part.casefold()
+                for part in (item.label, item.counterparty, item.payment_hash or "", item.txid or "")
+            ):
+                continue
+            matching.append(item)
+        return ActivityPage(items=tuple(matching[offset : offset + limit]), offset=offset, total=len(matching))
+
+    def _sorted_ids(self) -> list[tuple[int, str]]:
+        node = self._node
+        with node.core.locked():
+            version = (node.ledger.version, node.onchain.version)
+            if version != self._index_version:
+                index = [
+                    (record.created_at, f"ln:{key.hex()}") for key, record in list(node.ledger.payments.items())
+                ]
+                index += [
+                    (record.paid_at, f"ln:{key.hex()}")
+                    for key, record in list(node.ledger.requests.items())
+                    if record.state in (RequestState.PAID, RequestState.HELD)
+                ]
+                index += [(entry.at, f"tx:{txid_hex(entry.txid)}") for entry in node.onchain.history()]
+                index.sort(reverse=True)
+                self._index, self._index_version = index, version
+        return self._index
+
+    def activity_item(self, item_id: str) -> ActivityItem | None:
+        kind, _colon, rest = item_id.partition(":")
+        ledger = self._node.ledger
+        if kind == "ln":
+            payment = ledger.payments.get(bytes.fromhex(rest))
+            if payment is not None:
+                return self._payment_item(item_id, payment)
+            request = ledger.requests.get(bytes.fromhex(rest))
+            return None if request is None else self._request_item(item_id, request)
+        return self._onchain_item(item_id, rest)
+
+    def _payment_item(self, item_id: str, record: PaymentRecord) -> ActivityItem:
+        status, text = {
+            PaymentState.PENDING: (ActivityStatus.PENDING, _("Under way")),
+            PaymentState.SUCCEEDED: (ActivityStatus.DONE, _("Paid")),
+            PaymentState.FAILED: (ActivityStatus.FAILED, record.failure),
+        }[record.state]
+        return ActivityItem(
+            item_id=item_id,
+            kind=ActivityKind.LIGHTNING,
+            amount_msat=-record.amount_msat,
+            fee_msat=record.fee_msat,
+            at=record.created_at,
+            status=status,
+            status_text=text,
+            label=record.description,
+            counterparty=self._node.alias_of(record.payee),
+            payment_hash=record.payment_hash.hex(),
+            preimage=record.preimage.hex() if record.preimage is not None else None,
+            invoice=record.invoice,
+            attempts=record.attempts,
+        )
+
+    @staticmethod
+    def _request_item(item_id: str, record: RequestRecord) -> ActivityItem:
+        held = record.state is RequestState.HELD
+        return ActivityItem(
+            item_id=item_id,
+            kind=ActivityKind.LIGHTNING,
+            amount_msat=record.received_msat,
+            fee_msat=0,
+            at=record.paid_at or record.created_at,
+            status=ActivityStatus.PENDING if held else ActivityStatus.DONE,
+            status_text=_("Held: waiting for you to settle it") if held else _("Received"),
+            label=record.message,
+            payment_hash=record.request_id.hex(),
+            preimage=record.preimage.hex() if record.preimage is not None else None,
+            invoice=record.invoice,
+        )
+
+    def _onchain_item(self, item_id: str, txid_text: str) -> ActivityItem | None:
+        node = self._node
+        with node.core.locked():
+            entry = node.onchain.entry_by_hex(txid_text)
+        if entry is None:
+            return None
+        depth = 0 if entry.height is None else max(0, node.best_height - entry.height + 1)
+        fee_sat = entry.fee_sat if entry.fee_sat is not None and entry.delta_sat < 0 else 0
+        if depth >= ANTI_REORG_BLOCKS:
+            status, text = ActivityStatus.DONE, _("Confirmed")
+        elif depth:
+            status, text = ActivityStatus.DONE, _("{count} of {need} confirmations").format(
+                count=depth, need=ANTI_REORG_BLOCKS
+            )
+        else:
+            status, text = ActivityStatus.PENDING, _("Waiting for its first confirmation")
+        return ActivityItem(
+            item_id=item_id,
+            kind=ActivityKind.ONCHAIN,
+            amount_msat=(entry.delta_sat + fee_sat) * 1000,
+            fee_msat=fee_sat * 1000,
+            at=entry.at,
+            status=status,
+            status_text=text,
+            label=entry.label,
+            txid=txid_text,
+            height=entry.height,
+        )
