@@ -27,6 +27,7 @@ from wallet.ln.msgs import (
     FundingCreated,
     FundingSigned,
     Init,
+    Message,
     NodeAnnouncement,
     OnionMessage,
     OpenChannel,
@@ -176,6 +177,10 @@ class RoutingMessageHandler(MessageSendEventsProvider, Protocol):
     def handle_query_channel_range(self, their_node_id: NodeId, msg: QueryChannelRange) -> None: ...
 
     def handle_query_short_channel_ids(self, their_node_id: NodeId, msg: QueryShortChannelIds) -> None: ...
+
+    def get_next_query_reply(self, their_node_id: NodeId) -> Message | None:
+        """The next message that answers a peer's query; asked for as the peer's socket drains."""
+        ...
 
     def processing_queue_high(self) -> bool:
         """Tell whether so much awaits checking that peers had better send no more gossip for now."""
