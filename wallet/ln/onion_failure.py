@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from wallet.i18n import _
 from wallet.ln.types import DecodeError
 from wallet.ln.wire import Reader, Writer
 
@@ -51,36 +52,42 @@ class FailureCode(IntEnum):
     FINAL_EXPIRY_TOO_SOON = 17
 
 
-_SENTENCES: Final[dict[FailureCode, str]] = {
-    FailureCode.TEMPORARY_NODE_FAILURE: "The node has a passing problem.",
-    FailureCode.PERMANENT_NODE_FAILURE: "The node is out of service.",
-    FailureCode.REQUIRED_NODE_FEATURE_MISSING: "The node requires a feature that this payment does not use.",
-    FailureCode.INVALID_ONION_VERSION: "The next node did not know the version of the routing packet.",
-    FailureCode.INVALID_ONION_HMAC: "The next node found the routing packet damaged.",
-    FailureCode.INVALID_ONION_KEY: "The next node could not read the routing packet's key.",
-    FailureCode.TEMPORARY_CHANNEL_FAILURE: "The channel could not carry this amount now.",
-    FailureCode.PERMANENT_CHANNEL_FAILURE: "The channel is closed or closing.",
-    FailureCode.REQUIRED_CHANNEL_FEATURE_MISSING: (
-        "The channel requires a feature that this payment does not use."
-    ),
-    FailureCode.UNKNOWN_NEXT_PEER: "The node is not connected to the next one, or does not know it.",
-    FailureCode.AMOUNT_BELOW_MINIMUM: "The amount is below the channel's minimum.",
-    FailureCode.FEE_INSUFFICIENT: "The node has raised its fee.",
-    FailureCode.INCORRECT_CLTV_EXPIRY: "The node asks for a longer time limit.",
-    FailureCode.EXPIRY_TOO_SOON: "The payment's time limit was too close to be safe for the node.",
-    FailureCode.INCORRECT_OR_UNKNOWN_PAYMENT_DETAILS: (
-        "The payee does not know this payment, was paid already, or finds the amount or time limit wrong."
-    ),
-    FailureCode.FINAL_INCORRECT_CLTV_EXPIRY: "The last node passed on a shorter time limit than was set.",
-    FailureCode.FINAL_INCORRECT_HTLC_AMOUNT: "The last node passed on less than it was given.",
-    FailureCode.CHANNEL_DISABLED: "The channel is switched off for now.",
-    FailureCode.EXPIRY_TOO_FAR: "The payment's time limit was too far away for the node.",
-    FailureCode.INVALID_ONION_PAYLOAD: "The node could not make sense of its instructions.",
-    FailureCode.MPP_TIMEOUT: "The payee waited in vain for the other parts of the payment.",
-    FailureCode.INVALID_ONION_BLINDING: "The payment failed inside the payee's hidden path.",
-    FailureCode.INCORRECT_PAYMENT_AMOUNT: "The payee did not accept the amount.",
-    FailureCode.FINAL_EXPIRY_TOO_SOON: "The payment's time limit was too close for the payee.",
-}
+def _sentences() -> dict[FailureCode, str]:
+    return {
+        FailureCode.TEMPORARY_NODE_FAILURE: _("The node has a passing problem."),
+        FailureCode.PERMANENT_NODE_FAILURE: _("The node is out of service."),
+        FailureCode.REQUIRED_NODE_FEATURE_MISSING: _(
+            "The node requires a feature that this payment does not use."
+        ),
+        FailureCode.INVALID_ONION_VERSION: _("The next node did not know the version of the routing packet."),
+        FailureCode.INVALID_ONION_HMAC: _("The next node found the routing packet damaged."),
+        FailureCode.INVALID_ONION_KEY: _("The next node could not read the routing packet's key."),
+        FailureCode.TEMPORARY_CHANNEL_FAILURE: _("The channel could not carry this amount now."),
+        FailureCode.PERMANENT_CHANNEL_FAILURE: _("The channel is closed or closing."),
+        FailureCode.REQUIRED_CHANNEL_FEATURE_MISSING: _(
+            "The channel requires a feature that this payment does not use."
+        ),
+        FailureCode.UNKNOWN_NEXT_PEER: _("The node is not connected to the next one, or does not know it."),
+        FailureCode.AMOUNT_BELOW_MINIMUM: _("The amount is below the channel's minimum."),
+        FailureCode.FEE_INSUFFICIENT: _("The node has raised its fee."),
+        FailureCode.INCORRECT_CLTV_EXPIRY: _("The node asks for a longer time limit."),
+        FailureCode.EXPIRY_TOO_SOON: _("The payment's time limit was too close to be safe for the node."),
+        FailureCode.INCORRECT_OR_UNKNOWN_PAYMENT_DETAILS: _(
+            "The payee does not know this payment, was paid already, or finds the amount or time limit wrong."
+        ),
+        FailureCode.FINAL_INCORRECT_CLTV_EXPIRY: _(
+            "The last node passed on a shorter time limit than was set."
+        ),
+        FailureCode.FINAL_INCORRECT_HTLC_AMOUNT: _("The last node passed on less than it was given."),
+        FailureCode.CHANNEL_DISABLED: _("The channel is switched off for now."),
+        FailureCode.EXPIRY_TOO_FAR: _("The payment's time limit was too far away for the node."),
+        FailureCode.INVALID_ONION_PAYLOAD: _("The node could not make sense of its instructions."),
+        FailureCode.MPP_TIMEOUT: _("The payee waited in vain for the other parts of the payment."),
+        FailureCode.INVALID_ONION_BLINDING: _("The payment failed inside the payee's hidden path."),
+        FailureCode.INCORRECT_PAYMENT_AMOUNT: _("The payee did not accept the amount."),
+        FailureCode.FINAL_EXPIRY_TOO_SOON: _("The payment's time limit was too close for the payee."),
+    }
+
 
 # What stands in front of the length-prefixed channel_update, in bytes.
 _BYTES_BEFORE_CHANNEL_UPDATE: Final[dict[int, int]] = {
@@ -96,9 +103,9 @@ _BYTES_BEFORE_CHANNEL_UPDATE: Final[dict[int, int]] = {
 def failure_sentence(code: int) -> str:
     """Say in plain words what a failure code means."""
     try:
-        return _SENTENCES[FailureCode(code)]
+        return _sentences()[FailureCode(code)]
     except ValueError:
-        return f"The node gave an unknown reason (code {code:#06x})."
+        return _("The node gave an unknown reason (code {code}).").format(code=f"{code:#06x}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Final, assert_never
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from wallet.bitcoin.amounts import MAX_MONEY_MSAT
 from wallet.bitcoin.curve import is_valid_pubkey
 from wallet.bitcoin.hashes import hmac_sha256
 from wallet.ln.features import Features
@@ -41,7 +42,7 @@ __all__ = [
     "seal_recipient_data",
 ]
 
-MAX_VALUE_MSAT: Final = 21_000_000 * 100_000_000 * 1000
+MAX_VALUE_MSAT: Final = MAX_MONEY_MSAT
 """No payment can exceed all coins that there will ever be."""
 
 CUSTOM_TLV_START: Final = 65_536
