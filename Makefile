@@ -49,7 +49,8 @@ run: system-window $(RUNTIME)
 
 # A Bitcoin node, Electrum servers and a rust-lightning node, in a folder of their own: nothing is added to the system.
 peers: $(BIN)/python
-	@PYTHON="$(CURDIR)/$(BIN)/python" tests/real/setup.sh
+	@PYTHON="$(CURDIR)/$(BIN)/python" tests/real/regtest/setup.sh
+	@PYTHON="$(CURDIR)/$(BIN)/python" tests/real/ldk/setup.sh
 
 test: system-test venv peers
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)

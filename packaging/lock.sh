@@ -19,7 +19,8 @@ compile --extra test -c requirements.lock -o requirements-test.lock pyproject.to
 for version in 1 2; do
   (cd tests/real/regtest && compile -o "electrumx$version.lock" "electrumx$version.in")
 done
-if grep -nE '(https?|file):' requirements.lock requirements-test.lock tests/real/regtest/*.lock; then
+(cd tests/real/ldk && compile -o nodejs.lock nodejs.in)
+if grep -nE '(https?|file):' requirements.lock requirements-test.lock tests/real/*/*.lock; then
   echo "a lock names a place to load from" >&2
   exit 1
 fi

@@ -48,8 +48,13 @@ class Finding:
 def unit_of_name(name: str, *, pixels: bool = False) -> Units:
     """The unit that a name's suffix states; with `pixels` (the window) heights and weights are Qt's."""
     low = name.lower()
+    # `vbytes_from_weight(...)` gives vbytes.
+    low, _, source = low.partition("_from_")
     for suffix in SUFFIXES:
-        if low.endswith("_" + suffix):
+        if low.endswith("_" + suffix) or (source and low == suffix):
+            # `sat_per_1000_weight` and the like are rates that have no suffix of their own.
+            if "_per_" in low and "_per_" not in suffix:
+                return UNKNOWN
             return UNKNOWN if pixels and suffix in {"height", "weight"} else frozenset({suffix})
     return UNKNOWN
 
@@ -137,7 +142,8 @@ class _Checker(ast.NodeVisitor):
     def _binop_unit(self, node: ast.BinOp) -> Units:
         left, right = self.unit(node.left), self.unit(node.right)
         if isinstance(node.op, ast.Add | ast.Sub):
-            return self._sum_unit(node.op, left, right, isinstance(node.right, ast.Constant))
+            constant = isinstance(node.left, ast.Constant) or isinstance(node.right, ast.Constant)
+            return self._sum_unit(node.op, left, right, constant)
         if isinstance(node.op, ast.Mult):
             if isinstance(node.left, ast.Constant):
                 return self._scaled(right, node.left, TIMES_1000)
@@ -156,16 +162,21 @@ class _Checker(ast.NodeVisitor):
         return units & MONEY
 
     @staticmethod
-    def _sum_unit(op: ast.operator, left: Units, right: Units, right_is_constant: bool) -> Units:
+    def _sum_unit(op: ast.operator, left: Units, right: Units, constant: bool) -> Units:
         for point, spans in SPANS.items():
             if isinstance(op, ast.Sub):
                 if point in right:
                     return spans  # only a point less a point makes sense
                 if point in left:
                     # What is subtracted may be a point of unknown name, unless it is written out.
-                    return left if right or right_is_constant else left | spans
+                    return left if right or constant else left | spans
             elif point in left or point in right:
                 return frozenset({point})
+        if not left or not right:
+            # `clock() + period_seconds` may be a point in time, if the unnamed side is one.
+            for point, spans in SPANS.items():
+                if (left | right) & spans and not constant and (right or isinstance(op, ast.Add)):
+                    return left | right | {point}
         return _meet([left, right])
 
     # -- the checks -------------------------------------------------------------------------------

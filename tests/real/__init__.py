@@ -1,0 +1,1 @@
+"""Tests against servers and peers that we did not write."""

@@ -1,0 +1,1 @@
+"""A real chain and Electrum servers: how they are installed and started."""
