@@ -42,7 +42,7 @@ system-test:
 	@packaging/setup-system.sh test
 
 demo: system-window $(RUNTIME)
-	@$(BIN)/python -m wallet --demo $(ARGS)
+	@$(BIN)/python -m wallet --sandbox --demo $(ARGS)
 
 run: system-window $(RUNTIME)
 	@$(BIN)/python -m wallet $(ARGS)
