@@ -1123,8 +1123,8 @@ async function shutdown(code) {
     if (DIR) writeFile('manager', chanMan.write());
     dead = true;
     ldkNet.stop();
-  } catch (e) { log('error', 'stop', e.stack ?? e); }
-  control.close();
+    control.close();
+  } catch (e) { log('error', 'stop', e.stack ?? e); }   // also when asked to stop before they exist
   setTimeout(() => process.exit(code), 50);
 }
 process.on('SIGTERM', () => shutdown(0));
