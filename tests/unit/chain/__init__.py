@@ -1,0 +1,1 @@
+"""The chain room: headers, proofs, servers that lie."""
