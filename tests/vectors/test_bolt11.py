@@ -28,7 +28,8 @@ PAYEE = NodeId(bytes.fromhex("03e7156ae33b0a208d0744199163177e909e80176e55d97a2f
 OTHER_PAYEE = NodeId(bytes.fromhex("02d0139ce7427d6dfffd26a326c18be754ef1e64672b42694ba5b23ef6e6e7803d"))
 LIST_OF_THINGS = (
     "One piece of chocolate cake, one icecream cone, one pickle, one slice of swiss cheese, "
-    "one slice of salami, one lollypop, one piece of cherry pie, one sausage, one cupcake, and one slice of watermelon"
+    "one slice of salami, one lollypop, one piece of cherry pie, one sausage, one cupcake, "
+    "and one slice of watermelon"
 )
 LIST_HASH = sha256(LIST_OF_THINGS.encode()).digest()
 BTC_MSAT = 100_000_000_000
@@ -134,7 +135,7 @@ FACTS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
         ),
         (),
     ),
-    # The signature of the first example with its S negated, and the recovery id as it was: another key signed it.
+    # The first example's signature with S negated and the recovery id as it was: that of another key.
     (described(PLEASE, amount_msat=None, payee=OTHER_PAYEE), ()),
 ]
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-# Imported at run time: the codec of durable records reads the type hints.
+from wallet.bitcoin.records import register
 from wallet.ln.features import Features
 from wallet.ln.types import APIError, NodeId, ShortChannelId
 
@@ -37,6 +37,9 @@ __all__ = [
     "RouteParameters",
     "Router",
 ]
+
+# Paths and payments are stored as records; a feature vector is one value there.
+register(Features, Features.to_bytes, Features.from_bytes)
 
 DEFAULT_MAX_TOTAL_CLTV_DELTA = 1008
 """A week of blocks: the longest that a stuck payment may lock coins."""
@@ -141,6 +144,15 @@ class Path:
     def payee(self) -> NodeId:
         """The last node that is known by name."""
         return self.hops[-1].node_id
+
+    def without_features(self) -> Path:
+        """The same path for the record: what the nodes could do matters no more once it is taken."""
+        if all(hop.node_features is None and hop.channel_features is None for hop in self.hops):
+            return self
+        return replace(
+            self,
+            hops=tuple(replace(hop, node_features=None, channel_features=None) for hop in self.hops),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,21 +260,34 @@ class Route:
 class InFlightHtlcs:
     """How much of our own payments is under way on each channel and direction.
 
-    A direction is True when the sending node's id is the smaller one. Filled for one call of the router, and
-    thrown away afterwards.
+    A direction is True when the sending node's id is the smaller one.
     """
 
     used_msat: dict[tuple[ShortChannelId, bool], int] = field(default_factory=dict)
 
     def process_path(self, path: Path, payer: NodeId) -> None:
         """Count what one path under way holds on each of its channels."""
+        self._count(path, payer, 1)
+
+    def remove_path(self, path: Path, payer: NodeId) -> None:
+        """Undo `process_path` once the path is done with."""
+        self._count(path, payer, -1)
+
+    def copy(self) -> InFlightHtlcs:
+        return InFlightHtlcs(dict(self.used_msat))
+
+    def _count(self, path: Path, payer: NodeId, sign: int) -> None:
         amount_msat = path.blinded_tail.final_value_msat if path.blinded_tail is not None else 0
         for index in range(len(path.hops) - 1, -1, -1):
             hop = path.hops[index]
             amount_msat += hop.fee_msat
             source = path.hops[index - 1].node_id if index else payer
             key = (hop.short_channel_id, source < hop.node_id)
-            self.used_msat[key] = self.used_msat.get(key, 0) + amount_msat
+            used_msat = self.used_msat.get(key, 0) + sign * amount_msat
+            if used_msat > 0:
+                self.used_msat[key] = used_msat
+            else:
+                self.used_msat.pop(key, None)
 
     def used_liquidity_msat(self, source: NodeId, target: NodeId, short_channel_id: ShortChannelId) -> int:
         return self.used_msat.get((short_channel_id, source < target), 0)
