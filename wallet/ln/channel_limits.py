@@ -1,0 +1,221 @@
+"""How much a channel can carry: balances, reserves, fees that must stay payable, exposure to dust. BOLT 2
+and 3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from wallet.ln.chan_utils import commit_tx_fee_sat, is_dust_htlc, second_stage_dust_limit_sat
+from wallet.ln.channel_commitment import anchors_cost_sat
+from wallet.ln.channel_state import (
+    FeeUpdate,
+    Fulfilled,
+    FundedChannel,
+    HeldAdd,
+    HeldUpdate,
+    InboundHtlc,
+    InboundStage,
+    OutboundHtlc,
+    OutboundStage,
+)
+from wallet.ln.channel_step import Draft
+
+__all__ = [
+    "FEE_SPIKE_MULTIPLE",
+    "AvailableBalances",
+    "available_balances",
+    "counterparty_msat",
+    "dust_exposure_msat",
+    "dust_feerate",
+    "newest_feerate",
+    "untrimmed_count",
+]
+
+FEE_SPIKE_MULTIPLE: Final = 2
+"""BOLT 2, update_add_htlc, sender: a funder stays able to pay for one more HTLC at twice the fee rate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AvailableBalances:
+    """What the channel can do now.
+
+    Attributes:
+        balance_msat: ours, HTLCs of ours on their way subtracted; before reserves and fees.
+        outbound_capacity_msat: the balance above the reserve.
+        inbound_capacity_msat: the peer's balance above its reserve.
+        next_outbound_htlc_limit_msat: the largest HTLC that may be offered now; 0 if none.
+        next_outbound_htlc_minimum_msat: the smallest.
+    """
+
+    balance_msat: int
+    outbound_capacity_msat: int
+    inbound_capacity_msat: int
+    next_outbound_htlc_limit_msat: int
+    next_outbound_htlc_minimum_msat: int
+
+
+def newest_feerate(settled_sat_per_kw: int, updates: tuple[FeeUpdate, ...]) -> int:
+    """The highest fee rate that a commitment now, or once all pending updates are through, can have."""
+    return max((settled_sat_per_kw, *(update.feerate_sat_per_kw for update in updates)))
+
+
+def dust_feerate(channel: FundedChannel, feerate_sat_per_kw: int) -> int:
+    """The fee rate that dust is judged by: with room for it to rise, where HTLC transactions pay fees."""
+    if channel.channel_type.anchors:
+        return feerate_sat_per_kw
+    return max(feerate_sat_per_kw + 2_530, feerate_sat_per_kw * 5 // 4)
+
+
+def _amounts(
+    outbound: Mapping[int, OutboundHtlc], inbound: Mapping[int, InboundHtlc], held: tuple[HeldUpdate, ...]
+) -> list[tuple[bool, int]]:
+    """(offered by us, amount) of every HTLC that may be in a commitment from now on."""
+    amounts = [(True, htlc.add.amount_msat) for htlc in outbound.values()]
+    amounts += [
+        (False, htlc.add.amount_msat)
+        for htlc in inbound.values()
+        if htlc.stage is not InboundStage.RCVD_REMOVE_REVOCATION
+    ]
+    amounts += [(True, update.add.amount_msat) for update in held if isinstance(update, HeldAdd)]
+    return amounts
+
+
+def untrimmed_count(
+    channel: FundedChannel, amounts: list[tuple[bool, int]], feerate_sat_per_kw: int, *, of_holder: bool
+) -> int:
+    """How many of these HTLCs get an output in one side's commitment."""
+    terms = channel.terms
+    dust_limit_sat = terms.holder.dust_limit_sat if of_holder else terms.counterparty.dust_limit_sat
+    return sum(
+        not is_dust_htlc(
+            by_us == of_holder, amount_msat, feerate_sat_per_kw, dust_limit_sat, channel.channel_type
+        )
+        for by_us, amount_msat in amounts
+    )
+
+
+def dust_exposure_msat(
+    channel: FundedChannel, amounts: list[tuple[bool, int]], feerate_sat_per_kw: int, *, of_holder: bool
+) -> int:
+    """What is lost to fees if one side's commitment goes to the chain. BOLT 2,
+    max_dust_htlc_exposure_msat."""
+    terms = channel.terms
+    dust_limit_sat = terms.holder.dust_limit_sat if of_holder else terms.counterparty.dust_limit_sat
+    return sum(
+        amount_msat
+        for by_us, amount_msat in amounts
+        if is_dust_htlc(
+            by_us == of_holder, amount_msat, feerate_sat_per_kw, dust_limit_sat, channel.channel_type
+        )
+    )
+
+
+def pending_amounts(draft: Draft) -> list[tuple[bool, int]]:
+    return _amounts(draft.outbound, draft.inbound, draft.held)
+
+
+def counterparty_msat(draft: Draft) -> int:
+    """The peer's balance in its next commitment: its HTLCs on their way subtracted, ours that it claimed
+    added."""
+    balance_msat = draft.channel.channel_value_sat * 1000 - draft.core.value_to_self_msat
+    for received in draft.inbound.values():
+        # A removal of ours gives the amount back, or to us; either way it counts once it is gone from there.
+        if received.stage is InboundStage.RCVD_REMOVE_REVOCATION and not isinstance(
+            received.removal, Fulfilled
+        ):
+            continue
+        balance_msat -= received.add.amount_msat
+    for sent in draft.outbound.values():
+        if sent.stage is not OutboundStage.COMMITTED and isinstance(sent.removal, Fulfilled):
+            balance_msat += sent.add.amount_msat
+    return balance_msat
+
+
+def available_balances(channel: FundedChannel, max_dust_exposure_msat: int) -> AvailableBalances:
+    """BOLT 2, update_add_htlc, sender: all limits at once."""
+    terms, core, scope = channel.terms, channel.core, channel.scope
+    amounts = _amounts(channel.outbound, channel.inbound, channel.held)
+    outbound_msat = sum(amount_msat for by_us, amount_msat in amounts if by_us)
+    inbound_msat = sum(htlc.add.amount_msat for htlc in channel.inbound.values())
+    balance_msat = core.value_to_self_msat - outbound_msat
+    total_msat = channel.channel_value_sat * 1000
+    remote_msat = total_msat - core.value_to_self_msat - inbound_msat
+    outbound_capacity_msat = max(0, balance_msat - terms.counterparty.channel_reserve_sat * 1000)
+    inbound_capacity_msat = max(0, remote_msat - terms.holder.channel_reserve_sat * 1000)
+
+    feerate_sat_per_kw = newest_feerate(core.feerate_sat_per_kw, core.fee_updates)
+    count = max(
+        untrimmed_count(channel, amounts, feerate_sat_per_kw, of_holder=True),
+        untrimmed_count(channel, amounts, feerate_sat_per_kw, of_holder=False),
+    )
+    # An HTLC at or above this has an output on both commitments.
+    untrimmed_msat = 1000 * max(
+        second_stage_dust_limit_sat(
+            terms.holder.dust_limit_sat, feerate_sat_per_kw, True, channel.channel_type
+        ),
+        second_stage_dust_limit_sat(
+            terms.counterparty.dust_limit_sat, feerate_sat_per_kw, False, channel.channel_type
+        ),
+    )
+    limit_msat = outbound_capacity_msat
+    anchors_msat = anchors_cost_sat(scope) * 1000
+    if terms.is_outbound:
+        spike_sat_per_kw = feerate_sat_per_kw * FEE_SPIKE_MULTIPLE
+        with_htlc_msat = 1000 * commit_tx_fee_sat(spike_sat_per_kw, count + 2, channel.channel_type)
+        without_msat = 1000 * commit_tx_fee_sat(spike_sat_per_kw, count + 1, channel.channel_type)
+        limit_msat = outbound_capacity_msat - with_htlc_msat - anchors_msat
+        if limit_msat < untrimmed_msat:
+            limit_msat = min(outbound_capacity_msat - without_msat - anchors_msat, untrimmed_msat - 1)
+    else:
+        # BOLT 2: do not offer what the peer, who pays the fee, could not pay for.
+        fee_msat = 1000 * commit_tx_fee_sat(feerate_sat_per_kw, count + 1, channel.channel_type)
+        if remote_msat < terms.holder.channel_reserve_sat * 1000 + fee_msat + anchors_msat:
+            limit_msat = min(limit_msat, untrimmed_msat - 1)
+
+    minimum_msat = max(1, terms.counterparty.htlc_minimum_msat)
+    limit_msat, minimum_msat = _within_dust_exposure(
+        channel, amounts, feerate_sat_per_kw, max_dust_exposure_msat, limit_msat, minimum_msat
+    )
+    limit_msat = min(limit_msat, terms.counterparty.max_htlc_value_in_flight_msat - outbound_msat)
+    if sum(by_us for by_us, _ in amounts) >= terms.counterparty.max_accepted_htlcs:
+        limit_msat = 0
+    if limit_msat < minimum_msat:
+        limit_msat = 0
+    return AvailableBalances(
+        balance_msat=balance_msat,
+        outbound_capacity_msat=outbound_capacity_msat,
+        inbound_capacity_msat=inbound_capacity_msat,
+        next_outbound_htlc_limit_msat=limit_msat,
+        next_outbound_htlc_minimum_msat=minimum_msat,
+    )
+
+
+def _within_dust_exposure(
+    channel: FundedChannel,
+    amounts: list[tuple[bool, int]],
+    feerate_sat_per_kw: int,
+    max_dust_exposure_msat: int,
+    limit_msat: int,
+    minimum_msat: int,
+) -> tuple[int, int]:
+    """Narrows the range of the next HTLC so that the exposure on either commitment stays within its limit."""
+    terms = channel.terms
+    buffered_sat_per_kw = dust_feerate(channel, feerate_sat_per_kw)
+    for of_holder, dust_limit_sat in (
+        (True, terms.holder.dust_limit_sat),
+        (False, terms.counterparty.dust_limit_sat),
+    ):
+        exposure_msat = dust_exposure_msat(channel, amounts, buffered_sat_per_kw, of_holder=of_holder)
+        threshold_msat = 1000 * second_stage_dust_limit_sat(
+            dust_limit_sat, buffered_sat_per_kw, of_holder, channel.channel_type
+        )
+        if exposure_msat + threshold_msat - 1 <= max_dust_exposure_msat:
+            continue
+        room_msat = max(0, max_dust_exposure_msat - exposure_msat)
+        if limit_msat < threshold_msat:
+            limit_msat = min(limit_msat, room_msat)
+        else:
+            minimum_msat = max(minimum_msat, threshold_msat)
+    return limit_msat, minimum_msat
