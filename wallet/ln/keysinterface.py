@@ -257,20 +257,12 @@ class InMemorySigner:
         return sign_ecdsa(sighash_segwit_v0(tx, input_index, script, value_sat), key)
 
     def sign_holder_htlc_transaction(
-        self,
-        params: ChannelTransactionParameters,
-        tx: Transaction,
-        input_index: int,
-        number: int,
-        htlc: HTLCOutputInCommitment,
+        self, tx: Transaction, input_index: int, value_sat: int, number: int, witness_script: bytes
     ) -> bytes:
         if number < self._state.holder_secrets_released:
             raise SignerRefusal(f"Our commitment {number} is revoked.")
-        point = self.get_per_commitment_point(number)
-        keys = derive_tx_keys(point, params.holder_pubkeys, params.counterparty_pubkeys)
-        script = htlc_script(htlc, keys, params.anchors)
-        key = derive_private_key(point, self._secrets.htlc_base_key)
-        return sign_ecdsa(sighash_segwit_v0(tx, input_index, script, htlc.amount_sat), key)
+        key = derive_private_key(self.get_per_commitment_point(number), self._secrets.htlc_base_key)
+        return sign_ecdsa(sighash_segwit_v0(tx, input_index, witness_script, value_sat), key)
 
     def sign_counterparty_htlc_transaction(
         self,
@@ -291,13 +283,10 @@ class InMemorySigner:
     ) -> bytes:
         return sign_ecdsa(commitment_sighash(params, closing_tx.tx), self._secrets.funding_key)
 
-    def sign_holder_keyed_anchor_input(
-        self, params: ChannelTransactionParameters, tx: Transaction, input_index: int
-    ) -> bytes:
-        script = anchor_script(params.holder_pubkeys.funding_pubkey)
-        return sign_ecdsa(
-            sighash_segwit_v0(tx, input_index, script, ANCHOR_OUTPUT_SAT), self._secrets.funding_key
-        )
+    def sign_holder_keyed_anchor_input(self, tx: Transaction, input_index: int) -> bytes:
+        script = anchor_script(self._pubkeys.funding_pubkey)
+        digest = sighash_segwit_v0(tx, input_index, script, ANCHOR_OUTPUT_SAT)
+        return sign_ecdsa(digest, self._secrets.funding_key)
 
     def sign_delayed_payment_input(
         self,

@@ -152,12 +152,7 @@ class ChannelSigner(Protocol):
         ...
 
     def sign_holder_htlc_transaction(
-        self,
-        params: ChannelTransactionParameters,
-        tx: Transaction,
-        input_index: int,
-        number: int,
-        htlc: HTLCOutputInCommitment,
+        self, tx: Transaction, input_index: int, value_sat: int, number: int, witness_script: bytes
     ) -> bytes:
         """Our own half of an HTLC transaction of our commitment `number`, SIGHASH_ALL."""
         ...
@@ -178,9 +173,7 @@ class ChannelSigner(Protocol):
         self, params: ChannelTransactionParameters, closing_tx: ClosingTransaction
     ) -> bytes: ...
 
-    def sign_holder_keyed_anchor_input(
-        self, params: ChannelTransactionParameters, tx: Transaction, input_index: int
-    ) -> bytes:
+    def sign_holder_keyed_anchor_input(self, tx: Transaction, input_index: int) -> bytes:
         """Spends our anchor output."""
         ...
 

@@ -1,0 +1,310 @@
+"""Which claims are on their way, at which fee rate, and when they are tried again. rust-lightning's
+onchaintx.
+
+Theory of operation. What has to be claimed is derived from the chain (`resolution.py`); here is only the
+memory of how it is being claimed: a `ClaimRequest` is a set of outpoints with the fee rate of its last
+attempt and the height of the next. `plan` compares the two, purely, and answers with the new memory and the
+attempts to make now:
+
+- an output that nobody claims yet joins others of its cluster in a new request;
+- an output that is spent, or gone with a reorganisation, leaves its request, which is tried again without it;
+- a request whose height has come is tried again at a higher rate;
+- near to its deadline an output leaves the request that it shared.
+
+`transaction_of` makes an attempt of those that pay for themselves into a transaction; commitments and HTLC
+transactions with anchors are left to the wallet's coins, by events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Final
+
+from wallet.bitcoin.amounts import fee_sat_ceil
+from wallet.bitcoin.script import dust_limit_sat
+from wallet.bitcoin.tx import OutPoint
+from wallet.chain.interfaces import FLOOR_FEERATE_SAT_PER_KW, ConfirmationTarget, FeeEstimator
+from wallet.ln.package import (
+    MAX_INPUTS_PER_CLAIM,
+    Claim,
+    HolderCommitmentClaim,
+    HolderHtlcClaim,
+    MalleableClaim,
+    claim_id_of,
+    claim_transaction_weight,
+    cluster,
+    deadline_height_of,
+)
+
+__all__ = ["Attempt", "ClaimRequest", "ClaimState", "Retry", "claim_output_sat", "plan"]
+
+LOW_FREQUENCY_BUMP_BLOCKS: Final = 15
+MIDDLE_FREQUENCY_BUMP_BLOCKS: Final = 3
+HIGH_FREQUENCY_BUMP_BLOCKS: Final = 1
+"""How often a claim is tried again, by how near its deadline is. As rust-lightning."""
+
+INCREMENTAL_RELAY_FEE_SAT_PER_KW: Final = FLOOR_FEERATE_SAT_PER_KW
+"""BIP 125, rule 4: a replacement pays for its own bandwidth as well, 1 sat/vB."""
+
+BUMP_DIVISOR: Final = 4
+"""A claim that does not confirm, while the estimates stay, is raised by a quarter."""
+
+MAX_BUMP_OVER_ESTIMATE: Final = 5
+"""Where the wallet's other coins pay, raising stops at this multiple of the estimate."""
+
+
+class Retry(Enum):
+    """Why a request is tried again, and what that does to its fee rate."""
+
+    SAME_OR_HIGHER = auto()
+    """Its set has changed, or it is sent again: the last rate, unless the estimates have risen above it."""
+    BUMP = auto()
+    """Its height has come: above the last rate in any case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRequest:
+    """A set of outputs claimed by one transaction.
+
+    Attributes:
+        claim_id: of the set as it was first; stays while outputs leave it.
+        feerate_sat_per_kw: of the last attempt.
+        fee_paid_sat: of the last attempt, 0 where coins outside of it pay.
+        next_height: at this height it is tried again.
+    """
+
+    claim_id: bytes
+    outpoints: tuple[OutPoint, ...]
+    feerate_sat_per_kw: int
+    fee_paid_sat: int
+    next_height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimState:
+    requests: tuple[ClaimRequest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One request to be put on its way now.
+
+    Attributes:
+        output_sat: what reaches the destination; 0 where the transaction is not ours alone to shape.
+    """
+
+    claim_id: bytes
+    claims: tuple[Claim, ...]
+    feerate_sat_per_kw: int
+    output_sat: int
+    deadline_height: int | None
+
+
+# --- fees ---------------------------------------------------------------------
+
+
+def claim_output_sat(
+    claims: Sequence[MalleableClaim],
+    destination_script: bytes,
+    estimate_sat_per_kw: int,
+    previous_feerate_sat_per_kw: int,
+    previous_fee_sat: int,
+    retry: Retry,
+) -> tuple[int, int] | None:
+    """(output, fee rate) of the next attempt; None when they cannot pay for a transaction at all.
+
+    A first attempt gives away half of what it claims at most; later ones everything down to the dust limit,
+    since then it is that or nothing.
+    """
+    weight = claim_transaction_weight(claims, destination_script)
+    value_sat = sum(claim.output.value_sat for claim in claims)
+    most_sat = value_sat - dust_limit_sat(destination_script)
+    if previous_feerate_sat_per_kw == 0:
+        half_sat_per_kw = value_sat * 500 // weight
+        feerate_sat_per_kw = min(estimate_sat_per_kw, half_sat_per_kw)
+        if feerate_sat_per_kw < FLOOR_FEERATE_SAT_PER_KW:
+            feerate_sat_per_kw = FLOOR_FEERATE_SAT_PER_KW
+        fee_sat = fee_sat_ceil(weight, feerate_sat_per_kw)
+        return None if fee_sat > most_sat else (value_sat - fee_sat, feerate_sat_per_kw)
+    feerate_sat_per_kw = max(previous_feerate_sat_per_kw, min(estimate_sat_per_kw, value_sat * 500 // weight))
+    if retry is Retry.BUMP and feerate_sat_per_kw == previous_feerate_sat_per_kw:
+        feerate_sat_per_kw += feerate_sat_per_kw // BUMP_DIVISOR
+    fee_sat = fee_sat_ceil(weight, feerate_sat_per_kw)
+    if feerate_sat_per_kw > previous_feerate_sat_per_kw:
+        # BIP 125, rules 3 and 4: more in all than what it replaces, by its own bandwidth.
+        fee_sat = max(fee_sat, previous_fee_sat + fee_sat_ceil(weight, INCREMENTAL_RELAY_FEE_SAT_PER_KW))
+    if fee_sat > most_sat:
+        # It can rise no more: what was sent last is sent again.
+        feerate_sat_per_kw = previous_feerate_sat_per_kw
+        fee_sat = fee_sat_ceil(weight, feerate_sat_per_kw)
+        if fee_sat > most_sat:
+            return None
+    return value_sat - fee_sat, feerate_sat_per_kw
+
+
+def _outside_feerate(estimate_sat_per_kw: int, previous_sat_per_kw: int, retry: Retry) -> int:
+    """The target where coins of the wallet pay the fee."""
+    if estimate_sat_per_kw > previous_sat_per_kw or retry is not Retry.BUMP:
+        return max(estimate_sat_per_kw, previous_sat_per_kw)
+    raised = previous_sat_per_kw + previous_sat_per_kw // BUMP_DIVISOR
+    return max(previous_sat_per_kw, min(raised, estimate_sat_per_kw * MAX_BUMP_OVER_ESTIMATE))
+
+
+def _target_of(claims: Sequence[Claim]) -> ConfirmationTarget:
+    if all(isinstance(claim, HolderCommitmentClaim) and claim.deadline_height is None for claim in claims):
+        # Our own balance only: it waits for its delay anyway.
+        return ConfirmationTarget.OUTPUT_SPENDING_FEE
+    return ConfirmationTarget.URGENT_ON_CHAIN_SWEEP
+
+
+def _next_height(claims: Sequence[Claim], best_height: int) -> int:
+    """The nearer the deadline, the sooner."""
+    blocks = LOW_FREQUENCY_BUMP_BLOCKS
+    for claim in claims:
+        deadline_height = deadline_height_of(claim)
+        if deadline_height is None:
+            continue
+        if deadline_height <= best_height + MIDDLE_FREQUENCY_BUMP_BLOCKS:
+            blocks = min(blocks, HIGH_FREQUENCY_BUMP_BLOCKS)
+        elif deadline_height <= best_height + LOW_FREQUENCY_BUMP_BLOCKS:
+            blocks = min(blocks, MIDDLE_FREQUENCY_BUMP_BLOCKS)
+    return best_height + blocks
+
+
+# --- the plan -----------------------------------------------------------------
+
+
+def _grouped(claims: Sequence[Claim], best_height: int) -> list[tuple[Claim, ...]]:
+    groups: dict[tuple[str, int, bytes], list[Claim]] = {}
+    for claim in claims:
+        groups.setdefault(cluster(claim, best_height), []).append(claim)
+    return [
+        tuple(group[start : start + MAX_INPUTS_PER_CLAIM])
+        for group in groups.values()
+        for start in range(0, len(group), MAX_INPUTS_PER_CLAIM)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """A request on its way through `plan`; `retry` None leaves it alone this time."""
+
+    request: ClaimRequest
+    claims: tuple[Claim, ...]
+    retry: Retry | None
+
+
+def _kept(
+    request: ClaimRequest, wanted: Mapping[OutPoint, Claim], best_height: int, resend: bool
+) -> list[_Task]:
+    """What becomes of a request: gone, smaller, split, due, or left alone."""
+    claims = tuple(wanted[outpoint] for outpoint in request.outpoints if outpoint in wanted)
+    if not claims:
+        return []
+    groups = _grouped(claims, best_height)
+    if len(groups) > 1:
+        # Some have come near to their deadline. The first keeps the name.
+        return [
+            _Task(
+                request=replace(
+                    request,
+                    claim_id=request.claim_id if index == 0 else claim_id_of([c.outpoint for c in group]),
+                    outpoints=tuple(claim.outpoint for claim in group),
+                    # Each alone has to outbid what they paid together.
+                    fee_paid_sat=request.fee_paid_sat if index == 0 else 0,
+                ),
+                claims=group,
+                retry=Retry.BUMP,
+            )
+            for index, group in enumerate(groups)
+        ]
+    retry = None
+    if best_height >= request.next_height:
+        retry = Retry.BUMP
+    elif len(claims) < len(request.outpoints) or resend:
+        retry = Retry.SAME_OR_HIGHER
+    outpoints = tuple(claim.outpoint for claim in claims)
+    return [_Task(request=replace(request, outpoints=outpoints), claims=claims, retry=retry)]
+
+
+def plan(
+    state: ClaimState,
+    claims: Sequence[Claim],
+    destination_script: bytes,
+    best_height: int,
+    fee_estimator: FeeEstimator,
+    *,
+    resend: bool = False,
+) -> tuple[ClaimState, tuple[Attempt, ...]]:
+    """The requests after this height, and what to put on its way now.
+
+    `claims` is everything that can be claimed at `best_height`, and only that.
+    """
+    wanted = {claim.outpoint: claim for claim in claims}
+    tasks = [task for request in state.requests for task in _kept(request, wanted, best_height, resend)]
+    covered = {outpoint for task in tasks for outpoint in task.request.outpoints}
+    for group in _grouped([claim for claim in claims if claim.outpoint not in covered], best_height):
+        outpoints = tuple(claim.outpoint for claim in group)
+        request = ClaimRequest(
+            claim_id=claim_id_of(outpoints),
+            outpoints=outpoints,
+            feerate_sat_per_kw=0,
+            fee_paid_sat=0,
+            next_height=best_height,
+        )
+        tasks.append(_Task(request=request, claims=group, retry=Retry.SAME_OR_HIGHER))
+
+    requests = []
+    attempts = []
+    for task in tasks:
+        if task.retry is None:
+            requests.append(task.request)
+            continue
+        request, attempt = _attempt(task, task.retry, destination_script, best_height, fee_estimator)
+        requests.append(request)
+        if attempt is not None:
+            attempts.append(attempt)
+    new_requests = tuple(requests)
+    return (state if new_requests == state.requests else ClaimState(requests=new_requests)), tuple(attempts)
+
+
+def _attempt(
+    task: _Task, retry: Retry, destination_script: bytes, best_height: int, fee_estimator: FeeEstimator
+) -> tuple[ClaimRequest, Attempt | None]:
+    request, claims = task.request, task.claims
+    estimate_sat_per_kw = fee_estimator.get_est_sat_per_1000_weight(_target_of(claims))
+    next_height = request.next_height
+    if retry is Retry.BUMP or request.feerate_sat_per_kw == 0:
+        next_height = _next_height(claims, best_height)
+    deadlines = [height for claim in claims if (height := deadline_height_of(claim)) is not None]
+    malleable = [claim for claim in claims if not isinstance(claim, HolderHtlcClaim | HolderCommitmentClaim)]
+    output_sat, fee_paid_sat = 0, 0
+    if malleable:
+        answer = claim_output_sat(
+            malleable,
+            destination_script,
+            estimate_sat_per_kw,
+            request.feerate_sat_per_kw,
+            request.fee_paid_sat,
+            retry,
+        )
+        if answer is None:
+            # Worth less than its fee, for now: looked at again, should fees fall.
+            return replace(request, next_height=best_height + LOW_FREQUENCY_BUMP_BLOCKS), None
+        output_sat, feerate_sat_per_kw = answer
+        fee_paid_sat = sum(claim.output.value_sat for claim in malleable) - output_sat
+    else:
+        feerate_sat_per_kw = _outside_feerate(estimate_sat_per_kw, request.feerate_sat_per_kw, retry)
+    attempt = Attempt(
+        claim_id=request.claim_id,
+        claims=claims,
+        feerate_sat_per_kw=feerate_sat_per_kw,
+        output_sat=output_sat,
+        deadline_height=min(deadlines) if deadlines else None,
+    )
+    request = replace(
+        request, feerate_sat_per_kw=feerate_sat_per_kw, fee_paid_sat=fee_paid_sat, next_height=next_height
+    )
+    return request, attempt
