@@ -11,12 +11,13 @@ registered outputs and known transactions have reached one tip are peers connect
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import dataclasses
 import logging
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from wallet.bitcoin.tx import Transaction
 from wallet.chain.electrum.sync import ElectrumSync
 from wallet.chain.interfaces import (
     BestBlock,
@@ -40,7 +41,20 @@ from wallet.ln.routing.gossip import NetGraphMsgHandler, NetworkGraph
 from wallet.ln.routing.scoring import ProbabilisticScorer
 from wallet.ln.sweep import OutputSweeper
 from wallet.ln.types import ChannelId, NodeId
+from wallet.i18n import _
+from wallet.ln.config import UserConfig
+from wallet.node.api import (
+    ActivityKind,
+    ActivityPage,
+    ActivityStatus,
+    ChangeSet,
+    CommandError,
+    Json,
+    SandboxControl,
+    WalletSnapshot,
+)
 from wallet.node.background import BackgroundProcessor, PeriodicTask
+from wallet.node.commands import run
 from wallet.node.core import Batch, Core, ReleasedMessages, read_clocks
 from wallet.node.event_handler import EventHandler
 from wallet.node.ledger import Ledger
@@ -57,10 +71,10 @@ from wallet.onchain.wallet import OnchainWallet
 if TYPE_CHECKING:
     from wallet.ln.events import MessageSendEvent
 
-__all__ = ["Node", "NodeLogger"]
+__all__ = ["SECRET_SPACE", "WORDS_KEY", "Node", "NodeLogger"]
 
-SEED_SPACE = "node_secret"
-SEED_KEY = b"words"
+SECRET_SPACE = "node_secret"
+WORDS_KEY = b"words"
 
 PEER_TICK_SECONDS = 10.0
 MANAGER_TICK_SECONDS = 60.0
@@ -168,6 +182,7 @@ class Node:
         self.peers = PeerKeeper(self)
         self.views = Views(self)
         self.listening_port: int | None = None
+        self.sandbox_control: SandboxControl | None = None
         self.background = BackgroundProcessor(
             (
                 PeriodicTask("peers", PEER_TICK_SECONDS, self._tick_peers),
@@ -470,3 +485,76 @@ class Node:
         if attempt.short_channel_id is not None:
             self.scorer.payment_path_failed(attempt.path, attempt.short_channel_id, self.core.now)
 
+
+    def durable(self) -> asyncio.Future[None]:
+        """Within an entry, on the loop: a future that is done once the entry is on disk."""
+        future: asyncio.Future[None] = self.loop.create_future()
+        self.core.afterwards(lambda: future.done() or future.set_result(None))
+        return future
+
+    def open_config(self, *, public: bool, anchors: bool) -> UserConfig:
+        """The settings of one opening."""
+        config = self.options.user_config
+        handshake = dataclasses.replace(
+            config.channel_handshake_config,
+            announce_for_forwarding=public,
+            negotiate_anchors_zero_fee_htlc_tx=anchors,
+        )
+        return dataclasses.replace(config, channel_handshake_config=handshake)
+
+    @staticmethod
+    def wall_clock_at() -> int:
+        """Unix time now, for what is shown and for invoices."""
+        return read_clocks().at
+
+    def check_password(self, password: str) -> None:
+        """Raises `CommandError` unless it opens the file."""
+        if not self.store.password_matches(password):
+            raise CommandError(_("This is not the wallet's password."), code="password")
+
+    def words(self) -> tuple[str, ...]:
+        """The BIP39 words of the wallet."""
+        value = self.store.read_row(SECRET_SPACE, WORDS_KEY)
+        if value is None:
+            raise CommandError(_("This wallet was made without words."), code="unknown")
+        return tuple(value.decode().split())
+
+    def set_label(self, item_id: str, label: str) -> None:
+        """Names a payment, request or transaction; within an entry."""
+        kind, _colon, rest = item_id.partition(":")
+        if kind == "ln":
+            key = bytes.fromhex(rest)
+            if key in self.ledger.payments:
+                self.ledger.put_payment(dataclasses.replace(self.ledger.payments[key], description=label))
+            elif key in self.ledger.requests:
+                self.ledger.put_request(dataclasses.replace(self.ledger.requests[key], message=label))
+            return
+        txid = rest if kind == "tx" else item_id
+        self.onchain.label(txid, label)
+        self.ledger.onchain_changed(txid)
+
+    # --- NodeApi ----------------------------------------------------------------------------
+
+    def call(self, command: str, /, **arguments: Json) -> concurrent.futures.Future[Json]:
+        """Runs a command on the loop, from any thread."""
+        return asyncio.run_coroutine_threadsafe(run(self, command, arguments), self.loop)
+
+    def snapshot(self) -> WalletSnapshot:
+        return self.views.snapshot()
+
+    def activity_page(
+        self,
+        *,
+        offset: int,
+        limit: int,
+        text: str = "",
+        kind: ActivityKind | None = None,
+        status: ActivityStatus | None = None,
+    ) -> ActivityPage:
+        return self.views.activity_page(offset=offset, limit=limit, text=text, kind=kind, status=status)
+
+    def subscribe(self, listener: Callable[[ChangeSet], None]) -> Callable[[], None]:
+        return self.views.subscribe(listener)
+
+    def sandbox(self) -> SandboxControl | None:
+        return self.sandbox_control

@@ -230,6 +230,15 @@ class Store:
         except InvalidTag:
             raise WrongPassword("This password does not open the wallet. Check capitals and keyboard layout.") from None
 
+    def password_matches(self, password: str) -> bool:
+        """Whether the password opens this file; always so where there is none."""
+        with self._lock:
+            meta = self._read_meta(self._connection)
+        try:
+            return hmac.compare_digest(self._read_key(meta, password), self._data_key)
+        except StoreError:
+            return False
+
     def change_password(self, new_password: str) -> None:
         """Seals the data key under another password, durable when it returns."""
         with self._lock, _transaction(self._connection):

@@ -1,0 +1,295 @@
+"""Commands for the on-chain funds."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+
+from wallet.bitcoin.address import address_to_script
+from wallet.bitcoin.tx import Transaction, TxOut, hash_from_hex, txid_hex
+from wallet.chain.interfaces import FLOOR_FEERATE_SAT_PER_KW, BroadcastPackage, ConfirmationTarget
+from wallet.i18n import _
+from wallet.ln.types import DecodeError
+from wallet.node.api import CommandError, Json
+from wallet.node.commands.registry import EVERYTHING, btc_text, btc_text_msat, command, sat_from_btc
+from wallet.onchain.errors import OnchainError
+
+if TYPE_CHECKING:
+    from wallet.node.node import Node
+    from wallet.onchain.wallet import Draft
+
+__all__ = ["feerate_from", "insufficient"]
+
+WEIGHT_PER_VBYTE = 4
+MAX_FEERATE_SAT_PER_VB = 5_000
+DEFAULT_TARGET_BLOCKS = 6
+
+
+def insufficient(error: OnchainError) -> CommandError:
+    """The on-chain wallet's refusals are sentences already."""
+    return CommandError(str(error), code="funds")
+
+
+def feerate_from(
+    node: Node, feerate: str | None, feerate_sat_per_vb: int | None, target_blocks: int | None
+) -> int:
+    """Satoshis per 1000 weight: as said (in sat/vB), or by how soon it is to confirm."""
+    if feerate is not None:
+        try:
+            rate = Decimal(feerate)
+            if not rate.is_finite() or not 1 <= rate <= MAX_FEERATE_SAT_PER_VB:
+                raise InvalidOperation
+        except InvalidOperation:
+            raise CommandError(
+                _("A fee rate lies between 1 and {most} sat per vbyte.").format(most=MAX_FEERATE_SAT_PER_VB), code="fee"
+            ) from None
+        return max(FLOOR_FEERATE_SAT_PER_KW, int(rate * 1000 / WEIGHT_PER_VBYTE))
+    if feerate_sat_per_vb is not None:
+        return feerate_from(node, str(feerate_sat_per_vb), None, None)
+    blocks = DEFAULT_TARGET_BLOCKS if target_blocks is None else target_blocks
+    if blocks <= 2:
+        target = ConfirmationTarget.URGENT_ON_CHAIN_SWEEP
+    elif blocks <= 12:
+        target = ConfirmationTarget.NON_ANCHOR_CHANNEL_FEE
+    else:
+        target = ConfirmationTarget.OUTPUT_SPENDING_FEE
+    return node.fee_sat_per_kw(target)
+
+
+def destination_script(node: Node, destination: str) -> bytes:
+    try:
+        return address_to_script(destination.strip(), node.options.network)
+    except DecodeError as error:
+        raise CommandError(str(error), code="address") from None
+
+
+@command
+async def getbalance(node: Node) -> Json:
+    """Shows what the wallet holds, in BTC."""
+    balance = node.views.snapshot().balance
+    answer: dict[str, Json] = {"confirmed": btc_text(balance.onchain_confirmed_sat)}
+    if balance.onchain_unconfirmed_sat:
+        answer["unconfirmed"] = btc_text(balance.onchain_unconfirmed_sat)
+    if balance.lightning_msat:
+        answer["lightning"] = btc_text_msat(balance.lightning_msat)
+    if balance.locked_sat:
+        answer["closing"] = btc_text(balance.locked_sat)
+    return answer
+
+
+@command
+async def getunusedaddress(node: Node) -> Json:
+    """Shows an address that nothing was paid to yet."""
+    with node.core.entry():
+        address = node.onchain.unused_address()
+        durable = node.durable()
+    await durable
+    return address
+
+
+@command
+async def createnewaddress(node: Node) -> Json:
+    """Makes a new address."""
+    with node.core.entry():
+        address = node.onchain.new_address()
+        durable = node.durable()
+    await durable
+    return address
+
+
+def _draft(node: Node, destination: str, amount_text: str, feerate_sat_per_kw: int, *, unit_btc: bool) -> Draft:
+    """Within an entry; the reserve for closing anchor channels is kept back."""
+    script = destination_script(node, destination)
+    keep_sat = node.anchor_reserve_sat()
+    try:
+        if amount_text in (EVERYTHING, "all"):
+            return node.onchain.draft(
+                outputs=(),
+                send_all_to=script,
+                feerate_sat_per_kw=feerate_sat_per_kw,
+                keep_sat=keep_sat,
+                lock_time=node.best_height,
+            )
+        amount_sat = sat_from_btc(amount_text, what=_("The amount")) if unit_btc else _whole_sat(amount_text)
+        return node.onchain.draft(
+            outputs=(TxOut(amount_sat, script),),
+            feerate_sat_per_kw=feerate_sat_per_kw,
+            keep_sat=keep_sat,
+            lock_time=node.best_height,
+        )
+    except OnchainError as error:
+        raise insufficient(error) from None
+
+
+def _whole_sat(text: str) -> int:
+    try:
+        amount_sat = int(text)
+    except ValueError:
+        raise CommandError(_("The amount is a whole number of sat, or \"all\"."), code="amount") from None
+    if amount_sat <= 0:
+        raise CommandError(_("The amount has to be more than nothing."), code="amount")
+    return amount_sat
+
+
+@command
+async def quote_onchain(
+    node: Node,
+    destination: str,
+    *,
+    amount_sat: str,
+    feerate_sat_per_vb: int | None = None,
+    target_blocks: int | None = None,
+) -> Json:
+    """Tells what sending on chain would cost."""
+    rate = feerate_from(node, None, feerate_sat_per_vb, target_blocks)
+    with node.core.entry():
+        draft = _draft(node, destination, amount_sat, rate, unit_btc=False)
+    script = destination_script(node, destination)
+    sent_sat = sum(out.value_sat for out in draft.tx.outputs if out.script_pubkey == script)
+    warning = ""
+    if draft.fee_sat * 10 > sent_sat:
+        warning = _("The fee is more than a tenth of the amount.")
+    return {
+        "fee_sat": draft.fee_sat,
+        "amount_sat": sent_sat,
+        "feerate_sat_per_vb": draft.fee_sat // max(1, draft.tx.vsize_vbytes),
+        "total_sat": sent_sat + draft.fee_sat,
+        "warning": warning,
+    }
+
+
+async def _send(node: Node, draft: Draft, label: str) -> dict[str, Json]:
+    """Commits to a draft within the entry that is open, and broadcasts it after."""
+    node.onchain.commit(draft.tx, label)
+    node.core.broadcast_transactions(BroadcastPackage((draft.tx,), label=label))
+    node.ledger.onchain_changed(txid_hex(draft.tx.txid))
+    return {"txid": txid_hex(draft.tx.txid), "fee_sat": draft.fee_sat}
+
+
+@command
+async def payto(
+    node: Node,
+    destination: str,
+    amount: str | None = None,
+    *,
+    feerate: str | None = None,
+    amount_sat: str | None = None,
+    feerate_sat_per_vb: int | None = None,
+    target_blocks: int | None = None,
+    label: str = "",
+    unsigned: bool = False,
+    addtransaction: bool = False,
+) -> Json:
+    """Makes an on-chain payment; the amount is in BTC, "!" for all. Prints the signed transaction, as Electrum does;
+    with --addtransaction, or from the window (amount_sat), it is sent at once."""
+    text = amount if amount is not None else amount_sat
+    if text is None:
+        raise CommandError(_("Say how much is to be sent."), code="usage")
+    rate = feerate_from(node, feerate, feerate_sat_per_vb, target_blocks)
+    with node.core.entry():
+        draft = _draft(node, destination, text, rate, unit_btc=amount is not None)
+        if amount is not None and not addtransaction:
+            return draft.tx.serialize(witness=not unsigned).hex()
+        answer = await _send(node, draft, label)
+        durable = node.durable()
+    await durable
+    return answer
+
+
+@command
+async def broadcast(node: Node, tx: str) -> Json:
+    """Sends a signed transaction to the network; prints its id."""
+    try:
+        transaction = Transaction.parse(bytes.fromhex(tx.strip()))
+    except (DecodeError, ValueError):
+        raise CommandError(_("This is not a transaction in hexadecimal."), code="transaction") from None
+    refusal = await node.electrum.broadcaster.broadcast_now(transaction)
+    if refusal is not None:
+        raise CommandError(_("The servers refused the transaction: {why}").format(why=refusal), code="broadcast")
+    with node.core.entry():
+        if node.onchain.concerns(transaction):
+            node.onchain.commit(transaction, "")
+            node.ledger.onchain_changed(txid_hex(transaction.txid))
+        durable = node.durable()
+    await durable
+    return txid_hex(transaction.txid)
+
+
+@command
+async def bump_fee(node: Node, txid: str, *, feerate_sat_per_vb: int) -> Json:
+    """Replaces a transaction that waits by one with a higher fee, or pays for it by a child."""
+    rate = feerate_from(node, None, feerate_sat_per_vb, None)
+    try:
+        raw = hash_from_hex(txid)
+    except (DecodeError, ValueError):
+        raise CommandError(_("A transaction id is 64 characters of 0-9 and a-f."), code="usage") from None
+    with node.core.entry():
+        entry = node.onchain.entry_by_hex(txid)
+        if entry is None:
+            raise CommandError(_("This wallet has no transaction {txid}.").format(txid=txid[:16]), code="unknown")
+        try:
+            draft = node.onchain.draft_bump(raw, rate) if entry.can_bump else node.onchain.draft_cpfp(raw, rate)
+        except OnchainError as error:
+            raise insufficient(error) from None
+        answer = await _send(node, draft, entry.label)
+        durable = node.durable()
+    await durable
+    return answer
+
+
+@command
+async def history(node: Node, *, limit: int = 1000) -> Json:
+    """Lists what moved on both layers, oldest first."""
+    page = node.views.activity_page(offset=0, limit=limit)
+    return [
+        {
+            "type": item.kind.value,
+            "txid": item.txid,
+            "payment_hash": item.payment_hash,
+            "amount_sat": item.amount_msat // 1000,
+            "amount_msat": item.amount_msat,
+            "fee_msat": item.fee_msat,
+            "bc_value": btc_text_msat(item.amount_msat),
+            "timestamp": item.at,
+            "height": item.height,
+            "label": item.label,
+            "status": item.status.value,
+            "status_text": item.status_text,
+        }
+        for item in reversed(page.items)
+    ]
+
+
+@command
+async def listunspent(node: Node) -> Json:
+    """Lists the coins."""
+    with node.core.locked():
+        coins = node.onchain.coins()
+    return [
+        {
+            "prevout_hash": txid_hex(coin.outpoint.txid),
+            "prevout_n": coin.outpoint.vout,
+            "value": btc_text(coin.output.value_sat),
+            "value_sat": coin.output.value_sat,
+            "height": coin.height,
+        }
+        for coin in coins
+    ]
+
+
+@command
+async def setlabel(node: Node, key: str, label: str) -> Json:
+    """Gives a transaction or payment a label."""
+    with node.core.entry():
+        node.set_label(key, label)
+        durable = node.durable()
+    await durable
+    return True
+
+
+@command
+async def set_label(node: Node, item_id: str, label: str) -> Json:
+    """Gives an item of the activity a label."""
+    return await setlabel(node, item_id, label)
+
+

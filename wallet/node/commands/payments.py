@@ -1,0 +1,480 @@
+"""Commands for Lightning payments: requests, paying, hold invoices, history."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import TYPE_CHECKING
+
+from wallet.bitcoin.hashes import sha256
+from wallet.i18n import _
+from wallet.ln.invoice import Invoice, build_own_invoice, parse_invoice
+from wallet.ln.route import RouteHint
+from wallet.ln.types import APIError, DecodeError, PaymentHash, PaymentId, PaymentPreimage, PaymentSecret
+from wallet.node.api import CommandError, Json
+from wallet.node.commands.registry import command, sat_from_btc
+from wallet.node.records import PaymentRecord, PaymentState, RequestRecord, RequestState
+from wallet.node.sentences import msat_text, sat_text
+
+if TYPE_CHECKING:
+    from wallet.node.node import Node
+
+__all__ = ["decode", "request_json"]
+
+DEFAULT_EXPIRY_SECONDS = 86_400
+DEFAULT_FEE_SHARE = 100
+"""One part in a hundred: the largest fee by default is 1 %, or 10 sat where that is more."""
+DEFAULT_FEE_FLOOR_MSAT = 10_000
+RETRY_ATTEMPTS = 10
+PAYMENT_TIMEOUT_SECONDS = 120
+
+
+def decode(node: Node, text: str) -> Invoice:
+    """An invoice of this network; raises `CommandError`."""
+    try:
+        return parse_invoice(text.strip().removeprefix("lightning:").removeprefix("LIGHTNING:"), node.options.network)
+    except DecodeError as error:
+        raise CommandError(str(error), code="invoice") from None
+
+
+def default_max_fee_msat(amount_msat: int) -> int:
+    return max(amount_msat // DEFAULT_FEE_SHARE, DEFAULT_FEE_FLOOR_MSAT)
+
+
+# --- requests -------------------------------------------------------------------------
+
+
+def request_json(node: Node, record: RequestRecord) -> dict[str, Json]:
+    """A request in Electrum's fields, and Leyden's own."""
+    view = node.views.request_view(record)
+    amount_msat = record.amount_msat
+    return {
+        "request_id": view.request_id,
+        "is_lightning": record.invoice is not None,
+        "amount_sat": None if amount_msat is None else amount_msat // 1000,
+        "amount_msat": amount_msat,
+        "message": record.message,
+        "timestamp": record.created_at,
+        "expiry": record.expiry_seconds,
+        "status": _request_status_number(view.status.value),
+        "status_str": view.status.value.capitalize(),
+        "rhash": view.payment_hash if record.invoice is not None else None,
+        "lightning_invoice": record.invoice,
+        "address": record.address,
+        "received_msat": record.received_msat,
+        "preimage": record.preimage.hex() if record.preimage and record.state is RequestState.PAID else None,
+    }
+
+
+def _request_status_number(status: str) -> int:
+    """Electrum's numbers: 0 unpaid, 1 expired, 3 paid, 4 in flight."""
+    return {"unpaid": 0, "expired": 1, "paid": 3, "arriving": 4, "held": 4}.get(status, 1)
+
+
+def _hints(node: Node, amount_msat: int | None) -> tuple[RouteHint, ...]:
+    """Ways to us over channels that nobody else knows; those that can carry the amount first."""
+    hints = [
+        (hint, details.inbound_capacity_msat)
+        for details in node.manager.list_usable_channels()
+        if (hint := details.route_hint()) is not None and not details.is_announced
+    ]
+    hints.sort(key=lambda pair: -pair[1])
+    enough = [hint for hint, capacity_msat in hints if amount_msat is None or capacity_msat >= amount_msat]
+    return tuple(enough[:3] or [hint for hint, _capacity in hints[:5]])
+
+
+def _make_invoice(
+    node: Node,
+    amount_msat: int | None,
+    description: str,
+    expiry_seconds: int,
+    payment_hash: bytes | None,
+    final_cltv_delta: int,
+) -> tuple[bytes, str]:
+    """Payment hash and text of a new invoice of ours; within an entry."""
+    now = node.core.now
+    if payment_hash is None:
+        new_hash, secret = node.manager.create_inbound_payment(amount_msat, expiry_seconds, now, None)
+    else:
+        new_hash = PaymentHash(payment_hash)
+        secret = node.manager.create_inbound_payment_for_hash(new_hash, amount_msat, expiry_seconds, now, None)
+    text = build_own_invoice(
+        network=node.options.network,
+        payment_hash=new_hash,
+        payment_secret=PaymentSecret(secret),
+        amount_msat=amount_msat,
+        description=description,
+        timestamp_at=now.at,
+        expiry_seconds=expiry_seconds,
+        min_final_cltv_expiry_delta=final_cltv_delta,
+        route_hints=_hints(node, amount_msat),
+        features=node.manager.provided_invoice_features(),
+        sign=node.keys_manager.sign_invoice,
+    )
+    return bytes(new_hash), text
+
+
+def _amount_msat(amount: str | None, amount_msat: int | None) -> int | None:
+    if amount is not None and amount_msat is not None:
+        raise CommandError(_("Say the amount once: in BTC, or as amount_msat."), code="usage")
+    if amount is not None:
+        return sat_from_btc(amount, what=_("The amount")) * 1000
+    if amount_msat is not None and amount_msat <= 0:
+        raise CommandError(_("The amount has to be more than nothing."), code="amount")
+    return amount_msat
+
+
+@command
+async def add_request(
+    node: Node,
+    amount: str | None = None,
+    *,
+    memo: str = "",
+    message: str = "",
+    expiry: int = DEFAULT_EXPIRY_SECONDS,
+    expiry_seconds: int | None = None,
+    lightning: bool = False,
+    amount_msat: int | None = None,
+) -> Json:
+    """Asks to be paid: an on-chain address, and with --lightning a BOLT 11 invoice as well. The amount is in BTC."""
+    value_msat = _amount_msat(amount, amount_msat)
+    lifetime_seconds = expiry_seconds if expiry_seconds is not None else expiry
+    if not 1 <= lifetime_seconds <= 365 * 86_400:
+        raise CommandError(_("A request lives between a second and a year."), code="usage")
+    text = message or memo
+    with node.core.entry():
+        invoice = None
+        address = None
+        if lightning:
+            if not node.manager.list_usable_channels() and not node.manager.list_channels():
+                raise CommandError(
+                    _("Nobody could pay this invoice yet: you have no channel. Ask for an on-chain payment instead, or open a channel first."),
+                    code="no_channel",
+                )
+            delta = node.options.user_config.min_final_cltv_expiry_delta
+            request_id, invoice = _make_invoice(node, value_msat, text, lifetime_seconds, None, delta)
+        else:
+            address = node.onchain.new_address()
+            request_id = sha256(address.encode())
+        now = node.core.now
+        record = RequestRecord(
+            request_id=request_id,
+            amount_msat=value_msat,
+            message=text,
+            created_at=now.at,
+            expiry_seconds=lifetime_seconds,
+            invoice=invoice,
+            address=address,
+            state=RequestState.UNPAID,
+            received_msat=0,
+            paid_at=0,
+        )
+        node.ledger.put_request(record)
+        durable = node.durable()
+    await durable
+    return request_json(node, record)
+
+
+@command
+async def list_requests(node: Node, *, pending: bool = False, expired: bool = False, paid: bool = False) -> Json:
+    """Lists what you asked to be paid, newest first."""
+    wanted = {name for name, on in (("unpaid", pending), ("expired", expired), ("paid", paid)) if on}
+    records = sorted(node.ledger.requests.values(), key=lambda record: -record.created_at)
+    return [
+        request_json(node, record)
+        for record in records
+        if not wanted or node.views.request_view(record).status.value in wanted
+    ]
+
+
+@command
+async def get_request(node: Node, request_id: str) -> Json:
+    """Shows one request."""
+    return request_json(node, _request(node, request_id))
+
+
+def _request(node: Node, request_id: str) -> RequestRecord:
+    try:
+        return node.ledger.requests[bytes.fromhex(request_id)]
+    except (KeyError, ValueError):
+        raise CommandError(_("There is no request {id}.").format(id=request_id[:70]), code="unknown") from None
+
+
+# --- hold invoices ----------------------------------------------------------------------
+
+
+@command
+async def add_hold_invoice(
+    node: Node,
+    payment_hash: str,
+    amount: str | None = None,
+    *,
+    memo: str = "",
+    expiry: int = DEFAULT_EXPIRY_SECONDS,
+    min_final_cltv_expiry_delta: int | None = None,
+    amount_msat: int | None = None,
+) -> Json:
+    """Makes an invoice for a hash whose preimage somebody else knows; the payment waits until it is settled."""
+    try:
+        hash_bytes = bytes.fromhex(payment_hash)
+    except ValueError:
+        hash_bytes = b""
+    if len(hash_bytes) != 32:
+        raise CommandError(_("A payment hash is 64 characters of 0-9 and a-f."), code="usage")
+    if hash_bytes in node.ledger.requests:
+        raise CommandError(_("There is a request for this payment hash already."), code="exists")
+    value_msat = _amount_msat(amount, amount_msat)
+    delta = min_final_cltv_expiry_delta or node.options.user_config.min_final_cltv_expiry_delta
+    with node.core.entry():
+        try:
+            _hash, invoice = _make_invoice(node, value_msat, memo, expiry, hash_bytes, delta)
+        except APIError as error:
+            raise CommandError(str(error), code="usage") from None
+        record = RequestRecord(
+            request_id=hash_bytes,
+            amount_msat=value_msat,
+            message=memo,
+            created_at=node.core.now.at,
+            expiry_seconds=expiry,
+            invoice=invoice,
+            address=None,
+            state=RequestState.UNPAID,
+            received_msat=0,
+            paid_at=0,
+            hold=True,
+        )
+        node.ledger.put_request(record)
+        durable = node.durable()
+    await durable
+    return {"invoice": invoice}
+
+
+@command
+async def settle_hold_invoice(node: Node, preimage: str) -> Json:
+    """Takes a held payment with its preimage."""
+    try:
+        secret = bytes.fromhex(preimage)
+    except ValueError:
+        secret = b""
+    if len(secret) != 32:
+        raise CommandError(_("A preimage is 64 characters of 0-9 and a-f."), code="usage")
+    payment_hash = sha256(secret)
+    record = _request(node, payment_hash.hex())
+    if record.state is RequestState.PAID:
+        raise CommandError(_("This payment is settled already."), code="settled")
+    if record.state is not RequestState.HELD:
+        raise CommandError(_("No payment is held for this invoice: nothing has arrived, or it was cancelled."), code="not_held")
+    with node.core.entry():
+        node.ledger.put_request(dataclasses.replace(record, preimage=secret))
+        node.manager.claim_funds(PaymentPreimage(secret))
+        durable = node.durable()
+    await durable
+    return {"settled": payment_hash.hex()}
+
+
+@command
+async def cancel_hold_invoice(node: Node, payment_hash: str) -> Json:
+    """Gives a held payment back, or calls off its invoice."""
+    record = _request(node, payment_hash)
+    if not record.hold:
+        raise CommandError(_("This is not a hold invoice."), code="usage")
+    if record.state is RequestState.PAID or record.preimage is not None:
+        raise CommandError(_("This payment is settled: it can no longer be given back."), code="settled")
+    with node.core.entry():
+        node.ledger.put_request(dataclasses.replace(record, state=RequestState.CANCELLED))
+        node.manager.fail_htlc_backwards(PaymentHash(record.request_id))
+        durable = node.durable()
+    await durable
+    return {"cancelled": payment_hash}
+
+
+@command
+async def check_hold_invoice(node: Node, payment_hash: str) -> Json:
+    """Tells how a hold invoice stands: unpaid, paid (held), settled, or unknown."""
+    try:
+        record = node.ledger.requests.get(bytes.fromhex(payment_hash))
+    except ValueError:
+        raise CommandError(_("A payment hash is 64 characters of 0-9 and a-f."), code="usage") from None
+    if record is None or record.state is RequestState.CANCELLED:
+        return {"status": "unknown", "received_amount_sat": 0}
+    names = {RequestState.UNPAID: "unpaid", RequestState.HELD: "paid", RequestState.PAID: "settled"}
+    answer: dict[str, Json] = {
+        "status": names[record.state],
+        "received_amount_sat": record.received_msat // 1000,
+        "invoice_amount_sat": (record.amount_msat or 0) // 1000,
+    }
+    if record.state is RequestState.HELD:
+        answer["closest_htlc_expiry_height"] = record.claim_deadline_height
+    if record.state is RequestState.PAID and record.preimage is not None:
+        answer["preimage"] = record.preimage.hex()
+    return answer
+
+
+# --- paying ---------------------------------------------------------------------------------
+
+
+@command
+async def decode_invoice(node: Node, invoice: str) -> Json:
+    """Reads a BOLT 11 invoice."""
+    return decode(node, invoice).to_json()
+
+
+@command
+async def lnpay(
+    node: Node,
+    invoice: str,
+    *,
+    timeout: int = PAYMENT_TIMEOUT_SECONDS,
+    amount_msat: int | None = None,
+    max_fee_msat: int | None = None,
+) -> Json:
+    """Pays a BOLT 11 invoice; returns when the payment is final, or after the time-out with it still under way."""
+    decoded = decode(node, invoice)
+    value_msat = _payable_amount_msat(node, decoded, amount_msat)
+    limit_msat = max_fee_msat if max_fee_msat is not None else default_max_fee_msat(value_msat)
+    loop = asyncio.get_running_loop()
+    final: asyncio.Future[None] = loop.create_future()
+    payment_hash = bytes(decoded.payment_hash)
+    with node.core.entry():
+        known = node.ledger.payments.get(payment_hash)
+        if known is not None and known.state is not PaymentState.FAILED:
+            raise _paid_already(known)
+        node.events.payment_waiters.setdefault(payment_hash, []).append(
+            lambda: final.done() or final.set_result(None)
+        )
+        node.ledger.put_payment(
+            PaymentRecord(
+                payment_hash=payment_hash,
+                amount_msat=value_msat,
+                fee_msat=0,
+                created_at=node.core.now.at,
+                settled_at=0,
+                state=PaymentState.PENDING,
+                invoice=invoice.strip(),
+                description=decoded.description or "",
+                payee=bytes(decoded.payee),
+            )
+        )
+        try:
+            node.manager.pay_for_bolt11_invoice(
+                decoded,
+                payment_id=PaymentId(payment_hash),
+                amount_msat=value_msat,
+                max_fee_msat=limit_msat,
+                retry_attempts=RETRY_ATTEMPTS,
+                now=node.core.now,
+            )
+        except APIError as error:
+            node.events.payment_waiters.pop(payment_hash, None)
+            record = node.ledger.payments[payment_hash]
+            node.ledger.put_payment(dataclasses.replace(record, state=PaymentState.FAILED, failure=str(error)))
+            raise CommandError(str(error), code="payment") from None
+    try:
+        async with asyncio.timeout(timeout):
+            await final
+    except TimeoutError:
+        return {
+            "payment_hash": payment_hash.hex(),
+            "success": False,
+            "pending": True,
+            "preimage": None,
+            "reason": _("The payment of {amount} is still under way. It will arrive or come back; do not pay it another way.").format(
+                amount=msat_text(value_msat)
+            ),
+        }
+    return payment_json(node.ledger.payments[payment_hash])
+
+
+def payment_json(record: PaymentRecord) -> dict[str, Json]:
+    """The end of a payment."""
+    success = record.state is PaymentState.SUCCEEDED
+    return {
+        "payment_hash": record.payment_hash.hex(),
+        "success": success,
+        "preimage": record.preimage.hex() if record.preimage is not None else None,
+        "amount_msat": record.amount_msat,
+        "fee_msat": record.fee_msat if success else None,
+        "reason": record.failure or None,
+        "log": list(record.attempts),
+    }
+
+
+def _paid_already(record: PaymentRecord) -> CommandError:
+    if record.state is PaymentState.SUCCEEDED:
+        return CommandError(
+            _("This invoice over {amount} is paid already: nothing was sent again.").format(
+                amount=msat_text(record.amount_msat)
+            ),
+            code="paid",
+        )
+    return CommandError(
+        _("A payment of {amount} for this invoice is under way: wait for it to arrive or come back.").format(
+            amount=msat_text(record.amount_msat)
+        ),
+        code="pending",
+    )
+
+
+def _payable_amount_msat(node: Node, invoice: Invoice, amount_msat: int | None) -> int:
+    """What is to be paid; raises `CommandError` where the invoice cannot be paid at all."""
+    if bytes(invoice.payee) == bytes(node.keys_manager.get_node_id()):
+        raise CommandError(_("This invoice is your own: a wallet cannot pay itself."), code="own")
+    if invoice.is_expired(node.wall_clock_at()):
+        raise CommandError(_("This invoice has run out. Ask the payee for a new one."), code="expired")
+    if invoice.amount_msat is not None:
+        if amount_msat is not None and amount_msat != invoice.amount_msat:
+            raise CommandError(
+                _("The invoice says {amount}: leave the amount away.").format(amount=msat_text(invoice.amount_msat)),
+                code="amount",
+            )
+        return invoice.amount_msat
+    if amount_msat is None or amount_msat <= 0:
+        raise CommandError(_("The invoice leaves the amount to you: say how much, as amount_msat."), code="amount")
+    return amount_msat
+
+
+def why_not_payable(node: Node, amount_msat: int) -> str | None:
+    """A sentence when the channels cannot send the amount now; within the lock."""
+    usable = node.manager.list_usable_channels()
+    if not usable:
+        return _("You have no channel that is ready to pay with.")
+    limit_msat = sum(item.next_outbound_htlc_limit_msat for item in usable)
+    if amount_msat > limit_msat:
+        return _("Your channels can send {limit} at most now.").format(limit=sat_text(limit_msat // 1000))
+    return None
+
+
+@command
+async def lightning_history(node: Node) -> Json:
+    """Lists the Lightning payments, oldest first."""
+    entries: list[dict[str, Json]] = []
+    for payment in node.ledger.payments.values():
+        if payment.state is PaymentState.SUCCEEDED:
+            entries.append(
+                {
+                    "type": "payment",
+                    "direction": "sent",
+                    "payment_hash": payment.payment_hash.hex(),
+                    "preimage": payment.preimage.hex() if payment.preimage else None,
+                    "amount_msat": -payment.amount_msat,
+                    "fee_msat": payment.fee_msat,
+                    "timestamp": payment.settled_at,
+                    "label": payment.description,
+                }
+            )
+    for request in node.ledger.requests.values():
+        if request.state is RequestState.PAID and request.invoice is not None or request.expiry_seconds == 0:
+            entries.append(
+                {
+                    "type": "payment",
+                    "direction": "received",
+                    "payment_hash": request.request_id.hex(),
+                    "preimage": request.preimage.hex() if request.preimage else None,
+                    "amount_msat": request.received_msat,
+                    "fee_msat": None,
+                    "timestamp": request.paid_at,
+                    "label": request.message,
+                }
+            )
+    entries.sort(key=lambda entry: entry["timestamp"])  # type: ignore[arg-type, return-value]  # an int in both
+    return entries
