@@ -169,10 +169,8 @@ class ExtendedKey:
 def parse_path(path: str) -> tuple[int, ...]:
     """The indices of "m/84h/0h/0h", "m" or "0/1"."""
     parts = path.split("/")
-    if parts[0] in ("m", ""):
+    if parts[0] == "m":
         parts = parts[1:]
-        if not parts and path == "":
-            raise DecodeError("There is no derivation path.")
     indices: list[int] = []
     for part in parts:
         hardened = part[-1:] in ("h", "H", "'")

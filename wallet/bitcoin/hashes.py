@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from wallet.bitcoin import _wally
+from wallet.bitcoin.errors import APIError
 
 _sha256 = hashlib.sha256
 
@@ -41,7 +42,7 @@ _HKDF_MAX_LENGTH: Final = 255 * 32
 def hkdf_sha256(salt: bytes, ikm: bytes, info: bytes = b"", length: int = 64) -> bytes:
     """HKDF with SHA256 (RFC 5869). BOLT 8 takes 64 bytes of it and splits them in two keys."""
     if not 0 < length <= _HKDF_MAX_LENGTH:
-        raise ValueError(f"HKDF-SHA256 gives 1 to {_HKDF_MAX_LENGTH} bytes, not {length}.")
+        raise APIError(f"HKDF-SHA256 gives 1 to {_HKDF_MAX_LENGTH} bytes, not {length}.")
     prk = _hmac.digest(salt, ikm, "sha256")
     block = b""
     out = b""
