@@ -7,7 +7,7 @@ APIError        the caller asked for something senseless; the message is a sente
 
 
 class DecodeError(ValueError):
-    """Input from a peer, a server, a file, a QR code or a person cannot be decoded. Decoders raise only this."""
+    """Input from a peer, a server, a file or a person cannot be decoded. Decoders raise only this."""
 
 
 class InvariantError(RuntimeError):
