@@ -95,7 +95,7 @@ MAX_RECORDED_ATTEMPTS: Final = 32
 """Failed paths that are kept for the person to look at; older ones go first."""
 
 MAX_RETRIES_AT_ONCE: Final = 16
-"""Tries of one payment within one entry, where our own channels refuse at once; the rest waits for the next."""
+"""Tries of one payment in one entry, where our own channels refuse at once; more wait for the next entry."""
 
 MAX_PATH_HOPS: Final = 20
 """BOLT 4: what fits into an onion, and what attribution data covers."""
