@@ -673,6 +673,8 @@ class Regtest:
         opened = opener.call(
             "open_channel", pubkey=other.node_id, sats=amount_sat, push_msat=push_msat, **params
         )
+        # The peer answers before its broadcast has reached the node: too early to mine.
+        self.node.wait_for_tx(opened["funding"].split(":")[0])
         self.mine(6)
         for peer in (opener, other):
             peer.wait_channel(opened["channel_id"])
