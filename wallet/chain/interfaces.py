@@ -72,7 +72,8 @@ class Persist(Protocol):
     """Where changed rows go. They become durable together with everything else of the same entry."""
 
     def write(self, rows: Iterable[Row]) -> None:
-        """Adds rows to the batch of the current entry. A later row of the same space and key replaces an earlier one."""
+        """Adds rows to the batch of the current entry. A later row of the same space and key replaces an
+        earlier one."""
         ...
 
 
@@ -152,7 +153,9 @@ class TransactionsEvicted:
     txids: tuple[Txid, ...]
 
 
-ChainStep = TransactionsConfirmed | TransactionUnconfirmed | BestBlock | TransactionsSeen | TransactionsEvicted
+ChainStep = (
+    TransactionsConfirmed | TransactionUnconfirmed | BestBlock | TransactionsSeen | TransactionsEvicted
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,9 @@ class Filter(Protocol):
         """The transaction itself, found by one of its output scripts."""
         ...
 
-    def register_output(self, outpoint: OutPoint, script_pubkey: bytes, block_hash: BlockHash | None = None) -> None:
+    def register_output(
+        self, outpoint: OutPoint, script_pubkey: bytes, block_hash: BlockHash | None = None
+    ) -> None:
         """Whatever spends the output (and the transaction that creates it)."""
         ...
 

@@ -40,7 +40,7 @@ __all__ = [
     "WordsReport",
 ]
 
-Json: TypeAlias = "None | bool | int | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | str | Sequence[Json] | Mapping[str, Json] | None"
 """What a command takes and gives: no floats anywhere near money."""
 
 

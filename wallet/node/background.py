@@ -68,5 +68,5 @@ class BackgroundProcessor:
     def _call(self, task: PeriodicTask) -> None:
         try:
             task.call()
-        except Exception as error:  # noqa: BLE001 - a tick that fails must not end the others; it is logged
+        except Exception as error:
             self._logger.log(LogLevel.ERROR, "the tick %s failed: %r", task.name, error)

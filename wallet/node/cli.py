@@ -21,7 +21,7 @@ from wallet.bitcoin import bip39
 from wallet.i18n import _
 from wallet.node.api import CommandError, Json
 from wallet.node.options import NodeOptions, default_data_dir, parse_server
-from wallet.version import VERSION
+from wallet.node.version import VERSION
 
 __all__ = ["Invocation", "parse", "run_command"]
 
@@ -62,7 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-D", "--dir", type=Path, metavar="DIR", help=_("the folder of all data"))
     parser.add_argument("-w", "--wallet", default="default_wallet", metavar="NAME")
     parser.add_argument(
-        "--server", action="append", default=[], metavar="HOST:PORT:s|t", help=_("an Electrum server of your own")
+        "--server",
+        action="append",
+        default=[],
+        metavar="HOST:PORT:s|t",
+        help=_("an Electrum server of your own"),
     )
     parser.add_argument("--proxy", metavar="HOST:PORT", help=_("a SOCKS5 proxy, such as Tor's"))
     parser.add_argument("--listen", metavar="HOST:PORT", help=_("take connections of Lightning peers"))
@@ -81,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
 def _host_port(text: str, what: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or not 0 <= int(port) < 65536:
-        raise CommandError(_("{what} is to be host:port, not {text!r}.").format(what=what, text=text), code="usage")
+        raise CommandError(
+            _("{what} is to be host:port, not {text!r}.").format(what=what, text=text), code="usage"
+        )
     return host.strip("[]"), int(port)
 
 
@@ -109,7 +115,10 @@ def parse(argv: Sequence[str]) -> Invocation:
     )
     if space.forward:
         options = replace(
-            options, user_config=replace(options.user_config, accept_forwards_to_priv_channels=True, forwarding_enabled=True)
+            options,
+            user_config=replace(
+                options.user_config, accept_forwards_to_priv_channels=True, forwarding_enabled=True
+            ),
         )
     if "/" in space.wallet or space.wallet in ("", ".", ".."):
         raise CommandError(_("A wallet's name has no slashes in it."), code="usage")
@@ -180,8 +189,10 @@ def _create(invocation: Invocation) -> int:
         {
             "seed": words,
             "path": str(invocation.options.wallet_file),
-            "msg": _("Write these words down on paper, in this order. They bring back your on-chain coins; open channels "
-            "need the channel backup too."),
+            "msg": _(
+                "Write these words down on paper, in this order. They bring back your on-chain coins; open channels "
+                "need the channel backup too."
+            ),
         }
     )
     return 0
@@ -242,7 +253,8 @@ def _detach(invocation: Invocation) -> int:
     if not line:
         last = (folder / "daemon.log").read_text(errors="replace").strip().splitlines()
         raise CommandError(
-            _("The daemon did not start: {why}").format(why=last[-1] if last else _("it ended at once")), code="daemon"
+            _("The daemon did not start: {why}").format(why=last[-1] if last else _("it ended at once")),
+            code="daemon",
         )
     print(line.strip())
     return 0
@@ -257,7 +269,9 @@ def _help(invocation: Invocation) -> int:
     if invocation.arguments:
         found = COMMANDS.get(invocation.arguments[0])
         if found is None:
-            raise CommandError(_("There is no command {name!r}.").format(name=invocation.arguments[0]), code="usage")
+            raise CommandError(
+                _("There is no command {name!r}.").format(name=invocation.arguments[0]), code="usage"
+            )
         print(f"leyden {found.usage()}\n\n{found.help}")
         return 0
     print(_("Commands that need no daemon: create, restore, daemon [-d], version, help [COMMAND]"))
@@ -292,7 +306,9 @@ def _load_password(invocation: Invocation) -> str:
     if invocation.password:
         return invocation.password
     try:
-        return _ask_password(invocation, new=False) if Store.is_encrypted(invocation.options.wallet_file) else ""
+        return (
+            _ask_password(invocation, new=False) if Store.is_encrypted(invocation.options.wallet_file) else ""
+        )
     except StoreError:
         return ""
 
@@ -303,7 +319,9 @@ def _arguments(name: str, typed: Sequence[str]) -> dict[str, Json]:
 
     found = COMMANDS.get(name)
     if found is None:
-        raise CommandError(_("There is no command {name!r}. `leyden help` lists them.").format(name=name), code="usage")
+        raise CommandError(
+            _("There is no command {name!r}. `leyden help` lists them.").format(name=name), code="usage"
+        )
     places = [parameter for parameter in found.parameters if not parameter.keyword_only]
     named = {parameter.name: parameter for parameter in found.parameters}
     params: dict[str, Json] = {}

@@ -54,7 +54,8 @@ class Daemon:
             port = await rpc.start(rpc_port)
         except OSError as error:
             raise CommandError(
-                _("The port {port} for commands is taken ({why}).").format(port=rpc_port, why=error.strerror), code="port"
+                _("The port {port} for commands is taken ({why}).").format(port=rpc_port, why=error.strerror),
+                code="port",
             ) from None
         try:
             if wallet_password is not None:
@@ -80,10 +81,14 @@ class Daemon:
             case "list_wallets":
                 if self._open is None:
                     return []
-                return [{"path": str(self._open.node.options.wallet_file), "synchronized": True, "unlocked": True}]
+                return [
+                    {"path": str(self._open.node.options.wallet_file), "synchronized": True, "unlocked": True}
+                ]
             case _:
                 if self._open is None:
-                    raise CommandError(_("No wallet is loaded: `leyden load_wallet` opens one."), code="no_wallet")
+                    raise CommandError(
+                        _("No wallet is loaded: `leyden load_wallet` opens one."), code="no_wallet"
+                    )
                 return await self._run(self._open.node, method, params)
 
     @staticmethod
@@ -117,9 +122,10 @@ class Daemon:
     def _failed(self, error: BaseException) -> None:
         """The file cannot be written: nothing more may leave. The next start goes on from the file."""
         print(
-            _("The wallet file cannot be written ({why}). Leyden stops; nothing was lost. Free some space, then start it again.").format(
-                why=error
-            ),
+            _(
+                "The wallet file cannot be written ({why}). Leyden stops; "
+                "nothing was lost. Free some space, then start it again."
+            ).format(why=error),
             file=sys.stderr,
             flush=True,
         )

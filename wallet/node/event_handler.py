@@ -130,7 +130,9 @@ class EventHandler:
                 in (ev.ClosureKind.HOLDER_FORCE_CLOSED, ev.ClosureKind.COOPERATIVE_BY_HOLDER),
                 is_outbound=before.is_outbound if before is not None else False,
                 channel_type=before.channel_type_name if before is not None else "",
-                to_self_delay_blocks=(before.force_close_spend_delay_blocks or 0) if before is not None else 0,
+                to_self_delay_blocks=(before.force_close_spend_delay_blocks or 0)
+                if before is not None
+                else 0,
             )
         )
         node.log(LogLevel.INFO, "channel %s closed: %s", event.channel_id.hex(), event.reason.kind.name)
@@ -208,7 +210,9 @@ class EventHandler:
                 dataclasses.replace(
                     record,
                     state=PaymentState.FAILED,
-                    failure=payment_failure_sentence(event.reason, record.amount_msat, event.attempts, node.alias_of),
+                    failure=payment_failure_sentence(
+                        event.reason, record.amount_msat, event.attempts, node.alias_of
+                    ),
                     attempts=attempts or record.attempts,
                     settled_at=node.core.now.at,
                 )

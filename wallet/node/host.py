@@ -107,7 +107,9 @@ async def open_node(
         lock = WalletLock(options.wallet_dir / LOCK_FILE)
     except FileNotFoundError:
         raise CommandError(
-            _("There is no wallet {name!r} here. `leyden create` makes one.").format(name=options.wallet_name),
+            _("There is no wallet {name!r} here. `leyden create` makes one.").format(
+                name=options.wallet_name
+            ),
             code="unknown",
         ) from None
     except StoreError as error:
@@ -115,7 +117,9 @@ async def open_node(
     with contextlib.ExitStack() as undo:
         undo.callback(lock.release)
         try:
-            store = await loop.run_in_executor(None, lambda: Store.open(options.wallet_file, password=password))
+            store = await loop.run_in_executor(
+                None, lambda: Store.open(options.wallet_file, password=password)
+            )
         except WrongPassword as error:
             raise CommandError(str(error), code="password") from None
         except StoreError as error:
@@ -138,7 +142,9 @@ async def open_node(
         except (DecodeError, StoreError) as error:
             store.close()
             raise CommandError(
-                _("The wallet file cannot be read ({why}). Keep a copy of it and ask for help.").format(why=error),
+                _("The wallet file cannot be read ({why}). Keep a copy of it and ask for help.").format(
+                    why=error
+                ),
                 code="file",
             ) from None
         try:
@@ -224,7 +230,9 @@ class Host:
         return _in_thread(work)
 
     def open(self, info: WalletInfo, password: str) -> Future[NodeApi]:
-        return self._loop_thread().submit(self._open_wallet(self._for_network(info.network, info.name), password))
+        return self._loop_thread().submit(
+            self._open_wallet(self._for_network(info.network, info.name), password)
+        )
 
     async def _open_wallet(self, options: NodeOptions, password: str) -> NodeApi:
         if self._open is not None:
@@ -255,7 +263,7 @@ def _in_thread(work: Callable[[], T]) -> Future[T]:
     def run() -> None:
         try:
             future.set_result(work())
-        except Exception as error:  # noqa: BLE001 - handed to whoever waits for the future
+        except Exception as error:
             future.set_exception(error)
 
     threading.Thread(target=run, name="leyden-set-up", daemon=True).start()
@@ -273,7 +281,8 @@ def check_words(words: Sequence[str]) -> WordsReport:
             kind="electrum",
             usable=False,
             message=_(
-                "These are words of an Electrum wallet. Leyden derives its keys another way and cannot bring its coins back: "
+                "These are words of an Electrum wallet. Leyden derives its "
+                "keys another way and cannot bring its coins back: "
                 "open them in Electrum and send the coins here."
             ),
         )
@@ -281,7 +290,9 @@ def check_words(words: Sequence[str]) -> WordsReport:
         return WordsReport(
             kind="aezeed",
             usable=False,
-            message=_("These look like words of an LND node. Leyden cannot restore that kind: sweep its coins with LND."),
+            message=_(
+                "These look like words of an LND node. Leyden cannot restore that kind: sweep its coins with LND."
+            ),
         )
     if wrong:
         positions = ", ".join(str(index + 1) for index in wrong[:5])
@@ -303,7 +314,9 @@ def check_words(words: Sequence[str]) -> WordsReport:
         return WordsReport(
             kind="invalid",
             usable=False,
-            message=_("One of the words is not the right one, or two are swapped: their checksum does not fit."),
+            message=_(
+                "One of the words is not the right one, or two are swapped: their checksum does not fit."
+            ),
         )
     return WordsReport(
         kind="leyden",
@@ -330,5 +343,3 @@ def _is_electrum_seed(words: list[str]) -> bool:
         return False
     digest = hmac.new(b"Seed version", " ".join(words).encode(), "sha512").hexdigest()
     return digest.startswith(ELECTRUM_SEED_VERSIONS)
-
-

@@ -57,7 +57,9 @@ class Ledger:
         self.requests = {key: unpack(RequestRecord, value) for key, value in rows(REQUEST_SPACE)}
         self.peers = {key: unpack(PeerRecord, value) for key, value in rows(PEER_SPACE)}
         self.closed = {key: unpack(ClosedChannelRecord, value) for key, value in rows(CLOSED_SPACE)}
-        self.settings = {key.decode(): unpack(SettingRecord, value).text for key, value in rows(SETTING_SPACE)}
+        self.settings = {
+            key.decode(): unpack(SettingRecord, value).text for key, value in rows(SETTING_SPACE)
+        }
 
     def put_payment(self, record: PaymentRecord) -> None:
         self.payments[record.payment_hash] = record

@@ -30,9 +30,11 @@ from wallet.chain.interfaces import (
     TransactionsSeen,
     TransactionUnconfirmed,
 )
+from wallet.i18n import _
 from wallet.ln.bump_transaction import BumpTransactionEventHandler
 from wallet.ln.chainmonitor import ChainMonitor
 from wallet.ln.channelmanager import ChannelDetails, ChannelManager
+from wallet.ln.config import UserConfig
 from wallet.ln.events import FailedAttempt, PaymentClaimed
 from wallet.ln.keysinterface import KeysManager
 from wallet.ln.peer_handler import PeerManager
@@ -41,8 +43,6 @@ from wallet.ln.routing.gossip import NetGraphMsgHandler, NetworkGraph
 from wallet.ln.routing.scoring import ProbabilisticScorer
 from wallet.ln.sweep import OutputSweeper
 from wallet.ln.types import ChannelId, NodeId
-from wallet.i18n import _
-from wallet.ln.config import UserConfig
 from wallet.node.api import (
     ActivityKind,
     ActivityPage,
@@ -359,7 +359,9 @@ class Node:
 
     # --- peers ----------------------------------------------------------------------------
 
-    def _peer_outbound(self, node_id: NodeId, peer_socket: PeerSocket, address: tuple[str, int] | None) -> bytes:
+    def _peer_outbound(
+        self, node_id: NodeId, peer_socket: PeerSocket, address: tuple[str, int] | None
+    ) -> bytes:
         with self.core.entry():
             return self.peer_manager.new_outbound_connection(node_id, peer_socket, address)
 
@@ -484,7 +486,6 @@ class Node:
     def scorer_failed(self, attempt: FailedAttempt) -> None:
         if attempt.short_channel_id is not None:
             self.scorer.payment_path_failed(attempt.path, attempt.short_channel_id, self.core.now)
-
 
     def durable(self) -> asyncio.Future[None]:
         """Within an entry, on the loop: a future that is done once the entry is on disk."""

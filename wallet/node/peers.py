@@ -122,7 +122,7 @@ class PeerKeeper:
             kick = self._kick.setdefault(uri.node_id, asyncio.Event())
             kick.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay_seconds * random.uniform(0.8, 1.2)):  # noqa: S311 - not a secret
+                async with asyncio.timeout(delay_seconds * random.uniform(0.8, 1.2)):
                     await kick.wait()
             delay_seconds = min(delay_seconds * 2, LAST_RETRY_SECONDS)
 
@@ -133,5 +133,7 @@ class PeerKeeper:
             node_id=uri.node_id, host=uri.host, port=uri.port, last_seen_at=self._node.core.now.at
         )
         if known is not None:
-            record = dataclasses.replace(known, host=uri.host, port=uri.port, last_seen_at=self._node.core.now.at)
+            record = dataclasses.replace(
+                known, host=uri.host, port=uri.port, last_seen_at=self._node.core.now.at
+            )
         self._node.ledger.put_peer(record)

@@ -137,7 +137,9 @@ class RpcServer:
                 raise CommandError(_("Parameters are given by name."), code="usage")
             result = await self._handler(parsed["method"], params)
         except CommandError as error:
-            return "200 OK", _reply(identity, error={"code": 1, "message": error.message, "data": {"code": error.code}})
+            return "200 OK", _reply(
+                identity, error={"code": 1, "message": error.message, "data": {"code": error.code}}
+            )
         except json.JSONDecodeError:
             return "200 OK", _reply(None, error={"code": -32700, "message": _("This is not JSON.")})
         return "200 OK", _reply(identity, result=result)
@@ -163,7 +165,9 @@ def _credentials(folder: Path) -> tuple[int, str]:
         ) from None
 
 
-def call_daemon(folder: Path, method: str, params: Mapping[str, Json], *, timeout_seconds: float | None = None) -> Json:
+def call_daemon(
+    folder: Path, method: str, params: Mapping[str, Json], *, timeout_seconds: float | None = None
+) -> Json:
     """Runs a command in the daemon of a network folder; raises `CommandError`."""
     port, authorization = _credentials(folder)
     connection = http.client.HTTPConnection(HOST, port, timeout=timeout_seconds)
@@ -178,19 +182,24 @@ def call_daemon(folder: Path, method: str, params: Mapping[str, Json], *, timeou
         body = response.read()
     except (OSError, http.client.HTTPException):
         raise CommandError(
-            _("The daemon does not answer. It may have stopped: `leyden daemon -d` starts it."), code="no_daemon"
+            _("The daemon does not answer. It may have stopped: `leyden daemon -d` starts it."),
+            code="no_daemon",
         ) from None
     finally:
         connection.close()
     if response.status == 401:
-        raise CommandError(_("The daemon refused the credentials in {file}.").format(file=RPC_FILE), code="no_daemon")
+        raise CommandError(
+            _("The daemon refused the credentials in {file}.").format(file=RPC_FILE), code="no_daemon"
+        )
     try:
         answer = json.loads(body)
     except ValueError:
         raise CommandError(_("The daemon's answer cannot be read."), code="no_daemon") from None
     if answer.get("error"):
         error = answer["error"]
-        raise CommandError(str(error.get("message")), code=str((error.get("data") or {}).get("code", "failed")))
+        raise CommandError(
+            str(error.get("message")), code=str((error.get("data") or {}).get("code", "failed"))
+        )
     result: Json = answer["result"]
     return result
 

@@ -8,7 +8,14 @@ from typing import assert_never
 from wallet.i18n import _
 from wallet.ln.events import ClosureKind, ClosureReason, FailedAttempt, PaymentFailureReason
 
-__all__ = ["attempt_sentence", "closure_sentence", "msat_text", "payment_failure_sentence", "peer_text", "sat_text"]
+__all__ = [
+    "attempt_sentence",
+    "closure_sentence",
+    "msat_text",
+    "payment_failure_sentence",
+    "peer_text",
+    "sat_text",
+]
 
 THIN_NO_BREAK_SPACE = "\u202f"
 MAX_PEER_TEXT = 160
@@ -67,8 +74,10 @@ def payment_failure_sentence(
             return _("You cancelled the payment of {amount}. Nothing was paid.").format(amount=amount)
         case PaymentFailureReason.RETRIES_EXHAUSTED:
             return (
-                _("{amount} did not get through after {count} attempts. Nothing was paid. Try a smaller amount, or later.")
-                .format(amount=amount, count=len(attempts))
+                _(
+                    "{amount} did not get through after {count} attempts. "
+                    "Nothing was paid. Try a smaller amount, or later."
+                ).format(amount=amount, count=len(attempts))
                 + last
             )
         case PaymentFailureReason.PAYMENT_EXPIRED:
@@ -84,9 +93,9 @@ def payment_failure_sentence(
                 + last
             )
         case PaymentFailureReason.UNEXPECTED_ERROR:
-            return _("The payment of {amount} failed here, within Leyden. Nothing was paid. Please try again.").format(
-                amount=amount
-            )
+            return _(
+                "The payment of {amount} failed here, within Leyden. Nothing was paid. Please try again."
+            ).format(amount=amount)
         case PaymentFailureReason.UNKNOWN_REQUIRED_FEATURES:
             return _(
                 "The invoice asks for something that this version of Leyden cannot do. Nothing was paid. Update Leyden, "
@@ -136,7 +145,9 @@ def closure_sentence(reason: ClosureReason) -> str:
         case ClosureKind.FUNDING_BATCH_OR_BROADCAST_FAILED:
             return _("The opening transaction could not be sent{said}. No coins were used.").format(said=tail)
         case ClosureKind.HTLCS_TIMED_OUT:
-            return _("A payment through the channel was about to run out, so Leyden closed it to keep your coins safe.")
+            return _(
+                "A payment through the channel was about to run out, so Leyden closed it to keep your coins safe."
+            )
         case ClosureKind.PEER_FEERATE_TOO_LOW:
             return _("The peer kept the channel's fee rate too low for it to be safe, so Leyden closed it.")
         case ClosureKind.HOLDER_COOP_CLOSED_UNFUNDED:

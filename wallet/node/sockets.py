@@ -164,6 +164,7 @@ class Connections:
         self._proxy = proxy
         self._server: asyncio.Server | None = None
         self._open: set[PeerSocket] = set()
+        self._all_gone = asyncio.Event()
 
     async def listen(self, host: str, port: int) -> int:
         """Listens; returns the port. Raises `OSError` when it is taken."""
@@ -198,10 +199,11 @@ class Connections:
         """Hangs up everywhere; returns when every socket is gone."""
         if self._server is not None:
             self._server.close()
+        self._all_gone.clear()
         for peer_socket in list(self._open):
             peer_socket.abort()
-        while self._open:
-            await asyncio.sleep(0)
+        if self._open:
+            await self._all_gone.wait()
         if self._server is not None:
             await self._server.wait_closed()
 
@@ -223,5 +225,7 @@ class Connections:
 
     def lost(self, peer_socket: PeerSocket, *, told: bool) -> None:
         self._open.discard(peer_socket)
+        if not self._open:
+            self._all_gone.set()
         if not told:
             self._entries.lost(peer_socket)

@@ -140,9 +140,12 @@ class Store:
             data_key = os.urandom(KEY_LENGTH)
             with _transaction(connection):
                 connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                connection.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
                 connection.execute(
-                    "CREATE TABLE rows (space TEXT, id BLOB, value BLOB NOT NULL, PRIMARY KEY (space, id)) WITHOUT ROWID"
+                    "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
+                )
+                connection.execute(
+                    "CREATE TABLE rows (space TEXT, id BLOB, value BLOB NOT "
+                    "NULL, PRIMARY KEY (space, id)) WITHOUT ROWID"
                 )
                 cls._put_meta(connection, "format", str(FORMAT_VERSION).encode())
                 cls._put_meta(connection, "network", network.encode())
@@ -228,7 +231,9 @@ class Store:
         except KeyError:
             raise StoreError("The wallet file lacks its key: it is damaged.") from None
         except InvalidTag:
-            raise WrongPassword("This password does not open the wallet. Check capitals and keyboard layout.") from None
+            raise WrongPassword(
+                "This password does not open the wallet. Check capitals and keyboard layout."
+            ) from None
 
     def password_matches(self, password: str) -> bool:
         """Whether the password opens this file; always so where there is none."""
@@ -271,7 +276,9 @@ class Store:
         if space in ON_DEMAND_SPACES:
             raise StoreError(f"{space} is read by key")
         with self._lock:
-            found = self._connection.execute("SELECT id, value FROM rows WHERE space = ?", (space,)).fetchall()
+            found = self._connection.execute(
+                "SELECT id, value FROM rows WHERE space = ?", (space,)
+            ).fetchall()
         return iter(sorted(self._unseal(space, bytes(row_id), bytes(value)) for row_id, value in found))
 
     def read_row(self, space: str, key: bytes) -> bytes | None:

@@ -143,7 +143,9 @@ class Views:
             can_send_msat=sum(item.next_outbound_htlc_limit_msat for item in details if item.is_usable),
             can_receive_msat=sum(item.inbound_capacity_msat for item in details if item.is_usable),
             reserve_msat=sum(
-                1000 * (item.unspendable_punishment_reserve_sat or 0) for item in details if item.is_channel_ready
+                1000 * (item.unspendable_punishment_reserve_sat or 0)
+                for item in details
+                if item.is_channel_ready
             ),
             locked=tuple(locked),
         )
@@ -154,7 +156,9 @@ class Views:
             peers=self._peers(details),
             requests=tuple(
                 self.request_view(record)
-                for record in sorted(node.ledger.requests.values(), key=lambda record: -record.created_at)[:100]
+                for record in sorted(node.ledger.requests.values(), key=lambda record: -record.created_at)[
+                    :100
+                ]
             ),
             recent=self.activity_page(offset=0, limit=RECENT_ITEMS).items,
         )
@@ -249,7 +253,10 @@ class Views:
             case BalanceKind.COUNTERPARTY_REVOKED_OUTPUT_CLAIMABLE:
                 reason = _("The peer cheated: Leyden takes this output as the penalty.")
         return LockedCoin(
-            amount_sat=balance.amount_sat, reason=reason, until_height=height, channel_id=balance.channel_id.hex()
+            amount_sat=balance.amount_sat,
+            reason=reason,
+            until_height=height,
+            channel_id=balance.channel_id.hex(),
         )
 
     # --- channels -------------------------------------------------------------------------
@@ -299,7 +306,9 @@ class Views:
     @staticmethod
     def _phase(item: ChannelDetails, online: bool) -> tuple[ChannelPhase, str]:
         if item.is_shutting_down:
-            return ChannelPhase.SHUTTING_DOWN, _("Closing: waiting for payments under way and for the peer's word")
+            return ChannelPhase.SHUTTING_DOWN, _(
+                "Closing: waiting for payments under way and for the peer's word"
+            )
         if item.funding_outpoint is None:
             return ChannelPhase.NEGOTIATING, _("Agreeing on the channel with the peer")
         if not item.is_channel_ready:
@@ -412,7 +421,9 @@ class Views:
             ):
                 continue
             matching.append(item)
-        return ActivityPage(items=tuple(matching[offset : offset + limit]), offset=offset, total=len(matching))
+        return ActivityPage(
+            items=tuple(matching[offset : offset + limit]), offset=offset, total=len(matching)
+        )
 
     def _sorted_ids(self) -> list[tuple[int, str]]:
         node = self._node
@@ -420,7 +431,8 @@ class Views:
             version = (node.ledger.version, node.onchain.version)
             if version != self._index_version:
                 index = [
-                    (record.created_at, f"ln:{key.hex()}") for key, record in list(node.ledger.payments.items())
+                    (record.created_at, f"ln:{key.hex()}")
+                    for key, record in list(node.ledger.payments.items())
                 ]
                 index += [
                     (record.paid_at, f"ln:{key.hex()}")
@@ -493,8 +505,9 @@ class Views:
         if depth >= ANTI_REORG_BLOCKS:
             status, text = ActivityStatus.DONE, _("Confirmed")
         elif depth:
-            status, text = ActivityStatus.DONE, _("{count} of {need} confirmations").format(
-                count=depth, need=ANTI_REORG_BLOCKS
+            status, text = (
+                ActivityStatus.DONE,
+                _("{count} of {need} confirmations").format(count=depth, need=ANTI_REORG_BLOCKS),
             )
         else:
             status, text = ActivityStatus.PENDING, _("Waiting for its first confirmation")

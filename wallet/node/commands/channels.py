@@ -56,7 +56,8 @@ async def connect(node: Node, uri: NodeUri) -> None:
         await node.connect_peer(uri)
     except TimeoutError:
         raise CommandError(
-            _("{peer} did not answer in time. Check the address, or try again later.").format(peer=uri), code="peer"
+            _("{peer} did not answer in time. Check the address, or try again later.").format(peer=uri),
+            code="peer",
         ) from None
     except OSError as error:
         raise CommandError(
@@ -151,7 +152,9 @@ def channel_json(node: Node, item: ChannelDetails) -> dict[str, Json]:
 
 
 @command
-async def list_channels(node: Node, *, public: bool = False, private: bool = False, active: bool = False) -> Json:
+async def list_channels(
+    node: Node, *, public: bool = False, private: bool = False, active: bool = False
+) -> Json:
     """Lists the channels, those that are closing or closed included."""
     with node.core.locked():
         details = node.manager.list_channels()
@@ -175,7 +178,9 @@ async def list_channels(node: Node, *, public: bool = False, private: bool = Fal
                     "channel_point": f"{txid_hex(record.funding_txid)}:{record.funding_vout}"
                     if record.funding_txid is not None
                     else None,
-                    "closing_txid": txid_hex(record.closing_txid) if record.closing_txid is not None else None,
+                    "closing_txid": txid_hex(record.closing_txid)
+                    if record.closing_txid is not None
+                    else None,
                     "state": "CLOSING" if record.channel_id in pending else "CLOSED",
                     "peer_state": "DISCONNECTED",
                     "remote_pubkey": record.counterparty_node_id.hex(),
@@ -204,7 +209,7 @@ async def open_channel(
     feerate_sat_per_vb: int | None = None,
     target_blocks: int | None = None,
     static_remotekey: bool = False,
-    timeout: int = OPEN_TIMEOUT_SECONDS,
+    timeout: int = OPEN_TIMEOUT_SECONDS,  # noqa: ASYNC109 - Electrum's name for the argument
 ) -> Json:
     """Opens a channel to node_id@host:port, with an amount in BTC ("!" for all); returns the channel point."""
     target = connection_string or peer
@@ -242,9 +247,9 @@ async def open_channel(
         with node.core.entry():
             node.manager.force_close_broadcasting_latest_txn(temporary_id, uri.node_id, "opening timed out")
         raise CommandError(
-            _("The peer did not answer the opening within {seconds} seconds. No coins were used; try another peer.").format(
-                seconds=timeout
-            ),
+            _(
+                "The peer did not answer the opening within {seconds} seconds. No coins were used; try another peer."
+            ).format(seconds=timeout),
             code="channel",
         ) from None
     if isinstance(outcome, ChannelClosed):
@@ -262,7 +267,9 @@ async def open_channel(
     }
 
 
-def _channel_amount_sat(node: Node, amount: str | None, amount_sat: int | None, feerate_sat_per_kw: int) -> int:
+def _channel_amount_sat(
+    node: Node, amount: str | None, amount_sat: int | None, feerate_sat_per_kw: int
+) -> int:
     if amount_sat is not None:
         return amount_sat
     if amount is None:
@@ -338,7 +345,9 @@ async def quote_open_channel(
     reserve_sat = max(value_sat // 100, 1_000)
     commit_fee_sat = COMMITMENT_WEIGHT * 2 * anchor_rate // 1000 + 660
     if closing_fee_sat * 20 > value_sat:
-        warning = _("Closing may cost more than a twentieth of this channel. A larger one is cheaper in the long run.")
+        warning = _(
+            "Closing may cost more than a twentieth of this channel. A larger one is cheaper in the long run."
+        )
     return {
         "amount_sat": value_sat,
         "funding_fee_sat": fee_sat,
@@ -365,8 +374,13 @@ def find_channel(node: Node, text: str) -> ChannelDetails:
     except ValueError:
         closed = _closed_by_point(node, wanted)
     if closed is not None:
-        raise CommandError(_("This channel is closed already. {why}").format(why=closed.reason), code="closed")
-    raise CommandError(_("There is no channel {id}. `leyden list_channels` lists them.").format(id=wanted[:80]), code="unknown")
+        raise CommandError(
+            _("This channel is closed already. {why}").format(why=closed.reason), code="closed"
+        )
+    raise CommandError(
+        _("There is no channel {id}. `leyden list_channels` lists them.").format(id=wanted[:80]),
+        code="unknown",
+    )
 
 
 def _closed_by_point(node: Node, wanted: str):  # type: ignore[no-untyped-def]  # the record's class is the ledger's
@@ -404,7 +418,8 @@ async def quote_close(node: Node, channel_id: str, *, force: bool = False) -> Js
         "available_height": node.best_height + 1 + delay_blocks,
         "available_blocks": delay_blocks + 1,
         "explanation": _(
-            "Leyden publishes the channel's last state by itself. Your part stays locked for {blocks} blocks (about {days} "
+            "Leyden publishes the channel's last state by itself. Your "
+            "part stays locked for {blocks} blocks (about {days} "
             "days) after that confirms, so that the peer could object."
         ).format(blocks=delay_blocks, days=max(1, delay_blocks // 144)),
     }
@@ -421,7 +436,9 @@ async def close_channel(
     item = find_channel(node, wanted)
     if not force and item.counterparty_node_id not in node.peers.online:
         raise CommandError(
-            _("The peer is offline, so it cannot agree to the closing. Wait until it is back, or force-close."),
+            _(
+                "The peer is offline, so it cannot agree to the closing. Wait until it is back, or force-close."
+            ),
             code="offline",
         )
     with node.core.entry():
@@ -466,7 +483,9 @@ async def accept_channel_request(node: Node, temporary_channel_id: str, *, accep
         key = ChannelId(bytes.fromhex(temporary_channel_id))
         event = node.events.channel_requests.pop(key)
     except (ValueError, KeyError):
-        raise CommandError(_("No such opening waits for you; the peer may have gone."), code="unknown") from None
+        raise CommandError(
+            _("No such opening waits for you; the peer may have gone."), code="unknown"
+        ) from None
     with node.core.entry():
         try:
             if accept:

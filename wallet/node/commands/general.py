@@ -14,7 +14,7 @@ from wallet.node.commands.payments import decode, default_max_fee_msat, why_not_
 from wallet.node.commands.registry import COMMANDS, btc_text, command, sat_from_btc
 from wallet.node.records import PaymentState
 from wallet.node.sockets import parse_node_uri
-from wallet.version import VERSION
+from wallet.node.version import VERSION
 
 if TYPE_CHECKING:
     from wallet.node.node import Node
@@ -66,7 +66,7 @@ async def help_(node: Node, name: str | None = None) -> Json:
 
 
 @command
-async def wait_for_sync(node: Node, *, timeout: int = 600) -> Json:
+async def wait_for_sync(node: Node, *, timeout: int = 600) -> Json:  # noqa: ASYNC109 - as Electrum's
     """Returns once the wallet has caught up with the chain."""
     await node.electrum.wait_synced(timeout)
     return True
@@ -91,7 +91,11 @@ async def recognise(node: Node, text: str) -> Json:
     stripped = text.strip()
     lowered = stripped.lower()
     if not stripped:
-        return {"kind": "unknown", "message": _("Paste an invoice, an address or a node."), "network_ok": True}
+        return {
+            "kind": "unknown",
+            "message": _("Paste an invoice, an address or a node."),
+            "network_ok": True,
+        }
     if lowered.startswith("bitcoin:"):
         return _recognise_bip21(node, stripped)
     if lowered.removeprefix("lightning:").startswith("ln"):
@@ -143,7 +147,9 @@ def _recognise_bip21(node: Node, text: str) -> dict[str, Json]:
     if unknown:
         return {
             "kind": "unknown",
-            "message": _("This link demands something that Leyden does not know ({key}).").format(key=unknown[0][:40]),
+            "message": _("This link demands something that Leyden does not know ({key}).").format(
+                key=unknown[0][:40]
+            ),
             "network_ok": True,
         }
     amount_sat = None

@@ -41,7 +41,8 @@ def feerate_from(
                 raise InvalidOperation
         except InvalidOperation:
             raise CommandError(
-                _("A fee rate lies between 1 and {most} sat per vbyte.").format(most=MAX_FEERATE_SAT_PER_VB), code="fee"
+                _("A fee rate lies between 1 and {most} sat per vbyte.").format(most=MAX_FEERATE_SAT_PER_VB),
+                code="fee",
             ) from None
         return max(FLOOR_FEERATE_SAT_PER_KW, int(rate * 1000 / WEIGHT_PER_VBYTE))
     if feerate_sat_per_vb is not None:
@@ -97,7 +98,9 @@ async def createnewaddress(node: Node) -> Json:
     return address
 
 
-def _draft(node: Node, destination: str, amount_text: str, feerate_sat_per_kw: int, *, unit_btc: bool) -> Draft:
+def _draft(
+    node: Node, destination: str, amount_text: str, feerate_sat_per_kw: int, *, unit_btc: bool
+) -> Draft:
     """Within an entry; the reserve for closing anchor channels is kept back."""
     script = destination_script(node, destination)
     keep_sat = node.anchor_reserve_sat()
@@ -125,7 +128,7 @@ def _whole_sat(text: str) -> int:
     try:
         amount_sat = int(text)
     except ValueError:
-        raise CommandError(_("The amount is a whole number of sat, or \"all\"."), code="amount") from None
+        raise CommandError(_('The amount is a whole number of sat, or "all".'), code="amount") from None
     if amount_sat <= 0:
         raise CommandError(_("The amount has to be more than nothing."), code="amount")
     return amount_sat
@@ -205,7 +208,9 @@ async def broadcast(node: Node, tx: str) -> Json:
         raise CommandError(_("This is not a transaction in hexadecimal."), code="transaction") from None
     refusal = await node.electrum.broadcaster.broadcast_now(transaction)
     if refusal is not None:
-        raise CommandError(_("The servers refused the transaction: {why}").format(why=refusal), code="broadcast")
+        raise CommandError(
+            _("The servers refused the transaction: {why}").format(why=refusal), code="broadcast"
+        )
     with node.core.entry():
         if node.onchain.concerns(transaction):
             node.onchain.commit(transaction, "")
@@ -226,9 +231,13 @@ async def bump_fee(node: Node, txid: str, *, feerate_sat_per_vb: int) -> Json:
     with node.core.entry():
         entry = node.onchain.entry_by_hex(txid)
         if entry is None:
-            raise CommandError(_("This wallet has no transaction {txid}.").format(txid=txid[:16]), code="unknown")
+            raise CommandError(
+                _("This wallet has no transaction {txid}.").format(txid=txid[:16]), code="unknown"
+            )
         try:
-            draft = node.onchain.draft_bump(raw, rate) if entry.can_bump else node.onchain.draft_cpfp(raw, rate)
+            draft = (
+                node.onchain.draft_bump(raw, rate) if entry.can_bump else node.onchain.draft_cpfp(raw, rate)
+            )
         except OnchainError as error:
             raise insufficient(error) from None
         answer = await _send(node, draft, entry.label)
@@ -291,5 +300,3 @@ async def setlabel(node: Node, key: str, label: str) -> Json:
 async def set_label(node: Node, item_id: str, label: str) -> Json:
     """Gives an item of the activity a label."""
     return await setlabel(node, item_id, label)
-
-

@@ -32,7 +32,9 @@ PAYMENT_TIMEOUT_SECONDS = 120
 def decode(node: Node, text: str) -> Invoice:
     """An invoice of this network; raises `CommandError`."""
     try:
-        return parse_invoice(text.strip().removeprefix("lightning:").removeprefix("LIGHTNING:"), node.options.network)
+        return parse_invoice(
+            text.strip().removeprefix("lightning:").removeprefix("LIGHTNING:"), node.options.network
+        )
     except DecodeError as error:
         raise CommandError(str(error), code="invoice") from None
 
@@ -97,7 +99,9 @@ def _make_invoice(
         new_hash, secret = node.manager.create_inbound_payment(amount_msat, expiry_seconds, now, None)
     else:
         new_hash = PaymentHash(payment_hash)
-        secret = node.manager.create_inbound_payment_for_hash(new_hash, amount_msat, expiry_seconds, now, None)
+        secret = node.manager.create_inbound_payment_for_hash(
+            new_hash, amount_msat, expiry_seconds, now, None
+        )
     text = build_own_invoice(
         network=node.options.network,
         payment_hash=new_hash,
@@ -148,7 +152,10 @@ async def add_request(
         if lightning:
             if not node.manager.list_usable_channels() and not node.manager.list_channels():
                 raise CommandError(
-                    _("Nobody could pay this invoice yet: you have no channel. Ask for an on-chain payment instead, or open a channel first."),
+                    _(
+                        "Nobody could pay this invoice yet: you have no channel. Ask "
+                        "for an on-chain payment instead, or open a channel first."
+                    ),
                     code="no_channel",
                 )
             delta = node.options.user_config.min_final_cltv_expiry_delta
@@ -176,7 +183,9 @@ async def add_request(
 
 
 @command
-async def list_requests(node: Node, *, pending: bool = False, expired: bool = False, paid: bool = False) -> Json:
+async def list_requests(
+    node: Node, *, pending: bool = False, expired: bool = False, paid: bool = False
+) -> Json:
     """Lists what you asked to be paid, newest first."""
     wanted = {name for name, on in (("unpaid", pending), ("expired", expired), ("paid", paid)) if on}
     records = sorted(node.ledger.requests.values(), key=lambda record: -record.created_at)
@@ -197,7 +206,9 @@ def _request(node: Node, request_id: str) -> RequestRecord:
     try:
         return node.ledger.requests[bytes.fromhex(request_id)]
     except (KeyError, ValueError):
-        raise CommandError(_("There is no request {id}.").format(id=request_id[:70]), code="unknown") from None
+        raise CommandError(
+            _("There is no request {id}.").format(id=request_id[:70]), code="unknown"
+        ) from None
 
 
 # --- hold invoices ----------------------------------------------------------------------
@@ -263,7 +274,10 @@ async def settle_hold_invoice(node: Node, preimage: str) -> Json:
     if record.state is RequestState.PAID:
         raise CommandError(_("This payment is settled already."), code="settled")
     if record.state is not RequestState.HELD:
-        raise CommandError(_("No payment is held for this invoice: nothing has arrived, or it was cancelled."), code="not_held")
+        raise CommandError(
+            _("No payment is held for this invoice: nothing has arrived, or it was cancelled."),
+            code="not_held",
+        )
     with node.core.entry():
         node.ledger.put_request(dataclasses.replace(record, preimage=secret))
         node.manager.claim_funds(PaymentPreimage(secret))
@@ -324,7 +338,7 @@ async def lnpay(
     node: Node,
     invoice: str,
     *,
-    timeout: int = PAYMENT_TIMEOUT_SECONDS,
+    timeout: int = PAYMENT_TIMEOUT_SECONDS,  # noqa: ASYNC109 - Electrum's name for the argument
     amount_msat: int | None = None,
     max_fee_msat: int | None = None,
 ) -> Json:
@@ -367,7 +381,9 @@ async def lnpay(
         except APIError as error:
             node.events.payment_waiters.pop(payment_hash, None)
             record = node.ledger.payments[payment_hash]
-            node.ledger.put_payment(dataclasses.replace(record, state=PaymentState.FAILED, failure=str(error)))
+            node.ledger.put_payment(
+                dataclasses.replace(record, state=PaymentState.FAILED, failure=str(error))
+            )
             raise CommandError(str(error), code="payment") from None
     try:
         async with asyncio.timeout(timeout):
@@ -378,9 +394,9 @@ async def lnpay(
             "success": False,
             "pending": True,
             "preimage": None,
-            "reason": _("The payment of {amount} is still under way. It will arrive or come back; do not pay it another way.").format(
-                amount=msat_text(value_msat)
-            ),
+            "reason": _(
+                "The payment of {amount} is still under way. It will arrive or come back; do not pay it another way."
+            ).format(amount=msat_text(value_msat)),
         }
     return payment_json(node.ledger.payments[payment_hash])
 
@@ -424,12 +440,16 @@ def _payable_amount_msat(node: Node, invoice: Invoice, amount_msat: int | None) 
     if invoice.amount_msat is not None:
         if amount_msat is not None and amount_msat != invoice.amount_msat:
             raise CommandError(
-                _("The invoice says {amount}: leave the amount away.").format(amount=msat_text(invoice.amount_msat)),
+                _("The invoice says {amount}: leave the amount away.").format(
+                    amount=msat_text(invoice.amount_msat)
+                ),
                 code="amount",
             )
         return invoice.amount_msat
     if amount_msat is None or amount_msat <= 0:
-        raise CommandError(_("The invoice leaves the amount to you: say how much, as amount_msat."), code="amount")
+        raise CommandError(
+            _("The invoice leaves the amount to you: say how much, as amount_msat."), code="amount"
+        )
     return amount_msat
 
 
@@ -463,7 +483,9 @@ async def lightning_history(node: Node) -> Json:
                 }
             )
     for request in node.ledger.requests.values():
-        if request.state is RequestState.PAID and request.invoice is not None or request.expiry_seconds == 0:
+        if (
+            request.state is RequestState.PAID and request.invoice is not None
+        ) or request.expiry_seconds == 0:
             entries.append(
                 {
                     "type": "payment",

@@ -57,7 +57,9 @@ class Command:
         parts = [self.name]
         for parameter in self.parameters:
             if parameter.keyword_only or parameter.kind == "bool":
-                option = f"--{parameter.name}" + ("" if parameter.kind == "bool" else f" {parameter.kind.upper()}")
+                option = f"--{parameter.name}" + (
+                    "" if parameter.kind == "bool" else f" {parameter.kind.upper()}"
+                )
                 parts.append(f"[{option}]")
             else:
                 parts.append(parameter.name if parameter.required else f"[{parameter.name}]")
@@ -92,7 +94,9 @@ async def run(node: Node, name: str, arguments: Mapping[str, Json]) -> Json:
     """Runs a command; raises `CommandError`, and nothing else, for whatever the caller did wrong."""
     found = COMMANDS.get(name)
     if found is None:
-        raise CommandError(_("There is no command {name!r}. `leyden help` lists them.").format(name=name), code="usage")
+        raise CommandError(
+            _("There is no command {name!r}. `leyden help` lists them.").format(name=name), code="usage"
+        )
     known = {parameter.name: parameter for parameter in found.parameters}
     for argument in arguments:
         if argument not in known:
@@ -155,15 +159,21 @@ def sat_from_btc(text: str, *, what: str) -> int:
         amount_sat = amount * SAT_PER_BTC
     except (InvalidOperation, ValueError):
         raise CommandError(
-            _("{what} is an amount in BTC, such as 0.001, not {text!r}.").format(what=what, text=text[:40]), code="amount"
+            _("{what} is an amount in BTC, such as 0.001, not {text!r}.").format(what=what, text=text[:40]),
+            code="amount",
         ) from None
     if amount_sat != amount_sat.to_integral_value():
         raise CommandError(
-            _("{what} has more than eight decimals: the smallest amount is 0.00000001 BTC.").format(what=what),
+            _("{what} has more than eight decimals: the smallest amount is 0.00000001 BTC.").format(
+                what=what
+            ),
             code="amount",
         )
     if not 0 < amount_sat <= MAX_MONEY_SAT:
-        raise CommandError(_("{what} has to be more than nothing, and at most 21 million BTC.").format(what=what), code="amount")
+        raise CommandError(
+            _("{what} has to be more than nothing, and at most 21 million BTC.").format(what=what),
+            code="amount",
+        )
     return int(amount_sat)
 
 
