@@ -104,6 +104,7 @@ class MonitorHead:
         force_closed: the channel gave up: no new commitments are taken.
         broadcast_forbidden: our commitment is outdated; it never leaves.
         holder_broadcast: our commitment is to be confirmed.
+        refused_update_id: the first update whose commitment came too late to be taken.
     """
 
     update_id: int = 0
@@ -111,6 +112,7 @@ class MonitorHead:
     force_closed: bool = False
     broadcast_forbidden: bool = False
     holder_broadcast: bool = False
+    refused_update_id: int | None = None
     best_height: int
     best_hash: BlockHash
 
