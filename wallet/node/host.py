@@ -322,7 +322,8 @@ def check_words(words: Sequence[str]) -> WordsReport:
         kind="leyden",
         usable=True,
         message=_(
-            "These words bring back the on-chain coins, and what peers pay out of channels that they close. Open channels "
+            "These words bring back the on-chain coins, and what peers "
+            "pay out of channels that they close. Open channels "
             "need the channel backup as well."
         ),
     )

@@ -87,7 +87,8 @@ def payment_failure_sentence(
         case PaymentFailureReason.ROUTE_NOT_FOUND:
             return (
                 _(
-                    "There is no route that can carry {amount} to the payee. Nothing was paid. Try a smaller amount, or "
+                    "There is no route that can carry {amount} to the payee. "
+                    "Nothing was paid. Try a smaller amount, or "
                     "open a channel to a node that is better connected."
                 ).format(amount=amount)
                 + last

@@ -272,7 +272,8 @@ class Store:
     # --- reading --------------------------------------------------------------------
 
     def rows(self, space: str) -> Iterator[tuple[bytes, bytes]]:
-        """Key and value of every committed row of a space, in key order; for the start, before anything is submitted."""
+        """Key and value of every committed row of a space, in key order; for the start, before
+        anything is submitted."""
         if space in ON_DEMAND_SPACES:
             raise StoreError(f"{space} is read by key")
         with self._lock:

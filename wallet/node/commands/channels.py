@@ -468,7 +468,8 @@ async def list_channel_requests(node: Node) -> Json:
             "peer": event.counterparty_node_id.hex(),
             "amount_sat": event.funding_sat,
             "risk": _(
-                "You have no coins to pay for closing this channel yourself. Should the peer go away or cheat while fees are "
+                "You have no coins to pay for closing this channel "
+                "yourself. Should the peer go away or cheat while fees are "
                 "high, what you hold in it may be lost. Deposit some coins first, or accept the risk."
             ),
         }
