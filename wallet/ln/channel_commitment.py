@@ -57,6 +57,7 @@ from wallet.ln.channel_step import (
     SignRevocation,
     TellHtlcFailed,
     TellHtlcsCommitted,
+    TellHtlcSettled,
     ValidateRevocation,
 )
 from wallet.ln.monitor_update import (
@@ -296,6 +297,7 @@ def move_updates(draft: Draft, move: Move) -> None:
             raise InvariantError("an HTLC ended without a reason")
         if isinstance(sent.removal, Fulfilled):
             value_to_self_msat -= sent.add.amount_msat
+            draft.tells.append(TellHtlcSettled(number, sent.source))
         else:
             draft.tells.append(
                 TellHtlcFailed(

@@ -61,6 +61,7 @@ __all__ = [
     "ChannelTerms",
     "ClosingNegotiation",
     "ClosingState",
+    "CounterpartyForwarding",
     "Failed",
     "FailedMalformed",
     "FeeStage",
@@ -390,11 +391,13 @@ class FundingScope:
     Attributes:
         funding_tx: ours to broadcast until it is confirmed; None if the peer funds.
         confirmation: where the transaction is in the best chain.
+        lost_at_height: our height when a reorganisation took the confirmation away.
     """
 
     params: ChannelTransactionParameters
     funding_tx: Transaction | None = None
     confirmation: FundingConfirmation | None = None
+    lost_at_height: int | None = None
 
     @property
     def funding_outpoint(self) -> OutPoint:
@@ -469,6 +472,18 @@ class Link(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CounterpartyForwarding:
+    """What the peer asks for forwarding to us, by its last channel_update for this channel."""
+
+    fee_base_msat: int
+    fee_proportional_millionths: int
+    cltv_expiry_delta: int
+    htlc_minimum_msat: int
+    htlc_maximum_msat: int
+    timestamp_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelCore:
     """What changes as the channel works.
 
@@ -511,8 +526,8 @@ class ChannelCore:
     last_update_id: int = 0
     outdated: bool = False
     announcement_sigs_received: tuple[bytes, bytes] | None = None
-    announcement_sigs_sent: bool = False
     update_timestamp_at: int = 0
+    counterparty_forwarding: CounterpartyForwarding | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,7 @@ __all__ = [
     "TellHeldAddFailed",
     "TellHtlcFailed",
     "TellHtlcFulfilled",
+    "TellHtlcSettled",
     "TellHtlcsCommitted",
     "UpdateMonitor",
     "ValidateRevocation",
@@ -162,6 +163,14 @@ class TellHtlcFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class TellHtlcSettled:
+    """An HTLC that we offered, and that was fulfilled, is irrevocably gone."""
+
+    htlc_id: int
+    source: HTLCSource
+
+
+@dataclass(frozen=True, slots=True)
 class TellHeldAddFailed:
     """An HTLC that waited for the peer's revocation can no longer be offered."""
 
@@ -192,6 +201,7 @@ Tell = (
     TellHtlcsCommitted
     | TellHtlcFulfilled
     | TellHtlcFailed
+    | TellHtlcSettled
     | TellHeldAddFailed
     | TellChannelReady
     | TellChannelClosed
