@@ -1,0 +1,1 @@
+"""Tests of the window, offscreen, on a node that is scripted and in memory."""

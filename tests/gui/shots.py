@@ -1,0 +1,138 @@
+"""Renders every page and dialog, light and dark, at 800x600 and 1160x760: `python -m tests.gui.shots DIR
+[NAME]`.
+
+Each scene is a function that brings a window on the fake node into a state; a second argument picks the
+scenes whose name contains it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from PyQt6.QtCore import QElapsedTimer, QEventLoop
+from PyQt6.QtWidgets import QApplication, QDialog
+
+from tests.gui.fake_node import FakeHost, FakeNode
+from wallet.gui.app import make_application, make_window
+from wallet.gui.grab import grab
+from wallet.gui.main_window import MainWindow
+from wallet.gui.preferences import Preferences
+from wallet.node.api import WalletInfo
+
+SIZES = ((1160, 760), (800, 600))
+
+
+def spin(milliseconds: int = 60) -> None:
+    """Lets the event loop run: what was queued by the fake node's threads arrives."""
+    timer = QElapsedTimer()
+    timer.start()
+    while timer.elapsed() < milliseconds:
+        QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 10)
+
+
+def wait_for(condition: Callable[[], bool], what: str, milliseconds: int = 5_000) -> None:
+    timer = QElapsedTimer()
+    timer.start()
+    while not condition():
+        if timer.elapsed() > milliseconds:
+            raise TimeoutError(what)
+        QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 10)
+    spin(20)
+
+
+class Stage:
+    """A window on a fake node, at one size and scheme."""
+
+    def __init__(self, size: tuple[int, int], scheme: str) -> None:
+        self.size = size
+        self.scheme = scheme
+        self.window: MainWindow | None = None
+        self.node: FakeNode | None = None
+        self.host: FakeHost | None = None
+
+    def empty(self, network: str = "mainnet") -> MainWindow:
+        self.host = FakeHost()
+        return self._window(self.host, network)
+
+    def locked(self, network: str = "mainnet") -> MainWindow:
+        self.host = FakeHost(
+            existing=[WalletInfo(name="Savings", network=network, path=Path("/nowhere"), encrypted=True)]
+        )
+        return self._window(self.host, network)
+
+    def _window(self, host: FakeHost, network: str) -> MainWindow:
+        preferences = Preferences()
+        preferences.set_text("look/theme", self.scheme)
+        preferences.set_text("look/motion", "no")
+        self.window = make_window(host, network, preferences)
+        self.window.resize(*self.size)
+        self.window.start()
+        self.window.show()
+        spin()
+        return self.window
+
+    def on(self, node: FakeNode, page: str = "overview") -> MainWindow:
+        self.node = node
+        self.host = FakeHost()
+        preferences = Preferences()
+        preferences.set_text("look/theme", self.scheme)
+        preferences.set_text("look/motion", "no")
+        self.window = make_window(self.host, node.network, preferences)
+        info = WalletInfo(
+            name=node.status.wallet_name, network=node.network, path=Path("/nowhere"), encrypted=True
+        )
+        self.window.show_wallet(info, node)
+        self.window.resize(*self.size)
+        self.window.show()
+        assert self.window.shell is not None
+        self.window.shell.go(page)
+        spin()
+        return self.window
+
+    def end(self) -> None:
+        if self.window is not None:
+            for dialog in self.window.findChildren(QDialog):
+                dialog.reject()
+            self.window.close()
+            self.window.deleteLater()
+        if self.node is not None:
+            self.node.stop()
+        if self.host is not None:
+            self.host.stop()
+        spin(20)
+
+
+def main(arguments: list[str]) -> int:
+    from tests.gui.shot_scenes import SCENES
+
+    folder = Path(arguments[0])
+    wanted = arguments[1] if len(arguments) > 1 else ""
+    schemes = os.environ.get("SHOTS", "light,dark").split(",")
+    folder.mkdir(parents=True, exist_ok=True)
+    app = make_application(["shots"])
+    for name, scene in SCENES.items():
+        if wanted not in name:
+            continue
+        for scheme in schemes:
+            for size in SIZES:
+                stage = Stage(size, scheme)
+                try:
+                    scene(stage)
+                    spin()
+                    assert stage.window is not None
+                    path = folder / f"{name}-{size[0]}-{scheme}.png"
+                    grab(stage.window).save(str(path))
+                finally:
+                    stage.end()
+                print(path.name, flush=True)
+    app.processEvents()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

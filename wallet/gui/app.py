@@ -1,0 +1,68 @@
+"""The window's entry: one application, one window, until it is closed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PyQt6.QtCore import QStandardPaths, Qt
+from PyQt6.QtGui import QGuiApplication
+from PyQt6.QtWidgets import QApplication
+
+from wallet.gui import excepthook
+from wallet.gui.preferences import Preferences
+from wallet.gui.theme import theme
+
+if TYPE_CHECKING:
+    from wallet.gui.main_window import MainWindow
+    from wallet.node.api import WalletHost
+
+__all__ = ["make_application", "make_window", "run_gui"]
+
+CLOSE_SECONDS = 60
+
+
+def make_application(argv: Sequence[str]) -> QApplication:
+    """The QApplication with our hooks and look; the one that exists where there is one."""
+    excepthook.install()
+    existing = QApplication.instance()
+    if isinstance(existing, QApplication):
+        return existing
+    QGuiApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)
+    app = QApplication(list(argv[:1]) or ["leyden"])
+    app.setApplicationName("leyden")
+    app.setApplicationDisplayName("Leyden")
+    app.setDesktopFileName("leyden")
+    return app
+
+
+def _preferences_file() -> Path | None:
+    folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericConfigLocation)
+    return Path(folder, "leyden", "window.ini") if folder else None
+
+
+def make_window(host: WalletHost, network: str, preferences: Preferences) -> MainWindow:
+    """Puts the look on and makes the window; it shows its first page after `start`."""
+    from wallet.gui.main_window import MainWindow
+
+    preferences.apply()
+    theme().apply()
+    theme().follow_system()
+    return MainWindow(host, network, preferences)
+
+
+def run_gui(host: WalletHost, network: str, argv: Sequence[str] = ()) -> int:
+    """Runs the window until it is closed, then closes the wallet; the exit code."""
+    app = make_application(argv or sys.argv)
+    window = make_window(host, network, Preferences(_preferences_file()))
+    window.start()
+    window.show()
+    code = app.exec()
+    try:
+        host.close().result(CLOSE_SECONDS)
+    except FutureTimeoutError:
+        return 1
+    return int(code)

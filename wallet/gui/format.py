@@ -1,0 +1,193 @@
+"""Amounts, times, ids and other people's text as the window shows them.
+
+Numbers read the same in every language: a thin no-break space between thousands, a point before decimals, a
+true minus. Everything here is integer arithmetic: no float comes near an amount. `style` holds what the
+user chose.
+"""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from dataclasses import dataclass
+
+from wallet.i18n import _, ngettext
+
+__all__ = [
+    "AmountStyle", "ago", "amount", "blocks_long", "date", "date_time", "fee_with_share", "group", "msat_exact",
+    "node_name", "number", "plain", "seconds_long", "short_id", "signed", "style", "unit",
+]  # fmt: skip
+
+THIN = "\u202f"
+MINUS = "\u2212"
+HIDDEN = "\u2022" * 6
+ELLIPSIS = "\u2026"
+MSAT_PER_BTC = 100_000_000_000
+SECONDS_PER_BLOCK = 600
+
+
+@dataclass(slots=True)
+class AmountStyle:
+    """How amounts are written: unit "sat" or "BTC", or hidden behind six dots."""
+
+    unit: str = "sat"
+    hidden: bool = False
+
+
+style = AmountStyle()
+
+
+def group(value: int) -> str:
+    """1234567 as "1 234 567", with thin no-break spaces and a true minus."""
+    digits = f"{abs(value):,}".replace(",", THIN)
+    return f"{MINUS}{digits}" if value < 0 else digits
+
+
+def _btc(value_sat: int) -> str:
+    whole, rest_sat = divmod(abs(value_sat), 100_000_000)
+    digits = f"{rest_sat:08d}"
+    text = f"{group(whole)}.{digits[:2]}{THIN}{digits[2:5]}{THIN}{digits[5:]}"
+    return f"{MINUS}{text}" if value_sat < 0 else text
+
+
+def unit() -> str:
+    return style.unit
+
+
+def number(value_msat: int) -> str:
+    """The amount without its unit, in whole satoshis (towards zero)."""
+    if style.hidden:
+        return HIDDEN
+    value_sat = abs(value_msat) // 1000 * (-1 if value_msat < 0 else 1)
+    return _btc(value_sat) if style.unit == "BTC" else group(value_sat)
+
+
+def amount(value_msat: int) -> str:
+    return f"{number(value_msat)}\u00a0{style.unit}"
+
+
+def amount_sat(value_sat: int) -> str:
+    return amount(value_sat * 1000)
+
+
+def number_sat(value_sat: int) -> str:
+    return number(value_sat * 1000)
+
+
+def signed(value_msat: int) -> str:
+    """With `+` for what came in and a true minus for what went out."""
+    return f"+{number(value_msat)}" if value_msat > 0 else number(value_msat)
+
+
+def msat_exact(value_msat: int) -> str:
+    """For details only: thousandths of a satoshi where there are any, "12.345 sat"."""
+    if style.hidden:
+        return f"{HIDDEN}\u00a0sat"
+    whole, thousandths = divmod(abs(value_msat), 1000)
+    sign = MINUS if value_msat < 0 else ""
+    tail = f".{thousandths:03d}" if thousandths else ""
+    return f"{sign}{group(whole)}{tail}\u00a0sat"
+
+
+def fee_with_share(fee_msat: int, of_msat: int) -> str:
+    """A fee and what part of the amount it is: "12 sat (0.06 %)"."""
+    shown = msat_exact(fee_msat) if 0 < fee_msat < 1000 else amount(fee_msat)
+    if style.hidden or of_msat <= 0 or fee_msat <= 0:
+        return shown
+    hundredths = (fee_msat * 10_000 + of_msat // 2) // of_msat
+    if hundredths == 0:
+        return _("{fee} (under 0.01 %)").format(fee=shown)
+    return f"{shown} ({hundredths // 100}.{hundredths % 100:02d}\u00a0%)"
+
+
+def short_id(text: str) -> str:
+    """The first and the last 8 characters of an id."""
+    return text if len(text) <= 19 else f"{text[:8]}{ELLIPSIS}{text[-8:]}"
+
+
+def plain(text: str, limit: int = 120) -> str:
+    """Other people's text: one line, no control or direction characters, cut short."""
+    kept = []
+    for char in text[: limit * 4]:
+        category = unicodedata.category(char)
+        if char.isspace():
+            kept.append(" ")
+        elif category in {"Cc", "Cf", "Cs", "Co", "Cn"}:
+            continue
+        else:
+            kept.append(char)
+    line = " ".join("".join(kept).split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + ELLIPSIS
+
+
+def node_name(alias: str, node_id: str) -> str:
+    return plain(alias, 40) or _("Unnamed {start}").format(start=node_id[:8])
+
+
+def seconds_long(seconds: int) -> str:
+    """A length of time in the largest unit that says enough: "about 14 hours"."""
+    if seconds < 90:
+        return _("about a minute")
+    minutes = (seconds + 30) // 60
+    if minutes < 90:
+        return ngettext("about {n} minute", "about {n} minutes", minutes).format(n=minutes)
+    hours = (seconds + 1800) // 3600
+    if hours < 48:
+        return ngettext("about {n} hour", "about {n} hours", hours).format(n=hours)
+    days = (seconds + 43_200) // 86_400
+    return ngettext("about {n} day", "about {n} days", days).format(n=days)
+
+
+def blocks_long(blocks: int) -> str:
+    """Time first, blocks second: "about 14 hours (84 blocks)"."""
+    count = ngettext("{n} block", "{n} blocks", blocks).format(n=group(blocks))
+    return f"{seconds_long(blocks * SECONDS_PER_BLOCK)} ({count})"
+
+
+def now() -> int:
+    return int(time.time())
+
+
+def date(moment_at: int) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(moment_at))
+
+
+def date_time(moment_at: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment_at))
+
+
+def ago(moment_at: int, *, now_at: int | None = None) -> str:
+    """ "3 minutes ago" for a day, then the date."""
+    passed_seconds = (now() if now_at is None else now_at) - moment_at
+    if passed_seconds < 0:
+        return date_time(moment_at) if passed_seconds < -60 else _("just now")
+    if passed_seconds < 45:
+        return _("just now")
+    minutes = (passed_seconds + 30) // 60
+    if minutes < 60:
+        return ngettext("{n} minute ago", "{n} minutes ago", minutes).format(n=minutes)
+    hours = passed_seconds // 3600
+    if hours < 24:
+        return ngettext("{n} hour ago", "{n} hours ago", hours).format(n=hours)
+    return date(moment_at)
+
+
+def until(moment_at: int, *, now_at: int | None = None) -> str:
+    """How long is left: "in about 2 hours"."""
+    left_seconds = moment_at - (now() if now_at is None else now_at)
+    if left_seconds <= 0:
+        return _("now")
+    return _("in {time}").format(time=seconds_long(left_seconds))
+
+
+def network_word(network: str) -> str:
+    """What stands on every page, QR code and confirmation of a network whose money is not real; empty on
+    mainnet."""
+    words = {
+        "mainnet": "",
+        "sandbox": _("Play money: sandbox"),
+        "testnet4": _("Test money: testnet4"),
+        "signet": _("Test money: signet"),
+        "regtest": _("Test money: regtest"),
+    }
+    return words.get(network, _("Test money: {network}").format(network=network))

@@ -1,0 +1,407 @@
+"""The one window: first run, unlocking, and the shell with navigation, pages, strip and status bar.
+
+Pages are imported and made when they are first shown, so the start pays for one of them. A change-set
+refreshes the page that is shown; the others are marked stale and refreshed when they are shown again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from PyQt6.QtCore import Qt
+from PyQt6.QtGui import QCloseEvent, QKeySequence, QResizeEvent, QShortcut, QShowEvent
+from PyQt6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QWidget
+
+from wallet.gui import format as fmt
+from wallet.gui.bridge import Bridge, run
+from wallet.gui.context import Context
+from wallet.gui.icons import app_icon
+from wallet.gui.pages.base import Page
+from wallet.gui.preferences import Preferences
+from wallet.gui.theme import theme
+from wallet.gui.tokens import NARROW_BELOW, STRIP
+from wallet.gui.widgets.basic import Button, Label, add_action, hbox, menu, vbox
+from wallet.gui.widgets.focus import focus_watcher
+from wallet.gui.widgets.navigation import Navigation, Place
+from wallet.gui.widgets.statusbar import StatusBar
+from wallet.i18n import _
+from wallet.node.api import ChangeSet, NodeApi, WalletHost, WalletInfo
+
+__all__ = ["MainWindow", "NetworkStrip", "Shell"]
+
+
+def places() -> list[Place]:
+    """The pages of the navigation, Settings last."""
+    return [
+        Place("overview", _("Overview"), "overview"),
+        Place("send", _("Send"), "send"),
+        Place("receive", _("Receive"), "receive"),
+        Place("activity", _("Activity"), "activity"),
+        Place("channels", _("Channels"), "channels"),
+        Place("settings", _("Settings"), "settings"),
+    ]
+
+
+def make_page(key: str, context: Context) -> Page:
+    """Imports and makes a page."""
+    match key:
+        case "send":
+            from wallet.gui.pages.send import SendPage
+
+            return SendPage(context)
+        case "receive":
+            from wallet.gui.pages.receive import ReceivePage
+
+            return ReceivePage(context)
+        case "activity":
+            from wallet.gui.pages.activity import ActivityPageView
+
+            return ActivityPageView(context)
+        case "channels":
+            from wallet.gui.pages.channels import ChannelsPage
+
+            return ChannelsPage(context)
+        case "settings":
+            from wallet.gui.pages.settings import SettingsPage
+
+            return SettingsPage(context)
+        case _:
+            from wallet.gui.pages.overview import OverviewPage
+
+            return OverviewPage(context)
+
+
+class NetworkStrip(QWidget):
+    """Across the top on any network but mainnet: what this money is not."""
+
+    def __init__(self, network: str) -> None:
+        super().__init__()
+        self.setProperty("ground", "play")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setFixedHeight(theme().px(STRIP))
+        self.label = Label(fmt.network_word(network), "caption", "on_play")
+        self.tools = Button(_("Practice tools"), "on-play", "chevron-down")
+        self.tools.setFont(theme().font("caption"))
+        self.tools.setVisible(False)
+        self.tools.setLayoutDirection(Qt.LayoutDirection.RightToLeft)
+        self.setLayout(hbox("stretch", self.label, "stretch", spacing=0))
+        self.tools.setParent(self)
+
+    def offer_tools(self, fill: Callable[[QWidget], None]) -> None:
+        self.tools.setVisible(True)
+        self.tools.clicked.connect(lambda _checked=False: fill(self.tools))
+        self._place_tools()
+
+    def _place_tools(self) -> None:
+        width = self.tools.sizeHint().width()
+        self.tools.setGeometry(self.width() - width, 0, width, self.height())
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        self._place_tools()
+
+
+class Shell(QWidget):
+    """An open wallet: navigation at the left, the page, the status bar at the foot."""
+
+    def __init__(self, bridge: Bridge, preferences: Preferences, window: MainWindow) -> None:
+        super().__init__()
+        self.bridge = bridge
+        self._window = window
+        self.context = Context(
+            bridge=bridge,
+            preferences=preferences,
+            go=self.go,
+            pay=self.pay,
+            open_channel=self.open_channel,
+            show_channel=self.show_channel,
+            show_item=self.show_item,
+        )
+        self.navigation = Navigation(places())
+        self.navigation.chosen.connect(self.go)
+        self.navigation.wallet.set_wallet(bridge.snapshot.status.wallet_name)
+        self.navigation.wallet.clicked.connect(lambda _checked=False: self._open_menu())
+        self.pages = QStackedWidget()
+        self.pages.setProperty("ground", "canvas")
+        self.pages.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.status_bar = StatusBar()
+        self.by_key: dict[str, Page] = {}
+        self.current_key = ""
+        self._narrow = False
+        self._row: QHBoxLayout = hbox(self.navigation, self.pages, spacing=0)
+        self._row.setStretch(1, 1)
+        outer = vbox(self._row, self.status_bar, spacing=0)
+        outer.setStretch(0, 1)
+        self.setLayout(outer)
+        self.status_bar.show_snapshot(bridge.snapshot)
+        bridge.changed.connect(self._changed)
+        self.go("overview")
+
+    # --- pages ----------------------------------------------------------------
+
+    def page(self, key: str) -> Page:
+        made = self.by_key.get(key)
+        if made is None:
+            made = make_page(key, self.context)
+            made.set_narrow(self._narrow)
+            self.by_key[key] = made
+            self.pages.addWidget(made)
+        return made
+
+    def go(self, key: str) -> None:
+        if key == "practise":
+            self._window.explain_practice(self.bridge.network)
+            return
+        page = self.page(key)
+        self.current_key = key
+        self.navigation.set_current(key)
+        self.pages.setCurrentWidget(page)
+        page.set_first_focus()
+
+    def pay(self, text: str) -> None:
+        from wallet.gui.pages.send import SendPage
+
+        self.go("send")
+        page = self.page("send")
+        if isinstance(page, SendPage):
+            page.take(text)
+
+    def open_channel(self, peer: str = "") -> None:
+        from wallet.gui.pages.open_channel import OpenChannelDialog
+
+        OpenChannelDialog(self, self.context, peer).open()
+
+    def show_channel(self, channel_id: str) -> None:
+        from wallet.gui.pages.channels import ChannelsPage
+
+        self.go("channels")
+        page = self.page("channels")
+        if isinstance(page, ChannelsPage):
+            page.show_channel(channel_id)
+
+    def show_item(self, item_id: str) -> None:
+        from wallet.gui.pages.item_dialog import open_item
+
+        open_item(self, self.context, item_id)
+
+    def _changed(self, changes: ChangeSet) -> None:
+        self.status_bar.show_snapshot(changes.snapshot)
+        for key, page in self.by_key.items():
+            if key == self.current_key and page.isVisible():
+                page.changed(changes)
+            else:
+                page.mark_stale()
+
+    def _open_menu(self) -> None:
+        made = menu(self)
+        for number, place in enumerate(places(), 1):
+            add_action(made, place.word, partial(self.go, place.key), place.icon, f"Ctrl+{number}")
+        made.addSeparator()
+        add_action(made, _("Open a channel"), lambda: self.open_channel(""), "plus", "Ctrl+N")
+        add_action(made, _("Lock the wallet"), self._window.lock, "lock", "Ctrl+L")
+        add_action(made, _("Quit"), self._window.close, "close", "Ctrl+Q")
+        button = self.navigation.wallet
+        made.popup(button.mapToGlobal(button.rect().bottomLeft()))
+
+    def set_narrow(self, narrow: bool) -> None:
+        if narrow == self._narrow:
+            return
+        self._narrow = narrow
+        self.navigation.set_narrow(narrow)
+        for page in self.by_key.values():
+            page.set_narrow(narrow)
+
+
+class MainWindow(QMainWindow):
+    """Attributes: `shell` while a wallet is open, `bridge` likewise."""
+
+    def __init__(self, host: WalletHost, network: str, preferences: Preferences) -> None:
+        super().__init__()
+        self.host = host
+        self.network = network
+        self.preferences = preferences
+        self.shell: Shell | None = None
+        self.bridge: Bridge | None = None
+        self._info: WalletInfo | None = None
+        self._strip: NetworkStrip | None = None
+        self._closing = False
+        self.setWindowTitle("Leyden")
+        self.setWindowIcon(app_icon())
+        self.setMinimumSize(640, 480)
+        self.resize(1160, 760)
+        geometry = preferences.geometry()
+        if not geometry.isEmpty():
+            self.restoreGeometry(geometry)
+        self._holder = QWidget()
+        self._holder.setProperty("ground", "canvas")
+        self._holder.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self._column = vbox(spacing=0)
+        self._holder.setLayout(self._column)
+        self.setCentralWidget(self._holder)
+        self._content: QWidget | None = None
+        theme().changed.connect(self._theme_changed)
+        self._scale = theme().scale_percent
+        self._add_shortcuts()
+
+    # --- what is shown ----------------------------------------------------------
+
+    def start(self) -> None:
+        """The wizard where there is no wallet, else the unlock page."""
+        wallets = list(self.host.wallets(self.network))
+        if wallets:
+            self.show_unlock(wallets[0])
+        else:
+            self.show_wizard()
+
+    def _show(self, content: QWidget, network: str) -> None:
+        old, strip = self._content, self._strip
+        for widget in (old, strip):
+            if widget is not None:
+                self._column.removeWidget(widget)
+                widget.hide()
+                widget.deleteLater()
+        self._strip = None
+        if fmt.network_word(network):
+            self._strip = NetworkStrip(network)
+            self._column.addWidget(self._strip)
+        self._content = content
+        self._column.addWidget(content, 1)
+        self._fit()
+
+    def show_wizard(self) -> None:
+        from wallet.gui.pages.wizard import Wizard
+
+        wizard = Wizard(self.host, self.network)
+        wizard.finished.connect(self._created)
+        wizard.network_chosen.connect(lambda network: self._retitle(wizard, network))
+        self._show(wizard, self.network)
+        wizard.set_first_focus()
+
+    def _retitle(self, content: QWidget, network: str) -> None:
+        """The wizard has settled on a network: its strip appears or goes."""
+        if self._strip is not None:
+            self._column.removeWidget(self._strip)
+            self._strip.deleteLater()
+            self._strip.hide()
+            self._strip = None
+        if fmt.network_word(network):
+            self._strip = NetworkStrip(network)
+            self._column.insertWidget(0, self._strip)
+
+    def _created(self, made: tuple[WalletInfo, NodeApi]) -> None:
+        info, api = made
+        self.show_wallet(info, api)
+
+    def show_unlock(self, info: WalletInfo) -> None:
+        from wallet.gui.pages.unlock import UnlockPage
+
+        page = UnlockPage(self.host, info)
+        page.unlocked.connect(lambda api: self.show_wallet(info, api))
+        page.wants_new.connect(self.show_wizard)
+        self._show(page, info.network)
+        page.set_first_focus()
+
+    def show_wallet(self, info: WalletInfo, api: NodeApi) -> None:
+        self._info = info
+        self.network = info.network
+        self.bridge = Bridge(api)
+        self.shell = Shell(self.bridge, self.preferences, self)
+        self._show(self.shell, info.network)
+        self._offer_practice()
+        self.setWindowTitle(f"{info.name}, Leyden")
+
+    def _offer_practice(self) -> None:
+        shell = self.shell
+        if self._strip is None or shell is None or shell.bridge.api.sandbox() is None:
+            return
+
+        def fill(button: QWidget) -> None:
+            from wallet.gui.pages.practice import fill_menu
+
+            made = menu(button)
+            fill_menu(made, shell.context, shell)
+            made.popup(button.mapToGlobal(button.rect().bottomLeft()))
+
+        self._strip.offer_tools(fill)
+
+    def lock(self) -> None:
+        """Hides the wallet behind its password; what is open is closed first."""
+        info = self._info
+        if info is None or self.shell is None:
+            return
+        self._forget_wallet()
+        run(
+            self.host.close(),
+            lambda _none: self.show_unlock(info),
+            lambda _s: self.show_unlock(info),
+            owner=self,
+        )
+
+    def _forget_wallet(self) -> None:
+        if self.bridge is not None:
+            self.bridge.stop()
+        self.bridge = None
+        self.shell = None
+
+    def explain_practice(self, network: str) -> None:
+        from wallet.gui.widgets.dialog import Dialog
+
+        dialog = Dialog(self, _("Practise with play money"), network=network, width=460)
+        sentence = _(
+            "The practice wallet is kept apart from this one, with a network of its own inside Leyden. Quit, and "
+            "start it with “leyden --sandbox”. This wallet stays as it is."
+        )
+        dialog.body.addWidget(Label(sentence, "body", wrap=True))
+        dialog.add_button(_("Close"), "outlined", dialog.reject)
+        dialog.open()
+
+    # --- the window -------------------------------------------------------------
+
+    def _add_shortcuts(self) -> None:
+        for number, place in enumerate(places(), 1):
+            self._bind(f"Ctrl+{number}", partial(self._go, place.key))
+        self._bind("Ctrl+N", self._open_channel)
+        self._bind("Ctrl+L", self.lock)
+        self._bind("Ctrl+Q", self.close)
+
+    def _bind(self, keys: str, act: Callable[[], object]) -> None:
+        shortcut = QShortcut(QKeySequence(keys), self)
+        shortcut.activated.connect(act)
+
+    def _go(self, key: str) -> None:
+        if self.shell is not None:
+            self.shell.go(key)
+
+    def _open_channel(self) -> None:
+        if self.shell is not None:
+            self.shell.open_channel("")
+
+    def _theme_changed(self) -> None:
+        # Text size changes every layout: the pages are made anew; colours alone repaint by themselves.
+        if theme().scale_percent == self._scale:
+            return
+        self._scale = theme().scale_percent
+        if self.bridge is not None and self._info is not None:
+            key = self.shell.current_key if self.shell is not None else "overview"
+            self.shell = Shell(self.bridge, self.preferences, self)
+            self._show(self.shell, self._info.network)
+            self._offer_practice()
+            self.shell.go(key)
+
+    def _fit(self) -> None:
+        if self.shell is not None:
+            self.shell.set_narrow(self.width() < theme().px(NARROW_BELOW))
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        super().showEvent(event)
+        focus_watcher().watch(self)
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:
+        self.preferences.set_geometry(self.saveGeometry())
+        self._forget_wallet()
+        super().closeEvent(event)

@@ -1,0 +1,90 @@
+"""The frame of every page: title at the top left, its one main button at the top right, a column that
+scrolls."""
+
+from __future__ import annotations
+
+from PyQt6.QtCore import Qt
+from PyQt6.QtGui import QShowEvent
+from PyQt6.QtWidgets import QHBoxLayout, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+
+from wallet.gui.context import Context
+from wallet.gui.theme import theme
+from wallet.gui.tokens import S2, S4, S6
+from wallet.gui.widgets.basic import Label, hbox, vbox
+from wallet.node.api import ChangeSet
+
+__all__ = ["Page", "column", "scroller"]
+
+
+def scroller(inside: QWidget) -> QScrollArea:
+    """A scroll area without a frame, on the page's own ground."""
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    inside.setProperty("content", "true")
+    area.setWidget(inside)
+    return area
+
+
+def column(width: int, *, spacing: int = S6) -> tuple[QWidget, QVBoxLayout]:
+    """A column that is at most `width` wide and starts at the left."""
+    inside = QWidget()
+    inside.setMaximumWidth(theme().px(width))
+    inside.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+    box = vbox(spacing=spacing)
+    inside.setLayout(box)
+    return inside, box
+
+
+class Page(QWidget):
+    """A page of the main window. `refresh` draws from the snapshot; it is called whenever the page is shown
+    and something changed, and must be cheap."""
+
+    def __init__(self, context: Context, title: str, *, scrolls: bool = True) -> None:
+        super().__init__()
+        self.context = context
+        self.setObjectName(type(self).__name__)
+        self.title = Label(title, "title")
+        self.head: QHBoxLayout = hbox(self.title, "stretch", spacing=S2)
+        self._dirty = True
+        self._narrow = False
+        self._body_holder = QWidget()
+        self.body: QVBoxLayout = vbox(spacing=S6)
+        self._body_holder.setLayout(self.body)
+        self.setMinimumWidth(theme().px(320))
+        self._outer = vbox(spacing=S4)
+        self._outer.addLayout(self.head)
+        self._outer.addWidget(scroller(self._body_holder) if scrolls else self._body_holder, 1)
+        self.setLayout(self._outer)
+        head_rows = theme().px(36)
+        self.title.setMinimumHeight(head_rows)
+        self.set_narrow(False)
+
+    def set_narrow(self, narrow: bool) -> None:
+        """Margins of 24, of 16 when the window is narrow; what scrolls keeps its bar at the window's edge."""
+        self._narrow = narrow
+        side = theme().px(S4 if narrow else S6)
+        self._outer.setContentsMargins(0, side, 0, 0)
+        self.head.setContentsMargins(side, 0, side, 0)
+        self.body.setContentsMargins(side, 0, side, side)
+
+    def changed(self, changes: ChangeSet) -> None:
+        """Called by the window for the page that is shown; the others are refreshed when they are shown
+        again."""
+        self.refresh()
+
+    def mark_stale(self) -> None:
+        self._dirty = True
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        if self._dirty:
+            self._dirty = False
+            self.refresh()
+        super().showEvent(event)
+
+    def refresh(self) -> None:
+        """Draws what the snapshot says."""
+
+    def set_first_focus(self) -> None:
+        """Puts the keyboard where one starts."""

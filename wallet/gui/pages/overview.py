@@ -1,0 +1,397 @@
+"""Overview: one balance for both layers, what needs attention, what to do next, the last payments."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from PyQt6.QtWidgets import QGridLayout, QWidget
+
+from wallet.gui import format as fmt
+from wallet.gui.context import Context
+from wallet.gui.pages.base import Page, column
+from wallet.gui.theme import theme
+from wallet.gui.tokens import S1, S2, S3, S4, S6
+from wallet.gui.widgets.bars import BalanceBar, Segment, Swatch
+from wallet.gui.widgets.basic import AmountLabel, Button, Card, ClickCard, IconLabel, Label, clear, hbox, vbox
+from wallet.gui.widgets.notices import Banner
+from wallet.gui.widgets.rows import PaymentRow
+from wallet.i18n import _
+from wallet.node.api import (
+    ActivityItem,
+    ActivityKind,
+    ActivityStatus,
+    BalanceView,
+    ChannelPhase,
+    ChannelView,
+    WalletSnapshot,
+)
+
+__all__ = ["OverviewPage", "attention", "balance_parts", "guide_step"]
+
+RECENT = 5
+
+
+def balance_parts(balance: BalanceView) -> list[tuple[str, str, int, str]]:
+    """(look, name, amount_msat, what it means) of each part; together they are the total.
+
+    Everything is in whole satoshis, as the total is.
+    """
+    confirmed_sat = balance.onchain_confirmed_sat
+    spendable_onchain_sat = min(balance.onchain_spendable_sat, confirmed_sat)
+    lightning_sat = balance.lightning_msat // 1000
+    reserved_channels_sat = min(balance.reserve_msat // 1000, lightning_sat)
+    spendable_sat = spendable_onchain_sat + lightning_sat - reserved_channels_sat
+    reserved_sat = reserved_channels_sat + confirmed_sat - spendable_onchain_sat
+    parts = [
+        ("send", _("Spendable"), spendable_sat * 1000, _("What you can send now, on either layer")),
+        (
+            "incoming",
+            _("Incoming"),
+            balance.onchain_unconfirmed_sat * 1000,
+            _("Waiting for its first confirmation"),
+        ),
+        ("locked", _("Locked"), balance.locked_sat * 1000, _("On its way home from closed channels")),
+        (
+            "reserve",
+            _("Reserved"),
+            reserved_sat * 1000,
+            _("Kept back by the rules of channels, and to be able to close them"),
+        ),
+    ]
+    return [part for part in parts if part[2] > 0]
+
+
+def attention(snapshot: WalletSnapshot) -> list[tuple[str, str, str]]:
+    """(tone, sentence, channel id or nothing) of everything that wants the user's eye."""
+    found = []
+    if snapshot.status.problem:
+        found.append(("warning", fmt.plain(snapshot.status.problem, 300), ""))
+    for channel in snapshot.channels:
+        name = fmt.node_name(channel.peer_alias, channel.peer_id)
+        if channel.phase is ChannelPhase.PEER_OFFLINE:
+            found.append(("warning", f"{name}. {fmt.plain(channel.phase_text, 200)}.", channel.channel_id))
+        elif channel.phase is ChannelPhase.FORCE_CLOSING:
+            sentence = fmt.plain(channel.closure_text or channel.phase_text, 240)
+            found.append(("warning", f"{name}. {sentence}", channel.channel_id))
+    height = snapshot.status.height
+    for coin in snapshot.balance.locked:
+        reason = fmt.plain(coin.reason, 160)
+        if coin.until_height is not None and coin.until_height > height:
+            left = fmt.blocks_long(coin.until_height - height)
+            sentence = _("{amount} is free in {time}. {reason}.").format(
+                amount=fmt.amount_sat(coin.amount_sat), time=left, reason=reason
+            )
+        else:
+            sentence = _("{amount} is on its way home. {reason}.").format(
+                amount=fmt.amount_sat(coin.amount_sat), reason=reason
+            )
+        found.append(("info", sentence, coin.channel_id or ""))
+    return found
+
+
+_OPEN_PHASES = frozenset(
+    {ChannelPhase.READY, ChannelPhase.PEER_OFFLINE, ChannelPhase.SHUTTING_DOWN, ChannelPhase.AWAITING_PEER}
+)
+_CLOSED_PHASES = frozenset({ChannelPhase.CLOSING, ChannelPhase.FORCE_CLOSING, ChannelPhase.CLOSED})
+
+
+def guide_step(snapshot: WalletSnapshot) -> int:
+    """How far the practice round is: 0 receive coins, 1 open a channel, 2 pay, 3 be paid, 4 close, 5 done."""
+    channels: tuple[ChannelView, ...] = snapshot.channels
+    lightning = [i for i in snapshot.recent if i.kind is ActivityKind.LIGHTNING]
+    done = [i for i in lightning if i.status is ActivityStatus.DONE]
+    if any(channel.phase in _CLOSED_PHASES for channel in channels):
+        return 5
+    if any(item.amount_msat < 0 for item in done):
+        return 4 if any(item.amount_msat > 0 for item in done) else 3
+    if channels:
+        return 2
+    return 1 if snapshot.balance.total_sat > 0 else 0
+
+
+class GuideCard(Card):
+    """The practice round, step by step; the step that is next carries the page's filled button."""
+
+    def __init__(self, context: Context) -> None:
+        self._box = vbox(spacing=S2)
+        super().__init__(self._box)
+        self._context = context
+        self._shown: tuple[int, bool] | None = None
+        self.action: Button | None = None
+        self.busy = False
+
+    def show_step(self, step: int, *, waiting: bool) -> None:
+        if (step, waiting) == self._shown:
+            return
+        self._shown = (step, waiting)
+        clear(self._box)
+        self.action = None
+        if step >= 5:
+            self._box.addWidget(Label(_("You have been all the way round"), "section"))
+            self._box.addWidget(
+                Label(
+                    _(
+                        "Received, opened, paid, been paid, closed. Go on as you like: nothing here is real money."
+                    ),
+                    "body",
+                    "text2",
+                    wrap=True,
+                )
+            )
+            return
+        self._box.addWidget(Label(_("Try it with play money"), "section"))
+        self._box.addSpacing(theme().px(S1))
+        for number, (name, sentence, verb) in enumerate(self._steps()):
+            self._box.addLayout(self._row(number, step, name, sentence, verb, waiting=waiting))
+
+    @staticmethod
+    def _steps() -> list[tuple[str, str, str]]:
+        return [
+            (_("Receive coins"), _("Play coins arrive in your wallet, on chain."), _("Get 1 000 000 sat")),
+            (
+                _("Open a channel"),
+                _("To the friendly hub, so that you can pay in a second."),
+                _("Open a channel"),
+            ),
+            (
+                _("Pay the shop"),
+                _("It has a channel to the hub: your payment finds its way."),
+                _("Buy a coffee"),
+            ),
+            (_("Be paid"), _("Make a request, and the shop pays it."), _("Make a request")),
+            (_("Close the channel"), _("What is yours comes back to your coins."), _("Show the channel")),
+        ]
+
+    def _row(  # the parts of one line
+        self, number: int, step: int, name: str, sentence: str, verb: str, *, waiting: bool
+    ) -> QGridLayout:
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(theme().px(S3))
+        grid.setContentsMargins(0, theme().px(S1), 0, theme().px(S1))
+        grid.setColumnStretch(1, 1)
+        if number < step:
+            icon = IconLabel("check-circle", "success", 20)
+        elif number == step:
+            icon = IconLabel("chevron-right", "accent", 20)
+        else:
+            icon = IconLabel("clock", "text3", 20)
+        grid.addWidget(icon, 0, 0)
+        current = number == step
+        grid.addWidget(
+            Label(name, "strong" if current else "body", "text" if number <= step else "text2"), 0, 1
+        )
+        if current:
+            grid.addWidget(Label(sentence, "body", "text2", wrap=True), 1, 1)
+            if waiting:
+                grid.addWidget(Label(_("Waiting for a block"), "caption", "text2"), 0, 2, 2, 1)
+            else:
+                self.action = Button(verb, "filled", on_click=lambda: self._act(number))
+                grid.addWidget(self.action, 0, 2, 2, 1)
+        return grid
+
+    def _act(self, step: int) -> None:
+        from wallet.gui.pages.practice import buy_coffee, get_coins
+
+        context = self._context
+        sandbox = context.bridge.api.sandbox()
+        if step == 0:
+            get_coins(context, self)
+        elif step == 1:
+            context.open_channel(sandbox.hub_uri() if sandbox is not None else "")
+        elif step == 2:
+            buy_coffee(context, self)
+        elif step == 3:
+            context.go("receive")
+        else:
+            usable = [c for c in context.snapshot.channels if c.phase in _OPEN_PHASES]
+            if usable:
+                context.show_channel(usable[0].channel_id)
+            else:
+                context.go("channels")
+
+
+class OverviewPage(Page):
+    """Shown first; also what tells a newcomer what to do."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context, _("Overview"))
+        self.receive = Button(_("Receive"), "outlined", "receive", on_click=lambda: context.go("receive"))
+        self.send = Button(_("Send"), "filled", "send", on_click=lambda: context.go("send"))
+        self.head.addWidget(self.receive)
+        self.head.addWidget(self.send)
+        holder, box = column(960)
+        self.body.addWidget(holder)
+        self.body.addStretch(1)
+
+        self.balance = AmountLabel("display")
+        self._hide = Button(
+            "", "quiet", "eye", small=True, name=_("Hide amounts"), on_click=self._toggle_hidden
+        )
+        top = hbox(self.balance, self._hide, "stretch", spacing=S3)
+        self._bar = BalanceBar()
+        self._legend = QGridLayout()
+        self._legend.setHorizontalSpacing(theme().px(S6))
+        self._legend.setVerticalSpacing(theme().px(S2))
+        self._legend_holder = QWidget()
+        self._legend_holder.setLayout(self._legend)
+        self._empty_note = Label(
+            _("Nothing here yet. Your first coins will show in this place."), "body", "text2"
+        )
+        box.addLayout(
+            vbox(
+                Label(_("Balance"), "caption", "text2"), top, S2, self._bar, S1, self._legend_holder,
+                self._empty_note, spacing=S1,
+            )
+        )  # fmt: skip
+        self._attention = vbox(spacing=S2)
+        self._attention_title = Label(_("Needs attention"), "section")
+        self._attention_holder = QWidget()
+        self._attention_holder.setLayout(vbox(self._attention_title, self._attention, spacing=S3))
+        box.addWidget(self._attention_holder)
+        self._guide: GuideCard | None = None
+        self._guide_place = vbox()
+        self._guide_place.setContentsMargins(0, 0, 0, 0)
+        box.addLayout(self._guide_place)
+        self._starters: QWidget | None = None
+
+        self._recent_holder = QWidget()
+        self._recent_card = Card(vbox(spacing=0), padding=0)
+        title = hbox(
+            Label(_("Last payments"), "section"),
+            "stretch",
+            Button(_("All activity"), "text", on_click=lambda: context.go("activity")),
+        )
+        self._recent_holder.setLayout(vbox(title, self._recent_card, spacing=S2))
+        box.addWidget(self._recent_holder)
+        self._recent_shown: tuple[object, ...] = ()
+        self._attention_shown: list[tuple[str, str, str]] | None = None
+        self._legend_shown: list[tuple[str, str, int, str]] | None = None
+        context.preferences.amounts_changed.connect(self._amounts_changed)
+
+    def _amounts_changed(self) -> None:
+        self._recent_shown = ()
+        self._legend_shown = None
+        self._attention_shown = None
+        if self.isVisible():
+            self.refresh()
+        else:
+            self.mark_stale()
+
+    def _toggle_hidden(self) -> None:
+        self.context.preferences.choose_hidden(not fmt.style.hidden)
+
+    def refresh(self) -> None:
+        snapshot = self.context.snapshot
+        balance = snapshot.balance
+        self.balance.set_sat(balance.total_sat)
+        self._hide.set_icon("eye-off" if fmt.style.hidden else "eye")
+        self._hide.setToolTip(_("Show amounts") if fmt.style.hidden else _("Hide amounts"))
+        self._hide.setAccessibleName(self._hide.toolTip())
+        self._show_balance(balance)
+        self._show_attention(snapshot)
+        is_new = balance.total_sat == 0 and not snapshot.recent and not snapshot.channels
+        self._empty_note.setVisible(is_new)
+        self._show_next(snapshot, is_new=is_new)
+        self._show_recent(snapshot.recent[:RECENT])
+        self.send.setVisible(not is_new)
+        self.receive.setVisible(not is_new)
+
+    def _show_balance(self, balance: BalanceView) -> None:
+        parts = balance_parts(balance)
+        self._bar.show_segments([Segment(look, amount_msat) for look, _name, amount_msat, _why in parts])
+        self._bar.setVisible(bool(parts))
+        self._legend_holder.setVisible(bool(parts))
+        if parts == self._legend_shown:
+            return
+        self._legend_shown = parts
+        clear(self._legend)
+        for place, (look, name, amount_msat, why) in enumerate(parts):
+            cell = QWidget()
+            cell.setToolTip(why)
+            number = Label(fmt.amount(amount_msat), "strong")
+            row = hbox(Swatch(look), Label(name, "body", "text2"), number, spacing=S2)
+            cell.setLayout(row)
+            cell.setAccessibleName(f"{name}: {fmt.amount(amount_msat)}. {why}")
+            self._legend.addWidget(cell, 0, place)
+        self._legend.setColumnStretch(len(parts), 1)
+
+    def _show_attention(self, snapshot: WalletSnapshot) -> None:
+        found = attention(snapshot)
+        self._attention_holder.setVisible(bool(found))
+        if found == self._attention_shown:
+            return
+        self._attention_shown = found
+        clear(self._attention)
+        for tone, sentence, channel_id in found:
+            if channel_id:
+                banner = Banner(
+                    sentence, tone, _("Show channel"), partial(self.context.show_channel, channel_id)
+                )
+            else:
+                banner = Banner(sentence, tone)
+            self._attention.addWidget(banner)
+
+    def _show_next(self, snapshot: WalletSnapshot, *, is_new: bool) -> None:
+        if self.context.bridge.api.sandbox() is not None:
+            if self._guide is None:
+                self._guide = GuideCard(self.context)
+                self._guide_place.addWidget(self._guide)
+            step = guide_step(snapshot)
+            has_ready = any(c.is_usable for c in snapshot.channels)
+            waiting = (step == 1 and snapshot.balance.onchain_spendable_sat == 0) or (
+                step in {2, 3, 4} and not has_ready
+            )
+            self._guide.show_step(step, waiting=waiting)
+            # One filled button a page: the guide's, while it has one.
+            self.send.set_kind("outlined" if self._guide.action is not None else "filled")
+            return
+        if is_new and self._starters is None:
+            context = self.context
+            starters = QWidget()
+            row = hbox(spacing=S4)
+            row.addWidget(
+                ClickCard(
+                    "receive",
+                    _("Receive coins"),
+                    _("Show an address and send bitcoin to it."),
+                    lambda: context.go("receive"),
+                ),
+                1,
+            )
+            row.addWidget(
+                ClickCard(
+                    "channels",
+                    _("Open a first channel"),
+                    _("With coins here, a channel lets you pay in a second."),
+                    lambda: context.go("channels"),
+                ),
+                1,
+            )
+            row.addWidget(
+                ClickCard(
+                    "sandbox",
+                    _("Practise with play money"),
+                    _("Start Leyden with --sandbox, and nothing can go wrong."),
+                    lambda: context.go("practise"),
+                ),
+                1,
+            )
+            starters.setLayout(row)
+            self._starters = starters
+            self._guide_place.addWidget(starters)
+        if self._starters is not None:
+            self._starters.setVisible(is_new)
+
+    def _show_recent(self, items: tuple[ActivityItem, ...]) -> None:
+        self._recent_holder.setVisible(bool(items))
+        shown = (items, fmt.style.unit, fmt.style.hidden, fmt.now() // 60)
+        layout = self._recent_card.layout()
+        if shown == self._recent_shown or layout is None:
+            return
+        self._recent_shown = shown
+        clear(layout)
+        for number, item in enumerate(items):
+            row = PaymentRow(
+                item, partial(self.context.show_item, item.item_id), last=number == len(items) - 1
+            )
+            layout.addWidget(row)

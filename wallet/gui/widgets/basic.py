@@ -1,0 +1,469 @@
+"""Labels, buttons, icons, cards and the rules that lay them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PyQt6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from PyQt6.QtGui import QAction, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent, QPen
+from PyQt6.QtWidgets import (
+    QBoxLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QMenu,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from wallet.gui import format as fmt
+from wallet.gui import icons
+from wallet.gui.theme import theme
+from wallet.gui.tokens import CARD_PADDING, S2, S3, S4
+
+__all__ = [
+    "AmountLabel", "Button", "Card", "IconLabel", "Label", "Pill", "Rule", "add_action", "clear", "hbox", "menu",
+    "restyle", "vbox",
+]  # fmt: skip
+
+Item = QWidget | QLayout | int | str
+"""What `vbox` and `hbox` take: a widget, a layout, a space in pixels, or "stretch"."""
+
+
+def _fill(box: QBoxLayout, items: tuple[Item, ...], spacing: int, margins: tuple[int, int, int, int]) -> None:
+    px = theme().px
+    box.setSpacing(px(spacing))
+    box.setContentsMargins(*(px(m) for m in margins))
+    for item in items:
+        if isinstance(item, QWidget):
+            box.addWidget(item)
+        elif isinstance(item, QLayout):
+            box.addLayout(item)
+        elif isinstance(item, int):
+            box.addSpacing(px(item))
+        else:
+            box.addStretch(1)
+
+
+def vbox(*items: Item, spacing: int = S2, margins: tuple[int, int, int, int] = (0, 0, 0, 0)) -> QVBoxLayout:
+    box = QVBoxLayout()
+    _fill(box, items, spacing, margins)
+    return box
+
+
+def hbox(*items: Item, spacing: int = S2, margins: tuple[int, int, int, int] = (0, 0, 0, 0)) -> QHBoxLayout:
+    box = QHBoxLayout()
+    _fill(box, items, spacing, margins)
+    return box
+
+
+def clear(layout: QLayout) -> None:
+    """Takes everything out of a layout and deletes its widgets."""
+    while layout.count():
+        item = layout.takeAt(0)
+        if item is None:
+            continue
+        widget, inner = item.widget(), item.layout()
+        if widget is not None:
+            widget.hide()
+            widget.setParent(None)
+            widget.deleteLater()
+        elif inner is not None:
+            clear(inner)
+
+
+def restyle(widget: QWidget) -> None:
+    """Lets the sheet see that a property changed."""
+    style = widget.style()
+    if style is not None:
+        style.unpolish(widget)
+        style.polish(widget)
+    widget.update()
+
+
+class Label(QLabel):
+    """Plain text in a type role and a tone; never rich text, whatever it is given."""
+
+    def __init__(
+        self,
+        text: str = "",
+        role: str = "body",
+        tone: str = "text",
+        *,
+        wrap: bool = False,
+        selectable: bool = False,
+        align: Qt.AlignmentFlag | None = None,
+    ) -> None:
+        super().__init__()
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.role = role
+        self.setFont(theme().font(role))
+        self.setProperty("tone", tone)
+        self.setWordWrap(wrap)
+        if wrap:
+            policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+            policy.setHeightForWidth(True)
+            self.setSizePolicy(policy)
+        if selectable:
+            self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        if align is not None:
+            self.setAlignment(align)
+        self.setMinimumHeight(theme().line_height(role))
+        self.setText(text)
+
+    def set_tone(self, tone: str) -> None:
+        if self.property("tone") != tone:
+            self.setProperty("tone", tone)
+            restyle(self)
+
+
+class ElidedLabel(Label):
+    """One line that is cut short by its width, at its end or in its middle; the whole of it is the
+    tooltip."""
+
+    def __init__(
+        self, text: str = "", role: str = "body", tone: str = "text", *, middle: bool = False
+    ) -> None:
+        self._mode = Qt.TextElideMode.ElideMiddle if middle else Qt.TextElideMode.ElideRight
+        super().__init__(text, role, tone)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(theme().px(48), super().minimumSizeHint().height())
+
+    def sizeHint(self) -> QSize:
+        hint = super().sizeHint()
+        return QSize(hint.width() + 2, hint.height())
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        painter = QPainter(self)
+        painter.setFont(self.font())
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        shown = self.fontMetrics().elidedText(self.text(), self._mode, self.width())
+        flags = int(self.alignment()) | int(Qt.TextFlag.TextSingleLine)
+        painter.drawText(self.contentsRect(), flags, shown)
+        self.setToolTip(self.text() if shown != self.text() else "")
+
+
+class AmountLabel(QLabel):
+    """An amount, the largest thing on its page: the number in the role's weight, its unit smaller and
+    lighter.
+
+    The text is the whole ("1 234 sat"), for screen readers; only the painting differs.
+    """
+
+    def __init__(self, role: str = "amount", *, align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft) -> None:
+        super().__init__()
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self._role = role
+        self._number = ""
+        self._unit = ""
+        self._tone = "text"
+        self.setAlignment(align | Qt.AlignmentFlag.AlignVCenter)
+        self.setFont(theme().font(role))
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.set_msat(0)
+
+    def set_msat(self, amount_msat: int, *, sign: bool = False, tone: str = "text") -> None:
+        self._number = fmt.signed(amount_msat) if sign else fmt.number(amount_msat)
+        self._unit = fmt.unit()
+        self._tone = tone
+        self.setText(f"{self._number}\u00a0{self._unit}")
+        self.updateGeometry()
+        self.update()
+
+    def set_sat(self, amount_sat: int, *, sign: bool = False, tone: str = "text") -> None:
+        self.set_msat(amount_sat * 1000, sign=sign, tone=tone)
+
+    def _unit_role(self) -> str:
+        return "title" if self._role == "display" else "body"
+
+    def _metrics(self) -> tuple[float, float, float]:
+        number = QFontMetricsF(theme().font(self._role)).horizontalAdvance(self._number)
+        unit_font = theme().font(self._unit_role())
+        unit = QFontMetricsF(unit_font).horizontalAdvance(self._unit)
+        return number, theme().px(6 if self._role != "display" else S2), unit
+
+    def sizeHint(self) -> QSize:
+        return QSize(int(sum(self._metrics())) + 2, theme().line_height(self._role))
+
+    def minimumSizeHint(self) -> QSize:
+        return self.sizeHint()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.TextAntialiasing)
+        number, gap, unit = self._metrics()
+        font = theme().font(self._role)
+        metrics = QFontMetricsF(font)
+        x = 0.0
+        if self.alignment() & Qt.AlignmentFlag.AlignHCenter:
+            x = (self.width() - number - gap - unit) / 2
+        elif self.alignment() & Qt.AlignmentFlag.AlignRight:
+            x = self.width() - number - gap - unit
+        baseline = (self.height() + metrics.ascent() - metrics.descent()) / 2
+        painter.setFont(font)
+        painter.setPen(theme().colour(self._tone))
+        painter.drawText(QPointF(x, baseline), self._number)
+        unit_font = theme().font(self._unit_role())
+        painter.setFont(unit_font)
+        painter.setPen(theme().colour("text2"))
+        painter.drawText(QPointF(x + number + gap, baseline), self._unit)
+
+
+class IconLabel(QWidget):
+    """An icon that is looked at, not pressed; whatever it says stands in words beside it."""
+
+    def __init__(self, name: str, token: str = "text2", size: int = 20) -> None:
+        super().__init__()
+        self._name, self._token = name, token
+        self._side = size
+        side = theme().px(size)
+        self.setFixedSize(side, side)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+
+    def set_icon(self, name: str, token: str) -> None:
+        self._name, self._token = name, token
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        picture = icons.pixmap(self._name, self._token, theme().px(self._side), self.devicePixelRatioF())
+        QPainter(self).drawPixmap(0, 0, picture)
+
+
+class JarLabel(QWidget):
+    """The program's own mark."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        side = theme().px(size)
+        self.setFixedSize(side, side)
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        QPainter(self).drawPixmap(0, 0, icons.jar(self.width(), self.devicePixelRatioF()))
+
+
+_ICON_TOKENS = {
+    "filled": "on_accent",
+    "danger": "on_danger",
+    "outlined": "text",
+    "text": "accent",
+    "quiet": "text2",
+    "danger-text": "danger",
+    "on-play": "on_play",
+    "status": "text2",
+    "segment": "text2",
+    "chip": "accent",
+}
+
+
+class Button(QPushButton):
+    """A button whose word names the act. `kind` is one of filled, outlined, text, quiet, danger, danger-text.
+
+    An icon alone needs `name`, which is also its tooltip.
+    """
+
+    def __init__(
+        self,
+        text: str = "",
+        kind: str = "outlined",
+        icon: str | None = None,
+        *,
+        main: bool = False,
+        small: bool = False,
+        name: str = "",
+        on_click: Callable[[], object] | None = None,
+    ) -> None:
+        super().__init__(text)
+        self._icon_name = icon
+        self.setProperty("kind", kind)
+        if main or small:
+            self.setProperty("size", "main" if main else "small")
+        self.setFont(theme().font("caption" if kind in {"status", "chip"} else "button"))
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setAutoDefault(False)
+        if name:
+            self.setAccessibleName(name)
+            if not text:
+                self.setToolTip(name)
+        if on_click is not None:
+            self.clicked.connect(lambda _checked=False: on_click())
+        self._render_icon()
+
+    @property
+    def kind(self) -> str:
+        return str(self.property("kind"))
+
+    def set_kind(self, kind: str) -> None:
+        if kind != self.kind:
+            self.setProperty("kind", kind)
+            restyle(self)
+            self._render_icon()
+
+    def set_icon(self, name: str | None) -> None:
+        if name != self._icon_name:
+            self._icon_name = name
+            self._render_icon()
+
+    def _render_icon(self) -> None:
+        if self._icon_name is None:
+            if not self.icon().isNull():
+                self.setIcon(icons.icon("check").__class__())
+            return
+        token = _ICON_TOKENS.get(self.kind, "text")
+        if self.kind == "status" and self.property("trouble") == "true":
+            token = "warning"
+        size = 16 if self.kind in {"status", "chip", "on-play", "segment"} else 20
+        self.setIconSize(icons.size(size))
+        self.setIcon(icons.icon(self._icon_name, token, on="text" if self.kind == "segment" else None))
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange and hasattr(self, "_icon_name"):
+            self._render_icon()
+
+
+class Rule(QFrame):
+    """A hairline."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setProperty("rule", "true")
+        self.setFixedHeight(1)
+
+
+class Card(QFrame):
+    """A surface with rounded corners; never one inside another."""
+
+    def __init__(
+        self, layout: QLayout | None = None, *, padding: int = CARD_PADDING, look: str = "true"
+    ) -> None:
+        super().__init__()
+        self.setProperty("card", look)
+        if layout is not None:
+            side = theme().px(padding)
+            layout.setContentsMargins(side, side, side, side)
+            self.setLayout(layout)
+
+
+class ClickCard(QPushButton):
+    """A card that is one large button: an icon, a title, a sentence."""
+
+    def __init__(self, icon: str, title: str, sentence: str, on_click: Callable[[], object]) -> None:
+        super().__init__()
+        self.setAccessibleName(title)
+        self.setAccessibleDescription(sentence)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setAutoDefault(False)
+        self.setProperty("kind", "card")
+        self._hover = False
+        side = CARD_PADDING
+        box = vbox(
+            IconLabel(icon, "accent", 24),
+            S2,
+            Label(title, "section"),
+            Label(sentence, "body", "text2", wrap=True),
+            "stretch",
+            spacing=4,
+            margins=(side, side, side, side),
+        )
+        for child in range(box.count()):
+            item = box.itemAt(child)
+            widget = None if item is None else item.widget()
+            if widget is not None:
+                widget.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setLayout(box)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.clicked.connect(lambda _checked=False: on_click())
+
+    def sizeHint(self) -> QSize:
+        layout = self.layout()
+        return super().sizeHint() if layout is None else layout.sizeHint()
+
+    def minimumSizeHint(self) -> QSize:
+        layout = self.layout()
+        return super().minimumSizeHint() if layout is None else layout.minimumSize()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        over = self.underMouse() and self.isEnabled()
+        painter.setPen(QPen(theme().colour("accent" if over else "line"), 1))
+        painter.setBrush(theme().colour("raised" if over else "surface"))
+        radius = theme().px(10)
+        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), radius, radius)
+
+
+class Pill(QFrame):
+    """A state in a word with its icon, on a soft ground."""
+
+    def __init__(self, text: str = "", tone: str = "neutral", icon: str | None = None) -> None:
+        super().__init__()
+        self._icon = IconLabel(icon or "info", "text2", 16)
+        self._label = Label(text, "caption", "text2")
+        self.setLayout(hbox(self._icon, self._label, spacing=4, margins=(S2, 4, S3 - 2, 4)))
+        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        self.setFixedHeight(theme().px(24))
+        self.set(text, tone, icon)
+
+    def text(self) -> str:
+        return self._label.text()
+
+    def set(self, text: str, tone: str, icon: str | None) -> None:
+        """`tone`: neutral, success, warning, danger, accent, play."""
+        token = {"neutral": "text2", "play": "on_play"}.get(tone, tone)
+        self._icon.setVisible(icon is not None)
+        if icon is not None:
+            self._icon.set_icon(icon, token)
+        self._label.setText(text)
+        self._label.set_tone({"neutral": "text2", "play": "on_play"}.get(tone, tone))
+        if self.property("pill") != tone:
+            self.setProperty("pill", tone)
+            restyle(self)
+
+
+class Clickable(QFrame):
+    """A frame that calls back when pressed with the mouse; its keyboard twin is a button inside it."""
+
+    def __init__(self, on_click: Callable[[], object]) -> None:
+        super().__init__()
+        self._on_click = on_click
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+
+    def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:
+        super().mouseReleaseEvent(event)
+        if (
+            event is not None
+            and event.button() == Qt.MouseButton.LeftButton
+            and self.rect().contains(event.position().toPoint())
+        ):
+            self._on_click()
+
+
+def menu(parent: QWidget) -> QMenu:
+    """A menu in our fonts."""
+    made = QMenu(parent)
+    made.setFont(theme().font("body"))
+    made.setToolTipsVisible(True)
+    return made
+
+
+def add_action(
+    target: QMenu, text: str, on_click: Callable[[], object], icon: str | None = None, shortcut: str = ""
+) -> QAction:
+    """Adds a line to a menu. A shortcut is only shown: the window owns the real ones."""
+    action = QAction(text, target)
+    if icon is not None:
+        action.setIcon(icons.icon(icon, "text2"))
+    if shortcut:
+        action.setText(f"{text}\t{shortcut}")
+    action.triggered.connect(lambda _checked=False: on_click())
+    target.addAction(action)
+    return action
+
+
+def spaced_cards(*cards: QWidget) -> QHBoxLayout:
+    return hbox(*cards, spacing=S4)

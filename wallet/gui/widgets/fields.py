@@ -1,0 +1,315 @@
+"""Fields: a label above, help or a mistake below; and the amount field, whose value is a Python int.
+
+A `QSpinBox` holds 32 bits and wraps silently, so amounts are typed here: digits only, grouped while one
+types, with the unit drawn at the right. A point or a comma is never guessed at: it is said to be ambiguous.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from PyQt6.QtCore import QRect, QSize, QStringListModel, Qt, pyqtSignal
+from PyQt6.QtGui import QFocusEvent, QFontMetrics, QPainter, QPaintEvent, QResizeEvent
+from PyQt6.QtWidgets import QCompleter, QFrame, QLineEdit, QListView, QPlainTextEdit, QWidget
+
+from wallet.gui import format as fmt
+from wallet.gui.theme import theme
+from wallet.gui.tokens import S1, S3
+from wallet.gui.widgets.basic import Button, IconLabel, Label, hbox, restyle, vbox
+from wallet.i18n import _
+
+__all__ = ["AmountField", "Field", "LineEdit", "PasswordEdit", "Segments", "TextArea", "WordEdit"]
+
+MAX_SAT = 21_000_000 * 100_000_000
+
+
+class LineEdit(QLineEdit):
+    """A one-line field in our fonts. Signal: `left()`, when the focus goes away."""
+
+    left = pyqtSignal()
+
+    def __init__(self, name: str, placeholder: str = "", *, main: bool = False, mono: bool = False) -> None:
+        super().__init__()
+        self.setAccessibleName(name)
+        self.setPlaceholderText(placeholder)
+        self.setFont(theme().font("mono" if mono else "body"))
+        if main:
+            self.setProperty("size", "main")
+
+    def set_wrong(self, wrong: bool) -> None:
+        value = "true" if wrong else "false"
+        if self.property("wrong") != value:
+            self.setProperty("wrong", value)
+            restyle(self)
+
+    def focusOutEvent(self, event: QFocusEvent | None) -> None:
+        super().focusOutEvent(event)
+        self.left.emit()
+
+
+class PasswordEdit(LineEdit):
+    """A hidden field with a button that shows what was typed."""
+
+    def __init__(self, name: str, placeholder: str = "") -> None:
+        super().__init__(name, placeholder)
+        self.setEchoMode(QLineEdit.EchoMode.Password)
+        self._eye = Button("", "quiet", "eye", small=True, name=_("Show the password"), on_click=self._toggle)
+        self._eye.setParent(self)
+        self._eye.setCheckable(True)
+        self._eye.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setTextMargins(0, 0, theme().px(36), 0)
+
+    def _toggle(self) -> None:
+        shown = self._eye.isChecked()
+        self.setEchoMode(QLineEdit.EchoMode.Normal if shown else QLineEdit.EchoMode.Password)
+        self._eye.set_icon("eye-off" if shown else "eye")
+        self._eye.setToolTip(_("Hide the password") if shown else _("Show the password"))
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        side = theme().px(28)
+        self._eye.setGeometry(self.width() - side - 6, (self.height() - side) // 2, side, side)
+
+
+class TextArea(QPlainTextEdit):
+    """A few lines of text; Tab leaves it."""
+
+    def __init__(self, name: str, placeholder: str = "", *, lines: int = 3, mono: bool = False) -> None:
+        super().__init__()
+        self.setAccessibleName(name)
+        self.setPlaceholderText(placeholder)
+        self.setFont(theme().font("mono" if mono else "body"))
+        self.setTabChangesFocus(True)
+        self.setLineWrapMode(QPlainTextEdit.LineWrapMode.WidgetWidth)
+        self.setFixedHeight(theme().line_height("body") * lines + theme().px(24))
+
+    def set_wrong(self, wrong: bool) -> None:
+        value = "true" if wrong else "false"
+        if self.property("wrong") != value:
+            self.setProperty("wrong", value)
+            restyle(self)
+
+
+class AmountField(QLineEdit):
+    """An amount in satoshis. Signals: `amount_changed(object)` with an int or None, `left()`."""
+
+    amount_changed = pyqtSignal(object)
+    left = pyqtSignal()
+
+    def __init__(self, name: str, *, large: bool = True) -> None:
+        super().__init__()
+        self._large = large
+        self._grouping = False
+        self._amount_sat: int | None = None
+        self.problem = ""
+        self.setAccessibleName(name)
+        self.setAccessibleDescription(_("In satoshis"))
+        self.setPlaceholderText("0")
+        self.setFont(theme().font("amount" if large else "body"))
+        if large:
+            self.setProperty("size", "amount")
+        self.setInputMethodHints(Qt.InputMethodHint.ImhDigitsOnly)
+        self.setMaxLength(64)
+        self._reserve_unit()
+        self.textEdited.connect(self._edited)
+        self.textChanged.connect(lambda _text: self._parse())
+
+    def _unit_width(self) -> int:
+        return QFontMetrics(theme().font("body")).horizontalAdvance("sat")
+
+    def _reserve_unit(self) -> None:
+        self.setTextMargins(0, 0, self._unit_width() + theme().px(S3), 0)
+
+    def amount_sat(self) -> int | None:
+        """What is typed, None where it is nothing or a mistake (then `problem` says which)."""
+        return self._amount_sat
+
+    def amount_msat(self) -> int | None:
+        return None if self._amount_sat is None else self._amount_sat * 1000
+
+    def set_amount_sat(self, amount_sat: int | None) -> None:
+        self.setText("" if amount_sat is None else fmt.group(amount_sat))
+
+    def _edited(self, text: str) -> None:
+        digits = re.sub(r"[\s_']", "", text)
+        if not (digits.isascii() and digits.isdigit()):
+            return
+        grouped = fmt.group(int(digits[:20]))
+        if grouped == text:
+            return
+        # The cursor stays behind the digit it was behind.
+        before = sum(c.isdigit() for c in text[: self.cursorPosition()])
+        before -= len(digits) - len(digits.lstrip("0")) if int(digits) else 0
+        self.setText(grouped)
+        place = 0
+        while before > 0 and place < len(grouped):
+            before -= grouped[place].isdigit()
+            place += 1
+        self.setCursorPosition(place)
+
+    def _parse(self) -> None:
+        text = re.sub(r"[\s_']", "", self.text())
+        amount_sat: int | None = None
+        self.problem = ""
+        if text:
+            if text.isascii() and text.isdigit():
+                if len(text) > 16 or int(text) > MAX_SAT:
+                    self.problem = _("There are only 21 million bitcoin. Type a smaller amount.")
+                else:
+                    amount_sat = int(text)
+            elif re.fullmatch(r"[0-9.,]+", text):
+                self.problem = _("A point or a comma can be read in two ways. Type whole satoshis.")
+            else:
+                self.problem = _("Type the amount in digits, in satoshis.")
+        if amount_sat != self._amount_sat or self.problem:
+            self._amount_sat = amount_sat
+            self.amount_changed.emit(amount_sat)
+
+    def set_wrong(self, wrong: bool) -> None:
+        value = "true" if wrong else "false"
+        if self.property("wrong") != value:
+            self.setProperty("wrong", value)
+            restyle(self)
+
+    def focusOutEvent(self, event: QFocusEvent | None) -> None:
+        super().focusOutEvent(event)
+        self.left.emit()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        super().paintEvent(event)
+        painter = QPainter(self)
+        painter.setFont(theme().font("body"))
+        painter.setPen(theme().colour("text2"))
+        width = self._unit_width()
+        where = QRect(self.width() - width - theme().px(S3), 0, width, self.height())
+        painter.drawText(where, Qt.AlignmentFlag.AlignCenter, "sat")
+
+
+class WordEdit(LineEdit):
+    """One word of a list, completed while it is typed. Signal: `pasted(object)`, a list of several words."""
+
+    pasted = pyqtSignal(object)
+
+    def __init__(self, number: int, complete: Callable[[str], Sequence[str]]) -> None:
+        super().__init__(_("Word {n}").format(n=number))
+        self._complete = complete
+        self._model = QStringListModel(self)
+        completer = QCompleter(self._model, self)
+        completer.setCompletionMode(QCompleter.CompletionMode.PopupCompletion)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        completer.setMaxVisibleItems(6)
+        popup = QListView()
+        popup.setProperty("popup", "true")
+        popup.setFont(theme().font("body"))
+        popup.setAccessibleName(_("Words that fit"))
+        completer.setPopup(popup)
+        self.setCompleter(completer)
+        self.textEdited.connect(self._typed)
+        margin = theme().px(22)
+        self.setTextMargins(margin, 0, 0, 0)
+        self._number = str(number)
+
+    def word(self) -> str:
+        return self.text().strip().lower()
+
+    def _typed(self, text: str) -> None:
+        words = text.lower().split()
+        if len(words) > 1:
+            self.pasted.emit(words)
+            return
+        prefix = words[0] if words else ""
+        self._model.setStringList(list(self._complete(prefix))[:12] if prefix else [])
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        super().paintEvent(event)
+        painter = QPainter(self)
+        painter.setFont(theme().font("caption"))
+        painter.setPen(theme().colour("text3"))
+        where = QRect(theme().px(10), 0, theme().px(20), self.height())
+        painter.drawText(where, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), self._number)
+
+
+class Field(QWidget):
+    """A control with its label above and help below; a mistake takes the place of the help."""
+
+    def __init__(
+        self, label: str, control: QWidget, help_text: str = "", *, beside: QWidget | None = None
+    ) -> None:
+        super().__init__()
+        self.control = control
+        self._help_text = help_text
+        self._label = Label(label, "button")
+        self._label.setBuddy(control)
+        self._icon = IconLabel("warning", "danger", 16)
+        self._help = Label(help_text, "caption", "text2", wrap=True)
+        self._help_row = QWidget()
+        self._help_row.setLayout(hbox(self._icon, self._help, spacing=6))
+        row = self._help_row.layout()
+        if row is not None:
+            row.setAlignment(self._icon, Qt.AlignmentFlag.AlignTop)
+        line = control if beside is None else None
+        box = vbox(self._label, spacing=S1 + 2)
+        if line is not None:
+            box.addWidget(line)
+        elif beside is not None:
+            box.addLayout(hbox(control, beside))
+        box.addWidget(self._help_row)
+        self.setLayout(box)
+        self.set_problem("")
+
+    def set_help(self, text: str) -> None:
+        self._help_text = text
+        self.set_problem("")
+
+    def problem(self) -> str:
+        return self._help.text() if self._icon.isVisibleTo(self) else ""
+
+    def set_problem(self, sentence: str) -> None:
+        """A sentence marks the control as wrong, an empty one brings the help back."""
+        self._icon.setVisible(bool(sentence))
+        self._help.setText(sentence or self._help_text)
+        self._help.set_tone("danger" if sentence else "text2")
+        self._help_row.setVisible(bool(sentence or self._help_text))
+        if isinstance(self.control, LineEdit | AmountField | TextArea):
+            self.control.set_wrong(bool(sentence))
+        self.control.setAccessibleDescription(sentence or self._help_text)
+
+
+class Segments(QFrame):
+    """A few choices side by side; arrows move within. Signal: `chosen(str)`, the key."""
+
+    chosen = pyqtSignal(str)
+
+    def __init__(self, name: str, choices: Sequence[tuple[str, str]], current: str) -> None:
+        super().__init__()
+        from PyQt6.QtWidgets import QButtonGroup, QSizePolicy
+
+        self.setProperty("segments", "true")
+        self.setAccessibleName(name)
+        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        self._group = QButtonGroup(self)
+        self._buttons: dict[str, Button] = {}
+        box = hbox(spacing=2, margins=(2, 2, 2, 2))
+        for key, text in choices:
+            button = Button(text, "segment", name=f"{name}: {text}")
+            button.setCheckable(True)
+            button.setChecked(key == current)
+            button.clicked.connect(lambda _checked=False, key=key: self.chosen.emit(key))
+            self._group.addButton(button)
+            self._buttons[key] = button
+            box.addWidget(button)
+        self.setLayout(box)
+
+    def current(self) -> str:
+        return next((key for key, button in self._buttons.items() if button.isChecked()), "")
+
+    def choose(self, key: str) -> None:
+        self._buttons[key].setChecked(True)
+
+    def button(self, key: str) -> Button:
+        return self._buttons[key]
+
+    def sizeHint(self) -> QSize:
+        layout = self.layout()
+        return super().sizeHint() if layout is None else layout.sizeHint()

@@ -1,0 +1,169 @@
+"""What the window says without being asked: toasts for what was done, banners for trouble, empty pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PyQt6.QtCore import QEasingCurve, QPropertyAnimation, Qt, QTimer
+from PyQt6.QtWidgets import QFrame, QGraphicsDropShadowEffect, QGraphicsOpacityEffect, QWidget
+
+from wallet.gui.theme import theme
+from wallet.gui.tokens import S2, S3, S4, S6, TOAST_SECONDS
+from wallet.gui.widgets.basic import Button, IconLabel, Label, clear, hbox, restyle, vbox
+
+__all__ = ["Banner", "EmptyState", "Toast", "toast"]
+
+
+class Toast(QFrame):
+    """A line at the bottom right for five seconds: what was copied or saved."""
+
+    def __init__(self, host: QWidget, text: str, icon: str = "check") -> None:
+        super().__init__(host)
+        self.setProperty("toast", "true")
+        self.setAccessibleName(text)
+        self.setLayout(
+            hbox(
+                IconLabel(icon, "canvas", 20),
+                Label(text, "body", "canvas"),
+                spacing=S3,
+                margins=(S4, S3, S4, S3),
+            )
+        )
+        shadow = QGraphicsDropShadowEffect(self)
+        shadow.setBlurRadius(theme().px(24))
+        shadow.setOffset(0, theme().px(4))
+        shadow.setColor(theme().colour("text", 60))
+        self.setGraphicsEffect(shadow)
+        self.adjustSize()
+        timer = QTimer(self)  # dies with the toast
+        timer.setSingleShot(True)
+        timer.timeout.connect(self.deleteLater)
+        timer.start(TOAST_SECONDS * 1000)
+        self.place()
+        self.show()
+        self.raise_()
+
+    def place(self) -> None:
+        host = self.parentWidget()
+        if host is not None:
+            margin = theme().px(S6)
+            foot = theme().px(40)
+            self.move(host.width() - self.width() - margin, host.height() - self.height() - foot)
+
+
+def toast(anywhere: QWidget, text: str, icon: str = "check") -> None:
+    """Shows a toast in the window that `anywhere` is part of, in place of the one before."""
+    host = anywhere.window()
+    if host is None:
+        return
+    for old in host.findChildren(Toast, options=Qt.FindChildOption.FindDirectChildrenOnly):
+        old.deleteLater()
+        old.hide()
+    Toast(host, text, icon)
+
+
+_BANNERS = {
+    "warning": ("warning", "warning"),
+    "danger": ("warning", "danger"),
+    "info": ("info", "accent"),
+    "success": ("check-circle", "success"),
+}
+
+
+class Banner(QFrame):
+    """A sentence that stays until its cause is gone, with what can be done about it."""
+
+    def __init__(
+        self,
+        text: str = "",
+        tone: str = "warning",
+        action: str = "",
+        on_action: Callable[[], object] | None = None,
+    ) -> None:
+        super().__init__()
+        icon, token = _BANNERS[tone]
+        self._icon = IconLabel(icon, token, 20)
+        self._label = Label(text, "body", "text", wrap=True)
+        self._box = hbox(spacing=S3, margins=(S4, S3, S3, S3))
+        self._box.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
+        self._box.addWidget(self._label, 1)
+        self.button: Button | None = None
+        if action and on_action is not None:
+            self.button = Button(action, "outlined", small=True, on_click=on_action)
+            self._box.addWidget(self.button, 0, Qt.AlignmentFlag.AlignVCenter)
+        self.setLayout(self._box)
+        self.setProperty("banner", tone)
+        if not text:
+            self.hide()
+
+    def text(self) -> str:
+        return self._label.text()
+
+    def say(self, text: str, tone: str | None = None) -> None:
+        """Shows a sentence; hides the banner when there is none."""
+        if tone is not None and tone != self.property("banner"):
+            icon, token = _BANNERS[tone]
+            self._icon.set_icon(icon, token)
+            self.setProperty("banner", tone)
+            restyle(self)
+        self._label.setText(text)
+        self.setVisible(bool(text))
+
+
+class EmptyState(QWidget):
+    """A page with nothing on it yet: an icon, one sentence on what it is for, one button."""
+
+    def __init__(
+        self, icon: str, sentence: str, action: str = "", on_action: Callable[[], object] | None = None
+    ) -> None:
+        super().__init__()
+        box = vbox("stretch", spacing=S4)
+        centre = Qt.AlignmentFlag.AlignHCenter
+        box.addWidget(IconLabel(icon, "accent", 48), 0, centre)
+        label = Label(sentence, "lead", "text2", wrap=True, align=centre)
+        label.setMinimumWidth(theme().px(280))
+        label.setMaximumWidth(theme().px(420))
+        box.addWidget(label, 0, centre)
+        self.button: Button | None = None
+        if action and on_action is not None:
+            self.button = Button(action, "filled", main=True, on_click=on_action)
+            box.addSpacing(theme().px(S2))
+            box.addWidget(self.button, 0, centre)
+        box.addStretch(1)
+        self.setLayout(box)
+
+
+def fade_in(widget: QWidget) -> None:
+    """Lets a page appear; nothing where motion is off."""
+    if not theme().motion or not widget.isVisible():
+        return
+    effect = QGraphicsOpacityEffect(widget)
+    widget.setGraphicsEffect(effect)
+    motion = QPropertyAnimation(effect, b"opacity", widget)
+    motion.setDuration(theme().motion_ms)
+    motion.setStartValue(0.0)
+    motion.setEndValue(1.0)
+    motion.setEasingCurve(QEasingCurve.Type.OutCubic)
+    motion.finished.connect(lambda: widget.setGraphicsEffect(None))
+    motion.start(QPropertyAnimation.DeletionPolicy.DeleteWhenStopped)
+
+
+class Facts(QWidget):
+    """Pairs of label and value, one a line: what a card or a dialog tells."""
+
+    def __init__(self, *, label_width: int = 132) -> None:
+        super().__init__()
+        self._box = vbox(spacing=S2)
+        self._label_width = label_width
+        self.setLayout(self._box)
+
+    def show_facts(self, facts: list[tuple[str, QWidget | str]]) -> None:
+        clear(self._box)
+        for name, value in facts:
+            label = Label(name, "body", "text2")
+            label.setFixedWidth(theme().px(self._label_width))
+            shown = Label(value, "body", wrap=True, selectable=True) if isinstance(value, str) else value
+            row = hbox(spacing=S4)
+            row.addWidget(label, 0, Qt.AlignmentFlag.AlignTop)
+            row.addWidget(shown, 1, Qt.AlignmentFlag.AlignTop)
+            self._box.addLayout(row)

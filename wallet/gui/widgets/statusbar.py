@@ -1,0 +1,176 @@
+"""The status bar: how the wallet stands, in words, each of them a button that tells more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PyQt6.QtCore import QPoint, Qt
+from PyQt6.QtGui import QResizeEvent
+from PyQt6.QtWidgets import QFrame, QWidget
+
+from wallet.gui import format as fmt
+from wallet.gui.theme import theme
+from wallet.gui.tokens import S2, S3, S4, STATUS_BAR
+from wallet.gui.widgets.basic import Button, Label, Rule, hbox, restyle, vbox
+from wallet.i18n import _, ngettext
+from wallet.node.api import WalletSnapshot
+
+__all__ = ["StatusBar", "StatusItem", "status_items"]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusItem:
+    """One word group. `lines` is what its button tells; `trouble` brings it to the left with an icon."""
+
+    key: str
+    text: str
+    lines: tuple[str, ...]
+    trouble: bool = False
+
+
+def _servers(snapshot: WalletSnapshot) -> StatusItem:
+    servers = snapshot.status.servers
+    connected = sum(server.connected for server in servers)
+    lines = tuple(
+        _("{address}: block {height}, protocol {protocol}").format(
+            address=fmt.plain(server.address, 60), height=fmt.group(server.height), protocol=server.protocol
+        )
+        if server.connected
+        else f"{fmt.plain(server.address, 60)}: {fmt.plain(server.problem, 160) or _('not connected')}"
+        for server in servers
+    )
+    if connected == 0:
+        return StatusItem("servers", _("No server: reconnecting"), lines or (_("No server is known."),), True)
+    text = ngettext("Connected to {n} server", "Connected to {n} servers", connected).format(n=connected)
+    return StatusItem("servers", text, lines)
+
+
+def status_items(snapshot: WalletSnapshot) -> list[StatusItem]:
+    """The status in words, trouble first."""
+    status = snapshot.status
+    items = []
+    if status.problem:
+        sentence = fmt.plain(status.problem, 300)
+        items.append(StatusItem("problem", fmt.plain(status.problem, 48), (sentence,), True))
+    items.append(_servers(snapshot))
+    tip = _("The newest block came {ago}.").format(ago=fmt.ago(status.tip_at)) if status.tip_at else ""
+    if status.synced:
+        block = _("Block {height}").format(height=fmt.group(status.height))
+    else:
+        block = _("Catching up: block {height}").format(height=fmt.group(status.height))
+    items.append(StatusItem("block", block, (tip,) if tip else ()))
+    total, online = status.peers_total, status.peers_online
+    peers = ngettext("{online} of {n} peer online", "{online} of {n} peers online", total).format(
+        online=online, n=total
+    )
+    names = tuple(
+        f"{fmt.node_name(peer.alias, peer.node_id)}: {_('online') if peer.online else _('offline')}"
+        for peer in snapshot.peers
+    )
+    items.append(
+        StatusItem("peers", peers if total else _("No peers yet"), names, bool(total and online < total))
+    )
+    if status.graph_updated_at is not None:
+        graph = _("Graph {ago}").format(ago=_age(status.graph_updated_at))
+        size = _("{nodes} nodes and {channels} channels are known.").format(
+            nodes=fmt.group(status.graph_nodes), channels=fmt.group(status.graph_channels)
+        )
+        items.append(StatusItem("graph", graph, (size,)))
+    if status.backup_text:
+        items.append(StatusItem("backup", fmt.plain(status.backup_text, 40), (status.backup_text,)))
+    if status.safe_until_height is not None and status.safe_until_height > status.height:
+        blocks = status.safe_until_height - status.height
+        text = _("Safe to be away for {time}").format(time=fmt.seconds_long(blocks * fmt.SECONDS_PER_BLOCK))
+        line = _("Your channels are watched while Leyden runs; it may be off for {time}.").format(
+            time=fmt.blocks_long(blocks)
+        )
+        items.append(StatusItem("safe", text, (line,)))
+    return sorted(items, key=lambda item: not item.trouble)
+
+
+def _age(moment_at: int) -> str:
+    ago = fmt.ago(moment_at)
+    return _("is new") if ago == _("just now") else _("from {ago}").format(ago=ago)
+
+
+class Popover(QFrame):
+    """A few lines above a button; any click outside closes it."""
+
+    def __init__(self, parent: QWidget, title: str, lines: tuple[str, ...]) -> None:
+        super().__init__(parent, Qt.WindowType.Popup)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setProperty("popover", "true")
+        self.setAccessibleName(title)
+        box = vbox(Label(title, "strong"), spacing=4, margins=(S4, S3, S4, S3))
+        for line in lines:
+            label = Label(line, "body", "text2", wrap=len(line) > 56)
+            if len(line) > 56:
+                label.setFixedWidth(theme().px(360))
+            box.addWidget(label)
+        self.setLayout(box)
+
+    def open_above(self, button: QWidget) -> None:
+        self.adjustSize()
+        place = button.mapToGlobal(QPoint(0, 0))
+        self.move(place.x(), place.y() - self.height() - theme().px(4))
+        self.show()
+
+
+class StatusBar(QWidget):
+    """28 px at the foot of the window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setProperty("ground", "sidebar")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setFixedHeight(theme().px(STATUS_BAR) + 1)
+        self._row = hbox(spacing=4, margins=(S2, 0, S2, 0))
+        self._buttons: dict[str, Button] = {}
+        self._items: list[StatusItem] = []
+        outer = vbox(Rule(), spacing=0)
+        outer.addLayout(self._row)
+        self.setLayout(outer)
+        self._row.addStretch(1)
+
+    def show_snapshot(self, snapshot: WalletSnapshot) -> None:
+        items = status_items(snapshot)
+        if items == self._items:
+            return
+        self._items = items
+        wanted = {item.key for item in items}
+        for key in [key for key in self._buttons if key not in wanted]:
+            self._buttons.pop(key).deleteLater()
+        for place, item in enumerate(items):
+            button = self._buttons.get(item.key)
+            if button is None:
+                button = Button("", "status", on_click=self._opener(item.key))
+                self._buttons[item.key] = button
+            button.setText(item.text)
+            button.setAccessibleName(item.text)
+            trouble = "true" if item.trouble else "false"
+            if button.property("trouble") != trouble:
+                button.setProperty("trouble", trouble)
+                button.set_icon("warning" if item.trouble else None)
+                restyle(button)
+            self._row.insertWidget(place, button)
+        self._hide_what_does_not_fit()
+
+    def _opener(self, key: str) -> Callable[[], None]:
+        def opened() -> None:
+            item = next((item for item in self._items if item.key == key), None)
+            if item is not None:
+                Popover(self, item.text, item.lines or (_("All is well."),)).open_above(self._buttons[key])
+
+        return opened
+
+    def _hide_what_does_not_fit(self) -> None:
+        room = self.width() - theme().px(S2) * 2
+        for item in self._items:
+            button = self._buttons[item.key]
+            room -= button.sizeHint().width() + theme().px(4)
+            button.setVisible(room >= 0)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        self._hide_what_does_not_fit()
