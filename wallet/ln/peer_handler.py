@@ -22,7 +22,7 @@ import ipaddress
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final, Protocol, assert_never
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar, assert_never
 
 from wallet.bitcoin import curve
 from wallet.bitcoin.address import Network
@@ -103,6 +103,9 @@ from wallet.ln.types import ChannelError, ChannelId, NodeId, PeerError, ShortCha
 
 __all__ = ["PeerDetails", "PeerManager", "PeerManagerKeys"]
 
+Endpoint: TypeAlias = SocketAddress | tuple[str, int]
+"""Where a peer is: typed, or as sockets say it."""
+
 OUTBOUND_BUFFER_LIMIT_READ_PAUSE: Final = 1 << 20
 """Bytes that wait for a peer before we stop reading from it. Well above what re-establishing a full channel
 takes (966 HTLCs of 1.5 kB each at most), so that honest work alone does not make two ends stop reading."""
@@ -144,6 +147,9 @@ _ASSUMED: Final = Features.of(
 )
 
 
+_D = TypeVar("_D", bound=SocketDescriptor)
+
+
 class PeerManagerKeys(NodeSigner, EntropySource, Protocol):
     """What `PeerManager` needs of the keys: the node's key, and randomness."""
 
@@ -175,7 +181,7 @@ class _Backfill(Enum):
     DONE = auto()
 
 
-class _Peer:
+class _Peer(Generic[_D]):
     """One connection."""
 
     __slots__ = (
@@ -209,7 +215,7 @@ class _Peer:
 
     def __init__(
         self,
-        descriptor: SocketDescriptor,
+        descriptor: _D,
         encryptor: PeerChannelEncryptor,
         remote_address: SocketAddress | None,
         *,
@@ -291,7 +297,7 @@ class _RelayEntry:
         self.timestamp_at = timestamp_at
 
 
-class PeerManager:
+class PeerManager(Generic[_D]):
     """All connections to peers. See the module's docstring for who calls what and when."""
 
     def __init__(
@@ -315,18 +321,19 @@ class PeerManager:
         self._logger = logger
         self._network = network
         self._our_node_id = keys_manager.get_node_id()
-        self._peers: dict[SocketDescriptor, _Peer] = {}
+        self._peers: dict[_D, _Peer[_D]] = {}
         # Those whose handshake is done.
-        self._by_node_id: dict[NodeId, _Peer] = {}
+        self._by_node_id: dict[NodeId, _Peer[_D]] = {}
         self._announcements_to_relay: dict[ShortChannelId, _RelayEntry] = {}
         self._updates_to_relay: dict[tuple[ShortChannelId, int], _RelayEntry] = {}
         self._nodes_to_relay: dict[NodeId, _RelayEntry] = {}
         self._ticks = 0
+        self._peers_changed = False
 
     # --- connections ------------------------------------------------------------------------------
 
     def new_outbound_connection(
-        self, their_node_id: NodeId, descriptor: SocketDescriptor, remote_address: SocketAddress | None = None
+        self, their_node_id: NodeId, descriptor: _D, remote_address: Endpoint | None = None
     ) -> bytes:
         """Register a socket that we opened; return the bytes to send on it first, before any others."""
         if their_node_id == self._our_node_id:
@@ -335,20 +342,18 @@ class PeerManager:
         encryptor = PeerChannelEncryptor.new_outbound(
             their_node_id, self._ephemeral_secret(), self._keys_manager.ecdh, self._our_node_id
         )
-        self._peers[descriptor] = _Peer(descriptor, encryptor, remote_address, inbound=False)
+        self._peers[descriptor] = _Peer(descriptor, encryptor, _socket_address(remote_address), inbound=False)
         return encryptor.get_act_one()
 
-    def new_inbound_connection(
-        self, descriptor: SocketDescriptor, remote_address: SocketAddress | None = None
-    ) -> None:
+    def new_inbound_connection(self, descriptor: _D, remote_address: Endpoint | None = None) -> None:
         """Register a socket that a peer opened."""
         self._refuse_known(descriptor)
         encryptor = PeerChannelEncryptor.new_inbound(
             self._ephemeral_secret(), self._keys_manager.ecdh, self._our_node_id
         )
-        self._peers[descriptor] = _Peer(descriptor, encryptor, remote_address, inbound=True)
+        self._peers[descriptor] = _Peer(descriptor, encryptor, _socket_address(remote_address), inbound=True)
 
-    def _refuse_known(self, descriptor: SocketDescriptor) -> None:
+    def _refuse_known(self, descriptor: _D) -> None:
         if descriptor in self._peers:
             raise APIError("This socket is registered already.")
 
@@ -357,7 +362,7 @@ class PeerManager:
             pass  # Once in 2^127 calls.
         return secret
 
-    def socket_disconnected(self, descriptor: SocketDescriptor) -> None:
+    def socket_disconnected(self, descriptor: _D) -> None:
         """Hear that a socket is gone. Harmless for one that is not known any more."""
         peer = self._peers.get(descriptor)
         if peer is not None:
@@ -388,7 +393,12 @@ class PeerManager:
             if peer.init is not None
         ]
 
-    def _forget(self, peer: _Peer, reason: str) -> None:
+    def take_peers_changed(self) -> bool:
+        """Tell whether a peer came or went since the last call."""
+        changed, self._peers_changed = self._peers_changed, False
+        return changed
+
+    def _forget(self, peer: _Peer[_D], reason: str) -> None:
         """Drop everything about a connection, then tell the handlers; the socket is the caller's."""
         if self._peers.pop(peer.descriptor, None) is None:
             return
@@ -398,12 +408,13 @@ class PeerManager:
             del self._by_node_id[node_id]
         if node_id is not None and peer.handlers_know:
             peer.handlers_know = False
+            self._peers_changed = True
             self._route_handler.peer_disconnected(node_id)
             self._message_handler.peer_disconnected(node_id)
             if self._onion_message_handler is not None:
                 self._onion_message_handler.peer_disconnected(node_id)
 
-    def _disconnect(self, peer: _Peer, why: _Disconnect) -> None:
+    def _disconnect(self, peer: _Peer[_D], why: _Disconnect) -> None:
         if peer.descriptor not in self._peers:
             return
         # BOLT 1, init: nothing but init may be sent before the peer's init has come.
@@ -415,7 +426,7 @@ class PeerManager:
 
     # --- bytes in ---------------------------------------------------------------------------------
 
-    def read_event(self, descriptor: SocketDescriptor, data: bytes) -> bool:
+    def read_event(self, descriptor: _D, data: bytes) -> bool:
         """Take what a socket brought; True asks the caller to stop reading until `send_data` resumes it."""
         peer = self._peers.get(descriptor)
         if peer is None:
@@ -432,7 +443,7 @@ class PeerManager:
         peer.read_paused = not self._should_read(peer)
         return peer.read_paused
 
-    def _read(self, peer: _Peer, data: bytes) -> None:
+    def _read(self, peer: _Peer[_D], data: bytes) -> None:
         peer.input += data
         position = 0
         buffer = peer.input
@@ -450,7 +461,7 @@ class PeerManager:
         finally:
             del buffer[:position]
 
-    def _take(self, peer: _Peer, piece: bytes) -> None:
+    def _take(self, peer: _Peer[_D], piece: bytes) -> None:
         """Take one act, one length header or one message, whichever was expected."""
         encryptor = peer.encryptor
         if not encryptor.is_ready_for_encryption:
@@ -468,7 +479,7 @@ class PeerManager:
             peer.got_message_since_tick = True
             self._take_message(peer, raw)
 
-    def _take_act(self, peer: _Peer, act: bytes) -> None:
+    def _take_act(self, peer: _Peer[_D], act: bytes) -> None:
         encryptor = peer.encryptor
         if not peer.inbound:
             act_three = encryptor.process_act_two(act)
@@ -484,7 +495,7 @@ class PeerManager:
         peer.expected_length = LENGTH_HEADER_LENGTH
         self._send_init(peer)
 
-    def _admit(self, peer: _Peer) -> None:
+    def _admit(self, peer: _Peer[_D]) -> None:
         """Let a peer whose key is proven in, unless it is connected already."""
         node_id = peer.their_node_id
         if node_id is None:
@@ -509,7 +520,7 @@ class PeerManager:
             features |= self._onion_message_handler.provided_init_features(node_id)
         return features
 
-    def _send_init(self, peer: _Peer) -> None:
+    def _send_init(self, peer: _Peer[_D]) -> None:
         node_id = peer.their_node_id
         if node_id is None:
             return
@@ -526,7 +537,7 @@ class PeerManager:
             ),
         )
 
-    def _take_init(self, peer: _Peer, node_id: NodeId, init: Init) -> None:
+    def _take_init(self, peer: _Peer[_D], node_id: NodeId, init: Init) -> None:
         if peer.init is not None:
             raise PeerError("A second init came.")
         peer.init_came = True
@@ -552,7 +563,7 @@ class PeerManager:
         peer.ticks = 0
         self._logger.log(LogLevel.DEBUG, "Connected to %s", peer.name)
         # From here on `peer_disconnected` follows, even when one of these refuses the peer.
-        peer.handlers_know = True
+        peer.handlers_know = self._peers_changed = True
         self._route_handler.peer_connected(node_id, init, peer.inbound)
         self._message_handler.peer_connected(node_id, init, peer.inbound)
         if self._onion_message_handler is not None:
@@ -560,7 +571,7 @@ class PeerManager:
 
     # --- messages in ------------------------------------------------------------------------------
 
-    def _take_message(self, peer: _Peer, raw: bytes) -> None:
+    def _take_message(self, peer: _Peer[_D], raw: bytes) -> None:
         """Decode and dispatch one message; the one place that turns what handlers raise into answers."""
         node_id = peer.their_node_id
         if node_id is None:
@@ -591,7 +602,7 @@ class PeerManager:
             else:
                 self._encrypt(peer, Error(channel_id=channel_id, data=words))
 
-    def _dispatch(self, peer: _Peer, node_id: NodeId, message: Message | UnknownMessage) -> None:
+    def _dispatch(self, peer: _Peer[_D], node_id: NodeId, message: Message | UnknownMessage) -> None:
         # BOLT 1, init: it comes first, and once.
         if peer.init is None and not isinstance(message, Init | Error | Warning_):
             raise PeerError("A message came before init.")
@@ -687,7 +698,7 @@ class PeerManager:
         if type_number % 2 == 0:
             raise PeerError(f"Messages of type {type_number} are not supported here.")
 
-    def _take_ping(self, peer: _Peer, ping: Ping) -> None:
+    def _take_ping(self, peer: _Peer[_D], ping: Ping) -> None:
         # BOLT 1, ping, receiver: this size says that no answer is wanted.
         if ping.num_pong_bytes > MAX_PONG_LENGTH:
             return
@@ -695,7 +706,7 @@ class PeerManager:
         if peer.pongs_this_tick <= PONGS_PER_TICK:
             self._encrypt(peer, Pong(byteslen=ping.num_pong_bytes))
 
-    def _take_error(self, peer: _Peer, node_id: NodeId, error: Error) -> None:
+    def _take_error(self, peer: _Peer[_D], node_id: NodeId, error: Error) -> None:
         peer.last_warning = error.text
         self._logger.log(
             LogLevel.WARN, "Error from %s for channel %s: %s", peer.name, error.channel_id.hex(), error.text
@@ -706,7 +717,7 @@ class PeerManager:
         if error.channel_id == ALL_CHANNELS:
             raise _Disconnect(f"the peer failed all channels: {error.text}")
 
-    def _take_gossip_filter(self, peer: _Peer, wanted: GossipTimestampFilter) -> None:
+    def _take_gossip_filter(self, peer: _Peer[_D], wanted: GossipTimestampFilter) -> None:
         if wanted.chain_hash != self._network.chain_hash:
             return
         peer.gossip_filter = wanted
@@ -762,14 +773,14 @@ class PeerManager:
                 if entry.origin != node_id and peer.wants(entry.timestamp_at):
                     self._queue_gossip(peer, entry.encoded)
 
-    def _queue_gossip(self, peer: _Peer, encoded: bytes) -> None:
+    def _queue_gossip(self, peer: _Peer[_D], encoded: bytes) -> None:
         """Queue gossip for one peer, or drop it where too much waits."""
         if peer.gossip_size + len(peer.outbound) > OUTBOUND_BUFFER_SIZE_LIMIT_DROP_GOSSIP:
             return
         peer.gossip.append(encoded)
         peer.gossip_size += len(encoded)
 
-    def _fill_with_gossip(self, peer: _Peer) -> None:
+    def _fill_with_gossip(self, peer: _Peer[_D]) -> None:
         """Move gossip into an empty outbound buffer: what was relayed, then answers, then backfill."""
         node_id = peer.their_node_id
         if node_id is None or peer.init is None:
@@ -787,7 +798,7 @@ class PeerManager:
             if len(peer.outbound) >= SEND_CHUNK_LENGTH or not self._backfill_one(peer):
                 break
 
-    def _backfill_one(self, peer: _Peer) -> bool:
+    def _backfill_one(self, peer: _Peer[_D]) -> bool:
         """Look at the next channel or node for the backfill; False when there is none."""
         if peer.backfill is _Backfill.CHANNELS:
             found = self._route_handler.get_next_channel_announcement(peer.backfill_channel)
@@ -815,18 +826,18 @@ class PeerManager:
 
     # --- bytes out --------------------------------------------------------------------------------
 
-    def _encrypt(self, peer: _Peer, message: Message) -> None:
+    def _encrypt(self, peer: _Peer[_D], message: Message) -> None:
         """Append a message to what waits for the peer."""
         peer.outbound += peer.encryptor.encrypt_message(encode_message(message))
 
-    def _should_read(self, peer: _Peer) -> bool:
+    def _should_read(self, peer: _Peer[_D]) -> bool:
         if len(peer.outbound) > OUTBOUND_BUFFER_LIMIT_READ_PAUSE:
             return False
         if not self._route_handler.processing_queue_high():
             peer.received_gossip_since_backlog = False
         return not peer.received_gossip_since_backlog or not self._route_handler.processing_queue_high()
 
-    def _send_outbound(self, peer: _Peer) -> bool:
+    def _send_outbound(self, peer: _Peer[_D]) -> bool:
         """Offer what waits to the socket; True when it took all of it."""
         while peer.outbound:
             chunk = bytes(peer.outbound[:SEND_CHUNK_LENGTH])
@@ -838,7 +849,7 @@ class PeerManager:
                 return False
         return True
 
-    def _pump(self, peer: _Peer) -> None:
+    def _pump(self, peer: _Peer[_D]) -> None:
         """Send what can be sent, make gossip while the socket takes it, and resume reading where possible."""
         if peer.encryptor.is_ready_for_encryption or peer.outbound:
             while self._send_outbound(peer):
@@ -851,7 +862,7 @@ class PeerManager:
             peer.read_paused = False
             peer.descriptor.send_data(b"", True)
 
-    def write_buffer_space_avail(self, descriptor: SocketDescriptor) -> None:
+    def write_buffer_space_avail(self, descriptor: _D) -> None:
         """Hear that a socket that took less than it was offered has room again."""
         peer = self._peers.get(descriptor)
         if peer is not None:
@@ -882,6 +893,7 @@ class PeerManager:
                 if isinstance(message, ChannelAnnouncement | ChannelUpdate | NodeAnnouncement) and not ours:
                     self._queue_relay(message, None)
                     return
+                self._tell_graph(message)
                 # BOLT 7: what we say ourselves goes to everybody, whatever their filters.
                 encoded = encode_message(message)
                 for peer in self._by_node_id.values():
@@ -891,6 +903,18 @@ class PeerManager:
                 self._process_handle_error(event)
             case _:
                 assert_never(event)
+
+    def _tell_graph(self, message: Message) -> None:
+        """Let our own graph hear what we announce."""
+        try:
+            if isinstance(message, ChannelAnnouncement):
+                self._route_handler.handle_channel_announcement(None, message)
+            elif isinstance(message, ChannelUpdate):
+                self._route_handler.handle_channel_update(None, message)
+            elif isinstance(message, NodeAnnouncement):
+                self._route_handler.handle_node_announcement(None, message)
+        except (PeerError, DecodeError) as error:
+            self._logger.log(LogLevel.ERROR, "The graph refuses our own announcement: %s", error)
 
     def _process_handle_error(self, event: HandleError) -> None:
         peer = self._by_node_id.get(event.node_id)
@@ -934,7 +958,7 @@ class PeerManager:
                 continue
             self._pump(peer)
 
-    def _tick(self, peer: _Peer) -> None:
+    def _tick(self, peer: _Peer[_D]) -> None:
         peer.ticks += 1
         peer.pongs_this_tick = 0
         got_message, peer.got_message_since_tick = peer.got_message_since_tick, False
@@ -984,6 +1008,17 @@ def _channel_of(message: Message | UnknownMessage | None) -> ChannelId | None:
             return message.channel_id
         case _:
             return None
+
+
+def _socket_address(endpoint: Endpoint | None) -> SocketAddress | None:
+    """Type an address; what is no address (a socket without one) is dropped: it is only shown."""
+    if endpoint is None or isinstance(endpoint, SocketAddress):
+        return endpoint
+    host, port = endpoint
+    try:
+        return SocketAddress.parse(f"[{host}]" if ":" in host else host, default_port=port)
+    except DecodeError:
+        return None
 
 
 def _public_descriptor(address: SocketAddress | None) -> bytes | None:

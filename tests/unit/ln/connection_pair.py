@@ -272,7 +272,7 @@ class Node:
         self.channels = Channels()
         self.routes = Routes()
         self.log = Log()
-        self.peers = PeerManager(
+        self.peers: PeerManager[Socket] = PeerManager(
             message_handler=self.channels,
             route_handler=self.routes,
             msg_events=self.channels,
