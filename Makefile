@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 RUNTIME := $(VENV)/leyden-runtime.stamp
 TESTING := $(VENV)/leyden-test.stamp
 
-.PHONY: help demo run venv test test-all lint format bench peers lock system-window system-test clean
+.PHONY: help demo run venv test test-all lint lint-rules lint-format lint-types format bench peers lock system-window system-test clean
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
@@ -58,9 +58,16 @@ test: system-test venv peers
 test-all: system-test venv peers
 	$(PYTEST) $(PYTEST_ARGS)
 
-lint: venv
+# Three targets, so that `make -k lint` shows what each has to say.
+lint: lint-rules lint-format lint-types
+
+lint-rules: venv
 	$(BIN)/ruff check .
+
+lint-format: venv
 	$(BIN)/ruff format --check .
+
+lint-types: venv
 	$(BIN)/mypy
 
 format: venv
