@@ -18,9 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wallet.bitcoin import bip39
+from wallet.bitcoin.errors import DecodeError
+from wallet.chain.electrum.session import ServerAddress
 from wallet.i18n import _
 from wallet.node.api import CommandError, Json
-from wallet.node.options import NodeOptions, default_data_dir, parse_server
+from wallet.node.options import NodeOptions, default_data_dir
 from wallet.node.version import VERSION
 
 __all__ = ["Invocation", "parse", "run_command"]
@@ -95,8 +97,8 @@ def parse(argv: Sequence[str]) -> Invocation:
     """Reads a command line; raises `CommandError`, or `SystemExit` for --help and unknown options."""
     space, trailing = _parser().parse_known_args(list(argv))
     try:
-        servers = tuple(parse_server(text) for text in space.server)
-    except ValueError as error:
+        servers = tuple(ServerAddress.parse(text) for text in space.server)
+    except DecodeError as error:
         raise CommandError(str(error), code="usage") from None
     if trailing and space.command is None:
         raise CommandError(_("There is no option {option}.").format(option=trailing[0]), code="usage")
@@ -114,12 +116,8 @@ def parse(argv: Sequence[str]) -> Invocation:
         proxy=_host_port(space.proxy, "--proxy") if space.proxy else None,
     )
     if space.forward:
-        options = replace(
-            options,
-            user_config=replace(
-                options.user_config, accept_forwards_to_priv_channels=True, forwarding_enabled=True
-            ),
-        )
+        config = replace(options.user_config, accept_forwards=True, accept_forwards_to_priv_channels=True)
+        options = replace(options, user_config=config)
     if "/" in space.wallet or space.wallet in ("", ".", ".."):
         raise CommandError(_("A wallet's name has no slashes in it."), code="usage")
     return Invocation(

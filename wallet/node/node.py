@@ -18,13 +18,16 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from wallet.chain.electrum.sync import ElectrumSync
+from wallet.bitcoin.hashes import hkdf_sha256
+from wallet.bitcoin.tx import BlockHash, BlockHeader, Txid
+from wallet.chain.electrum.sync import ElectrumSync, Proxy, default_servers
 from wallet.chain.interfaces import (
     BestBlock,
     ChainUpdate,
     ConfirmationTarget,
     FeeEstimator,
     LogLevel,
+    Row,
     TransactionsConfirmed,
     TransactionsEvicted,
     TransactionsSeen,
@@ -57,6 +60,7 @@ from wallet.node.background import BackgroundProcessor, PeriodicTask
 from wallet.node.commands import run
 from wallet.node.core import Batch, Core, ReleasedMessages, read_clocks
 from wallet.node.event_handler import EventHandler
+from wallet.node.futures import resolve
 from wallet.node.ledger import Ledger
 from wallet.node.options import NodeOptions
 from wallet.node.peers import PeerKeeper
@@ -73,6 +77,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SECRET_SPACE", "WORDS_KEY", "Node", "NodeLogger"]
 
+BEST_SPACE = "node_best_block"
+LIGHTNING_SALT = b"leyden lightning"
 SECRET_SPACE = "node_secret"
 WORDS_KEY = b"words"
 
@@ -119,7 +125,7 @@ class Node:
         self.core = Core(store)
         self.ledger = Ledger(self.core)
         self.ledger.read(store.rows)
-        self.best_height = 0
+        self.best_block = self._read_best_block()
         self._released = ReleasedMessages()
         self._last_details: dict[ChannelId, ChannelDetails] = {}
         self._stopping = False
@@ -128,11 +134,12 @@ class Node:
         network = options.network
         self.electrum = ElectrumSync(
             network=network,
-            servers=[(server.host, server.port, server.tls) for server in options.servers],
+            servers=options.servers or default_servers(network),
             data_dir=options.network_dir,
             deliver=self._deliver,
+            best_known=self.best_block,
             relevant_txids=self._relevant_txids,
-            proxy=options.proxy,
+            proxy=Proxy(*options.proxy) if options.proxy is not None else None,
             logger=self.logger,
             single_server_ok=options.single_server_ok,
         )
@@ -146,7 +153,7 @@ class Node:
             entropy=lambda: os.urandom(32),
         )
         self.keys_manager = KeysManager(
-            KeysManager.seed_from_bip39(bip39_seed),
+            hkdf_sha256(LIGHTNING_SALT, bip39_seed, b"channel keys", 32),
             network,
             entropy=lambda: os.urandom(32),
             destination_script=self.onchain.next_script,
@@ -198,11 +205,25 @@ class Node:
         self.core.release = self._hand_over
         self.store.failed = self._store_failed
 
+    def _read_best_block(self) -> tuple[BlockHash, int] | None:
+        """The tip that the core was told of last; None for a new wallet."""
+        value = self.store.read_row(BEST_SPACE, b"")
+        return None if value is None else (BlockHash(value[:32]), int.from_bytes(value[32:], "big"))
+
+    def _put_best_block(self, header: BlockHeader, height: int) -> None:
+        """Within the entry that tells the core of it."""
+        self.best_block = (header.hash, height)
+        self.core.write((Row(BEST_SPACE, b"", header.hash + height.to_bytes(4, "big")),))
+
+    @property
+    def best_height(self) -> int:
+        """Of the tip that the core knows."""
+        return 0 if self.best_block is None else self.best_block[1]
+
     def _read_core(self) -> None:
         """Rebuilds the core from its rows; within an entry, because replayed updates may write."""
         rows = self.store.rows
-        best_block = self.electrum.best_known()
-        self.best_height = best_block[1]
+        best_block = self.best_block or (BlockHash(self.options.network.genesis_header.hash), 0)
         self.onchain.read(rows)
         self.chain_monitor = ChainMonitor.read(
             rows,
@@ -336,7 +357,7 @@ class Node:
                         for listener in listeners:
                             listener.transaction_unconfirmed(txid)
                     case BestBlock(header, height):
-                        self.best_height = height
+                        self._put_best_block(header, height)
                         for listener in listeners:
                             listener.best_block_updated(header, height)
                     case TransactionsSeen(txs):
@@ -349,7 +370,7 @@ class Node:
             update.done()
         self.views.publish_soon()
 
-    def _relevant_txids(self) -> Sequence[tuple[bytes, int, bytes | None]]:
+    def _relevant_txids(self) -> Sequence[tuple[Txid, int, BlockHash | None]]:
         with self.core.locked():
             listeners = (self.onchain, self.chain_monitor, self.manager, self.sweeper)
             return [entry for listener in listeners for entry in listener.get_relevant_txids()]
@@ -430,6 +451,7 @@ class Node:
 
     def _resumed(self) -> None:
         self.log(LogLevel.INFO, "the computer woke up: reconnecting")
+        self.loop.call_soon_threadsafe(self.electrum.reconnect)
         self.loop.call_soon_threadsafe(self.peers.kick)
 
     # --- what events and commands ask -----------------------------------------------------
@@ -490,7 +512,7 @@ class Node:
     def durable(self) -> asyncio.Future[None]:
         """Within an entry, on the loop: a future that is done once the entry is on disk."""
         future: asyncio.Future[None] = self.loop.create_future()
-        self.core.afterwards(lambda: future.done() or future.set_result(None))
+        self.core.afterwards(lambda: resolve(future, None))
         return future
 
     def open_config(self, *, public: bool, anchors: bool) -> UserConfig:

@@ -8,34 +8,12 @@ from pathlib import Path
 import appdirs
 
 from wallet.bitcoin.address import NETWORKS, REGTEST, Network
+from wallet.chain.electrum.session import ServerAddress
 from wallet.ln.config import UserConfig
 
-__all__ = ["NodeOptions", "ServerAddress", "default_data_dir", "parse_server"]
+__all__ = ["NodeOptions", "default_data_dir"]
 
 SANDBOX = "sandbox"
-
-
-@dataclass(frozen=True, slots=True)
-class ServerAddress:
-    """host:port:s (TLS) or host:port:t (plain TCP), as Electrum writes it."""
-
-    host: str
-    port: int
-    tls: bool
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}:{'s' if self.tls else 't'}"
-
-
-def parse_server(text: str) -> ServerAddress:
-    """Reads host:port:s|t; raises `ValueError` with a sentence."""
-    host, colon, rest = text.strip().rpartition(":")
-    if not colon or rest not in ("s", "t"):
-        raise ValueError(f"The server {text!r} is not of the form host:port:s (TLS) or host:port:t (plain).")
-    host, colon, port = host.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"The server {text!r} has no port between 1 and 65535.")
-    return ServerAddress(host.strip("[]"), int(port), rest == "s")
 
 
 def default_data_dir() -> Path:
@@ -64,7 +42,7 @@ class NodeOptions:
     single_server_ok: bool = False
     listen: tuple[str, int] | None = None
     proxy: tuple[str, int] | None = None
-    user_config: UserConfig = field(default_factory=UserConfig)
+    user_config: UserConfig = field(default_factory=lambda: UserConfig(manually_accept_inbound_channels=True))
     alias: str = ""
 
     @property

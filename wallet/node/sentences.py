@@ -99,12 +99,12 @@ def payment_failure_sentence(
             ).format(amount=amount)
         case PaymentFailureReason.UNKNOWN_REQUIRED_FEATURES:
             return _(
-                "The invoice asks for something that this version of Leyden cannot do. Nothing was paid. Update Leyden, "
-                "or ask for another invoice."
+                "The invoice asks for something that this version of Leyden cannot do. Nothing was paid. Update "
+                "Leyden, or ask for another invoice."
             )
         case PaymentFailureReason.INSUFFICIENT_BALANCE:
             return _(
-                "Your channels cannot send {amount} now. Nothing was paid. Send less, or open a channel with more in it."
+                "Your channels cannot send {amount} now. Nothing was paid. Send less, or open a larger channel."
             ).format(amount=amount)
         case PaymentFailureReason.FEE_LIMIT:
             return _(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wallet.bitcoin.tx import txid_hex
+from wallet.chain.electrum.server import ServerState
 from wallet.i18n import _, ngettext
 from wallet.ln.events import Balance, BalanceKind
 from wallet.node.api import (
@@ -183,16 +184,16 @@ class Views:
             network=node.options.network_name,
             wallet_name=node.options.wallet_name,
             node_id=node.keys_manager.get_node_id().hex(),
-            synced=chain.synced,
+            synced=chain.is_synced,
             height=node.best_height,
             tip_at=chain.tip_at,
             servers=tuple(
                 ServerView(
-                    address=server.address,
-                    connected=server.connected,
+                    address=str(server.address),
+                    connected=server.state in (ServerState.SYNCING, ServerState.ONLINE),
                     height=server.height,
                     protocol=server.protocol,
-                    problem=server.problem,
+                    problem=server.reason,
                 )
                 for server in chain.servers
             ),
@@ -203,7 +204,7 @@ class Views:
             graph_updated_at=node.graph.last_update_at,
             backup_text=_("Keep your words safe"),
             safe_until_height=safe_until,
-            problem=self._problem(chain.synced, len(node.events.channel_requests)),
+            problem=self._problem(chain.is_synced, len(node.events.channel_requests)),
         )
 
     @staticmethod

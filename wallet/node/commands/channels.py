@@ -13,6 +13,7 @@ from wallet.ln.types import APIError, ChannelId, NodeId
 from wallet.node.api import CommandError, Json
 from wallet.node.commands.onchain import feerate_from, insufficient
 from wallet.node.commands.registry import EVERYTHING, command, sat_from_btc
+from wallet.node.futures import resolve
 from wallet.node.sentences import closure_sentence, sat_text
 from wallet.node.sockets import NodeUri, parse_node_uri
 from wallet.node.views import scid_text
@@ -239,7 +240,7 @@ async def open_channel(
         except APIError as error:
             raise CommandError(str(error), code="channel") from None
         node.events.funding_fee_sat_per_kw[temporary_id] = feerate_sat_per_kw
-        node.events.channel_waiters[temporary_id] = lambda event: opened.done() or opened.set_result(event)
+        node.events.channel_waiters[temporary_id] = lambda event: resolve(opened, event)
     try:
         async with asyncio.timeout(timeout):
             outcome = await opened

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import urllib.parse
 from typing import TYPE_CHECKING
 
@@ -68,14 +69,23 @@ async def help_(node: Node, name: str | None = None) -> Json:
 @command
 async def wait_for_sync(node: Node, *, timeout: int = 600) -> Json:  # noqa: ASYNC109 - as Electrum's
     """Returns once the wallet has caught up with the chain."""
-    await node.electrum.wait_synced(timeout)
+    try:
+        async with asyncio.timeout(timeout):
+            await node.electrum.wait_synced()
+    except TimeoutError:
+        raise CommandError(
+            _("After {seconds} seconds the wallet has still not caught up with the chain.").format(
+                seconds=timeout
+            ),
+            code="timeout",
+        ) from None
     return True
 
 
 @command
 async def is_synchronized(node: Node) -> Json:
     """Tells whether the wallet has caught up with the chain."""
-    return node.electrum.status().synced
+    return node.electrum.status().is_synced
 
 
 @command

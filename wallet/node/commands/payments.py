@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from wallet.bitcoin.hashes import sha256
 from wallet.i18n import _
-from wallet.ln.invoice import Invoice, build_own_invoice, parse_invoice
+from wallet.ln.invoice import Invoice, build_invoice, parse_invoice
 from wallet.ln.route import RouteHint
 from wallet.ln.types import APIError, DecodeError, PaymentHash, PaymentId, PaymentPreimage, PaymentSecret
 from wallet.node.api import CommandError, Json
-from wallet.node.commands.registry import command, sat_from_btc
+from wallet.node.commands.registry import btc_text_msat, command, sat_from_btc
+from wallet.node.futures import resolve
 from wallet.node.records import PaymentRecord, PaymentState, RequestRecord, RequestState
 from wallet.node.sentences import msat_text, sat_text
+from wallet.node.views import scid_text
 
 if TYPE_CHECKING:
     from wallet.node.node import Node
@@ -102,20 +104,19 @@ def _make_invoice(
         secret = node.manager.create_inbound_payment_for_hash(
             new_hash, amount_msat, expiry_seconds, now, None
         )
-    text = build_own_invoice(
+    invoice = build_invoice(
         network=node.options.network,
         payment_hash=new_hash,
         payment_secret=PaymentSecret(secret),
         amount_msat=amount_msat,
         description=description,
-        timestamp_at=now.at,
+        created_at=now.at,
         expiry_seconds=expiry_seconds,
-        min_final_cltv_expiry_delta=final_cltv_delta,
-        route_hints=_hints(node, amount_msat),
-        features=node.manager.provided_invoice_features(),
+        min_final_cltv_delta=final_cltv_delta,
+        hints=_hints(node, amount_msat),
         sign=node.keys_manager.sign_invoice,
     )
-    return bytes(new_hash), text
+    return bytes(new_hash), invoice.text
 
 
 def _amount_msat(amount: str | None, amount_msat: int | None) -> int | None:
@@ -158,7 +159,7 @@ async def add_request(
                     ),
                     code="no_channel",
                 )
-            delta = node.options.user_config.min_final_cltv_expiry_delta
+            delta = node.options.user_config.final_cltv_expiry_delta
             request_id, invoice = _make_invoice(node, value_msat, text, lifetime_seconds, None, delta)
         else:
             address = node.onchain.new_address()
@@ -235,7 +236,7 @@ async def add_hold_invoice(
     if hash_bytes in node.ledger.requests:
         raise CommandError(_("There is a request for this payment hash already."), code="exists")
     value_msat = _amount_msat(amount, amount_msat)
-    delta = min_final_cltv_expiry_delta or node.options.user_config.min_final_cltv_expiry_delta
+    delta = min_final_cltv_expiry_delta or node.options.user_config.final_cltv_expiry_delta
     with node.core.entry():
         try:
             _hash, invoice = _make_invoice(node, value_msat, memo, expiry, hash_bytes, delta)
@@ -330,7 +331,41 @@ async def check_hold_invoice(node: Node, payment_hash: str) -> Json:
 @command
 async def decode_invoice(node: Node, invoice: str) -> Json:
     """Reads a BOLT 11 invoice."""
-    return decode(node, invoice).to_json()
+    return invoice_json(decode(node, invoice))
+
+
+def invoice_json(invoice: Invoice) -> dict[str, Json]:
+    """All fields of an invoice, in Electrum's names where it has them."""
+    return {
+        "chain": invoice.network.name,
+        "amount_msat": invoice.amount_msat,
+        "amount_BTC": btc_text_msat(invoice.amount_msat) if invoice.amount_msat is not None else None,
+        "timestamp": invoice.created_at,
+        "expiry": invoice.expiry_seconds,
+        "expires_at": invoice.expires_at,
+        "rhash": invoice.payment_hash.hex(),
+        "payment_secret": invoice.payment_secret.hex(),
+        "pubkey": invoice.payee.hex(),
+        "message": invoice.description,
+        "description_hash": invoice.description_hash.hex() if invoice.description_hash is not None else None,
+        "min_final_cltv_delta": invoice.min_final_cltv_delta,
+        "features": invoice.features.to_bytes().hex(),
+        "fallback_addresses": list(invoice.fallback_addresses),
+        "payment_metadata": invoice.payment_metadata.hex() if invoice.payment_metadata is not None else None,
+        "r_tags": [
+            [
+                {
+                    "node_id": hop.node_id.hex(),
+                    "short_channel_id": scid_text(hop.short_channel_id),
+                    "fee_base_msat": hop.fee_base_msat,
+                    "fee_proportional_millionths": hop.fee_proportional_millionths,
+                    "cltv_expiry_delta": hop.cltv_expiry_delta,
+                }
+                for hop in hint
+            ]
+            for hint in invoice.hints
+        ],
+    }
 
 
 @command
@@ -353,9 +388,7 @@ async def lnpay(
         known = node.ledger.payments.get(payment_hash)
         if known is not None and known.state is not PaymentState.FAILED:
             raise _paid_already(known)
-        node.events.payment_waiters.setdefault(payment_hash, []).append(
-            lambda: final.done() or final.set_result(None)
-        )
+        node.events.payment_waiters.setdefault(payment_hash, []).append(lambda: resolve(final, None))
         node.ledger.put_payment(
             PaymentRecord(
                 payment_hash=payment_hash,

@@ -85,7 +85,7 @@ def command(function: CommandFunction) -> CommandFunction:
                 default=None if required else parameter.default,
             )
         )
-    name = function.__name__.removesuffix("_")  # type: ignore[attr-defined]  # functions have a name
+    name = function.__name__.removesuffix("_")
     COMMANDS[name] = Command(name, function, inspect.getdoc(function) or "", tuple(parameters))
     return function
 
