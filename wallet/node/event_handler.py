@@ -15,6 +15,7 @@ from wallet.chain.interfaces import ConfirmationTarget, LogLevel
 from wallet.i18n import _
 from wallet.ln import events as ev
 from wallet.ln.types import APIError, ChannelId
+from wallet.node.details import type_name
 from wallet.node.records import ClosedChannelRecord, PaymentState, RequestState
 from wallet.node.sentences import attempt_sentence, closure_sentence, payment_failure_sentence
 
@@ -129,7 +130,7 @@ class EventHandler:
                 by_us=event.reason.kind
                 in (ev.ClosureKind.HOLDER_FORCE_CLOSED, ev.ClosureKind.COOPERATIVE_BY_HOLDER),
                 is_outbound=before.is_outbound if before is not None else False,
-                channel_type=before.channel_type_name if before is not None else "",
+                channel_type=type_name(before) if before is not None else "",
                 to_self_delay_blocks=(before.force_close_spend_delay_blocks or 0)
                 if before is not None
                 else 0,

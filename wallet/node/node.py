@@ -36,7 +36,8 @@ from wallet.chain.interfaces import (
 from wallet.i18n import _
 from wallet.ln.bump_transaction import BumpTransactionEventHandler
 from wallet.ln.chainmonitor import ChainMonitor
-from wallet.ln.channelmanager import ChannelDetails, ChannelManager
+from wallet.ln.channel_details import ChannelDetails
+from wallet.ln.channelmanager import ChannelManager
 from wallet.ln.config import UserConfig
 from wallet.ln.events import FailedAttempt, PaymentClaimed
 from wallet.ln.keysinterface import KeysManager
@@ -59,6 +60,7 @@ from wallet.node.api import (
 from wallet.node.background import BackgroundProcessor, PeriodicTask
 from wallet.node.commands import run
 from wallet.node.core import Batch, Core, ReleasedMessages, read_clocks
+from wallet.node.details import has_anchors
 from wallet.node.event_handler import EventHandler
 from wallet.node.futures import resolve
 from wallet.node.ledger import Ledger
@@ -478,8 +480,8 @@ class Node:
 
     def anchor_reserve_sat(self, *, extra_channels: int = 0) -> int:
         details = self.manager.list_channels()
-        anchors = [item for item in details if item.has_anchors]
-        htlcs = sum(len(item.pending_inbound_htlcs) + len(item.pending_outbound_htlcs) for item in anchors)
+        anchors = [item for item in details if has_anchors(item)]
+        htlcs = sum(len(item.pending_htlcs) for item in anchors)
         return self.onchain.anchor_reserve_sat(
             anchor_channels=len(anchors) + extra_channels,
             htlc_inputs=htlcs,

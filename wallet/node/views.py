@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from wallet.bitcoin.tx import txid_hex
 from wallet.chain.electrum.server import ServerState
 from wallet.i18n import _, ngettext
+from wallet.ln.channel_details import ChannelDetails, ChannelState
 from wallet.ln.events import Balance, BalanceKind
 from wallet.node.api import (
     ActivityItem,
@@ -31,10 +32,10 @@ from wallet.node.api import (
     ServerView,
     WalletSnapshot,
 )
+from wallet.node.details import in_flight_msat, type_name
 from wallet.node.records import ClosedChannelRecord, PaymentRecord, PaymentState, RequestRecord, RequestState
 
 if TYPE_CHECKING:
-    from wallet.ln.channelmanager import ChannelDetails
     from wallet.node.node import Node
 
 __all__ = ["Views", "scid_text"]
@@ -170,11 +171,7 @@ class Views:
         chain = node.electrum.status()
         with_channels = {item.counterparty_node_id for item in details}
         online = node.peers.online
-        pending_heights = [
-            htlc.cltv_expiry_height
-            for item in details
-            for htlc in (*item.pending_inbound_htlcs, *item.pending_outbound_htlcs)
-        ]
+        pending_heights = [htlc.cltv_expiry_height for item in details for htlc in item.pending_htlcs]
         delays = [item.force_close_spend_delay_blocks or 0 for item in details if item.is_channel_ready]
         safe_until = None
         if delays:
@@ -278,16 +275,16 @@ class Views:
             is_usable=item.is_usable,
             is_outbound=item.is_outbound,
             is_announced=item.is_announced,
-            channel_type=item.channel_type_name,
+            channel_type=type_name(item),
             capacity_sat=item.channel_value_sat,
             local_msat=item.balance_msat,
             remote_msat=max(0, item.channel_value_sat * 1000 - item.balance_msat),
             can_send_msat=item.next_outbound_htlc_limit_msat,
             can_receive_msat=item.inbound_capacity_msat,
             holder_reserve_sat=item.unspendable_punishment_reserve_sat or 0,
-            counterparty_reserve_sat=item.counterparty_unspendable_punishment_reserve_sat or 0,
-            inflight_out_msat=sum(htlc.amount_msat for htlc in item.pending_outbound_htlcs),
-            inflight_in_msat=sum(htlc.amount_msat for htlc in item.pending_inbound_htlcs),
+            counterparty_reserve_sat=item.counterparty_reserve_sat or 0,
+            inflight_out_msat=in_flight_msat(item, outbound=True),
+            inflight_in_msat=in_flight_msat(item, outbound=False),
             funding_txid=txid_hex(outpoint.txid) if outpoint is not None else None,
             funding_vout=outpoint.vout if outpoint is not None else None,
             closing_txid=None,
@@ -299,14 +296,14 @@ class Views:
                 (_("Channel id"), item.channel_id.hex()),
                 (_("Short channel id"), scid_text(item.short_channel_id) or "–"),
                 (_("Peer"), item.counterparty_node_id.hex()),
-                (_("Type"), item.channel_type_name),
+                (_("Type"), type_name(item)),
                 (_("Fee rate"), f"{item.feerate_sat_per_kw or 0} sat/kw"),
             ),
         )
 
     @staticmethod
     def _phase(item: ChannelDetails, online: bool) -> tuple[ChannelPhase, str]:
-        if item.is_shutting_down:
+        if item.state in (ChannelState.SHUTTING_DOWN, ChannelState.CLOSING):
             return ChannelPhase.SHUTTING_DOWN, _(
                 "Closing: waiting for payments under way and for the peer's word"
             )

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from wallet.bitcoin.tx import hash_from_hex, txid_hex
 from wallet.chain.interfaces import ConfirmationTarget
 from wallet.i18n import _
+from wallet.ln.channel_details import ChannelDetails, ChannelState
 from wallet.ln.events import ChannelClosed, ChannelPending
 from wallet.ln.types import APIError, ChannelId, NodeId
 from wallet.node.api import CommandError, Json
 from wallet.node.commands.onchain import feerate_from, insufficient
 from wallet.node.commands.registry import EVERYTHING, command, sat_from_btc
+from wallet.node.details import in_flight_msat, type_name
 from wallet.node.futures import resolve
 from wallet.node.sentences import closure_sentence, sat_text
 from wallet.node.sockets import NodeUri, parse_node_uri
@@ -20,7 +22,6 @@ from wallet.node.views import scid_text
 from wallet.onchain.errors import OnchainError
 
 if TYPE_CHECKING:
-    from wallet.ln.channelmanager import ChannelDetails
     from wallet.node.node import Node
 
 __all__: list[str] = []
@@ -116,14 +117,14 @@ def channel_point(item: ChannelDetails) -> str | None:
 def channel_json(node: Node, item: ChannelDetails) -> dict[str, Json]:
     """A channel in Electrum's fields; balances in sat."""
     online = item.counterparty_node_id in node.peers.online
-    if item.is_shutting_down:
+    if item.state in (ChannelState.SHUTTING_DOWN, ChannelState.CLOSING):
         state = "SHUTDOWN"
     elif item.is_channel_ready:
         state = "OPEN"
     else:
         state = "OPENING" if item.funding_outpoint is not None else "PREOPENING"
-    outgoing_msat = sum(htlc.amount_msat for htlc in item.pending_outbound_htlcs)
-    incoming_msat = sum(htlc.amount_msat for htlc in item.pending_inbound_htlcs)
+    outgoing_msat = in_flight_msat(item, outbound=True)
+    incoming_msat = in_flight_msat(item, outbound=False)
     remote_msat = item.channel_value_sat * 1000 - item.balance_msat - outgoing_msat - incoming_msat
     return {
         "short_channel_id": scid_text(item.short_channel_id),
@@ -137,14 +138,14 @@ def channel_json(node: Node, item: ChannelDetails) -> dict[str, Json]:
         "remote_balance": max(0, remote_msat) // 1000,
         "local_balance_msat": item.balance_msat,
         "local_reserve": item.unspendable_punishment_reserve_sat or 0,
-        "remote_reserve": item.counterparty_unspendable_punishment_reserve_sat or 0,
+        "remote_reserve": item.counterparty_reserve_sat or 0,
         "local_unsettled_sent": outgoing_msat // 1000,
         "remote_unsettled_sent": incoming_msat // 1000,
         "capacity_sat": item.channel_value_sat,
         "can_send_msat": item.next_outbound_htlc_limit_msat,
         "can_receive_msat": item.inbound_capacity_msat,
         "is_usable": item.is_usable,
-        "channel_type": item.channel_type_name,
+        "channel_type": type_name(item),
         "feerate_sat_per_kw": item.feerate_sat_per_kw,
         "confirmations": item.confirmations,
         "confirmations_required": item.confirmations_required,

@@ -13,6 +13,7 @@ from wallet.ln.route import RouteHint
 from wallet.ln.types import APIError, DecodeError, PaymentHash, PaymentId, PaymentPreimage, PaymentSecret
 from wallet.node.api import CommandError, Json
 from wallet.node.commands.registry import btc_text_msat, command, sat_from_btc
+from wallet.node.details import route_hint
 from wallet.node.futures import resolve
 from wallet.node.records import PaymentRecord, PaymentState, RequestRecord, RequestState
 from wallet.node.sentences import msat_text, sat_text
@@ -80,7 +81,7 @@ def _hints(node: Node, amount_msat: int | None) -> tuple[RouteHint, ...]:
     hints = [
         (hint, details.inbound_capacity_msat)
         for details in node.manager.list_usable_channels()
-        if (hint := details.route_hint()) is not None and not details.is_announced
+        if (hint := route_hint(details)) is not None and not details.is_announced
     ]
     hints.sort(key=lambda pair: -pair[1])
     enough = [hint for hint, capacity_msat in hints if amount_msat is None or capacity_msat >= amount_msat]
