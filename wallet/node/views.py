@@ -33,6 +33,7 @@ from wallet.node.api import (
     WalletSnapshot,
 )
 from wallet.node.details import in_flight_msat, type_name
+from wallet.node.futures import resolve
 from wallet.node.records import ClosedChannelRecord, PaymentRecord, PaymentState, RequestRecord, RequestState
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class Views:
         self._last: WalletSnapshot | None = None
         self._index: list[tuple[int, str]] = []
         self._index_version: tuple[int, int] | None = None
-        self._onchain_version = 0
+        self._waiting: list[asyncio.Future[None]] = []
+        self.version = 0
 
     # --- telling ----------------------------------------------------------------------
 
@@ -82,8 +84,20 @@ class Views:
 
     def publish_soon(self) -> None:
         """On the loop: a change-set follows within 50 ms, however often this is called."""
+        self.version += 1
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            resolve(future, None)
         if self._listeners and self._scheduled is None:
             self._scheduled = self._node.loop.call_later(PUBLISH_INTERVAL_SECONDS, self._publish)
+
+    async def changed_since(self, version: int) -> int:
+        """Waits until something is newer than `version`; the version now."""
+        if version == self.version:
+            future: asyncio.Future[None] = self._node.loop.create_future()
+            self._waiting.append(future)
+            await future
+        return self.version
 
     def close(self) -> None:
         if self._scheduled is not None:

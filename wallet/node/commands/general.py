@@ -83,6 +83,16 @@ async def wait_for_sync(node: Node, *, timeout: int = 600) -> Json:  # noqa: ASY
 
 
 @command
+async def wait_for_change(node: Node, seen: int = -1, *, timeout: int = 30) -> Json:  # noqa: ASYNC109 - as Electrum's
+    """Returns as soon as anything is newer than version `seen` (or after the time-out), with the version now."""
+    try:
+        async with asyncio.timeout(timeout):
+            return await node.views.changed_since(seen)
+    except TimeoutError:
+        return node.views.version
+
+
+@command
 async def is_synchronized(node: Node) -> Json:
     """Tells whether the wallet has caught up with the chain."""
     return node.electrum.status().is_synced

@@ -206,11 +206,9 @@ async def broadcast(node: Node, tx: str) -> Json:
         transaction = Transaction.parse(bytes.fromhex(tx.strip()))
     except (DecodeError, ValueError):
         raise CommandError(_("This is not a transaction in hexadecimal."), code="transaction") from None
-    refusal = await node.electrum.broadcaster.broadcast_now(transaction)
-    if refusal is not None:
-        raise CommandError(
-            _("The servers refused the transaction: {why}").format(why=refusal), code="broadcast"
-        )
+    result = await node.electrum.broadcaster.broadcast(BroadcastPackage((transaction,)))
+    if result.failure is not None:
+        raise CommandError(result.failure.verdict.sentence, code="broadcast")
     with node.core.entry():
         if node.onchain.concerns(transaction):
             node.onchain.commit(transaction, "")
