@@ -18,7 +18,6 @@ from typing import Final, assert_never
 
 from wallet.bitcoin.curve import pubkey_from_secret, signature_from_der, verify_ecdsa
 from wallet.bitcoin.errors import DecodeError, InvariantError
-from wallet.bitcoin.records import encode
 from wallet.bitcoin.script import p2wsh
 from wallet.bitcoin.tx import SIGHASH_ALL, BlockHash, BlockHeader, OutPoint, Transaction, Txid, txid_hex
 from wallet.chain.interfaces import (
@@ -155,6 +154,15 @@ class MonitorEnv:
     logger: Logger
 
 
+@dataclass(frozen=True, slots=True)
+class _Classified:
+    """A spend, and the commitments that it was compared with."""
+
+    holder: LatestHolderCommitment
+    counterparty: tuple[LatestCounterpartyCommitment, ...]
+    spend: FundingSpend
+
+
 # --- the monitor --------------------------------------------------------------
 
 
@@ -171,7 +179,7 @@ class ChannelMonitor:
         self.state = state
         self.held = False
         self._registered: set[OutPoint] = set()
-        self._classified: tuple[object, ...] | None = None
+        self._classified: _Classified | None = None
         self._resolution: Resolution | None = None
 
     @classmethod
@@ -231,7 +239,7 @@ class ChannelMonitor:
 
     def get_claimable_balances(self) -> tuple[Balance, ...]:
         """What each amount of the channel waits for."""
-        if self._confirmed_spend(self.state) is None:
+        if _confirmed_spend(self.state) is None:
             return open_balances(self.state)
         return self._resolution.balances if self._resolution is not None else ()
 
@@ -245,10 +253,459 @@ class ChannelMonitor:
 
     def get_outputs_to_watch(self) -> dict[OutPoint, bytes]:
         """Outputs whose spending has to be heard of, and their scripts."""
-        outputs = {
-        OutPoint(spend.tx.txid, item.vout): item for item in spend.htlcs if item.item.source is not None
+        outputs = {self.funding_outpoint: p2wsh(funding_script(self.state.params))}
+        if self._resolution is not None:
+            outputs.update(self._resolution.watched)
+        return outputs
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether a spend of the funding output is confirmed."""
+        return _confirmed_spend(self.state) is not None
+
+    @property
+    def is_archivable(self) -> bool:
+        resolved_height = self.state.onchain.resolved_height
+        if resolved_height is None:
+            return False
+        return self.state.head.best_height >= resolved_height + ARCHIVAL_DELAY_BLOCKS
+
+    def signer_state(self) -> SignerState:
+        """What the signer has to know after a restart; where it cannot be known, the careful answer."""
+        state = self.state
+        number = state.holder.commitment.commitment.number
+        return SignerState(
+            holder_number=number,
+            holder_secrets_released=number,
+            holder_broadcast_number=number if state.head.holder_broadcast else None,
+            counterparty_number=state.counterparty[-1].number,
+            counterparty_revoked=state.secrets.revoked_count,
+        )
+
+    def all_rows(self) -> list[Row]:
+        return all_rows(self.state)
+
+    def deleting_rows(self) -> list[Row]:
+        return deleting_rows(self.state)
+
+    # --- updates of the channel ---
+
+    def update_monitor(
+        self, update: ChannelMonitorUpdate, env: MonitorEnv
+    ) -> tuple[ChannelMonitorUpdateStatus, list[Effect]]:
+        """Applies one update. Raises InvariantError, and changes nothing, when it cannot be right."""
+        state = self.state
+        head = state.head
+        commits = any(
+            isinstance(step, LatestHolderCommitment | LatestCounterpartyCommitment) for step in update.steps
+        )
+        if update.update_id <= head.update_id:
+            # Offered again after a restart; what was refused then is refused still.
+            refused = head.refused_update_id
+            if commits and refused is not None and update.update_id >= refused:
+                return ChannelMonitorUpdateStatus.IN_PROGRESS, []
+            return ChannelMonitorUpdateStatus.COMPLETED, []
+        if update.update_id != head.update_id + 1:
+            raise InvariantError(f"Update {update.update_id} of a monitor came after {head.update_id}.")
+        closed = _is_closed_to_commitments(state)
+        status = ChannelMonitorUpdateStatus.COMPLETED
+        head = replace(head, update_id=update.update_id)
+        if closed and commits:
+            status = ChannelMonitorUpdateStatus.IN_PROGRESS
+            if head.refused_update_id is None:
+                head = replace(head, refused_update_id=update.update_id)
+        state = replace(state, head=head)
+        for step in update.steps:
+            state = _apply(state, step, closed)
+        effects: list[Effect] = []
+        if _is_closed_to_commitments(state):
+            state, effects = self._settle(state, env)
+        self._swap(state, env)
+        return status, effects
+
+    def broadcast_latest_holder_commitment(self, env: MonitorEnv) -> list[Effect]:
+        """By hand: our commitment goes to the chain, whatever forbade it. Should it be outdated, all is
+        lost."""
+        self.held = False
+        head = replace(self.state.head, force_closed=True, broadcast_forbidden=False, holder_broadcast=True)
+        return self._settled(replace(self.state, head=head), env)
+
+    def take_events(self, env: MonitorEnv) -> tuple[MonitorEvent, ...]:
+        events = self.state.onchain.events
+        if events:
+            self._swap(replace(self.state, onchain=replace(self.state.onchain, events=())), env)
+        return events
+
+    # --- the chain ---
+
+    def transactions_confirmed(
+        self, header: BlockHeader, height: int, txdata: Sequence[TxInBlock], env: MonitorEnv
+    ) -> list[Effect]:
+        state = self.state
+        for item in txdata:
+            # In block order, so that a descendant in the same block finds what it spends already watched.
+            if self._matters(state, item.tx):
+                txs = _without_conflicts(state.txs, item.tx)
+                txs[item.tx.txid] = ConfirmedTx(tx=item.tx, height=height, block_hash=header.hash)
+                state = replace(state, txs=txs)
+                self._read(state, env)
+        if height > state.head.best_height:
+            head = replace(state.head, best_height=height, best_hash=header.hash)
+            state = replace(state, head=head)
+        return [] if state is self.state else self._settled(state, env)
+
+    def transaction_unconfirmed(self, txid: Txid, env: MonitorEnv) -> list[Effect]:
+        return self._forget({txid}, self.state, env) if txid in self.state.txs else []
+
+    def best_block_updated(self, header: BlockHeader, height: int, env: MonitorEnv) -> list[Effect]:
+        state = self.state
+        head = state.head
+        if head.best_height == height and head.best_hash == header.hash:
+            return []
+        # A tip that is lower, or another at the same height: what stood above it is gone.
+        gone = {
+            txid
+            for txid, item in state.txs.items()
+            if item.height > height or (item.height == height and item.block_hash != header.hash)
+        }
+        state = replace(state, head=replace(head, best_height=height, best_hash=header.hash))
+        return self._forget(gone, state, env) if gone else self._settled(state, env)
+
+    def transactions_seen(self, txs: Sequence[Transaction], env: MonitorEnv) -> list[Effect]:
+        """Hints: justice may start, and preimages are learnt; nothing is failed and nothing counts as
+        depth."""
+        state = self.state
+        for tx in txs:
+            if _confirmed_spend(state) is None and _is_signed_spend(state, tx):
+                state = replace(state, seen_spend=tx)
+        spend, _ = self._spend(state, env)
+        if spend is not None:
+            state = _learn_preimages(state, spend, txs)
+        return [] if state is self.state else self._settled(state, env)
+
+    def transactions_evicted(self, txids: Sequence[Txid], env: MonitorEnv) -> list[Effect]:
+        seen = self.state.seen_spend
+        if seen is None or seen.txid not in txids:
+            return []
+        return self._settled(replace(self.state, seen_spend=None), env)
+
+    def rebroadcast_pending_claims(self, env: MonitorEnv) -> list[Effect]:
+        """Sends again what is on its way, at a higher rate if the estimates have risen."""
+        if not self.state.onchain.claims.requests:
+            return []
+        return self._settled(self.state, env, resend=True)
+
+    def release_hold(self, env: MonitorEnv) -> list[Effect]:
+        """The channel is shown to be current: deadlines count again."""
+        self.held = False
+        return self._settled(self.state, env)
+
+    def load(self, env: MonitorEnv) -> list[Effect]:
+        """After a restart: the signer learns what it may not sign, and the outputs are watched again."""
+        env.keys.derive_channel_signer(self.state.static.channel_keys_id).restore(self.signer_state())
+        self._read(self.state, env)
+        return self._new_registrations(self.state)
+
+    # --- inside ---
+
+    def _swap(self, state: MonitorState, env: MonitorEnv) -> None:
+        """The end of every step: rows, then memory."""
+        if state is not self.state:
+            env.persist.write(changed_rows(self.state, state))
+            self.state = state
+
+    def _settled(self, state: MonitorState, env: MonitorEnv, *, resend: bool = False) -> list[Effect]:
+        state, effects = self._settle(state, env, resend=resend)
+        self._swap(state, env)
+        return effects
+
+    def _matters(self, state: MonitorState, tx: Transaction) -> bool:
+        watched: Mapping[OutPoint, bytes] = {} if self._resolution is None else self._resolution.watched
+        return any(
+            txin.prevout == state.params.funding_outpoint or txin.prevout in watched for txin in tx.inputs
+        )
+
+    def _spend(self, state: MonitorState, env: MonitorEnv) -> tuple[FundingSpend | None, ConfirmedTx | None]:
+        """What spends the funding output, confirmed or else seen; understood once for the same
+        commitments."""
+        confirmed = _confirmed_spend(state)
+        tx = state.seen_spend if confirmed is None else confirmed.tx
+        if tx is None:
+            return None, None
+        known = self._classified
+        if (
+            known is not None
+            and known.spend.tx.txid == tx.txid
+            and known.holder is state.holder
+            and known.counterparty is state.counterparty
+        ):
+            return known.spend, confirmed
+
+        def read_revoked(number: int) -> RevokedCommitment | None:
+            data = env.revoked_states.read(revoked_key(state.channel_id, number))
+            return None if data is None else decode_revoked(data)
+
+        spend = classify(state, tx, read_revoked)
+        self._classified = _Classified(state.holder, state.counterparty, spend)
+        return spend, confirmed
+
+    def _read(self, state: MonitorState, env: MonitorEnv) -> Resolution | None:
+        """The chain as it stands; kept for questions until the next reading."""
+        spend, confirmed = self._spend(state, env)
+        self._resolution = None if spend is None else resolve(state, spend, confirmed)
+        return self._resolution
+
+    def _new_registrations(self, state: MonitorState) -> list[Effect]:
+        effects: list[Effect] = []
+        for outpoint, script_pubkey in self.get_outputs_to_watch().items():
+            if outpoint not in self._registered:
+                self._registered.add(outpoint)
+                creator = state.txs.get(outpoint.txid)
+                block_hash = None if creator is None else creator.block_hash
+                effects.append(WatchOutput(outpoint, script_pubkey, block_hash))
+        return effects
+
+    def _forget(self, txids: set[Txid], state: MonitorState, env: MonitorEnv) -> list[Effect]:
+        """Takes transactions, and what descends from them, out of the chain."""
+        spend, confirmed = self._spend(self.state, env)
+        txs = _without(state.txs, txids)
+        state, effects = self._settle(replace(state, txs=txs), env)
+        if spend is not None and confirmed is not None and confirmed.tx.txid not in txs:
+            if spend.kind is not SpendKind.REVOKED:
+                # Whoever sent it, the channel ends by it: a reorganisation should not leave it hanging.
+                label = "the close that a reorganisation took out"
+                effects.append(Broadcast(BroadcastPackage(txs=(confirmed.tx,), label=label)))
+        self._swap(state, env)
+        return effects
+
+    # --- settling ---
+
+    def _settle(
+        self, state: MonitorState, env: MonitorEnv, *, resend: bool = False
+    ) -> tuple[MonitorState, list[Effect]]:
+        """Reads the chain, tells what has come of it, and brings the claims in line."""
+        effects: list[Effect] = []
+        claims: list[Claim] = []
+        spend, confirmed = self._spend(state, env)
+        best_height = state.head.best_height
+        if confirmed is None:
+            state = self._check_deadlines(state, env)
+            if state.head.holder_broadcast and not state.head.broadcast_forbidden and not self.held:
+                claims.append(_commitment_claim(state))
+        resolution = self._read(state, env)
+        if resolution is not None and spend is not None:
+            if confirmed is not None:
+                state = _tell(state, spend, resolution, effects)
+            claims += [claim for height, claim in resolution.claims if height <= best_height]
+        claim_state, attempts = plan(
+            state.onchain.claims,
+            claims,
+            state.static.destination_script,
+            best_height,
+            env.fee_estimator,
+            resend=resend,
+        )
+        if claim_state is not state.onchain.claims:
+            state = replace(state, onchain=replace(state.onchain, claims=claim_state))
+        if attempts:
+            signer = env.keys.derive_channel_signer(state.static.channel_keys_id)
+            for attempt in attempts:
+                effects += _carry_out(state, attempt, signer)
+        # What was just told waits no longer.
+        resolution = self._read(state, env)
+        state = _note_resolved(state, resolution, confirmed)
+        return state, [*self._new_registrations(state), *effects]
+
+    def _check_deadlines(self, state: MonitorState, env: MonitorEnv) -> MonitorState:
+        """Closes the channel when waiting any longer could lose an HTLC."""
+        head = state.head
+        if head.holder_broadcast or head.broadcast_forbidden or self.held:
+            return state
+        reason = _pressing_htlc(state)
+        if reason is None:
+            return state
+        env.logger.log(LogLevel.WARN, "channel %s: %s", state.channel_id.hex(), reason)
+        event = HolderForceClosed(channel_id=state.channel_id, reason=reason)
+        onchain = replace(state.onchain, events=(*state.onchain.events, event))
+        return replace(state, head=replace(head, holder_broadcast=True), onchain=onchain)
+
+
+# --- steps --------------------------------------------------------------------
+
+
+def _confirmed_spend(state: MonitorState) -> ConfirmedTx | None:
+    funding = state.params.funding_outpoint
+    for item in state.txs.values():
+        for txin in item.tx.inputs:
+            if txin.prevout == funding:
+                return item
+    return None
+
+
+def _is_closed_to_commitments(state: MonitorState) -> bool:
+    head = state.head
+    if head.force_closed or head.holder_broadcast or state.onchain.told_spend:
+        return True
+    return _confirmed_spend(state) is not None
+
+
+def _apply(state: MonitorState, step: MonitorUpdateStep, closed: bool) -> MonitorState:
+    match step:
+        case LatestHolderCommitment():
+            if closed:
+                return state
+            number = state.holder.commitment.commitment.number
+            if step.commitment.commitment.number != number + 1:
+                raise InvariantError(f"Our commitment after {number} was skipped.")
+            return replace(state, holder=step)
+        case LatestCounterpartyCommitment():
+            if closed:
+                return state
+            latest = state.counterparty[-1]
+            if step.number == latest.number and len(state.counterparty) == 2:
+                # Signed again, after a reconnection.
+                return replace(state, counterparty=(state.counterparty[0], step))
+            if len(state.counterparty) != 1 or step.number != latest.number + 1:
+                raise InvariantError(f"The peer's commitment after {latest.number} was skipped.")
+            return replace(state, counterparty=(latest, step))
+        case CommitmentSecret():
+            return _revoke(state, step)
+        case PreimageKnown():
+            if step.payment_hash in state.preimages:
+                return state
+            preimages = {**state.preimages, step.payment_hash: step.payment_preimage}
+            return replace(state, preimages=preimages)
+        case ForceClosed():
+            head = replace(state.head, force_closed=True)
+            if step.should_broadcast:
+                head = replace(head, holder_broadcast=not head.broadcast_forbidden)
+            elif not state.onchain.told_spend and not head.holder_broadcast:
+                head = replace(head, broadcast_forbidden=True)
+            return replace(state, head=head)
+        case ShutdownScript():
+            return replace(state, head=replace(state.head, shutdown_script=step.script_pubkey))
+        case _:
+            assert_never(step)
+
+
+def _revoke(state: MonitorState, step: CommitmentSecret) -> MonitorState:
+    revoked = state.counterparty[0]
+    if len(state.counterparty) != 2 or step.number != revoked.number:
+        raise InvariantError(f"The peer's commitment {step.number} cannot be revoked now.")
+    if pubkey_from_secret(step.secret) != revoked.per_commitment_point:
+        raise InvariantError(f"The secret of the peer's commitment {step.number} is not its point's.")
+    try:
+        secrets = state.secrets.provide_secret(step.number, step.secret)
+    except DecodeError as error:
+        raise InvariantError(str(error)) from None
+    state = replace(state, secrets=secrets, counterparty=state.counterparty[1:])
+    # A preimage is needed as long as a commitment holds its HTLC.
+    needed = {item.htlc.payment_hash for item in state.holder.htlcs}
+    for commitment in state.counterparty:
+        needed.update(item.htlc.payment_hash for item in commitment.htlcs)
+    kept: dict[PaymentHash, PaymentPreimage] = {
+        payment_hash: preimage for payment_hash, preimage in state.preimages.items() if payment_hash in needed
     }
-    live = live_htlcs(state)
+    return state if len(kept) == len(state.preimages) else replace(state, preimages=kept)
+
+
+def _without(txs: Mapping[Txid, ConfirmedTx], txids: set[Txid]) -> dict[Txid, ConfirmedTx]:
+    """Without some transactions, and without what descends from them."""
+    kept = dict(txs)
+    gone = set(txids)
+    while gone:
+        for txid in gone:
+            kept.pop(txid, None)
+        gone = {
+            txid for txid, item in kept.items() if any(txin.prevout.txid in gone for txin in item.tx.inputs)
+        }
+    return kept
+
+
+def _without_conflicts(txs: Mapping[Txid, ConfirmedTx], tx: Transaction) -> dict[Txid, ConfirmedTx]:
+    """What can be confirmed beside `tx`: a block that takes it makes other spends of its inputs
+    impossible."""
+    spent = {txin.prevout for txin in tx.inputs}
+    return _without(
+        txs,
+        {
+            txid
+            for txid, item in txs.items()
+            if txid != tx.txid and any(txin.prevout in spent for txin in item.tx.inputs)
+        },
+    )
+
+
+def _is_signed_spend(state: MonitorState, tx: Transaction) -> bool:
+    """Whether an unconfirmed transaction spends the funding output by both sides' signatures."""
+    params = state.params
+    if len(tx.inputs) != 1 or tx.inputs[0].prevout != params.funding_outpoint:
+        return False
+    witness = tx.inputs[0].witness
+    if len(witness) != 4 or witness[3] != funding_script(params):
+        return False
+    digest = commitment_sighash(params, tx)
+    pubkeys = sorted((params.holder_pubkeys.funding_pubkey, params.counterparty_pubkeys.funding_pubkey))
+    for pubkey, item in zip(pubkeys, witness[1:3], strict=True):
+        if item[-1:] != bytes((SIGHASH_ALL,)):
+            return False
+        try:
+            signature = signature_from_der(item[:-1])
+        except DecodeError:
+            return False
+        if not verify_ecdsa(signature, digest, pubkey):
+            return False
+    return True
+
+
+def _pressing_htlc(state: MonitorState) -> str | None:
+    """Why the channel has to go to the chain now; None while there is time."""
+    best_height = state.head.best_height
+    lists = [(state.holder.htlcs, True), *((item.htlcs, False) for item in state.counterparty)]
+    for items, holder_is_broadcaster in lists:
+        for item in items:
+            htlc = item.htlc
+            if htlc.offered == holder_is_broadcaster:
+                # BOLT 2, cltv_expiry_delta selection: ours is over, and the peer has not failed it in time.
+                if htlc.cltv_expiry_height + LATENCY_GRACE_PERIOD_BLOCKS <= best_height:
+                    return f"An outgoing payment expired at block {htlc.cltv_expiry_height}."
+            elif htlc.output_index is not None and htlc.payment_hash in state.preimages:
+                # The commitment and the claim both need time to confirm before the peer may take it back.
+                if htlc.cltv_expiry_height <= best_height + CLTV_CLAIM_BUFFER_BLOCKS:
+                    return f"An incoming payment has to be claimed before block {htlc.cltv_expiry_height}."
+    return None
+
+
+def _commitment_claim(state: MonitorState) -> HolderCommitmentClaim:
+    deadlines = []
+    for item in state.holder.htlcs:
+        htlc = item.htlc
+        if htlc.output_index is None:
+            continue
+        if htlc.offered:
+            deadlines.append(htlc.cltv_expiry_height + MIN_CLTV_EXPIRY_DELTA)
+        elif htlc.payment_hash in state.preimages:
+            deadlines.append(htlc.cltv_expiry_height)
+    return HolderCommitmentClaim(
+        outpoint=state.params.funding_outpoint, deadline_height=min(deadlines) if deadlines else None
+    )
+
+
+# --- telling ------------------------------------------------------------------
+
+_SPEND_SENTENCES: Final[Mapping[SpendKind, str]] = {
+    SpendKind.HOLDER: "Our own commitment transaction is on the chain.",
+    SpendKind.COUNTERPARTY: "The peer's commitment transaction is on the chain.",
+    SpendKind.REVOKED: "The peer has published a revoked commitment transaction; its coins are being taken.",
+    SpendKind.FUTURE: "The peer's commitment transaction is newer than our data; only our balance comes back.",
+    SpendKind.OTHER: "The channel's funding output was spent by a transaction that is no current commitment.",
+}
+
+
+def _tell(
+    state: MonitorState, spend: FundingSpend, resolution: Resolution, effects: list[Effect]
+) -> MonitorState:
+    """Tells, once each, what the confirmed chain makes certain enough."""
     onchain = state.onchain
     best_height = state.head.best_height
     events: list[MonitorEvent] = []
@@ -289,13 +746,12 @@ class ChannelMonitor:
     return replace(state, onchain=onchain)
 
 
-def _learn_preimages(
-    state: MonitorState, spend: FundingSpend, txs: Sequence[Transaction]
-) -> MonitorState:
+def _learn_preimages(state: MonitorState, spend: FundingSpend, txs: Sequence[Transaction]) -> MonitorState:
     """A preimage proves itself, be it confirmed or not."""
     outputs = {
         OutPoint(spend.tx.txid, item.vout): item for item in spend.htlcs if item.item.source is not None
-    } live = live_htlcs(state)
+    }
+    live = live_htlcs(state)
     onchain = state.onchain
     for tx in txs:
         for txin in tx.inputs:
