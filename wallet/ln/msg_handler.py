@@ -182,6 +182,10 @@ class RoutingMessageHandler(MessageSendEventsProvider, Protocol):
         """The next message that answers a peer's query; asked for as the peer's socket drains."""
         ...
 
+    def timer_tick_occurred(self) -> None:
+        """Hear that ten seconds have passed."""
+        ...
+
     def processing_queue_high(self) -> bool:
         """Tell whether so much awaits checking that peers had better send no more gossip for now."""
         ...

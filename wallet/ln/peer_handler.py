@@ -946,6 +946,7 @@ class PeerManager(Generic[_D]):
     def timer_tick_occurred(self) -> None:
         """Count ten seconds: time-outs, pings, and every minute the gossip of others."""
         self._ticks += 1
+        self._route_handler.timer_tick_occurred()
         if self._ticks % RELAY_INTERVAL_TICKS == 0:
             self._flush_relay()
         for peer in list(self._peers.values()):

@@ -226,6 +226,9 @@ class Routes:
     def get_next_query_reply(self, their_node_id: NodeId) -> Message | None:
         return self.replies.popleft() if self.replies else None
 
+    def timer_tick_occurred(self) -> None:
+        pass
+
     def processing_queue_high(self) -> bool:
         return self.backlogged
 

@@ -1,0 +1,559 @@
+"""`NetGraphMsgHandler`: what peers tell about the network goes into `NetworkGraph`, and out of it to peers.
+
+Theory of operation. In: an announcement is judged in the order of cost: chain, known already, time,
+signatures, and last, where a `chain.Access` is given, the funding output. That answer may come later; until
+then the channel waits outside the graph with the newest updates and node announcements that belong to it.
+When too much waits, `processing_queue_high` makes `PeerManager` stop reading from those who send gossip.
+
+Sync: every peer that may have gossip, up to `MAX_SYNC_PEERS`, is asked for what is new from an hour ago on
+(`gossip_timestamp_filter`); the first `MAX_FULL_SYNC_PEERS` are asked as well for the ids of all channels
+(`query_channel_range`), and then, in batches, for those that are missing or outdated here. The next batch is
+asked for when the one before is answered and its look-ups are done. A peer that does not answer is asked for
+two weeks of gossip by a filter instead.
+
+Out: answers to a peer's queries are generators; `PeerManager` pulls the next message when the socket has
+room.
+
+Who calls: `PeerManager`, under the lock; and `prune` hourly.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from wallet.bitcoin import curve, script
+from wallet.chain.interfaces import Access, Logger, LogLevel, UtxoAnswer, UtxoError
+from wallet.ln.events import BroadcastMessage, MessageSendEvent, SendMessage
+from wallet.ln.features import Feature, Features
+from wallet.ln.msg_handler import ChannelGossip
+from wallet.ln.msgs import (
+    ChannelAnnouncement,
+    ChannelUpdate,
+    GossipTimestampFilter,
+    Init,
+    Message,
+    NodeAnnouncement,
+    QueryChannelRange,
+    QueryShortChannelIds,
+    ReplyChannelRange,
+    ReplyShortChannelIdsEnd,
+)
+from wallet.ln.msgs.addresses import count_hostnames
+from wallet.ln.routing.graph import STALE_CHANNEL_SECONDS, ChannelInfo, GraphSnapshot, NetworkGraph, NodeInfo
+from wallet.ln.types import NodeId, Now, PeerError, ShortChannelId
+
+__all__ = [
+    "ChannelInfo",
+    "GraphSnapshot",
+    "NetGraphMsgHandler",
+    "NetworkGraph",
+    "NodeInfo",
+    "verify_channel_announcement",
+    "verify_channel_update",
+    "verify_node_announcement",
+]
+
+MAX_SYNC_PEERS: Final = 5
+MAX_FULL_SYNC_PEERS: Final = 2
+RECENT_GOSSIP_SECONDS: Final = 3_600
+MAX_FUTURE_SECONDS: Final = 86_400
+"""An update from further ahead would block all honest ones after it."""
+SHORT_IDS_PER_QUERY: Final = 500
+SHORT_IDS_PER_REPLY: Final = 8_000
+"""BOLT 1: 65,535 bytes hold 8,180 ids of 8 bytes; with two timestamps each, a third of that."""
+MAX_CHANNELS_IN_RANGE: Final = 1_000_000
+"""More than twenty times what the network has ever had: a peer that lists more is lying."""
+QUERY_TIMEOUT_TICKS: Final = 6
+"""About a minute."""
+MAX_EXCESS_BYTES_FOR_RELAY: Final = 1_024
+PENDING_LOOKUPS_HIGH: Final = 256
+"""Look-ups under way above which no more gossip is asked for or read."""
+MAX_PENDING_LOOKUPS: Final = 2_048
+MAX_WAITING_NODES: Final = 1_024
+
+
+def verify_channel_announcement(msg: ChannelAnnouncement) -> bool:
+    """Check all four signatures. BOLT 7, channel_announcement."""
+    digest = msg.digest()
+    return curve.verify_ecdsa_many(
+        (
+            (msg.node_signature_1, digest, msg.node_id_1),
+            (msg.node_signature_2, digest, msg.node_id_2),
+            (msg.bitcoin_signature_1, digest, msg.bitcoin_key_1),
+            (msg.bitcoin_signature_2, digest, msg.bitcoin_key_2),
+        )
+    )
+
+
+def verify_channel_update(msg: ChannelUpdate, node_id: NodeId) -> bool:
+    """Check the signature of the node whose direction it is."""
+    return curve.verify_ecdsa(msg.signature, msg.digest(), node_id)
+
+
+def verify_node_announcement(msg: NodeAnnouncement) -> bool:
+    return curve.verify_ecdsa(msg.signature, msg.digest(), msg.node_id)
+
+
+@dataclass(slots=True)
+class _PendingChannel:
+    """A channel whose funding output is being looked up.
+
+    Attributes:
+        updates: by direction, the newest, its signature checked.
+    """
+
+    announcement: ChannelAnnouncement
+    updates: dict[int, ChannelUpdate] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _PeerSync:
+    """What is under way with one peer.
+
+    Attributes:
+        asks_for_times: the peer understands `query_option_flags`.
+        full_sync: it was asked for all channel ids.
+        awaiting_range, awaiting_ids: a query of ours is not answered in full yet.
+        wanted: channels to query, with the flags of BOLT 7 where only part is wanted.
+        ticks: since the last answer.
+        replies: what answers its own queries.
+    """
+
+    asks_for_times: bool
+    full_sync: bool = False
+    awaiting_range: bool = False
+    awaiting_ids: bool = False
+    listed: int = 0
+    wanted: deque[tuple[ShortChannelId, int]] = field(default_factory=deque)
+    ticks: int = 0
+    replies: Iterator[Message] | None = None
+
+
+# BOLT 7, query_flags.
+_WANT_UPDATE: Final = (0b00010, 0b00100)
+_WANT_ALL: Final = 0b11111
+
+
+class NetGraphMsgHandler:
+    """See the module's docstring.
+
+    Attributes:
+        network_graph: what has been accepted.
+    """
+
+    def __init__(
+        self,
+        network_graph: NetworkGraph,
+        utxo_lookup: Access | None,
+        logger: Logger,
+        *,
+        clock: Callable[[], Now],
+    ) -> None:
+        self.network_graph = network_graph
+        self._utxo_lookup = utxo_lookup
+        self._logger = logger
+        self._clock = clock
+        self._chain_hash = network_graph.network.chain_hash
+        self._peers: dict[NodeId, _PeerSync] = {}
+        self._pending: dict[ShortChannelId, _PendingChannel] = {}
+        # Announcements of nodes that have no channel yet but one that is looked up.
+        self._waiting_nodes: dict[NodeId, NodeAnnouncement] = {}
+        self._pending_nodes: dict[NodeId, int] = {}
+        self._events: list[MessageSendEvent] = []
+
+    # --- peers ------------------------------------------------------------------------------------
+
+    def provided_node_features(self) -> Features:
+        return Features.of(optional=(Feature.GOSSIP_QUERIES,))
+
+    def provided_init_features(self, their_node_id: NodeId) -> Features:
+        return Features.of(optional=(Feature.GOSSIP_QUERIES,))
+
+    def peer_connected(self, their_node_id: NodeId, init: Init, inbound: bool) -> None:
+        features = init.all_features
+        sync = _PeerSync(asks_for_times=features.supports(Feature.GOSSIP_QUERIES_EX))
+        self._peers[their_node_id] = sync
+        # BOLT 7, query messages: a peer without this feature is not worth asking.
+        if not features.supports(Feature.GOSSIP_QUERIES):
+            return
+        if init.networks and self._chain_hash not in init.networks:
+            return
+        if len(self._peers) <= MAX_SYNC_PEERS:
+            self._send_filter(their_node_id, RECENT_GOSSIP_SECONDS)
+        if sum(peer.full_sync for peer in self._peers.values()) < MAX_FULL_SYNC_PEERS:
+            sync.full_sync = sync.awaiting_range = True
+            self._send(
+                their_node_id,
+                QueryChannelRange(
+                    chain_hash=self._chain_hash,
+                    first_block_height=0,
+                    number_of_blocks=0xFFFF_FFFF,
+                    query_option_flags=1 if sync.asks_for_times else None,
+                ),
+            )
+
+    def peer_disconnected(self, their_node_id: NodeId) -> None:
+        self._peers.pop(their_node_id, None)
+
+    def _send(self, node_id: NodeId, message: Message) -> None:
+        self._events.append(SendMessage(node_id, message))
+
+    def _send_filter(self, node_id: NodeId, seconds_back: int) -> None:
+        self._send(
+            node_id,
+            GossipTimestampFilter(
+                chain_hash=self._chain_hash,
+                first_timestamp_at=max(0, self._clock().at - seconds_back),
+                timestamp_range_seconds=0xFFFF_FFFF,
+            ),
+        )
+
+    def get_and_clear_pending_msg_events(self) -> list[MessageSendEvent]:
+        events, self._events = self._events, []
+        return events
+
+    def processing_queue_high(self) -> bool:
+        return len(self._pending) > PENDING_LOOKUPS_HIGH
+
+    def timer_tick_occurred(self) -> None:
+        """Give up on queries that are not answered, and go on with those that wait for look-ups."""
+        for node_id, sync in self._peers.items():
+            if sync.awaiting_range or sync.awaiting_ids:
+                sync.ticks += 1
+                if sync.ticks >= QUERY_TIMEOUT_TICKS:
+                    self._logger.log(LogLevel.DEBUG, "Peer %s does not answer queries", node_id.hex())
+                    sync.awaiting_range = sync.awaiting_ids = sync.full_sync = False
+                    sync.wanted.clear()
+                    self._send_filter(node_id, STALE_CHANNEL_SECONDS)
+            self._query_next(node_id, sync)
+
+    def prune(self, now: Now) -> None:
+        """Drop what is two weeks old."""
+        removed = self.network_graph.remove_stale_channels_and_tracking(now.at)
+        if removed:
+            self._logger.log(LogLevel.DEBUG, "Pruned %d stale channels", removed)
+
+    # --- announcements in -------------------------------------------------------------------------
+
+    def handle_channel_announcement(self, their_node_id: NodeId | None, msg: ChannelAnnouncement) -> bool:
+        """Take in a channel; True when it is news that can be passed on at once."""
+        scid = msg.short_channel_id
+        # BOLT 7, channel_announcement, receiver: ignore other chains.
+        if msg.chain_hash != self._chain_hash:
+            return False
+        # BOLT 7: the first of a channel is kept. A different one for the same output could only come from
+        # leaked keys; taking neither side needs no blacklist.
+        graph = self.network_graph
+        if graph.has_channel(scid) or scid in self._pending or graph.was_removed(scid):
+            return False
+        # BOLT 7, channel_announcement, origin: node ids ascend.
+        if msg.node_id_1 >= msg.node_id_2:
+            raise PeerError("A channel_announcement has its nodes in the wrong order.")
+        if not verify_channel_announcement(msg):
+            raise PeerError("A channel_announcement has a signature that is not correct.")
+        if self._utxo_lookup is None or their_node_id is None:
+            self._accept_channel(msg, None)
+            return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
+        if len(self._pending) >= MAX_PENDING_LOOKUPS:
+            return False
+        answer = self._utxo_lookup.get_utxo(msg.chain_hash, scid, self._utxo_answered)
+        if answer is not None:
+            capacity_sat = self._judge_utxo(msg, answer)
+            if capacity_sat is None:
+                return False
+            self._accept_channel(msg, capacity_sat)
+            return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
+        self._pending[scid] = _PendingChannel(msg)
+        for node_id in (msg.node_id_1, msg.node_id_2):
+            self._pending_nodes[node_id] = self._pending_nodes.get(node_id, 0) + 1
+        return False
+
+    def _accept_channel(self, msg: ChannelAnnouncement, capacity_sat: int | None) -> None:
+        self.network_graph.add_channel(msg, capacity_sat, self._clock().at)
+
+    def _judge_utxo(self, msg: ChannelAnnouncement, answer: UtxoAnswer) -> int | None:
+        """Give the channel's capacity, or None when its funding output is not what it must be."""
+        if answer.output is None:
+            # An output that is not there may be spent, or the server may be behind: it can be announced again.
+            level = LogLevel.DEBUG if answer.error is not UtxoError.UNAVAILABLE else LogLevel.TRACE
+            self._logger.log(
+                level, "Channel %d has no funding output: %s", msg.short_channel_id, answer.error
+            )
+            return None
+        # BOLT 7, channel_announcement, receiver: the output pays to both bitcoin keys.
+        expected = script.p2wsh(script.multisig_2of2(msg.bitcoin_key_1, msg.bitcoin_key_2))
+        if answer.output.script_pubkey != expected:
+            self._logger.log(LogLevel.DEBUG, "Channel %d is not funded by its keys", msg.short_channel_id)
+            self.network_graph.channel_failed_permanent(msg.short_channel_id, self._clock().at)
+            return None
+        return answer.output.value_sat
+
+    def _utxo_answered(self, answer: UtxoAnswer) -> None:
+        """Finish what waited for a look-up; what is news is passed on by an event."""
+        pending = self._pending.pop(ShortChannelId(answer.short_channel_id), None)
+        if pending is None:
+            return
+        msg = pending.announcement
+        nodes = (msg.node_id_1, msg.node_id_2)
+        capacity_sat = self._judge_utxo(msg, answer)
+        if capacity_sat is not None:
+            self._accept_channel(msg, capacity_sat)
+            if len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY:
+                self._events.append(BroadcastMessage(msg))
+            for update in pending.updates.values():
+                if self._apply_update(update):
+                    self._events.append(BroadcastMessage(update))
+        for node_id in nodes:
+            self._pending_nodes[node_id] -= 1
+            last = self._pending_nodes[node_id] == 0
+            if last:
+                del self._pending_nodes[node_id]
+            if capacity_sat is not None or last:
+                waiting = self._waiting_nodes.pop(node_id, None)
+                if waiting is not None and self.network_graph.apply_node_announcement(waiting):
+                    self._events.append(BroadcastMessage(waiting))
+        for peer_id, sync in self._peers.items():
+            self._query_next(peer_id, sync)
+
+    def handle_channel_update(self, their_node_id: NodeId | None, msg: ChannelUpdate) -> bool:
+        """Take in one side's terms; True when they are news that may be passed on."""
+        if msg.chain_hash != self._chain_hash:
+            return False
+        now_at = self._clock().at
+        # BOLT 7, channel_update, receiver: too old is stale, too far ahead may be discarded.
+        if not now_at - STALE_CHANNEL_SECONDS <= msg.timestamp_at <= now_at + MAX_FUTURE_SECONDS:
+            return False
+        scid = msg.short_channel_id
+        pending = self._pending.get(scid)
+        if pending is not None:
+            known = pending.updates.get(msg.direction)
+            known_at = known.timestamp_at if known is not None else 0
+            nodes = (pending.announcement.node_id_1, pending.announcement.node_id_2)
+        else:
+            found = self.network_graph.nodes_of(scid)
+            if found is None:
+                # BOLT 7, channel_update, receiver: ignore those without an announcement.
+                return False
+            nodes = found
+            known_at = self.network_graph.update_times(scid)[msg.direction]
+        if msg.timestamp_at <= known_at:
+            return False
+        if not verify_channel_update(msg, nodes[msg.direction]):
+            raise PeerError("A channel_update has a signature that is not correct.")
+        if pending is not None:
+            pending.updates[msg.direction] = msg
+            return False
+        return self._apply_update(msg)
+
+    def _apply_update(self, msg: ChannelUpdate) -> bool:
+        """Put a checked update into the graph; True when it may be passed on."""
+        capacity_sat = self.network_graph.capacity_sat(msg.short_channel_id)
+        # BOLT 7, channel_update: it cannot send more than there is; such terms are not used.
+        if capacity_sat is not None and msg.htlc_maximum_msat > capacity_sat * 1_000:
+            return False
+        if not self.network_graph.apply_update(msg):
+            return False
+        return not msg.dont_forward and len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
+
+    def handle_node_announcement(self, their_node_id: NodeId | None, msg: NodeAnnouncement) -> bool:
+        """Take in what a node says about itself; True when it is news that may be passed on."""
+        graph = self.network_graph
+        waits = not graph.has_node(msg.node_id)
+        # BOLT 7, node_announcement, receiver: ignore nodes without a channel.
+        if waits and msg.node_id not in self._pending_nodes:
+            return False
+        known_at = graph.node_announced_at(msg.node_id)
+        waiting = self._waiting_nodes.get(msg.node_id)
+        if waits and waiting is not None:
+            known_at = waiting.timestamp_at
+        if known_at is not None and msg.timestamp_at <= known_at:
+            return False
+        if not verify_node_announcement(msg):
+            raise PeerError("A node_announcement has a signature that is not correct.")
+        if waits:
+            if waiting is not None or len(self._waiting_nodes) < MAX_WAITING_NODES:
+                self._waiting_nodes[msg.node_id] = msg
+            return False
+        if not graph.apply_node_announcement(msg):
+            return False
+        # BOLT 7, node_announcement, receiver: not passed on with more than one host name.
+        return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY and count_hostnames(msg.address_data) <= 1
+
+    # --- gossip out -------------------------------------------------------------------------------
+
+    def get_next_channel_announcement(self, start: ShortChannelId) -> ChannelGossip | None:
+        """The first channel with id `start` or higher that has an update, and its updates."""
+        graph = self.network_graph
+        scid = graph.next_channel(start)
+        while scid is not None and graph.update_times(scid) == (0, 0):
+            scid = graph.next_channel(scid + 1)
+        return None if scid is None else self._gossip_of(scid)
+
+    def _gossip_of(self, scid: ShortChannelId) -> ChannelGossip | None:
+        graph = self.network_graph
+        announcement = graph.channel_announcement(scid)
+        if announcement is None:
+            return None
+        return announcement, graph.channel_update(scid, 0), graph.channel_update(scid, 1)
+
+    def get_next_node_announcement(self, start: NodeId | None) -> NodeAnnouncement | None:
+        node_id = self.network_graph.next_announced_node(start)
+        return None if node_id is None else self.network_graph.node_announcement(node_id)
+
+    # --- their queries ----------------------------------------------------------------------------
+
+    def _answer(self, their_node_id: NodeId, replies: Iterator[Message]) -> None:
+        sync = self._peers.get(their_node_id)
+        if sync is None:
+            return
+        # BOLT 7, query messages, receiver: one query at a time.
+        if sync.replies is not None:
+            raise PeerError("The query before is not answered in full yet.", disconnect=False)
+        sync.replies = replies
+
+    def get_next_query_reply(self, their_node_id: NodeId) -> Message | None:
+        """The next message that answers a peer's query; None when there is none."""
+        sync = self._peers.get(their_node_id)
+        if sync is None or sync.replies is None:
+            return None
+        reply = next(sync.replies, None)
+        if reply is None:
+            sync.replies = None
+        return reply
+
+    def handle_query_channel_range(self, their_node_id: NodeId, msg: QueryChannelRange) -> None:
+        if msg.number_of_blocks == 0:
+            raise PeerError("A query_channel_range asks for no block.", disconnect=False)
+        self._answer(their_node_id, self._range_replies(msg))
+
+    def _range_replies(self, query: QueryChannelRange) -> Iterator[Message]:
+        """Answer a range. BOLT 7: replies ascend, overlap the range, and the last one reaches its end."""
+        wants_times = bool((query.query_option_flags or 0) & 1)
+        first, end = query.first_block_height, query.end_height
+        scids: list[ShortChannelId] = []
+        if query.chain_hash == self._chain_hash:
+            graph = self.network_graph
+            # BOLT 7: without an update a channel is not told of.
+            in_range = graph.short_channel_ids(first << 40, end << 40)
+            scids = [scid for scid in in_range if graph.update_times(scid) != (0, 0)]
+        batch_length = SHORT_IDS_PER_REPLY // 3 if wants_times else SHORT_IDS_PER_REPLY
+        start = 0
+        while True:
+            batch = tuple(scids[start : start + batch_length])
+            start += batch_length
+            complete = start >= len(scids)
+            last = end - 1 if complete else batch[-1] >> 40
+            timestamps = None
+            if wants_times:
+                timestamps = tuple(self.network_graph.update_times(scid) for scid in batch)
+            yield ReplyChannelRange(
+                chain_hash=query.chain_hash,
+                first_block_height=first,
+                number_of_blocks=max(1, last - first + 1),
+                sync_complete=complete,
+                short_channel_ids=batch,
+                timestamps=timestamps,
+            )
+            if complete:
+                return
+            # A block that did not fit goes on in the next reply.
+            first = last
+
+    def handle_query_short_channel_ids(self, their_node_id: NodeId, msg: QueryShortChannelIds) -> None:
+        self._answer(their_node_id, self._id_replies(msg))
+
+    def _id_replies(self, query: QueryShortChannelIds) -> Iterator[Message]:
+        graph = self.network_graph
+        ours = query.chain_hash == self._chain_hash
+        nodes: dict[NodeId, None] = {}
+        flags = query.query_flags or (_WANT_ALL,) * len(query.short_channel_ids)
+        for scid, flag in zip(query.short_channel_ids if ours else (), flags, strict=False):
+            found = self._gossip_of(scid)
+            if found is None:
+                continue
+            announcement, *updates = found
+            if flag & 1:
+                yield announcement
+            for direction, update in enumerate(updates):
+                if update is not None and flag & _WANT_UPDATE[direction]:
+                    yield update
+            if flag & 0b01000:
+                nodes[announcement.node_id_1] = None
+            if flag & 0b10000:
+                nodes[announcement.node_id_2] = None
+        # BOLT 7, query_short_channel_ids, receiver: each node once.
+        for node_id in nodes:
+            node = graph.node_announcement(node_id)
+            if node is not None:
+                yield node
+        yield ReplyShortChannelIdsEnd(chain_hash=query.chain_hash, full_information=ours)
+
+    # --- our queries ------------------------------------------------------------------------------
+
+    def handle_reply_channel_range(self, their_node_id: NodeId, msg: ReplyChannelRange) -> None:
+        sync = self._peers.get(their_node_id)
+        if sync is None or not sync.awaiting_range or msg.chain_hash != self._chain_hash:
+            return
+        sync.ticks = 0
+        sync.listed += len(msg.short_channel_ids)
+        if sync.listed > MAX_CHANNELS_IN_RANGE:
+            raise PeerError("There are not so many channels.")
+        graph = self.network_graph
+        oldest_at = self._clock().at - STALE_CHANNEL_SECONDS
+        for number, scid in enumerate(msg.short_channel_ids):
+            times = msg.timestamps[number] if msg.timestamps is not None else None
+            # What is stale on both sides would be pruned at once.
+            if times is not None and max(times) < oldest_at:
+                continue
+            if not graph.has_channel(scid):
+                if scid not in self._pending and not graph.was_removed(scid):
+                    sync.wanted.append((scid, _WANT_ALL))
+            elif times is not None:
+                known = graph.update_times(scid)
+                flag = sum(_WANT_UPDATE[side] for side in (0, 1) if times[side] > known[side])
+                if flag:
+                    sync.wanted.append((scid, flag))
+        # BOLT 7, reply_channel_range: old nodes leave the flag 0, and are complete when the range is covered.
+        covers_all = msg.first_block_height + msg.number_of_blocks >= 0xFFFF_FFFF
+        if msg.sync_complete or covers_all:
+            sync.awaiting_range = False
+            self._logger.log(
+                LogLevel.DEBUG, "Peer %s lists %d channels, %d are news", their_node_id.hex(),
+                sync.listed, len(sync.wanted),
+            )  # fmt: skip
+            self._query_next(their_node_id, sync)
+
+    def _query_next(self, node_id: NodeId, sync: _PeerSync) -> None:
+        """Ask for the next batch, unless something is under way still."""
+        if sync.awaiting_range or sync.awaiting_ids or self.processing_queue_high():
+            return
+        batch: list[tuple[ShortChannelId, int]] = []
+        while sync.wanted and len(batch) < SHORT_IDS_PER_QUERY:
+            scid, flag = sync.wanted.popleft()
+            # Another peer may have told it by now.
+            if flag != _WANT_ALL or not (self.network_graph.has_channel(scid) or scid in self._pending):
+                batch.append((scid, flag))
+        if not batch:
+            return
+        sync.awaiting_ids, sync.ticks = True, 0
+        # BOLT 7: ids ascend.
+        batch.sort()
+        flags = tuple(flag for _, flag in batch)
+        self._send(
+            node_id,
+            QueryShortChannelIds(
+                chain_hash=self._chain_hash,
+                short_channel_ids=tuple(scid for scid, _ in batch),
+                query_flags=flags if sync.asks_for_times else None,
+            ),
+        )
+
+    def handle_reply_short_channel_ids_end(self, their_node_id: NodeId, msg: ReplyShortChannelIdsEnd) -> None:
+        sync = self._peers.get(their_node_id)
+        if sync is None or not sync.awaiting_ids or msg.chain_hash != self._chain_hash:
+            return
+        sync.awaiting_ids, sync.ticks = False, 0
+        self._query_next(their_node_id, sync)

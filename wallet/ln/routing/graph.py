@@ -1,0 +1,546 @@
+"""`NetworkGraph`: the public nodes and channels, as flat arrays.
+
+Theory of operation. A node has an index and a channel has an index; both are given once and never reused
+while the program runs. What the router reads is in arrays by channel index, or by `2 * channel + direction`
+for the terms of one direction: direction 0 is set by node 1 and leads to node 2. `snapshot` copies the
+arrays (a few megabytes, about a millisecond) so that a search can run while gossip comes in. The messages
+themselves are kept as bytes, because peers may ask for them.
+
+The graph believes what it is told: signatures, times and funding outputs are the gossip handler's to check.
+It holds nothing that cannot be fetched again; `write` and `read` are a cache.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from wallet.bitcoin.address import Network
+from wallet.bitcoin.errors import APIError, DecodeError
+from wallet.bitcoin.hashes import sha256
+from wallet.ln.features import FeatureContext, Features
+from wallet.ln.msgs import ChannelAnnouncement, ChannelUpdate, NodeAnnouncement
+from wallet.ln.types import NodeId, ShortChannelId
+from wallet.ln.wire import Reader, Writer
+
+__all__ = [
+    "CAPACITY_UNKNOWN",
+    "STALE_CHANNEL_SECONDS",
+    "ChannelInfo",
+    "DirectionInfo",
+    "GraphSnapshot",
+    "NetworkGraph",
+    "NodeInfo",
+]
+
+STALE_CHANNEL_SECONDS: Final = 1_209_600
+"""BOLT 7, pruning: two weeks without an update."""
+REMOVED_MEMORY_SECONDS: Final = 7 * 86_400
+"""So long a channel that was closed, or proved to be none, is not taken in again."""
+
+CAPACITY_UNKNOWN: Final = -1
+
+# Bits of `direction_flags`.
+DIRECTION_KNOWN: Final = 1
+DIRECTION_DISABLED: Final = 2
+
+_MAGIC: Final = b"leyden-graph\x01"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectionInfo:
+    """What one side of a channel asks for forwarding through it."""
+
+    enabled: bool
+    updated_at: int
+    cltv_expiry_delta: int
+    htlc_minimum_msat: int
+    htlc_maximum_msat: int
+    fee_base_msat: int
+    fee_proportional_millionths: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelInfo:
+    """A public channel.
+
+    Attributes:
+        capacity_sat: of its funding output, where it has been looked up.
+        directions: what node 1 asks, and what node 2 asks; None where no update has come.
+    """
+
+    short_channel_id: ShortChannelId
+    node_id_1: NodeId
+    node_id_2: NodeId
+    capacity_sat: int | None
+    directions: tuple[DirectionInfo | None, DirectionInfo | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeInfo:
+    """A public node.
+
+    Attributes:
+        announcement: its own words; None when it has said none.
+    """
+
+    node_id: NodeId
+    announcement: NodeAnnouncement | None
+    channels: tuple[ShortChannelId, ...]
+
+
+class _Arrays:
+    """The columns that the router reads; the graph's own and a snapshot's are the same."""
+
+    __slots__ = (
+        "capacity_sat",
+        "channel_blocked",
+        "channel_node_1",
+        "channel_node_2",
+        "channel_scid",
+        "cltv_expiry_delta",
+        "direction_flags",
+        "fee_base_msat",
+        "fee_proportional_millionths",
+        "htlc_maximum_msat",
+        "htlc_minimum_msat",
+        "node_blocked",
+    )
+
+    def __init__(self) -> None:
+        # By node index.
+        self.node_blocked = array("B")
+        # By channel index.
+        self.channel_scid = array("Q")
+        self.channel_node_1 = array("I")
+        self.channel_node_2 = array("I")
+        self.channel_blocked = array("B")
+        self.capacity_sat = array("q")
+        # By 2 * channel index + direction.
+        self.direction_flags = array("B")
+        self.cltv_expiry_delta = array("H")
+        self.htlc_minimum_msat = array("Q")
+        self.htlc_maximum_msat = array("Q")
+        self.fee_base_msat = array("I")
+        self.fee_proportional_millionths = array("I")
+
+    def copy(self) -> _Arrays:
+        other = _Arrays()
+        for name in self.__slots__:
+            setattr(other, name, getattr(self, name)[:])
+        return other
+
+
+class GraphSnapshot:
+    """The graph at one moment, for the router; it never changes.
+
+    Attributes:
+        arrays: see `_Arrays`.
+        node_ids: by node index.
+        node_channels: by node index, the channel indices of its channels.
+    """
+
+    __slots__ = ("_channel_index", "_node_index", "arrays", "node_channels", "node_ids")
+
+    def __init__(
+        self,
+        arrays: _Arrays,
+        node_ids: list[NodeId],
+        node_channels: list[tuple[int, ...]],
+        node_index: dict[NodeId, int],
+        channel_index: dict[ShortChannelId, int],
+    ) -> None:
+        self.arrays = arrays
+        self.node_ids = node_ids
+        self.node_channels = node_channels
+        # Shared with the graph, which only ever adds nodes; what came later is told by its index.
+        self._node_index = node_index
+        self._channel_index = channel_index
+
+    @property
+    def node_count(self) -> int:
+        """How many node indices there are, those without channels included."""
+        return len(self.node_ids)
+
+    def node_index(self, node_id: NodeId) -> int | None:
+        index = self._node_index.get(node_id)
+        return index if index is not None and index < len(self.node_ids) else None
+
+    def channel_index(self, short_channel_id: ShortChannelId) -> int | None:
+        index = self._channel_index.get(short_channel_id)
+        return index if index is not None and index < len(self.arrays.channel_scid) else None
+
+
+class NetworkGraph:
+    """See the module's docstring.
+
+    Attributes:
+        network: whose channels these are.
+        last_update_at: the latest time that any accepted update bears; None before the first.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.last_update_at: int | None = None
+        self._arrays = _Arrays()
+        self._node_ids: list[NodeId] = []
+        self._node_index: dict[NodeId, int] = {}
+        # Tuples, so that a snapshot can share them.
+        self._node_channels: list[tuple[int, ...]] = []
+        self._node_announcement: dict[int, bytes] = {}
+        self._node_announced_at: dict[int, int] = {}
+        self._sorted_announced: list[NodeId] = []
+        self._channel_index: dict[ShortChannelId, int] = {}
+        self._sorted_scids: list[ShortChannelId] = []
+        self._announcement: list[bytes] = []
+        self._received_at = array("I")
+        # By 2 * channel index + direction.
+        self._update: list[bytes | None] = []
+        self._updated_at = array("I")
+        self._removed_at: dict[ShortChannelId, int] = {}
+        self._node_count = 0
+        self._snapshot: GraphSnapshot | None = None
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    @property
+    def node_count(self) -> int:
+        """How many nodes have a channel."""
+        return self._node_count
+
+    @property
+    def channel_count(self) -> int:
+        return len(self._channel_index)
+
+    def snapshot(self) -> GraphSnapshot:
+        """Give the graph as it is now; the same object as before when nothing has changed since."""
+        if self._snapshot is None:
+            self._snapshot = GraphSnapshot(
+                self._arrays.copy(),
+                self._node_ids[:],
+                self._node_channels[:],
+                self._node_index,
+                dict(self._channel_index),
+            )
+        return self._snapshot
+
+    def has_channel(self, short_channel_id: ShortChannelId) -> bool:
+        return short_channel_id in self._channel_index
+
+    def has_node(self, node_id: NodeId) -> bool:
+        """Tell whether the node has a channel."""
+        index = self._node_index.get(node_id)
+        return index is not None and bool(self._node_channels[index])
+
+    def was_removed(self, short_channel_id: ShortChannelId) -> bool:
+        """Tell whether the channel was removed for good, lately."""
+        return short_channel_id in self._removed_at
+
+    def channel(self, short_channel_id: ShortChannelId) -> ChannelInfo | None:
+        index = self._channel_index.get(short_channel_id)
+        if index is None:
+            return None
+        arrays = self._arrays
+        capacity_sat = arrays.capacity_sat[index]
+        return ChannelInfo(
+            short_channel_id=short_channel_id,
+            node_id_1=self._node_ids[arrays.channel_node_1[index]],
+            node_id_2=self._node_ids[arrays.channel_node_2[index]],
+            capacity_sat=None if capacity_sat == CAPACITY_UNKNOWN else capacity_sat,
+            directions=(self._direction(2 * index), self._direction(2 * index + 1)),
+        )
+
+    def _direction(self, index: int) -> DirectionInfo | None:
+        arrays = self._arrays
+        flags = arrays.direction_flags[index]
+        if not flags & DIRECTION_KNOWN:
+            return None
+        return DirectionInfo(
+            enabled=not flags & DIRECTION_DISABLED,
+            updated_at=self._updated_at[index],
+            cltv_expiry_delta=arrays.cltv_expiry_delta[index],
+            htlc_minimum_msat=arrays.htlc_minimum_msat[index],
+            htlc_maximum_msat=arrays.htlc_maximum_msat[index],
+            fee_base_msat=arrays.fee_base_msat[index],
+            fee_proportional_millionths=arrays.fee_proportional_millionths[index],
+        )
+
+    def node(self, node_id: NodeId) -> NodeInfo | None:
+        index = self._node_index.get(node_id)
+        if index is None or not self._node_channels[index]:
+            return None
+        return NodeInfo(
+            node_id=node_id,
+            announcement=self.node_announcement(node_id),
+            channels=tuple(
+                ShortChannelId(self._arrays.channel_scid[channel]) for channel in self._node_channels[index]
+            ),
+        )
+
+    def alias(self, node_id: NodeId) -> str | None:
+        """The name that a node gives itself, made printable; None when it has given none."""
+        announcement = self.node_announcement(node_id)
+        return announcement.alias_text or None if announcement is not None else None
+
+    def node_announcement(self, node_id: NodeId) -> NodeAnnouncement | None:
+        index = self._node_index.get(node_id)
+        raw = None if index is None else self._node_announcement.get(index)
+        return None if raw is None else NodeAnnouncement.decode_payload(raw)
+
+    def node_announced_at(self, node_id: NodeId) -> int | None:
+        index = self._node_index.get(node_id)
+        return None if index is None else self._node_announced_at.get(index)
+
+    def channel_announcement(self, short_channel_id: ShortChannelId) -> ChannelAnnouncement | None:
+        index = self._channel_index.get(short_channel_id)
+        return None if index is None else ChannelAnnouncement.decode_payload(self._announcement[index])
+
+    def channel_update(self, short_channel_id: ShortChannelId, direction: int) -> ChannelUpdate | None:
+        index = self._channel_index.get(short_channel_id)
+        raw = None if index is None else self._update[2 * index + direction]
+        return None if raw is None else ChannelUpdate.decode_payload(raw)
+
+    def update_times(self, short_channel_id: ShortChannelId) -> tuple[int, int]:
+        """When each direction was last updated; 0 for never. BOLT 7, channel_update_timestamps."""
+        index = self._channel_index.get(short_channel_id)
+        return (0, 0) if index is None else (self._updated_at[2 * index], self._updated_at[2 * index + 1])
+
+    def nodes_of(self, short_channel_id: ShortChannelId) -> tuple[NodeId, NodeId] | None:
+        index = self._channel_index.get(short_channel_id)
+        if index is None:
+            return None
+        arrays = self._arrays
+        return self._node_ids[arrays.channel_node_1[index]], self._node_ids[arrays.channel_node_2[index]]
+
+    def capacity_sat(self, short_channel_id: ShortChannelId) -> int | None:
+        index = self._channel_index.get(short_channel_id)
+        if index is None or self._arrays.capacity_sat[index] == CAPACITY_UNKNOWN:
+            return None
+        return self._arrays.capacity_sat[index]
+
+    def short_channel_ids(self, start: int = 0, end: int = 1 << 64) -> list[ShortChannelId]:
+        """The ids from `start` up to, not including, `end`, ascending."""
+        scids = self._sorted_scids
+        return scids[bisect_left(scids, start) : bisect_left(scids, end)]
+
+    def next_channel(self, start: int) -> ShortChannelId | None:
+        """The first channel whose id is `start` or higher."""
+        position = bisect_left(self._sorted_scids, start)
+        return self._sorted_scids[position] if position < len(self._sorted_scids) else None
+
+    def next_announced_node(self, start: NodeId | None) -> NodeId | None:
+        """The first node behind `start` that has announced itself."""
+        position = 0 if start is None else bisect_left(self._sorted_announced, start + b"\x00")
+        return self._sorted_announced[position] if position < len(self._sorted_announced) else None
+
+    def node_ids(self) -> Iterator[NodeId]:
+        """All nodes that have a channel."""
+        return (node for node, channels in zip(self._node_ids, self._node_channels, strict=True) if channels)
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def add_channel(
+        self, announcement: ChannelAnnouncement, capacity_sat: int | None, received_at: int
+    ) -> bool:
+        """Take in a channel whose announcement has been checked; False when it is known."""
+        scid = announcement.short_channel_id
+        if scid in self._channel_index:
+            return False
+        if announcement.node_id_1 == announcement.node_id_2:
+            raise APIError("A channel has two different nodes.")
+        index = len(self._announcement)
+        arrays = self._arrays
+        node_1 = self._intern_node(announcement.node_id_1)
+        node_2 = self._intern_node(announcement.node_id_2)
+        arrays.channel_scid.append(scid)
+        arrays.channel_node_1.append(node_1)
+        arrays.channel_node_2.append(node_2)
+        # BOLT 7, channel_announcement, receiver: no payment through a channel with an unknown even feature.
+        features = Features.from_bytes(announcement.features)
+        arrays.channel_blocked.append(bool(features.unknown_required(FeatureContext.CHANNEL)))
+        arrays.capacity_sat.append(CAPACITY_UNKNOWN if capacity_sat is None else capacity_sat)
+        for column in (
+            arrays.direction_flags,
+            arrays.cltv_expiry_delta,
+            arrays.htlc_minimum_msat,
+            arrays.htlc_maximum_msat,
+            arrays.fee_base_msat,
+            arrays.fee_proportional_millionths,
+            self._updated_at,
+        ):
+            column.extend((0, 0))
+        self._update += (None, None)
+        self._announcement.append(announcement.encode_payload())
+        self._received_at.append(received_at)
+        self._channel_index[scid] = index
+        insort(self._sorted_scids, scid)
+        for node in (node_1, node_2):
+            if not self._node_channels[node]:
+                self._node_count += 1
+            self._node_channels[node] += (index,)
+        self._snapshot = None
+        return True
+
+    def _intern_node(self, node_id: NodeId) -> int:
+        index = self._node_index.get(node_id)
+        if index is None:
+            index = self._node_index[node_id] = len(self._node_ids)
+            self._node_ids.append(node_id)
+            self._node_channels.append(())
+            self._arrays.node_blocked.append(0)
+        return index
+
+    def set_capacity(self, short_channel_id: ShortChannelId, capacity_sat: int) -> None:
+        """Learn what a channel's funding output holds."""
+        index = self._channel_index.get(short_channel_id)
+        if index is not None:
+            self._arrays.capacity_sat[index] = capacity_sat
+            self._snapshot = None
+
+    def apply_update(self, update: ChannelUpdate) -> bool:
+        """Take in an update that has been checked; False when it is not newer, or its channel is unknown."""
+        channel = self._channel_index.get(update.short_channel_id)
+        if channel is None:
+            return False
+        index = 2 * channel + update.direction
+        if update.timestamp_at <= self._updated_at[index]:
+            return False
+        arrays = self._arrays
+        arrays.direction_flags[index] = DIRECTION_KNOWN | (DIRECTION_DISABLED if update.disabled else 0)
+        arrays.cltv_expiry_delta[index] = update.cltv_expiry_delta
+        arrays.htlc_minimum_msat[index] = update.htlc_minimum_msat
+        arrays.htlc_maximum_msat[index] = update.htlc_maximum_msat
+        arrays.fee_base_msat[index] = update.fee_base_msat
+        arrays.fee_proportional_millionths[index] = update.fee_proportional_millionths
+        self._updated_at[index] = update.timestamp_at
+        self._update[index] = update.encode_payload()
+        self.last_update_at = max(update.timestamp_at, self.last_update_at or 0)
+        self._snapshot = None
+        return True
+
+    def apply_node_announcement(self, announcement: NodeAnnouncement) -> bool:
+        """Take in an announcement that has been checked; False when not newer, or its node has no channel."""
+        index = self._node_index.get(announcement.node_id)
+        if index is None or not self._node_channels[index]:
+            return False
+        if announcement.timestamp_at <= self._node_announced_at.get(index, -1):
+            return False
+        if index not in self._node_announcement:
+            insort(self._sorted_announced, announcement.node_id)
+        self._node_announcement[index] = announcement.encode_payload()
+        self._node_announced_at[index] = announcement.timestamp_at
+        # BOLT 7, node_announcement, receiver: no payment through a node with an unknown even feature.
+        blocked = bool(announcement.features.unknown_required(FeatureContext.NODE))
+        if self._arrays.node_blocked[index] != blocked:
+            self._arrays.node_blocked[index] = blocked
+            self._snapshot = None
+        return True
+
+    def channel_failed_permanent(self, short_channel_id: ShortChannelId, removed_at: int) -> None:
+        """Remove a channel that is closed, and keep it out for a while."""
+        self._removed_at[short_channel_id] = removed_at
+        self._remove(short_channel_id)
+
+    def node_failed_permanent(self, node_id: NodeId, removed_at: int) -> None:
+        """Remove all channels of a node that is out of service."""
+        info = self.node(node_id)
+        for scid in info.channels if info is not None else ():
+            self.channel_failed_permanent(scid, removed_at)
+
+    def _remove(self, short_channel_id: ShortChannelId) -> None:
+        channel = self._channel_index.pop(short_channel_id, None)
+        if channel is None:
+            return
+        del self._sorted_scids[bisect_left(self._sorted_scids, short_channel_id)]
+        arrays = self._arrays
+        arrays.channel_blocked[channel] = 1
+        self._announcement[channel] = b""
+        for index in (2 * channel, 2 * channel + 1):
+            arrays.direction_flags[index] = 0
+            self._update[index] = None
+            self._updated_at[index] = 0
+        for node in (arrays.channel_node_1[channel], arrays.channel_node_2[channel]):
+            self._node_channels[node] = tuple(c for c in self._node_channels[node] if c != channel)
+            if not self._node_channels[node]:
+                self._node_count -= 1
+                # BOLT 7, pruning: a node without channels is forgotten.
+                if self._node_announcement.pop(node, None) is not None:
+                    position = bisect_left(self._sorted_announced, self._node_ids[node])
+                    del self._sorted_announced[position]
+                self._node_announced_at.pop(node, None)
+        self._snapshot = None
+
+    def remove_stale_channels_and_tracking(self, now_at: int) -> int:
+        """Remove what has had no update for two weeks; return how many channels went. BOLT 7, pruning."""
+        oldest_at = now_at - STALE_CHANNEL_SECONDS
+        stale: list[ShortChannelId] = []
+        for scid, channel in self._channel_index.items():
+            # A direction that was never updated counts from when its channel was heard of.
+            received_at = self._received_at[channel]
+            times = (
+                self._updated_at[2 * channel] or received_at,
+                self._updated_at[2 * channel + 1] or received_at,
+            )
+            # Both sides must be there for the channel to be usable: the older one decides.
+            if min(times) < oldest_at:
+                stale.append(scid)
+        for scid in stale:
+            self._remove(scid)
+        forget_before_at = now_at - REMOVED_MEMORY_SECONDS
+        self._removed_at = {scid: at for scid, at in self._removed_at.items() if at >= forget_before_at}
+        return len(stale)
+
+    # --- storing ----------------------------------------------------------------------------------
+
+    def write(self) -> bytes:
+        """Give everything as bytes, with a checksum at the end."""
+        writer = Writer().bytes(_MAGIC).bytes(self.network.chain_hash, 32).u32(self.channel_count)
+        for scid in self._sorted_scids:
+            channel = self._channel_index[scid]
+            writer.bigsize_bytes(self._announcement[channel])
+            writer.s64(self._arrays.capacity_sat[channel]).u32(self._received_at[channel])
+            for index in (2 * channel, 2 * channel + 1):
+                writer.bigsize_bytes(self._update[index] or b"")
+        writer.u32(len(self._node_announcement))
+        for raw in self._node_announcement.values():
+            writer.bigsize_bytes(raw)
+        writer.u32(len(self._removed_at))
+        for scid, removed_at in self._removed_at.items():
+            writer.u64(scid).u32(removed_at)
+        data = writer.getvalue()
+        return data + sha256(data)
+
+    @classmethod
+    def read(cls, data: bytes, network: Network) -> NetworkGraph:
+        """Restore what `write` gave; raises `DecodeError` where that is damaged or of another network."""
+        body = data[:-32]
+        if not data.startswith(_MAGIC) or sha256(body) != data[-32:]:
+            raise DecodeError("The stored graph is damaged, or of another version.")
+        reader = Reader(body, len(_MAGIC))
+        if reader.bytes(32) != network.chain_hash:
+            raise DecodeError("The stored graph is of another network.")
+        graph = cls(network)
+        for _ in range(reader.u32()):
+            announcement = ChannelAnnouncement.decode_payload(reader.bigsize_bytes())
+            capacity_sat, received_at = reader.s64(), reader.u32()
+            if announcement.node_id_1 == announcement.node_id_2:
+                raise DecodeError("The stored graph has a channel with one node.")
+            graph.add_channel(
+                announcement, None if capacity_sat == CAPACITY_UNKNOWN else capacity_sat, received_at
+            )
+            graph._apply_stored(reader.bigsize_bytes() for _ in range(2))
+        for _ in range(reader.u32()):
+            graph.apply_node_announcement(NodeAnnouncement.decode_payload(reader.bigsize_bytes()))
+        for _ in range(reader.u32()):
+            scid = ShortChannelId(reader.u64())
+            graph._removed_at[scid] = reader.u32()
+        reader.expect_end()
+        return graph
+
+    def _apply_stored(self, updates: Iterable[bytes]) -> None:
+        for raw in updates:
+            if raw:
+                self.apply_update(ChannelUpdate.decode_payload(raw))
