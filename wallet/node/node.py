@@ -229,7 +229,7 @@ class Node:
         self.onchain.read(rows)
         self.chain_monitor = ChainMonitor.read(
             rows,
-            chain_filter=self.electrum.filter,
+            filter=self.electrum.filter,
             broadcaster=self.core,
             fee_estimator=self.fee_estimator,
             keys_manager=self.keys_manager,
@@ -243,7 +243,7 @@ class Node:
             fee_estimator=self.fee_estimator,
             chain_monitor=self.chain_monitor,
             tx_broadcaster=self.core,
-            chain_filter=self.electrum.filter,
+            filter=self.electrum.filter,
             router=self.router,
             keys_manager=self.keys_manager,
             persist=self.core,
