@@ -33,7 +33,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from tests.real.process import HOST, Process, ProcessError, free_port, memory_kib
+from tests.real.process import HOST, Ports, Process, ProcessError, memory_kib
 
 HERE = Path(__file__).resolve().parent
 PEERS = Path(
@@ -97,14 +97,16 @@ class BitcoinNode:
     """A regtest bitcoind with a mining wallet that has money.
 
     Attributes:
+        ports: where servers and peers on this chain take theirs from.
         rpc_port, rpc_user, rpc_password: for others that want to talk to it.
         seen_txids: every transaction that it ever took into its mempool, in order.
     """
 
-    def __init__(self, directory: Path, *, extra_args: Sequence[str] = ()) -> None:
+    def __init__(self, directory: Path, ports: Ports, *, extra_args: Sequence[str] = ()) -> None:
         self.directory = directory
+        self.ports = ports
         self.extra_args = list(extra_args)
-        self.rpc_port = free_port()
+        self.rpc_port = ports.take()
         self.rpc_user = "regtest"
         self.rpc_password = secrets.token_hex(16)
         self.seen_txids: list[str] = []
@@ -142,19 +144,13 @@ class BitcoinNode:
         ]  # fmt: skip
         self.process = Process("bitcoind", argv, directory=self.directory, on_line=self._on_line)
         self.process.wait_line(r"Done loading")
-        # The RPC server may answer "in warm-up" for an instant more.
-        self.process.wait_until("answers", self._answers)
+        if (chain := self.rpc("getblockchaininfo")["chain"]) != "regtest":
+            raise ProcessError(f"bitcoind runs on {chain}, not on regtest")
         if not self.miner_address:
             self.rpc("createwallet", "miner")
             self.miner_address = self.rpc("getnewaddress", wallet="miner")
         elif "miner" not in self.rpc("listwallets"):
             self.rpc("loadwallet", "miner")
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.rpc("getblockchaininfo")["chain"] == "regtest")
-        except (OSError, RPCError, http.client.HTTPException):
-            return False
 
     def stop(self) -> None:
         if self.process is not None:
@@ -327,9 +323,9 @@ class ElectrumServer:
         self.protocol_max = protocol_max
         self.poll_ms = poll_ms
         self.send_wait = send_wait
-        self.port = free_port()
-        self.admin_port = free_port()
-        self.tls_port = free_port() if tls else None
+        self.port = node.ports.take()
+        self.admin_port = node.ports.take()
+        self.tls_port = node.ports.take() if tls else None
         self.certificate = node.directory / f"{name}.crt"
         self.process: Process | None = None
         self._watch: ElectrumConnection | None = None
@@ -441,8 +437,8 @@ class LdkPeer:
         self.node = node
         self.name = name
         self.options = options
-        self.port = free_port()
-        self.control_port = free_port()
+        self.port = node.ports.take()
+        self.control_port = node.ports.take()
         self.node_id = ""
         self.directory = node.directory / name if persistent else None
         self.process: Process | None = None
@@ -613,7 +609,8 @@ class Regtest:
         """`electrumx=None` starts no server; `send_wait=None` leaves ElectrumX's own second."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self.node = BitcoinNode(directory, extra_args=bitcoind_args)
+        self.ports = Ports()
+        self.node = BitcoinNode(directory, self.ports, extra_args=bitcoind_args)
         self.servers: list[ElectrumServer] = []
         self.peers: list[LdkPeer] = []
         try:
@@ -710,6 +707,7 @@ class Regtest:
     def close(self) -> None:
         """Ends everything, the node last; the first trouble is raised once all have ended."""
         with contextlib.ExitStack() as stack:
+            stack.callback(self.ports.close)
             for owner in self._owners():
                 stack.callback(owner.stop)
 

@@ -7,6 +7,7 @@ A child also ends when the test process dies (the kernel sends it SIGTERM): a ki
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -27,12 +28,36 @@ class ProcessError(AssertionError):
     """A child did not do what it was waited for; the message ends with what it printed last."""
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        port: int = sock.getsockname()[1]
-        return port
+class Ports:
+    """Ports of 127.0.0.1 for the servers of one network, which nobody else takes in the meantime.
+
+    Below the range that the kernel hands to outgoing connections, of which these tests make many; and each
+    reserved under a name that the kernel gives to one process at a time, since tests run side by side.
+    """
+
+    FIRST, LAST = 10_000, 32_000
+
+    def __init__(self) -> None:
+        self._reservations: list[socket.socket] = []
+
+    def take(self) -> int:
+        while True:
+            port = secrets.randbelow(self.LAST - self.FIRST) + self.FIRST
+            name = socket.socket(socket.AF_UNIX)
+            try:
+                name.bind(f"\0leyden-test-port-{port}")
+                with socket.socket() as probe:
+                    probe.bind((HOST, port))
+            except OSError:
+                name.close()
+                continue
+            self._reservations.append(name)
+            return port
+
+    def close(self) -> None:
+        for name in self._reservations:
+            name.close()
+        self._reservations.clear()
 
 
 def memory_kib(pid: int, field: str = "VmRSS") -> int:

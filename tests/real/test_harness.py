@@ -13,7 +13,7 @@ import pytest
 
 from tests.real.conftest import StartLdkPeer, StartRegtest
 from tests.real.harness import LdkLines, RPCError, btc_text, sat_from_btc
-from tests.real.process import HOST, Process, ProcessError
+from tests.real.process import HOST, Ports, Process, ProcessError
 
 
 def script_hash_and_script(net_info: dict[str, Any]) -> tuple[str, str]:
@@ -163,6 +163,22 @@ def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     child.wait_line("up")
     assert child.stop(timeout_seconds=0.2) == -signal.SIGKILL
     assert not child.alive
+
+
+def test_a_peer_that_cannot_start_ends_and_says_why(regtest: StartRegtest, ldk_peer: StartLdkPeer) -> None:
+    net = regtest(electrumx=None)
+    alice = ldk_peer(net, "alice")
+    with pytest.raises(ProcessError, match=f"(?s)bob ended before.*cannot listen on {HOST}:{alice.port}"):
+        ldk_peer(net, "bob", ln_port=alice.port)
+
+
+def test_ports_are_given_once() -> None:
+    ports, others = Ports(), Ports()
+    taken = [p.take() for p in (ports, others) for _ in range(20)]
+    assert len(set(taken)) == len(taken)
+    assert all(Ports.FIRST <= port < Ports.LAST for port in taken)
+    ports.close()
+    others.close()
 
 
 def test_amounts_cross_the_rpc_without_floats() -> None:

@@ -1129,9 +1129,14 @@ async function shutdown(code) {
 }
 process.on('SIGTERM', () => shutdown(0));
 process.on('SIGINT', () => shutdown(0));
-process.on('unhandledRejection', (e) => log('error', 'rejection', e?.stack ?? e));
+let ready = false;
+const failed = (kind, e) => {
+  log('error', kind, e?.stack ?? e);
+  if (!ready) process.exit(1);   // a node that could not start must not linger
+};
+process.on('unhandledRejection', (e) => failed('rejection', e));
 process.on('uncaughtException', (e) => {
-  log('error', 'exception', e?.stack ?? e);
+  failed('exception', e);
   // a trap inside the WASM (a Rust panic) leaves it unusable
   if (e instanceof WebAssembly.RuntimeError) { process.stdout.write(`PANIC ${e.message}\n`); process.exit(3); }
 });
@@ -1176,4 +1181,5 @@ if (global.gc) setInterval(() => global.gc(), 30000);
 
 const startMs = Date.now() - T_START;
 log('info', 'start', `wasm ${T_WASM - T_START} ms, ready ${startMs} ms, node ${hex(NODE_ID)}`);
+ready = true;
 process.stdout.write(`READY ${toJSON({ node_id: hex(NODE_ID), ln_port: lnPort, ctl_port: ctlPort, pid: process.pid, start_ms: startMs, height: chain.tip.height })}\n`);
