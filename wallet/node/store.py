@@ -350,10 +350,12 @@ class Store:
                 self.failed(error)
                 return
             with self._lock:
-                self._busy = False
                 self._forget(batches)
             for batch in batches:
                 batch.released()
+            # Only now may a batch without rows pass at once: it must not overtake those just released.
+            with self._lock:
+                self._busy = False
 
     def _commit(self, batches: list[_Waiting]) -> None:
         final: dict[tuple[str, bytes], bytes | None] = {}
