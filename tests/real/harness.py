@@ -760,6 +760,11 @@ def main() -> None:
         print(json.dumps(where, indent=1), flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
+        # A second one must not interrupt the ending.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+    if args.dir is None:
+        shutil.rmtree(directory)
 
 
 if __name__ == "__main__":
