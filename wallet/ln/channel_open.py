@@ -39,6 +39,7 @@ from wallet.ln.features import ChannelTypeFeatures, Feature, Features
 from wallet.ln.types import APIError, ChannelError, ChannelId, NodeId, ShortChannelId
 
 __all__ = [
+    "ANNOUNCE_CHANNEL",
     "Accepted",
     "Funded",
     "OpeningKeys",
@@ -156,7 +157,6 @@ class ReceivedOpen:
 
     msg: msgs.OpenChannel
     counterparty_node_id: NodeId
-    ticks: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
