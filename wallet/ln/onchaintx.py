@@ -160,16 +160,19 @@ def _target_of(claims: Sequence[Claim]) -> ConfirmationTarget:
 
 
 def _next_height(claims: Sequence[Claim], best_height: int) -> int:
-    """The nearer the deadline, the sooner."""
+    """The nearer the deadline, the sooner; and never past the height at which it gets more frequent."""
     blocks = LOW_FREQUENCY_BUMP_BLOCKS
     for claim in claims:
         deadline_height = deadline_height_of(claim)
         if deadline_height is None:
             continue
-        if deadline_height <= best_height + MIDDLE_FREQUENCY_BUMP_BLOCKS:
+        left_blocks = deadline_height - best_height
+        if left_blocks <= MIDDLE_FREQUENCY_BUMP_BLOCKS:
             blocks = min(blocks, HIGH_FREQUENCY_BUMP_BLOCKS)
-        elif deadline_height <= best_height + LOW_FREQUENCY_BUMP_BLOCKS:
-            blocks = min(blocks, MIDDLE_FREQUENCY_BUMP_BLOCKS)
+        elif left_blocks <= LOW_FREQUENCY_BUMP_BLOCKS:
+            blocks = min(blocks, MIDDLE_FREQUENCY_BUMP_BLOCKS, left_blocks - MIDDLE_FREQUENCY_BUMP_BLOCKS)
+        else:
+            blocks = min(blocks, left_blocks - LOW_FREQUENCY_BUMP_BLOCKS)
     return best_height + blocks
 
 

@@ -157,12 +157,12 @@ class OutputSweeper:
         """Sweeps what is due, and sends again what is under way."""
         changed = dict(self._outputs)
         packages: list[Transaction] = []
-        due = [
+        fresh = [
             item
             for item in changed.values()
             if item.spent is None and item.sweep is None and item.not_before_height <= self._best_height
         ]
-        self._sweep(due, None, changed, packages)
+        self._sweep(fresh, None, changed, packages)
         by_sweep: dict[Txid, list[SweptOutput]] = {}
         for item in self._outputs.values():
             if item.spent is None and item.sweep is not None:
@@ -171,10 +171,11 @@ class OutputSweeper:
             sweep = items[0].sweep
             if sweep is None:
                 continue
+            # Something else may have spent a part of it: then it can never confirm.
             whole = len(items) == len(sweep.tx.inputs)
-            if (whole and self._best_height < sweep.next_height) or (
-                not self._sweep(items, sweep.feerate_sat_per_kw, changed, packages) and whole
-            ):
+            due = not whole or self._best_height >= sweep.next_height
+            replaced = due and self._sweep(items, sweep, changed, packages)
+            if whole and not replaced:
                 packages.append(sweep.tx)
         self._swap(changed)
         for tx in packages:
