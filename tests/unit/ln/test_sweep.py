@@ -1,0 +1,122 @@
+"""What channels left comes home, once, and after reorganisations too."""
+
+from __future__ import annotations
+
+from tests.unit.ln.monitor_world import Chain, Channel, Log, Side, make
+from wallet.bitcoin.script import p2wpkh
+from wallet.bitcoin.tx import OutPoint, Txid, TxOut
+from wallet.chain.interfaces import TxInBlock
+from wallet.ln.events import SpendableOutputDescriptor, SpendableOutputs, StaticOutput
+from wallet.ln.features import ANCHORS_ZERO_FEE_HTLC_TX
+from wallet.ln.sweep import OutputSweeper
+from wallet.ln.types import ChannelId
+
+HOME = p2wpkh(b"\x02" + bytes([7]) * 32)
+
+
+def sweeper_of(chain: Chain, side: Side) -> OutputSweeper:
+    return OutputSweeper(
+        filter=side.watched,
+        broadcaster=side.sent,
+        fee_estimator=side.fees,
+        keys_manager=side.keys,
+        change_script=lambda: HOME,
+        persist=side.rows,
+        logger=Log(),
+        best_height=chain.height,
+    )
+
+
+def closed() -> tuple[Chain, Side, Channel, list[SpendableOutputDescriptor]]:
+    chain, alice, bob, channel = make(ANCHORS_ZERO_FEE_HTLC_TX)
+    channel.commit()
+    chain.mine(channel.commitment_of(bob))
+    chain.mine_empty(5)
+    items = [
+        item for event in alice.take_events() if isinstance(event, SpendableOutputs) for item in event.outputs
+    ]
+    assert len(items) == 1
+    return chain, alice, channel, items
+
+
+def tell(chain: Chain, sweeper: OutputSweeper) -> None:
+    header, txs = chain.blocks[-1]
+    sweeper.transactions_confirmed(
+        header, chain.height, [TxInBlock(index, tx) for index, tx in enumerate(txs)]
+    )
+    sweeper.best_block_updated(header, chain.height)
+
+
+def test_sweeps_bumps_and_forgets() -> None:
+    chain, alice, channel, items = closed()
+    sweeper = sweeper_of(chain, alice)
+    sweeper.track_spendable_outputs(items, channel.channel_id)
+    (first,) = alice.sent.take()
+    assert chain.problem(first, chain.height + 1) is None
+    # Told twice, swept once.
+    sweeper.track_spendable_outputs(items, channel.channel_id)
+    assert alice.sent.take() == []
+    for _ in range(5):
+        chain.mine()
+        tell(chain, sweeper)
+        assert alice.sent.take() == [first]
+    chain.mine()
+    tell(chain, sweeper)
+    (second,) = alice.sent.take()
+    assert second.inputs[0].prevout == first.inputs[0].prevout
+    assert second.outputs[0].value_sat < first.outputs[0].value_sat
+    assert second.outputs[0].script_pubkey == HOME
+
+    # The earlier one confirms all the same.
+    chain.mine(first)
+    tell(chain, sweeper)
+    assert alice.sent.take() == []
+    assert [item[0] for item in sweeper.get_relevant_txids()] == [first.txid]
+    # A new process goes on.
+    sweeper = sweeper_of(chain, alice)
+    sweeper.read(alice.rows.rows)
+    chain.disconnect(1)
+    sweeper.transaction_unconfirmed(first.txid)
+    chain.mine()
+    tell(chain, sweeper)
+    (third,) = alice.sent.take()
+    chain.mine(third)
+    tell(chain, sweeper)
+    for _ in range(99):
+        chain.mine()
+        tell(chain, sweeper)
+    assert sweeper.tracked_spendable_outputs() == ()
+    assert alice.rows.spaces["sweep"] == {}
+
+
+def test_a_lower_tip_makes_it_due_again() -> None:
+    chain, alice, channel, items = closed()
+    sweeper = sweeper_of(chain, alice)
+    sweeper.track_spendable_outputs(items, channel.channel_id)
+    (first,) = alice.sent.take()
+    chain.mine(first)
+    tell(chain, sweeper)
+    chain.disconnect(1)
+    sweeper.best_block_updated(chain.blocks[-1][0], chain.height)
+    assert alice.sent.take() == [first]
+
+
+def test_outputs_of_the_wallet_are_left_to_it() -> None:
+    chain, alice, channel, _ = closed()
+    sweeper = sweeper_of(chain, alice)
+    outpoint = OutPoint(Txid(bytes(32)), 0)
+    theirs = StaticOutput(outpoint=outpoint, output=TxOut(1_000, HOME), channel_id=ChannelId(bytes(32)))
+    sweeper.track_spendable_outputs([theirs], channel.channel_id)
+    assert sweeper.tracked_spendable_outputs() == ()
+
+
+def test_what_costs_more_than_it_brings_waits() -> None:
+    chain, alice, channel, items = closed()
+    sweeper = sweeper_of(chain, alice)
+    alice.fees.sat_per_kw = 3_000_000
+    sweeper.track_spendable_outputs(items, channel.channel_id)
+    assert alice.sent.take() == []
+    alice.fees.sat_per_kw = 1_000
+    chain.mine()
+    tell(chain, sweeper)
+    assert len(alice.sent.take()) == 1
