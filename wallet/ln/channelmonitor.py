@@ -49,6 +49,7 @@ from wallet.ln.events import (
     HtlcBumpDescriptor,
     SpendableOutputs,
 )
+from wallet.ln.htlc import HTLCSource
 from wallet.ln.monitor_state import (
     ConfirmedTx,
     MonitorHead,
@@ -228,6 +229,10 @@ class ChannelMonitor:
     @property
     def counterparty_node_id(self) -> NodeId:
         return self.state.static.counterparty_node_id
+
+    def live_sources(self) -> frozenset[HTLCSource]:
+        """HTLCs that we offered, whose end has not been told yet."""
+        return frozenset(live_htlcs(self.state)) - self.state.onchain.told_sources
 
     @property
     def latest_update_id(self) -> int:

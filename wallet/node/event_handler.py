@@ -14,7 +14,7 @@ from wallet.bitcoin.tx import TxOut, txid_hex
 from wallet.chain.interfaces import ConfirmationTarget, LogLevel
 from wallet.i18n import _
 from wallet.ln import events as ev
-from wallet.ln.types import APIError, ChannelId
+from wallet.ln.types import APIError, ChannelId, PaymentPreimage
 from wallet.node.details import type_name
 from wallet.node.records import ClosedChannelRecord, PaymentState, RequestState
 from wallet.node.sentences import attempt_sentence, closure_sentence, payment_failure_sentence
@@ -157,7 +157,7 @@ class EventHandler:
             node.manager.fail_htlc_backwards(event.payment_hash)
             return
         if request.preimage is not None:
-            node.manager.claim_funds(request.preimage)
+            node.manager.claim_funds(PaymentPreimage(request.preimage))
             return
         node.ledger.put_request(
             dataclasses.replace(
@@ -199,7 +199,7 @@ class EventHandler:
                     settled_at=node.core.now.at,
                 )
             )
-        self._tell_waiters(event.payment_hash)
+        self.tell_waiters(event.payment_hash)
 
     def _failed(self, event: ev.PaymentFailed) -> None:
         node = self._node
@@ -218,7 +218,7 @@ class EventHandler:
                     settled_at=node.core.now.at,
                 )
             )
-        self._tell_waiters(payment_hash)
+        self.tell_waiters(payment_hash)
 
     def _path_failed(self, event: ev.PaymentPathFailed) -> None:
         node = self._node
@@ -229,6 +229,6 @@ class EventHandler:
             node.ledger.put_payment(dataclasses.replace(record, attempts=(*record.attempts, sentence)))
         node.ledger.progress(event.payment_hash, sentence)
 
-    def _tell_waiters(self, payment_hash: bytes) -> None:
+    def tell_waiters(self, payment_hash: bytes) -> None:
         for waiter in self.payment_waiters.pop(bytes(payment_hash), []):
             self._node.core.afterwards(waiter)

@@ -58,6 +58,7 @@ from wallet.node.api import (
     WalletSnapshot,
 )
 from wallet.node.background import BackgroundProcessor, PeriodicTask
+from wallet.node.coins import WalletCoins
 from wallet.node.commands import run
 from wallet.node.core import Batch, Core, ReleasedMessages, read_clocks
 from wallet.node.details import has_anchors
@@ -237,6 +238,11 @@ class Node:
             revoked_states=self.store,
             logger=self.logger,
         )
+        monitors = {
+            channel_id: monitor
+            for channel_id in self.chain_monitor.list_monitors()
+            if (monitor := self.chain_monitor.get_monitor(channel_id)) is not None
+        }
         self.manager = ChannelManager.read(
             rows,
             network=self.options.network,
@@ -250,22 +256,26 @@ class Node:
             logger=self.logger,
             config=self.options.user_config,
             best_block=best_block,
+            monitor_update_ids={
+                channel_id: monitor.latest_update_id for channel_id, monitor in monitors.items()
+            },
+            sources_on_chain=[source for monitor in monitors.values() for source in monitor.live_sources()],
         )
         self.sweeper = OutputSweeper(
-            keys_manager=self.keys_manager,
+            filter=self.electrum.filter,
             broadcaster=self.core,
             fee_estimator=self.fee_estimator,
+            keys_manager=self.keys_manager,
+            change_script=self.onchain.next_script,
             persist=self.core,
-            chain_filter=self.electrum.filter,
-            destination_script=self.onchain.next_script,
             logger=self.logger,
             best_height=best_block[1],
         )
         self.sweeper.read(rows)
         self.bump_handler = BumpTransactionEventHandler(
             broadcaster=self.core,
-            coin_source=self.onchain,
-            keys_manager=self.keys_manager,
+            coins=WalletCoins(self.onchain),
+            keys=self.keys_manager,
             logger=self.logger,
         )
 
@@ -436,6 +446,7 @@ class Node:
     def _tick_peers(self) -> None:
         with self.core.entry():
             self.peer_manager.timer_tick_occurred()
+            self.gossip.timer_tick_occurred()
         self.loop.call_soon_threadsafe(self._peers_changed)
 
     def _tick_channels(self) -> None:
@@ -445,7 +456,7 @@ class Node:
     def _tick_rebroadcast(self) -> None:
         with self.core.entry():
             self.chain_monitor.rebroadcast_pending_claims()
-            self.sweeper.rebroadcast()
+            self.sweeper.regenerate_and_broadcast_spend_if_necessary()
 
     def _tick_graph(self) -> None:
         with self.core.entry():

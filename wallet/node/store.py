@@ -2,13 +2,18 @@
 
 Theory of operation. One connection, one writer. `submit` hands over the batch of one entry into the core; the
 writer takes all batches that wait, commits them in one transaction (WAL, `synchronous=FULL`), and only then calls
-each batch's `released`, in order. Batches without rows keep their place behind those with rows. If a commit fails,
-nothing later leaves: `failed` is called once with the error, and every later batch is dropped.
+each batch's `released`, in order. Batches without rows keep their place behind those with rows, also behind those
+that are committed and just being released. If a commit fails, nothing later leaves: `failed` is called once with the
+error, and every later batch is dropped.
+
+A new file is made under another name, with its first rows, and takes its own name when all of it is durable: a wallet
+file that exists is a whole one.
 
 At rest. A row's space is plain; its key is replaced by a keyed hash, and key and value are sealed together with
 ChaCha20-Poly1305 under the wallet's data key (the space and the hash are authenticated). The data key is random. It
 is kept in the `meta` table, sealed under a key that Argon2id makes from the password; where the person chose no
-password it lies there open, and the file says so.
+password it lies there open, and the file says so. The cost of Argon2id is written beside its salt, so that it can
+rise later without locking anybody out.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ import hmac
 import os
 import sqlite3
 import threading
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +34,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from wallet.chain.interfaces import Row
+from wallet.i18n import _
 
 __all__ = ["Store", "StoreError", "WalletLock", "WrongPassword"]
 
@@ -38,9 +45,17 @@ APPLICATION_ID = 0x4C657964
 ARGON2_MEMORY_KIB = 256 * 1024
 ARGON2_ITERATIONS = 3
 ARGON2_LANES = 4
+ARGON2_MAX_MEMORY_KIB = 4 * 1024 * 1024
+ARGON2_MAX_ITERATIONS = 64
+ARGON2_MAX_LANES = 64
+"""What a file may ask for: a damaged or hostile one must not take the computer's memory."""
 KEY_LENGTH = 32
+SALT_LENGTH = 16
 NONCE_LENGTH = 12
 ID_LENGTH = 16
+TAG_LENGTH = 16
+SEALED_KEY_LENGTH = NONCE_LENGTH + KEY_LENGTH + TAG_LENGTH
+KEY_PURPOSE = b"leyden data key"
 
 ON_DEMAND_SPACES = frozenset({"revoked"})
 """Spaces that grow with a channel's age: read by key, never as a whole."""
@@ -68,10 +83,17 @@ class WalletLock:
         self._file = path.open("a+b")
         try:
             _lock_file(self._file.fileno())
-        except OSError:
+        except (BlockingIOError, PermissionError):
             self._file.close()
             raise StoreError(
-                "This wallet is already open in another Leyden. Close that one first, or use its window."
+                _("This wallet is already open in another Leyden. Close that one first, or use its window.")
+            ) from None
+        except OSError as error:
+            self._file.close()
+            raise StoreError(
+                _(
+                    "The folder {folder} cannot be locked ({why}). Keep wallets on a disk of this computer."
+                ).format(folder=path.parent, why=error.strerror)
             ) from None
 
     def release(self) -> None:
@@ -89,22 +111,60 @@ def _lock_file(descriptor: int) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _derive(password: str, salt: bytes) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """What Argon2id is to spend on one guess of a password."""
+
+    memory_kib: int
+    iterations: int
+    lanes: int
+
+    def to_bytes(self) -> bytes:
+        return b"argon2id %d %d %d" % (self.memory_kib, self.iterations, self.lanes)
+
+    @classmethod
+    def parse(cls, text: bytes) -> _Cost:
+        """Raises `StoreError` for what no Leyden wrote."""
+        name, *numbers = text.split()
+        if name == b"argon2id" and len(numbers) == 3 and all(n.isdigit() and len(n) < 10 for n in numbers):
+            cost = cls(*(int(number) for number in numbers))
+            least_kib = 8 * cost.lanes
+            if (
+                1 <= cost.lanes <= ARGON2_MAX_LANES
+                and 1 <= cost.iterations <= ARGON2_MAX_ITERATIONS
+                and least_kib <= cost.memory_kib <= ARGON2_MAX_MEMORY_KIB
+            ):
+                return cost
+        raise StoreError(
+            _("The wallet file's key cannot be used: the file is damaged, or of a newer Leyden.")
+        )
+
+
+def _derive(password: str, salt: bytes, cost: _Cost) -> bytes:
+    """The same text typed on different keyboards gives the same key (NFKC); bytes that are no text are kept."""
     kdf = Argon2id(
         salt=salt,
         length=KEY_LENGTH,
-        iterations=ARGON2_ITERATIONS,
-        lanes=ARGON2_LANES,
-        memory_cost=ARGON2_MEMORY_KIB,
+        iterations=cost.iterations,
+        lanes=cost.lanes,
+        memory_cost=cost.memory_kib,
     )
-    return kdf.derive(password.encode())
+    try:
+        return kdf.derive(unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass"))
+    except MemoryError:
+        raise StoreError(
+            _(
+                "There is not enough memory to unlock the wallet: it takes {size} MB. Close other programs."
+            ).format(size=cost.memory_kib // 1024)
+        ) from None
 
 
 class Store:
     """One wallet file, open for reading and writing.
 
-    `write` threads: `submit` may be called from any thread (callers order themselves by the core's lock); `released`
-    and `failed` are called on the writer thread.
+    Threads: `submit` may be called from any thread (callers order themselves by the core's lock). `released` is called
+    on the writer thread, or within `submit` where nothing had to be waited for: it hands over and returns. `failed`
+    is called on the writer thread.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, data_key: bytes, network: str) -> None:
@@ -116,6 +176,8 @@ class Store:
         self._id_hmac = hmac.new(hashlib.sha256(b"leyden keys" + data_key).digest(), digestmod=hashlib.sha256)
         self._data_key = data_key
         self._lock = threading.Lock()
+        self._transactions = threading.Lock()
+        """One transaction at a time on the one connection: the writer's, or a change of password."""
         self._wake = threading.Condition(self._lock)
         self._queue: list[_Waiting] = []
         self._uncommitted: dict[tuple[str, bytes], bytes | None] = {}
@@ -130,13 +192,46 @@ class Store:
     # --- making and opening -----------------------------------------------------
 
     @classmethod
-    def create(cls, path: Path, *, network: str, password: str) -> Store:
-        """Makes a new wallet file, durable when it returns; raises `StoreError` if there is one already."""
+    def create(cls, path: Path, *, network: str, password: str, rows: Iterable[Row] = ()) -> Store:
+        """Makes a new wallet file with its first rows, durable when it returns; raises `StoreError` if there is one
+        already, or where it cannot be written."""
         if path.exists():
-            raise StoreError(f"There is already a wallet in {path.parent.name}: choose another name.")
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        connection = cls._connect(path)
+            raise StoreError(
+                _("There is already a wallet in {folder}: choose another name.").format(
+                    folder=path.parent.name
+                )
+            )
+        unfinished = path.with_name(f"{path.name}.{os.getpid()}.new")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            unfinished.unlink(missing_ok=True)
+            # Made by us, because SQLite would leave it to the umask who may read it.
+            os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            try:
+                cls._fill(unfinished, network, password, tuple(rows))
+                _take_name(unfinished, path)
+            finally:
+                unfinished.unlink(missing_ok=True)
+        except FileExistsError:
+            raise StoreError(
+                _("There is already a wallet in {folder}: choose another name.").format(
+                    folder=path.parent.name
+                )
+            ) from None
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(
+                _("The wallet file cannot be written to {folder} ({why}). Is the disk full?").format(
+                    folder=path.parent, why=_why(error)
+                )
+            ) from None
+        return cls.open(path, password=password)
+
+    @classmethod
+    def _fill(cls, path: Path, network: str, password: str, rows: tuple[Row, ...]) -> None:
+        connection = sqlite3.connect(path, isolation_level=None)
+        store = None
+        try:
+            connection.execute("PRAGMA synchronous=FULL")
             data_key = os.urandom(KEY_LENGTH)
             with _transaction(connection):
                 connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
@@ -150,50 +245,78 @@ class Store:
                 cls._put_meta(connection, "format", str(FORMAT_VERSION).encode())
                 cls._put_meta(connection, "network", network.encode())
                 cls._write_key(connection, data_key, password)
-        except sqlite3.Error as error:
+            store = cls(path, connection, data_key, network)
+            store.write_now(rows)
+        finally:
             connection.close()
-            raise StoreError(f"The wallet file cannot be written: {error}. Is the disk full?") from None
-        os.chmod(path, 0o600)
-        return cls(path, connection, data_key, network)
 
     @classmethod
     def open(cls, path: Path, *, password: str) -> Store:
         """Opens a wallet file; raises `WrongPassword` or `StoreError`."""
-        if not path.exists():
-            raise StoreError(f"There is no wallet file at {path}.")
+        if not path.is_file():
+            raise StoreError(_("There is no wallet file at {path}.").format(path=path))
         connection = cls._connect(path)
         try:
             meta = cls._read_meta(connection)
             data_key = cls._read_key(meta, password)
-        except sqlite3.Error as error:
-            connection.close()
-            raise StoreError(_damaged(path, str(error))) from None
-        except StoreError:
-            connection.close()
-            raise
-        return cls(path, connection, data_key, meta["network"].decode())
-
-    @classmethod
-    def is_encrypted(cls, path: Path) -> bool:
-        """Whether a password is needed; raises `StoreError` if it is not a wallet file."""
-        connection = cls._connect(path)
-        try:
-            return "key_salt" in cls._read_meta(connection)
-        except sqlite3.Error as error:
-            raise StoreError(_damaged(path, str(error))) from None
-        finally:
-            connection.close()
-
-    @staticmethod
-    def _connect(path: Path) -> sqlite3.Connection:
-        try:
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+            network = _text(meta, "network")
+            # Only now that the file is known to be ours: this writes to it.
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA fullfsync=1")
         except sqlite3.Error as error:
-            raise StoreError(_damaged(path, str(error))) from None
+            connection.close()
+            raise StoreError(_refused(path, error)) from None
+        except BaseException:
+            connection.close()
+            raise
+        return cls(path, connection, data_key, network)
+
+    @classmethod
+    def is_encrypted(cls, path: Path) -> bool:
+        """Whether a password is needed; raises `StoreError` if it is not a wallet file."""
+        return "key_salt" in cls._peek(path)
+
+    @classmethod
+    def check(cls, path: Path, *, password: str) -> str:
+        """The network of a wallet file that this password opens, without opening it for writing; raises
+        `WrongPassword` or `StoreError`."""
+        meta = cls._peek(path)
+        cls._read_key(meta, password)
+        return _text(meta, "network")
+
+    @classmethod
+    def _peek(cls, path: Path) -> dict[str, bytes]:
+        """The meta table, read past the lock of whoever has the file open: it is written at creation and with a new
+        password, and is in the main file when those return."""
+        if not path.is_file():
+            raise StoreError(_("There is no wallet file at {path}.").format(path=path))
+        connection = None
+        try:
+            connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+            return cls._read_meta(connection)
+        except sqlite3.Error as error:
+            raise StoreError(_refused(path, error)) from None
+        finally:
+            if connection is not None:
+                connection.close()
+
+    @staticmethod
+    def _connect(path: Path) -> sqlite3.Connection:
+        """Opens a file that is there; what is not there is not made."""
+        connection = None
+        try:
+            connection = sqlite3.connect(
+                f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+            )
+            # The file may come from anybody: its schema may not call functions.
+            connection.execute("PRAGMA trusted_schema=OFF")
+            connection.execute("PRAGMA cell_size_check=ON")
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
+            raise StoreError(_refused(path, error)) from None
         return connection
 
     @staticmethod
@@ -203,41 +326,57 @@ class Store:
     @staticmethod
     def _read_meta(connection: sqlite3.Connection) -> dict[str, bytes]:
         if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise StoreError("This is not a Leyden wallet file.")
-        meta = {name: bytes(value) for name, value in connection.execute("SELECT name, value FROM meta")}
-        if int(meta.get("format", b"0")) > FORMAT_VERSION:
-            raise StoreError("This wallet file was written by a newer Leyden. Update Leyden to open it.")
+            raise StoreError(_("This is not a Leyden wallet file."))
+        meta = {}
+        for name, value in connection.execute("SELECT name, value FROM meta"):
+            if isinstance(name, str) and isinstance(value, bytes):
+                meta[name] = value
+        version = _text(meta, "format")
+        if not (version.isascii() and version.isdigit() and len(version) < 10):
+            raise StoreError(_("The wallet file does not say how it is written: it is damaged."))
+        if int(version) > FORMAT_VERSION:
+            raise StoreError(_("This wallet file was written by a newer Leyden. Update Leyden to open it."))
         return meta
 
     @classmethod
     def _write_key(cls, connection: sqlite3.Connection, data_key: bytes, password: str) -> None:
-        connection.execute("DELETE FROM meta WHERE name IN ('key_salt', 'key_sealed', 'key_open')")
+        connection.execute(
+            "DELETE FROM meta WHERE name IN ('key_salt', 'key_cost', 'key_sealed', 'key_open')"
+        )
         if not password:
             cls._put_meta(connection, "key_open", data_key)
             return
-        salt, nonce = os.urandom(16), os.urandom(NONCE_LENGTH)
-        sealed = ChaCha20Poly1305(_derive(password, salt)).encrypt(nonce, data_key, b"leyden data key")
+        salt, nonce = os.urandom(SALT_LENGTH), os.urandom(NONCE_LENGTH)
+        cost = _Cost(ARGON2_MEMORY_KIB, ARGON2_ITERATIONS, ARGON2_LANES)
+        sealed = ChaCha20Poly1305(_derive(password, salt, cost)).encrypt(nonce, data_key, KEY_PURPOSE)
         cls._put_meta(connection, "key_salt", salt)
+        cls._put_meta(connection, "key_cost", cost.to_bytes())
         cls._put_meta(connection, "key_sealed", nonce + sealed)
 
     @staticmethod
     def _read_key(meta: dict[str, bytes], password: str) -> bytes:
-        if "key_open" in meta:
-            return meta["key_open"]
-        try:
-            salt, sealed = meta["key_salt"], meta["key_sealed"]
-            aead = ChaCha20Poly1305(_derive(password, salt))
-            return aead.decrypt(sealed[:NONCE_LENGTH], sealed[NONCE_LENGTH:], b"leyden data key")
-        except KeyError:
-            raise StoreError("The wallet file lacks its key: it is damaged.") from None
-        except InvalidTag:
-            raise WrongPassword(
-                "This password does not open the wallet. Check capitals and keyboard layout."
-            ) from None
+        data_key = meta.get("key_open")
+        if data_key is None:
+            try:
+                salt, cost, sealed = meta["key_salt"], _Cost.parse(meta["key_cost"]), meta["key_sealed"]
+            except KeyError:
+                raise StoreError(_("The wallet file lacks its key: it is damaged.")) from None
+            if len(salt) != SALT_LENGTH or len(sealed) != SEALED_KEY_LENGTH:
+                raise StoreError(_("The wallet file's key is damaged."))
+            aead = ChaCha20Poly1305(_derive(password, salt, cost))
+            try:
+                data_key = aead.decrypt(sealed[:NONCE_LENGTH], sealed[NONCE_LENGTH:], KEY_PURPOSE)
+            except InvalidTag:
+                raise WrongPassword(
+                    _("This password does not open the wallet. Check capitals and keyboard layout.")
+                ) from None
+        if len(data_key) != KEY_LENGTH:
+            raise StoreError(_("The wallet file's key is damaged."))
+        return data_key
 
     def password_matches(self, password: str) -> bool:
-        """Whether the password opens this file; always so where there is none."""
-        with self._lock:
+        """Whether the password opens this file; always so where there is none. Takes as long as unlocking does."""
+        with self._reading():
             meta = self._read_meta(self._connection)
         try:
             return hmac.compare_digest(self._read_key(meta, password), self._data_key)
@@ -245,9 +384,20 @@ class Store:
             return False
 
     def change_password(self, new_password: str) -> None:
-        """Seals the data key under another password, durable when it returns."""
-        with self._lock, _transaction(self._connection):
-            self._write_key(self._connection, self._data_key, new_password)
+        """Seals the data key under another password, durable when it returns; raises `StoreError`."""
+        with self._transactions:
+            try:
+                # Nothing of the old seal is to stay in the file: who knows the old password could use it.
+                self._connection.execute("PRAGMA secure_delete=ON")
+                with _transaction(self._connection):
+                    self._write_key(self._connection, self._data_key, new_password)
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except sqlite3.Error as error:
+                raise StoreError(
+                    _("The password was not changed: the wallet file cannot be written ({why}).").format(
+                        why=_why(error)
+                    )
+                ) from None
 
     # --- sealing ------------------------------------------------------------------
 
@@ -261,37 +411,50 @@ class Store:
         plain = len(key).to_bytes(2, "big") + key + value
         return nonce + self._aead.encrypt(nonce, plain, space.encode() + row_id)
 
-    def _unseal(self, space: str, row_id: bytes, sealed: bytes) -> tuple[bytes, bytes]:
+    def _unseal(self, space: str, row_id: object, sealed: object) -> tuple[bytes, bytes]:
         try:
+            if not isinstance(row_id, bytes) or not isinstance(sealed, bytes):
+                raise ValueError("SQLite stores what it is given; these are not ours")
             plain = self._aead.decrypt(sealed[:NONCE_LENGTH], sealed[NONCE_LENGTH:], space.encode() + row_id)
         except (InvalidTag, ValueError):
-            raise StoreError(_damaged(self.path, f"a row of {space} does not verify")) from None
+            raise StoreError(
+                _damaged(self.path, _("a row of {space} does not verify").format(space=space))
+            ) from None
         size = int.from_bytes(plain[:2], "big")
         return plain[2 : 2 + size], plain[2 + size :]
 
     # --- reading --------------------------------------------------------------------
 
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Holds the lock; what SQLite says about the file becomes a sentence."""
+        try:
+            with self._lock:
+                yield
+        except sqlite3.Error as error:
+            raise StoreError(_refused(self.path, error)) from None
+
     def rows(self, space: str) -> Iterator[tuple[bytes, bytes]]:
         """Key and value of every committed row of a space, in key order; for the start, before
-        anything is submitted."""
+        anything is submitted. Raises `StoreError` for a damaged file."""
         if space in ON_DEMAND_SPACES:
             raise StoreError(f"{space} is read by key")
-        with self._lock:
+        with self._reading():
             found = self._connection.execute(
                 "SELECT id, value FROM rows WHERE space = ?", (space,)
             ).fetchall()
-        return iter(sorted(self._unseal(space, bytes(row_id), bytes(value)) for row_id, value in found))
+        return iter(sorted(self._unseal(space, row_id, value) for row_id, value in found))
 
     def read_row(self, space: str, key: bytes) -> bytes | None:
-        """One row, whether its batch is committed yet or not."""
-        with self._lock:
+        """One row, whether its batch is committed yet or not. Raises `StoreError` for a damaged file."""
+        row_id = self._row_id(space, key)
+        with self._reading():
             if (space, key) in self._uncommitted:
                 return self._uncommitted[space, key]
-            row_id = self._row_id(space, key)
             found = self._connection.execute(
                 "SELECT value FROM rows WHERE space = ? AND id = ?", (space, row_id)
             ).fetchone()
-        return None if found is None else self._unseal(space, row_id, bytes(found[0]))[1]
+        return None if found is None else self._unseal(space, row_id, found[0])[1]
 
     def read(self, key: bytes) -> bytes | None:
         """`chain.interfaces.RevokedStates`."""
@@ -305,10 +468,10 @@ class Store:
         self._thread.start()
 
     def submit(self, rows: Iterable[Row], released: Callable[[], None]) -> None:
-        """Queues one batch; `released` is called when it is durable. Dropped after a failure."""
+        """Queues one batch; `released` is called when it is durable. Dropped after a failure, and once closed."""
         batch = list(rows)
         with self._lock:
-            if self._failure is not None:
+            if self._failure is not None or self._stopping:
                 return
             if batch or self._queue or self._busy:
                 for row in batch:
@@ -320,17 +483,17 @@ class Store:
 
     def write_now(self, rows: Iterable[Row]) -> None:
         """Commits rows before it returns; for set-up, before the writer thread is started."""
-        with self._lock:
-            self._commit([_Waiting(list(rows), lambda: None)])
+        self._commit([_Waiting(list(rows), lambda: None)])
 
     def close(self) -> None:
-        """Commits what waits, then closes the file."""
+        """Commits what waits, then closes the file. Nothing is taken any more; closing twice is closing once."""
         with self._lock:
             self._stopping = True
             self._wake.notify()
-        if self._thread is not None:
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
-        self._connection.close()
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            self._connection.close()
 
     def _run(self) -> None:
         while True:
@@ -343,18 +506,19 @@ class Store:
                 self._busy = True
             try:
                 self._commit(batches)
-            except (sqlite3.Error, OSError) as error:
+                with self._lock:
+                    self._forget(batches)
+                for batch in batches:
+                    batch.released()
+            except Exception as error:
+                # Whatever it was: what is not durable, or could not be handed over, must not be overtaken.
                 with self._lock:
                     self._failure = error
                     self._queue.clear()
                 self.failed(error)
                 return
             with self._lock:
-                self._forget(batches)
-            for batch in batches:
-                batch.released()
-            # Only now may a batch without rows pass at once: it must not overtake those just released.
-            with self._lock:
+                # Not before the last `released`: a batch without rows would overtake those that still wait here.
                 self._busy = False
 
     def _commit(self, batches: list[_Waiting]) -> None:
@@ -371,7 +535,7 @@ class Store:
                 gone.append((space, row_id))
             else:
                 put.append((space, row_id, self._seal(space, row_id, key, value)))
-        with _transaction(self._connection):
+        with self._transactions, _transaction(self._connection):
             if put:
                 self._connection.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", put)
             if gone:
@@ -392,15 +556,63 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
+        connection.execute("COMMIT")
     except BaseException:
         with contextlib.suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
+
+
+def _take_name(unfinished: Path, path: Path) -> None:
+    """Gives a finished file its name, durable when it returns; raises `FileExistsError` where somebody was faster."""
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without links, such as a memory stick's.
+        if path.exists():
+            raise FileExistsError(path) from None
+        os.replace(unfinished, path)
+    if os.name == "nt":  # pragma: no cover - Windows has no folder to sync
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _text(meta: dict[str, bytes], name: str) -> str:
+    """A text of the meta table; raises `StoreError`."""
+    try:
+        return meta[name].decode()
+    except (KeyError, UnicodeDecodeError):
+        raise StoreError(_("The wallet file lacks its {name}: it is damaged.").format(name=name)) from None
+
+
+def _why(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _refused(path: Path, error: sqlite3.Error) -> str:
+    """What SQLite's refusal of a file means."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return _("The wallet file {name} is in use by another program.").format(name=path.name)
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY):
+        return _("The wallet file {name} cannot be opened ({why}). May you read and write it?").format(
+            name=path, why=error
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return _("The disk is full: the wallet file {name} cannot be opened. Free some space.").format(
+            name=path.name
+        )
+    return _damaged(path, str(error))
 
 
 def _damaged(path: Path, what: str) -> str:
-    return (
-        f"The wallet file {path.name} cannot be read ({what}). Do not delete it: keep a copy, and restore from your "
-        "words and the channel backup."
-    )
+    return _(
+        "The wallet file {name} cannot be read ({what}). Do not delete it: keep a copy, and restore from your words "
+        "and the channel backup."
+    ).format(name=path.name, what=what)

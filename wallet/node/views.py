@@ -143,8 +143,17 @@ class Views:
             )
             onchain = node.onchain.balance()
             reserve_sat = node.anchor_reserve_sat()
-            sweeping = node.sweeper.pending_balances()
-        locked = [self._locked(balance) for balance in (*balances, *sweeping)]
+            sweeping = [item for item in node.sweeper.tracked_spendable_outputs() if item.spent is None]
+        locked = [self._locked(balance) for balance in balances]
+        locked += [
+            LockedCoin(
+                amount_sat=item.descriptor.output.value_sat,
+                reason=_("Spendable; on its way into your on-chain coins."),
+                until_height=None,
+                channel_id=item.channel_id.hex(),
+            )
+            for item in sweeping
+        ]
         channels = tuple(self._channel(item) for item in details) + tuple(
             self._closed_channel(record, locked)
             for record in sorted(node.ledger.closed.values(), key=lambda record: -record.closed_at)

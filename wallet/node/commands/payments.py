@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from wallet.bitcoin.hashes import sha256
 from wallet.i18n import _
 from wallet.ln.invoice import Invoice, build_invoice, parse_invoice
+from wallet.ln.outbound_payment import Retry
 from wallet.ln.route import RouteHint
 from wallet.ln.types import APIError, DecodeError, PaymentHash, PaymentId, PaymentPreimage, PaymentSecret
 from wallet.node.api import CommandError, Json
@@ -409,16 +410,17 @@ async def lnpay(
                 payment_id=PaymentId(payment_hash),
                 amount_msat=value_msat,
                 max_fee_msat=limit_msat,
-                retry_attempts=RETRY_ATTEMPTS,
+                retry=Retry(max_retries=RETRY_ATTEMPTS, timeout_ms=timeout * 1000),
                 now=node.core.now,
             )
-        except APIError as error:
-            node.events.payment_waiters.pop(payment_hash, None)
+        except (APIError, PaymentNotSent) as error:
             record = node.ledger.payments[payment_hash]
             node.ledger.put_payment(
-                dataclasses.replace(record, state=PaymentState.FAILED, failure=str(error))
+                dataclasses.replace(
+                    record, state=PaymentState.FAILED, failure=str(error), settled_at=node.core.now.at
+                )
             )
-            raise CommandError(str(error), code="payment") from None
+            node.events.tell_waiters(payment_hash)
     try:
         async with asyncio.timeout(timeout):
             await final
