@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wallet.bitcoin.hashes import sha256
 from wallet.i18n import _
 from wallet.ln.invoice import Invoice, build_invoice, parse_invoice
-from wallet.ln.outbound_payment import Retry
+from wallet.ln.outbound_payment import PaymentNotSent, Retry
 from wallet.ln.route import RouteHint
 from wallet.ln.types import APIError, DecodeError, PaymentHash, PaymentId, PaymentPreimage, PaymentSecret
 from wallet.node.api import CommandError, Json
