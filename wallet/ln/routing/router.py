@@ -431,9 +431,9 @@ class _Search:
             return self._widen(edges, wanted_msat, wanted_msat, fee_limit_msat)
         if least_msat == wanted_msat:
             return None
-        # Without a way for the least there is none for more either, and that is soon known.
+        # Without a way for the least there is none for more either, unless it is less than a channel's minimum.
         least_edges = self._dijkstra(least_msat, fee_limit_msat, aim, saturation)
-        if least_edges is None:
+        if least_edges is None and self._obstacles.minimum_msat is None:
             return None
         amount_msat = wanted_msat // 2
         while amount_msat > least_msat:
@@ -441,6 +441,8 @@ class _Search:
             if edges is not None:
                 return self._widen(edges, amount_msat, wanted_msat, fee_limit_msat)
             amount_msat //= 2
+        if least_edges is None:
+            return None
         return self._widen(least_edges, least_msat, wanted_msat, fee_limit_msat)
 
     def _widen(
