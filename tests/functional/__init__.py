@@ -1,0 +1,1 @@
+"""Real managers and monitors joined in memory: every message really encoded, every transaction judged."""
