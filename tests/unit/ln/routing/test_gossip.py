@@ -1,0 +1,726 @@
+"""`NetworkGraph` and `NetGraphMsgHandler`: what is believed, what is passed on, and how two of them sync."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.ln.connection_pair import ConnectionPair, Log, Node
+from tests.unit.ln.routing.graph_builder import (
+    NOW,
+    Net,
+    announce_channel,
+    announce_node,
+    announce_terms,
+    node_id,
+    scid,
+    sign_update,
+)
+from wallet.bitcoin import script
+from wallet.bitcoin.address import MAINNET, REGTEST
+from wallet.bitcoin.errors import DecodeError
+from wallet.bitcoin.tx import TxOut
+from wallet.chain.interfaces import UtxoAnswer, UtxoError
+from wallet.ln import msgs
+from wallet.ln.events import BroadcastMessage, SendMessage
+from wallet.ln.features import Feature, Features
+from wallet.ln.msgs import ChannelAnnouncement, Init, Message
+from wallet.ln.routing import gossip
+from wallet.ln.routing.gossip import NetGraphMsgHandler, NetworkGraph
+from wallet.ln.routing.graph import REMOVED_MEMORY_SECONDS, STALE_CHANNEL_SECONDS
+from wallet.ln.types import NodeId, Now, PeerError, ShortChannelId
+
+PEER = NodeId(node_id("peer"))
+OTHER_PEER = NodeId(node_id("other peer"))
+GOSSIPS = Init(features=Features.of(optional=(Feature.GOSSIP_QUERIES,)))
+GOSSIPS_EX = Init(features=Features.of(optional=(Feature.GOSSIP_QUERIES, Feature.GOSSIP_QUERIES_EX)))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> Now:
+        return self.now
+
+    def pass_seconds(self, seconds: int) -> None:
+        self.now = Now(at=self.now.at + seconds, mono_ms=0)
+
+
+class Utxos:
+    """A `chain.Access` that answers at once, or when `answer` is called."""
+
+    def __init__(self, *, at_once: bool = False) -> None:
+        self.at_once = at_once
+        self.outputs: dict[int, TxOut] = {}
+        self.waiting: list[tuple[int, Callable[[UtxoAnswer], None]]] = []
+        self.asked: list[int] = []
+
+    def fund(self, announcement: ChannelAnnouncement, value_sat: int = 1_000_000) -> None:
+        keys = (announcement.bitcoin_key_1, announcement.bitcoin_key_2)
+        output = TxOut(value_sat, script.p2wsh(script.multisig_2of2(*keys)))
+        self.outputs[announcement.short_channel_id] = output
+
+    def get_utxo(
+        self, chain_hash: bytes, short_channel_id: int, answer: Callable[[UtxoAnswer], None]
+    ) -> UtxoAnswer | None:
+        assert chain_hash == REGTEST.chain_hash
+        self.asked.append(short_channel_id)
+        if self.at_once:
+            return self.answer_for(short_channel_id)
+        self.waiting.append((short_channel_id, answer))
+        return None
+
+    def answer_for(self, short_channel_id: int) -> UtxoAnswer:
+        output = self.outputs.get(short_channel_id)
+        return UtxoAnswer(short_channel_id, output, None if output is not None else UtxoError.UNKNOWN_TX)
+
+    def answer(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for short_channel_id, answer in waiting:
+            answer(self.answer_for(short_channel_id))
+
+
+def handler(utxos: Utxos | None = None, clock: Clock | None = None) -> NetGraphMsgHandler:
+    return NetGraphMsgHandler(NetworkGraph(REGTEST), utxos, Log(), clock=clock or Clock())
+
+
+def events(net: NetGraphMsgHandler) -> list[Message]:
+    return [event.msg for event in net.get_and_clear_pending_msg_events() if not hasattr(event, "action")]
+
+
+CHANNEL = announce_channel("A", "B", scid(100))
+
+
+# --- what is believed -----------------------------------------------------------------------------
+
+
+def test_channel_then_terms_then_nodes() -> None:
+    net = handler()
+    graph = net.network_graph
+    assert not net.handle_node_announcement(PEER, announce_node("A"))
+    assert not net.handle_channel_update(PEER, announce_terms("A", "B", scid(100)))
+    assert net.handle_channel_announcement(PEER, CHANNEL)
+    assert not net.handle_channel_announcement(PEER, CHANNEL)
+    assert net.handle_channel_update(PEER, announce_terms("A", "B", scid(100), fee_base_msat=7))
+    assert net.handle_node_announcement(PEER, announce_node("A"))
+    assert (graph.channel_count, graph.node_count) == (1, 2)
+    info = graph.channel(scid(100))
+    assert info is not None
+    assert {info.node_id_1, info.node_id_2} == {node_id("A"), node_id("B")}
+    side, other = info.directions if node_id("A") < node_id("B") else reversed(info.directions)
+    assert side is not None
+    assert side.fee_base_msat == 7
+    assert other is None
+    assert graph.alias(node_id("A")) == "node A"
+    assert graph.alias(node_id("B")) is None
+    assert graph.last_update_at == NOW.at - 100
+    node = graph.node(node_id("A"))
+    assert node is not None
+    assert node.channels == (scid(100),)
+    assert sorted(graph.node_ids()) == sorted((node_id("A"), node_id("B")))
+
+
+@pytest.mark.parametrize(
+    "field", ["node_signature_1", "node_signature_2", "bitcoin_signature_1", "bitcoin_signature_2"]
+)
+def test_channel_signatures_are_checked(field: str) -> None:
+    net = handler()
+    wrong: dict[str, bytes] = {field: CHANNEL.node_signature_1[:63] + b"\x00"}
+    with pytest.raises(PeerError):
+        net.handle_channel_announcement(PEER, replace(CHANNEL, **wrong))  # type: ignore[arg-type]
+    with pytest.raises(PeerError):
+        net.handle_channel_announcement(PEER, replace(CHANNEL, excess_data=b"unsigned"))
+    assert net.network_graph.channel_count == 0
+
+
+def test_what_is_signed_with_what_comes_later() -> None:
+    raw = msgs.encode_message(announce_terms("A", "B", scid(100)))
+    update = msgs.decode_message(raw + b"what comes later")
+    assert isinstance(update, msgs.ChannelUpdate)
+    update = sign_update(update, "A")
+    net = handler()
+    net.handle_channel_announcement(PEER, CHANNEL)
+    assert net.handle_channel_update(PEER, update)
+    assert net.network_graph.channel_update(scid(100), update.direction) == update
+
+
+def test_other_signatures_are_checked() -> None:
+    net = handler()
+    net.handle_channel_announcement(PEER, CHANNEL)
+    with pytest.raises(PeerError):
+        net.handle_channel_update(PEER, replace(announce_terms("A", "B", scid(100)), fee_base_msat=1))
+    with pytest.raises(PeerError):
+        net.handle_node_announcement(PEER, replace(announce_node("A"), alias=bytes(32)))
+    # Terms of B's side that A has signed.
+    other_side = announce_terms("B", "A", scid(100))
+    with pytest.raises(PeerError):
+        net.handle_channel_update(PEER, sign_update(other_side, "A"))
+    assert net.network_graph.update_times(scid(100)) == (0, 0)
+
+
+def test_nodes_in_the_wrong_order() -> None:
+    swapped = replace(CHANNEL, node_id_1=CHANNEL.node_id_2, node_id_2=CHANNEL.node_id_1)
+    with pytest.raises(PeerError):
+        handler().handle_channel_announcement(PEER, swapped)
+
+
+def test_other_chains_are_ignored() -> None:
+    net = handler()
+    assert not net.handle_channel_announcement(PEER, replace(CHANNEL, chain_hash=MAINNET.chain_hash))
+    net.handle_channel_announcement(PEER, CHANNEL)
+    update = announce_terms("A", "B", scid(100))
+    assert not net.handle_channel_update(PEER, replace(update, chain_hash=MAINNET.chain_hash))
+
+
+def test_only_newer_news_counts() -> None:
+    net = handler()
+    net.handle_channel_announcement(PEER, CHANNEL)
+    update = announce_terms("A", "B", scid(100), timestamp_at=NOW.at - 10)
+    assert net.handle_channel_update(PEER, update)
+    assert not net.handle_channel_update(PEER, update)
+    assert not net.handle_channel_update(PEER, announce_terms("A", "B", scid(100), timestamp_at=NOW.at - 11))
+    assert net.handle_channel_update(PEER, announce_terms("B", "A", scid(100), timestamp_at=NOW.at - 11))
+    assert net.handle_node_announcement(PEER, announce_node("A", NOW.at - 5))
+    assert not net.handle_node_announcement(PEER, announce_node("A", NOW.at - 5))
+    assert net.handle_node_announcement(PEER, announce_node("A", NOW.at - 4))
+
+
+@pytest.mark.parametrize("offset", [-STALE_CHANNEL_SECONDS - 1, gossip.MAX_FUTURE_SECONDS + 1])
+def test_news_of_another_time(offset: int) -> None:
+    net = handler()
+    net.handle_channel_announcement(PEER, CHANNEL)
+    late = announce_terms("A", "B", scid(100), timestamp_at=NOW.at + offset)
+    assert not net.handle_channel_update(PEER, late)
+    assert net.network_graph.update_times(scid(100)) == (0, 0)
+
+
+def test_what_is_not_passed_on() -> None:
+    net = handler()
+    net.handle_channel_announcement(PEER, CHANNEL)
+    update = announce_terms("A", "B", scid(100))
+    private = sign_update(replace(update, message_flags=3), "A")
+    assert not net.handle_channel_update(PEER, private)
+    assert max(net.network_graph.update_times(scid(100))) == update.timestamp_at
+    bulky = sign_update(replace(announce_terms("B", "A", scid(100)), excess_data=bytes(2_000)), "B")
+    assert not net.handle_channel_update(PEER, bulky)
+    name = msgs.SocketAddress(msgs.AddressKind.HOSTNAME, "example.org", 1).encode()
+    assert not net.handle_node_announcement(PEER, announce_node("A", address_data=name + name))
+    assert net.network_graph.alias(node_id("A")) == "node A"
+    assert net.handle_node_announcement(PEER, announce_node("B", address_data=name))
+
+
+# --- funding outputs ------------------------------------------------------------------------------
+
+
+def test_a_funding_output_that_is_told_at_once() -> None:
+    utxos = Utxos(at_once=True)
+    net = handler(utxos)
+    assert not net.handle_channel_announcement(PEER, CHANNEL)
+    utxos.fund(CHANNEL, 777)
+    assert net.handle_channel_announcement(PEER, CHANNEL)
+    assert net.network_graph.capacity_sat(scid(100)) == 777
+
+
+def test_a_funding_output_of_other_keys() -> None:
+    utxos = Utxos(at_once=True)
+    utxos.outputs[scid(100)] = TxOut(5, bytes(34))
+    net = handler(utxos)
+    assert not net.handle_channel_announcement(PEER, CHANNEL)
+    # It is not looked up again and again.
+    assert not net.handle_channel_announcement(PEER, CHANNEL)
+    assert utxos.asked == [scid(100)]
+    assert net.network_graph.channel_count == 0
+
+
+def test_a_funding_output_that_is_told_later() -> None:
+    utxos = Utxos()
+    net = handler(utxos)
+    update = announce_terms("A", "B", scid(100), htlc_maximum_msat=500)
+    assert not net.handle_channel_announcement(PEER, CHANNEL)
+    assert not net.handle_channel_announcement(OTHER_PEER, CHANNEL)
+    assert not net.handle_channel_update(PEER, announce_terms("A", "B", scid(100), timestamp_at=NOW.at - 500))
+    assert not net.handle_channel_update(PEER, update)
+    assert not net.handle_node_announcement(PEER, announce_node("A"))
+    with pytest.raises(PeerError):
+        net.handle_channel_update(PEER, replace(announce_terms("B", "A", scid(100)), fee_base_msat=9))
+    assert net.network_graph.channel_count == 0
+    assert events(net) == []
+    utxos.fund(CHANNEL)
+    utxos.answer()
+    assert utxos.asked == [scid(100)]
+    assert events(net) == [CHANNEL, update, announce_node("A")]
+    assert net.network_graph.capacity_sat(scid(100)) == 1_000_000
+    assert net.network_graph.alias(node_id("A")) == "node A"
+
+
+def test_a_funding_output_that_is_not_there() -> None:
+    utxos = Utxos()
+    net = handler(utxos)
+    net.handle_channel_announcement(PEER, CHANNEL)
+    net.handle_node_announcement(PEER, announce_node("A"))
+    utxos.answer()
+    assert events(net) == []
+    assert net.network_graph.channel_count == 0
+    # The server may have been behind: it is asked again when it is announced again.
+    net.handle_channel_announcement(PEER, CHANNEL)
+    assert len(utxos.waiting) == 1
+    assert not net.handle_node_announcement(PEER, announce_node("A"))
+
+
+def test_terms_above_the_capacity_are_not_used() -> None:
+    utxos = Utxos(at_once=True)
+    utxos.fund(CHANNEL, 100)
+    net = handler(utxos)
+    net.handle_channel_announcement(PEER, CHANNEL)
+    assert not net.handle_channel_update(PEER, announce_terms("A", "B", scid(100), htlc_maximum_msat=100_001))
+    assert net.handle_channel_update(PEER, announce_terms("A", "B", scid(100), htlc_maximum_msat=100_000))
+
+
+def test_our_own_channel_is_not_looked_up() -> None:
+    utxos = Utxos()
+    net = handler(utxos)
+    assert net.handle_channel_announcement(None, CHANNEL)
+    assert utxos.asked == []
+
+
+# --- ageing ---------------------------------------------------------------------------------------
+
+
+def test_pruning() -> None:
+    clock = Clock()
+    net = handler(clock=clock)
+    graph = net.network_graph
+    for number, (a, b) in enumerate((("A", "B"), ("B", "C"), ("C", "D"))):
+        net.handle_channel_announcement(PEER, announce_channel(a, b, scid(100 + number)))
+    net.handle_node_announcement(PEER, announce_node("A"))
+    for a, b, at in (("A", "B", 0), ("B", "A", 0), ("B", "C", 0), ("C", "B", 86_000), ("C", "D", 86_000)):
+        channel = scid(100 + "ABC".index(min(a, b)))
+        assert net.handle_channel_update(PEER, announce_terms(a, b, channel, timestamp_at=NOW.at + at))
+    clock.pass_seconds(STALE_CHANNEL_SECONDS)
+    net.prune(clock.now)
+    assert graph.channel_count == 3
+    clock.pass_seconds(1)
+    net.prune(clock.now)
+    # Both sides must be fresh; one that never spoke counts from the announcement.
+    assert graph.channel_count == 0
+    assert graph.node_count == 0
+    assert graph.alias(node_id("A")) is None
+    assert net.get_next_node_announcement(None) is None
+
+
+def test_pruning_keeps_what_is_fresh() -> None:
+    clock = Clock()
+    net = handler(clock=clock)
+    net.handle_channel_announcement(PEER, CHANNEL)
+    clock.pass_seconds(STALE_CHANNEL_SECONDS)
+    for a, b in (("A", "B"), ("B", "A")):
+        net.handle_channel_update(PEER, announce_terms(a, b, scid(100), timestamp_at=clock.now.at - 3))
+    clock.pass_seconds(100)
+    net.prune(clock.now)
+    assert net.network_graph.channel_count == 1
+
+
+def test_a_closed_channel_stays_out_for_a_while() -> None:
+    clock = Clock()
+    net = handler(clock=clock)
+    net.handle_channel_announcement(PEER, CHANNEL)
+    net.network_graph.channel_failed_permanent(scid(100), clock.now.at)
+    assert net.network_graph.channel_count == 0
+    assert not net.handle_channel_announcement(PEER, CHANNEL)
+    clock.pass_seconds(REMOVED_MEMORY_SECONDS + 1)
+    net.prune(clock.now)
+    assert net.handle_channel_announcement(PEER, CHANNEL)
+
+
+def test_a_node_out_of_service_takes_its_channels_along() -> None:
+    net = Net()
+    for a, b in (("A", "B"), ("B", "C"), ("C", "D")):
+        net.open(a, b)
+    net.graph.node_failed_permanent(node_id("B"), NOW.at)
+    assert net.graph.channel_count == 1
+    assert not net.graph.has_node(node_id("A"))
+    assert net.graph.has_node(node_id("C"))
+
+
+# --- storing --------------------------------------------------------------------------------------
+
+
+def test_there_and_back() -> None:
+    net = handler()
+    graph = net.network_graph
+    for number, (a, b) in enumerate((("A", "B"), ("B", "C"), ("C", "D"), ("D", "A"))):
+        net.handle_channel_announcement(PEER, announce_channel(a, b, scid(100 + number)))
+        net.handle_channel_update(PEER, announce_terms(a, b, scid(100 + number), fee_base_msat=number))
+    net.handle_node_announcement(PEER, announce_node("A"))
+    graph.set_capacity(scid(101), 5_000)
+    graph.channel_failed_permanent(scid(103), NOW.at)
+    raw = graph.write()
+    read = NetworkGraph.read(raw, REGTEST)
+    assert read.write() == raw
+    assert read.short_channel_ids() == [scid(100), scid(101), scid(102)]
+    assert read.capacity_sat(scid(101)) == 5_000
+    assert read.capacity_sat(scid(100)) is None
+    assert read.channel(scid(102)) == graph.channel(scid(102))
+    assert read.alias(node_id("A")) == "node A"
+    assert read.was_removed(scid(103))
+    with pytest.raises(DecodeError):
+        NetworkGraph.read(raw, MAINNET)
+    for damaged in (b"", raw[:-1], raw[:50], raw[:200] + b"\x00" + raw[201:], raw + b"\x00"):
+        with pytest.raises(DecodeError):
+            NetworkGraph.read(damaged, REGTEST)
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_no_graph(noise: bytes) -> None:
+    with pytest.raises(DecodeError):
+        NetworkGraph.read(noise, REGTEST)
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+def kinds(messages: list[Message]) -> list[str]:
+    return [type(message).__name__ for message in messages]
+
+
+def test_first_peers_are_asked_for_everything_later_ones_for_news_or_nothing() -> None:
+    net = handler()
+    asked = []
+    for number in range(gossip.MAX_SYNC_PEERS + 1):
+        net.peer_connected(node_id(f"peer {number}"), GOSSIPS, False)
+        asked.append(kinds(events(net)))
+    both = ["GossipTimestampFilter", "QueryChannelRange"]
+    full = gossip.MAX_FULL_SYNC_PEERS
+    assert asked == [both] * full + [both[:1]] * (gossip.MAX_SYNC_PEERS - full) + [[]]
+    # When one that was asked for everything goes, the next to come is.
+    net.peer_disconnected(node_id("peer 0"))
+    net.peer_disconnected(node_id("peer 3"))
+    net.peer_connected(node_id("another"), GOSSIPS, False)
+    assert kinds(events(net)) == both
+
+
+@pytest.mark.parametrize(
+    "init", [Init(features=Features()), replace(GOSSIPS, networks=(MAINNET.chain_hash,))]
+)
+def test_peers_that_have_no_gossip_are_not_asked(init: Init) -> None:
+    net = handler()
+    net.peer_connected(PEER, init, True)
+    assert events(net) == []
+
+
+def range_reply(*scids: ShortChannelId, complete: bool = True, **more: object) -> msgs.ReplyChannelRange:
+    reply = msgs.ReplyChannelRange(
+        chain_hash=REGTEST.chain_hash,
+        first_block_height=0,
+        number_of_blocks=1,
+        sync_complete=complete,
+        short_channel_ids=scids,
+    )
+    return replace(reply, **more)  # type: ignore[arg-type]
+
+
+def test_what_is_missing_is_asked_for_in_batches() -> None:
+    net = handler()
+    net.handle_channel_announcement(PEER, CHANNEL)
+    net.handle_reply_channel_range(PEER, range_reply(scid(1)))
+    net.peer_connected(PEER, GOSSIPS, False)
+    events(net)
+    ids = [scid(1_000 + number) for number in range(gossip.SHORT_IDS_PER_QUERY + 5)]
+    net.handle_reply_channel_range(PEER, range_reply(*reversed(ids[:50]), scid(100), complete=False))
+    assert events(net) == []
+    net.handle_reply_channel_range(PEER, range_reply(*ids[50:]))
+    (query,) = events(net)
+    assert isinstance(query, msgs.QueryShortChannelIds)
+    assert query.short_channel_ids == tuple(ids[:500])
+    assert query.query_flags is None
+    end = msgs.ReplyShortChannelIdsEnd(chain_hash=REGTEST.chain_hash, full_information=True)
+    net.handle_reply_short_channel_ids_end(PEER, end)
+    (query,) = events(net)
+    assert isinstance(query, msgs.QueryShortChannelIds)
+    assert query.short_channel_ids == tuple(ids[500:])
+    net.handle_reply_short_channel_ids_end(PEER, end)
+    net.handle_reply_short_channel_ids_end(PEER, end)
+    assert events(net) == []
+
+
+def test_only_what_is_newer_is_asked_of_a_peer_that_tells_times() -> None:
+    net = handler()
+    net.handle_channel_announcement(PEER, CHANNEL)
+    update = announce_terms("A", "B", scid(100))
+    net.handle_channel_update(PEER, update)
+    net.peer_connected(PEER, GOSSIPS_EX, False)
+    query = events(net)[1]
+    assert isinstance(query, msgs.QueryChannelRange)
+    assert query.query_option_flags == 1
+    fresh, stale = NOW.at - 5, NOW.at - STALE_CHANNEL_SECONDS - 5
+    times = [0, fresh] if update.direction == 0 else [fresh, 0]
+    net.handle_reply_channel_range(
+        PEER,
+        range_reply(
+            scid(100), scid(200), scid(300),
+            timestamps=((times[0], times[1]), (stale, 0), (fresh, 0)),
+        ),
+    )  # fmt: skip
+    (ids,) = events(net)
+    assert isinstance(ids, msgs.QueryShortChannelIds)
+    assert ids.short_channel_ids == (scid(100), scid(300))
+    assert ids.query_flags == (0b100 if update.direction == 0 else 0b010, 0b11111)
+
+
+def test_a_peer_that_does_not_answer_is_asked_by_a_filter() -> None:
+    net = handler()
+    net.peer_connected(PEER, GOSSIPS, False)
+    events(net)
+    for _ in range(gossip.QUERY_TIMEOUT_TICKS):
+        assert events(net) == []
+        net.timer_tick_occurred()
+    (filter_,) = events(net)
+    assert isinstance(filter_, msgs.GossipTimestampFilter)
+    assert filter_.first_timestamp_at == NOW.at - STALE_CHANNEL_SECONDS
+    net.timer_tick_occurred()
+    assert events(net) == []
+
+
+def test_a_peer_that_lists_too_many_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gossip, "MAX_CHANNELS_IN_RANGE", 10)
+    net = handler()
+    net.peer_connected(PEER, GOSSIPS, False)
+    with pytest.raises(PeerError):
+        net.handle_reply_channel_range(PEER, range_reply(*map(scid, range(11))))
+
+
+def test_no_more_is_asked_for_while_look_ups_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gossip, "PENDING_LOOKUPS_HIGH", 2)
+    utxos = Utxos()
+    net = handler(utxos)
+    net.peer_connected(PEER, GOSSIPS, False)
+    events(net)
+    for number in range(3):
+        assert not net.processing_queue_high()
+        net.handle_channel_announcement(PEER, announce_channel("A", "B", scid(100 + number)))
+    assert net.processing_queue_high()
+    net.handle_reply_channel_range(PEER, range_reply(scid(500)))
+    assert events(net) == []
+    utxos.answer()
+    assert not net.processing_queue_high()
+    assert kinds(events(net)) == ["QueryShortChannelIds"]
+
+
+# --- answering ------------------------------------------------------------------------------------
+
+
+def answers(net: NetGraphMsgHandler) -> list[Message]:
+    found = []
+    while (reply := net.get_next_query_reply(PEER)) is not None:
+        found.append(reply)
+    return found
+
+
+def big_graph(count: int) -> NetGraphMsgHandler:
+    builder = Net()
+    for _ in range(count):
+        builder.open("A", "B")
+    net = NetGraphMsgHandler(builder.graph, None, Log(), clock=Clock())
+    net.peer_connected(PEER, GOSSIPS, False)
+    net.get_and_clear_pending_msg_events()
+    return net
+
+
+def query_range(first: int, count: int, flags: int | None = None) -> msgs.QueryChannelRange:
+    return msgs.QueryChannelRange(
+        chain_hash=REGTEST.chain_hash,
+        first_block_height=first,
+        number_of_blocks=count,
+        query_option_flags=flags,
+    )
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 0xFFFFFFFF), (105, 10), (0, 50), (100, 1_000), (5, 1)])
+@pytest.mark.parametrize("batch", [1, 3, 8_000])
+@pytest.mark.parametrize("flags", [None, 1])
+def test_range_replies_cover_the_range(
+    first: int, count: int, batch: int, flags: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gossip, "SHORT_IDS_PER_REPLY", batch if flags is None else 3 * batch)
+    net = big_graph(30)
+    unheard = announce_channel("C", "D", scid(110, 9))
+    net.network_graph.add_channel(unheard, None, NOW.at)
+    net.handle_query_channel_range(PEER, query_range(first, count, flags))
+    replies = answers(net)
+    found: list[ShortChannelId] = []
+    before = first
+    for number, reply in enumerate(replies):
+        assert isinstance(reply, msgs.ReplyChannelRange)
+        assert reply.first_block_height >= before
+        before = reply.first_block_height
+        assert reply.sync_complete == (number == len(replies) - 1)
+        found += reply.short_channel_ids
+        for channel in reply.short_channel_ids:
+            end = reply.first_block_height + reply.number_of_blocks
+            assert reply.first_block_height <= channel >> 40 < end
+        assert (reply.timestamps is not None) == (flags == 1)
+    last = replies[-1]
+    assert isinstance(last, msgs.ReplyChannelRange)
+    assert last.first_block_height + last.number_of_blocks >= min(first + count, 0xFFFFFFFF)
+    assert found == [s for s in net.network_graph.short_channel_ids(first << 40, (first + count) << 40)
+                     if s != unheard.short_channel_id]  # fmt: skip
+
+
+def test_a_full_reply_fits_into_a_message() -> None:
+    ids = tuple(scid(number) for number in range(gossip.SHORT_IDS_PER_REPLY))
+    msgs.encode_message(range_reply(*ids))
+    third = ids[: gossip.SHORT_IDS_PER_REPLY // 3]
+    msgs.encode_message(range_reply(*third, timestamps=((1, 2),) * len(third)))
+    query = msgs.QueryShortChannelIds(
+        chain_hash=REGTEST.chain_hash,
+        short_channel_ids=ids[: gossip.SHORT_IDS_PER_QUERY],
+        query_flags=(31,) * gossip.SHORT_IDS_PER_QUERY,
+    )
+    msgs.encode_message(query)
+
+
+def test_range_of_another_chain() -> None:
+    net = big_graph(1)
+    net.handle_query_channel_range(PEER, replace(query_range(0, 1_000), chain_hash=MAINNET.chain_hash))
+    (reply,) = answers(net)
+    assert isinstance(reply, msgs.ReplyChannelRange)
+    assert reply.short_channel_ids == ()
+    assert reply.chain_hash == MAINNET.chain_hash
+
+
+def test_one_query_at_a_time() -> None:
+    net = big_graph(1)
+    net.handle_query_channel_range(PEER, query_range(0, 1_000))
+    with pytest.raises(PeerError) as raised:
+        net.handle_query_channel_range(PEER, query_range(0, 1_000))
+    assert not raised.value.disconnect
+    assert len(answers(net)) == 1
+    net.handle_query_channel_range(PEER, query_range(0, 1_000))
+    with pytest.raises(PeerError):
+        net.handle_query_channel_range(PEER, query_range(0, 0))
+
+
+def test_id_replies() -> None:
+    net = handler()
+    net.peer_connected(PEER, GOSSIPS, False)
+    update = announce_terms("A", "B", scid(100))
+    other = announce_terms("B", "A", scid(100))
+    first, second = (update, other) if update.direction == 0 else (other, update)
+    net.handle_channel_announcement(None, CHANNEL)
+    for message in (update, other):
+        net.handle_channel_update(None, message)
+    for name in "AB":
+        net.handle_node_announcement(None, announce_node(name))
+    end = msgs.ReplyShortChannelIdsEnd(chain_hash=REGTEST.chain_hash, full_information=True)
+    node_1, node_2 = sorted((announce_node(name) for name in "AB"), key=lambda node: node.node_id)
+
+    def reply(*flags: int) -> list[Message]:
+        query = msgs.QueryShortChannelIds(
+            chain_hash=REGTEST.chain_hash,
+            short_channel_ids=(scid(99), scid(100), scid(100)),
+            query_flags=flags or None,
+        )
+        net.handle_query_short_channel_ids(PEER, query)
+        return answers(net)
+
+    everything: list[Message] = [CHANNEL, first, second, CHANNEL, first, second, node_1, node_2, end]
+    assert reply() == everything
+    assert reply(31, 2, 4) == [first, second, end]
+    assert reply(31, 9, 16) == [CHANNEL, node_1, node_2, end]
+    assert reply(31, 0, 0) == [end]
+
+
+# --- two of them ----------------------------------------------------------------------------------
+
+
+def pair_scid(a: str, b: str) -> ShortChannelId:
+    return scid(100 * ord(a) + ord(b))
+
+
+class GossipNode(Node):
+    def __init__(self, number: int, utxos: Utxos | None = None) -> None:
+        self.net = handler(utxos)
+        super().__init__(number, gossip=self.net)
+
+    @property
+    def graph(self) -> NetworkGraph:
+        return self.net.network_graph
+
+    def learn(self, names: str) -> None:
+        """Learn a chain of channels from somewhere."""
+        for a, b in pairwise(names):
+            channel = pair_scid(a, b)
+            self.net.handle_channel_announcement(None, announce_channel(a, b, channel))
+            for source, target in ((a, b), (b, a)):
+                self.net.handle_channel_update(None, announce_terms(source, target, channel))
+        for name in names:
+            self.net.handle_node_announcement(None, announce_node(name))
+
+
+def settle(pair: ConnectionPair) -> None:
+    for _ in range(6):
+        pair.a.peers.process_events()
+        pair.b.peers.process_events()
+        pair.exchange()
+
+
+def test_two_nodes_sync_both_ways() -> None:
+    a, b = GossipNode(1), GossipNode(2)
+    a.learn("ABCDEFG")
+    b.learn("ABCXYZ")
+    pair = ConnectionPair(a, b, chunk=3_000).connect()
+    settle(pair)
+    assert a.graph.short_channel_ids() == b.graph.short_channel_ids()
+    assert a.graph.node_count == b.graph.node_count
+    for name in "ABCDEFG":
+        assert b.graph.alias(node_id(name)) == f"node {name}"
+    # What comes later is passed on within a minute.
+    update = announce_terms("A", "B", pair_scid("A", "B"), timestamp_at=NOW.at, fee_base_msat=5)
+    a.broadcast(update)
+    pair.exchange()
+    for node in (a, b):
+        assert node.graph.channel_update(update.short_channel_id, update.direction) == update
+
+
+def test_news_passes_through_a_node_in_the_middle() -> None:
+    utxos = Utxos()
+    a, b, c = GossipNode(1), GossipNode(2, utxos), GossipNode(3)
+    first, second = ConnectionPair(a, b).connect(), ConnectionPair(b, c).connect()
+    settle(first)
+    settle(second)
+    utxos.fund(CHANNEL)
+    update = announce_terms("A", "B", scid(100), htlc_maximum_msat=10**8)
+    for message in (CHANNEL, update, announce_node("A")):
+        a.broadcast(message)
+    first.exchange()
+    assert b.graph.channel_count == 0
+    utxos.answer()
+    assert b.graph.channel_count == 1
+    for _ in range(6):
+        second.tick()
+        settle(second)
+    assert c.graph.channel_update(scid(100), update.direction) == update
+    assert c.graph.alias(node_id("A")) == "node A"
+
+
+def test_bad_gossip_is_answered_by_a_warning_and_hanging_up() -> None:
+    a, b = GossipNode(1), GossipNode(2)
+    pair = ConnectionPair(a, b).connect()
+    settle(pair)
+    a.say(b, replace(CHANNEL, node_signature_1=bytes(64)))
+    pair.exchange()
+    assert not b.is_connected(a)
+    assert "signature" in a.log
+
+
+def test_events_are_of_two_kinds() -> None:
+    net = handler()
+    net.peer_connected(PEER, GOSSIPS, False)
+    assert all(isinstance(event, SendMessage) for event in net.get_and_clear_pending_msg_events())
+    assert not any(isinstance(event, BroadcastMessage) for event in net.get_and_clear_pending_msg_events())
