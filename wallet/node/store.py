@@ -125,8 +125,8 @@ class _Cost:
     @classmethod
     def parse(cls, text: bytes) -> _Cost:
         """Raises `StoreError` for what no Leyden wrote."""
-        name, *numbers = text.split()
-        if name == b"argon2id" and len(numbers) == 3 and all(n.isdigit() and len(n) < 10 for n in numbers):
+        name, numbers = text[:9], text[9:].split()
+        if name == b"argon2id " and len(numbers) == 3 and all(n.isdigit() and len(n) < 10 for n in numbers):
             cost = cls(*(int(number) for number in numbers))
             least_kib = 8 * cost.lanes
             if (
@@ -208,7 +208,7 @@ class Store:
             # Made by us, because SQLite would leave it to the umask who may read it.
             os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             try:
-                cls._fill(unfinished, network, password, tuple(rows))
+                data_key = cls._fill(unfinished, network, password, tuple(rows))
                 _take_name(unfinished, path)
             finally:
                 unfinished.unlink(missing_ok=True)
@@ -224,12 +224,14 @@ class Store:
                     folder=path.parent, why=_why(error)
                 )
             ) from None
-        return cls.open(path, password=password)
+        connection = cls._connect(path)
+        cls._prepare(connection)
+        return cls(path, connection, data_key, network)
 
     @classmethod
-    def _fill(cls, path: Path, network: str, password: str, rows: tuple[Row, ...]) -> None:
+    def _fill(cls, path: Path, network: str, password: str, rows: tuple[Row, ...]) -> bytes:
+        """Writes a whole file; its data key."""
         connection = sqlite3.connect(path, isolation_level=None)
-        store = None
         try:
             connection.execute("PRAGMA synchronous=FULL")
             data_key = os.urandom(KEY_LENGTH)
@@ -245,10 +247,10 @@ class Store:
                 cls._put_meta(connection, "format", str(FORMAT_VERSION).encode())
                 cls._put_meta(connection, "network", network.encode())
                 cls._write_key(connection, data_key, password)
-            store = cls(path, connection, data_key, network)
-            store.write_now(rows)
+            cls(path, connection, data_key, network).write_now(rows)
         finally:
             connection.close()
+        return data_key
 
     @classmethod
     def open(cls, path: Path, *, password: str) -> Store:
@@ -261,9 +263,7 @@ class Store:
             data_key = cls._read_key(meta, password)
             network = _text(meta, "network")
             # Only now that the file is known to be ours: this writes to it.
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA fullfsync=1")
+            cls._prepare(connection)
         except sqlite3.Error as error:
             connection.close()
             raise StoreError(_refused(path, error)) from None
@@ -318,6 +318,13 @@ class Store:
                 connection.close()
             raise StoreError(_refused(path, error)) from None
         return connection
+
+    @staticmethod
+    def _prepare(connection: sqlite3.Connection) -> None:
+        """A commit is durable when it returns."""
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA fullfsync=1")
 
     @staticmethod
     def _put_meta(connection: sqlite3.Connection, name: str, value: bytes) -> None:

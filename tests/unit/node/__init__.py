@@ -1,0 +1,1 @@
+"""Tests of the running wallet's own parts."""
