@@ -448,7 +448,12 @@ class ChannelMonitor:
 
         def read_revoked(number: int) -> RevokedCommitment | None:
             data = env.revoked_states.read(revoked_key(state.channel_id, number))
-            return None if data is None else decode_revoked(data)
+            try:
+                return None if data is None else decode_revoked(data)
+            except DecodeError as error:
+                # The secret alone still takes the cheater's main output.
+                env.logger.log(LogLevel.ERROR, "revoked commitment %d cannot be read: %s", number, error)
+                return None
 
         spend = classify(state, tx, read_revoked)
         self._classified = _Classified(state.holder, state.counterparty, spend)
@@ -703,7 +708,8 @@ _SPEND_SENTENCES: Final[Mapping[SpendKind, str]] = {
     SpendKind.COUNTERPARTY: "The peer's commitment transaction is on the chain.",
     SpendKind.REVOKED: "The peer has published a revoked commitment transaction; its coins are being taken.",
     SpendKind.FUTURE: "The peer's commitment transaction is newer than our data; only our balance comes back.",
-    SpendKind.OTHER: "The channel's funding output was spent by a transaction that is no current commitment.",
+    SpendKind.CLOSING: "The transaction on which both sides agreed is on the chain.",
+    SpendKind.OTHER: "The channel's coins were spent by a transaction that should not exist: they may be lost.",
 }
 
 
@@ -819,12 +825,7 @@ def _carry_out(state: MonitorState, attempt: Attempt, signer: ChannelSigner) -> 
         claim for claim in attempt.claims if not isinstance(claim, HolderHtlcClaim | HolderCommitmentClaim)
     ]
     tx = build_claim_transaction(
-        malleable,
-        state.params,
-        signer,
-        state.static.destination_script,
-        attempt.output_sat,
-        state.head.best_height,
+        malleable, state.params, signer, state.static.destination_script, attempt.output_sat
     )
     package = BroadcastPackage(txs=(tx,), deadline_height=attempt.deadline_height, label="claim")
     return [Broadcast(package)]

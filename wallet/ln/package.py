@@ -256,11 +256,10 @@ def build_claim_transaction(
     signer: ChannelSigner,
     destination_script: bytes,
     output_sat: int,
-    best_height: int,
 ) -> Transaction:
     """One signed transaction that claims all of them into one output."""
-    # At the tip's height it can be in the next block, and no earlier one is worth redoing for its fee.
-    lock_time = max(best_height, *(lock_time_of(claim) for claim in claims))
+    # No later than it has to be: a reorganisation must not lock what is urgent.
+    lock_time = max(lock_time_of(claim) for claim in claims)
     tx = Transaction(
         2,
         tuple(TxIn(claim.outpoint, b"", _sequence(claim, params)) for claim in claims),

@@ -81,8 +81,10 @@ class SpendKind(Enum):
     FUTURE = auto()
     """A commitment of the peer's that we do not know: we have lost data, and only to_remote can be
     salvaged."""
+    CLOSING = auto()
+    """No commitment, but signed by both: a co-operative close."""
     OTHER = auto()
-    """A co-operative close, an outdated commitment of our own, or something that should not exist."""
+    """An outdated commitment of our own, or something that should not exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ class FundingSpend:
     """A transaction that spends the funding output, understood.
 
     Attributes:
-        keys, to_local_script: of the commitment; None for FUTURE and OTHER.
+        keys, to_local_script: of the commitment, where we know it.
         htlcs: those with an output.
         per_commitment_secret: of a revoked one.
     """
@@ -133,7 +135,7 @@ def classify(
         )
     number = commitment_number_of(params, tx)
     if number is None:
-        return FundingSpend(kind=SpendKind.OTHER, tx=tx)
+        return FundingSpend(kind=SpendKind.CLOSING, tx=tx)
     for candidate in state.counterparty:
         if candidate.number == number:
             spend = _peers(state, tx, SpendKind.COUNTERPARTY, candidate.per_commitment_point, number)
@@ -580,7 +582,7 @@ def resolve(state: MonitorState, spend: FundingSpend, confirmed: ConfirmedTx | N
         case SpendKind.REVOKED:
             reading.read_to_remote(height)
             reading.read_revoked(height)
-        case SpendKind.FUTURE | SpendKind.OTHER:
+        case SpendKind.FUTURE | SpendKind.CLOSING | SpendKind.OTHER:
             reading.read_to_remote(height)
     reading.read_missing_htlcs(height)
     reading.read_own_outputs()

@@ -578,6 +578,25 @@ class Channel:
             step = CommitmentSecret(number=self.number - 1, secret=secret)
             assert self.update(end.side, step) is ChannelMonitorUpdateStatus.COMPLETED
 
+    def half_commit(self, add: Sequence[Htlc] = (), remove: Sequence[Htlc] = ()) -> None:
+        """Bob has a new commitment, and has not revoked the one before: he may publish either."""
+        for item in add:
+            if item.from_alice:
+                self.alice_msat -= item.amount_msat
+            else:
+                self.bob_msat -= item.amount_msat
+        for item in remove:
+            if item.from_alice:
+                self.alice_msat += item.amount_msat
+            else:
+                self.bob_msat += item.amount_msat
+        self.htlcs = (*(item for item in self.htlcs if item not in remove), *add)
+        self.number += 1
+        _, counterparty = self._steps(self.alice, self.bob)
+        holder, _ = self._steps(self.bob, self.alice)
+        assert self.update(self.alice.side, counterparty) is ChannelMonitorUpdateStatus.COMPLETED
+        assert self.update(self.bob.side, holder) is ChannelMonitorUpdateStatus.COMPLETED
+
     def knows(self, side: Side, item: Htlc) -> None:
         step = PreimageKnown(payment_hash=item.payment_hash, payment_preimage=item.preimage)
         assert self.update(side, step) is ChannelMonitorUpdateStatus.COMPLETED

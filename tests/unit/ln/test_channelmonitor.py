@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.ln.monitor_world import START_HEIGHT, Chain, Channel, Side, htlc, make
+from tests.unit.ln.monitor_world import START_HEIGHT, Chain, Side, htlc, make
 from wallet.bitcoin.tx import Transaction
 from wallet.ln.events import (
     BalanceKind,
@@ -78,12 +78,17 @@ def test_we_close(channel_type: ChannelTypeFeatures) -> None:
         side.restart()
 
 
-@pytest.mark.parametrize("by_bob", [False, True])
-@pytest.mark.parametrize("channel_type", TYPES)
+# With anchors, HTLC transactions of our own need coins: see test_bump_transaction.
+@pytest.mark.parametrize(
+    ("channel_type", "by_bob"),
+    [
+        pytest.param(STATIC_REMOTE_KEY, False, id="static_remotekey, ours"),
+        pytest.param(STATIC_REMOTE_KEY, True, id="static_remotekey, the peer's"),
+        pytest.param(ANCHORS_ZERO_FEE_HTLC_TX, True, id="anchors, the peer's"),
+    ],
+)
 def test_htlcs_both_ways_time_out_or_are_claimed(channel_type: ChannelTypeFeatures, by_bob: bool) -> None:
     """One HTLC each way that is claimed by preimage, one each way that is not, and a trimmed one."""
-    if channel_type.anchors and not by_bob:
-        pytest.skip("with anchors, HTLC transactions of our own need coins: see test_bump_transaction")
     chain, alice, bob, channel = make(channel_type)
     claimed_by_bob = htlc(True, 50_000, 300, 1)
     timed_out_alice = htlc(True, 60_000, 310, 2)
@@ -201,6 +206,3 @@ def test_a_restored_wallet_holds_back_its_commitment() -> None:
     assert alice.take_monitor_events() == []
     alice.chain_monitor.release_hold(channel.channel_id)
     assert alice.sent.take() == [channel.commitment_of(alice)]
-
-
-_ = (Channel,)
