@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import hmac
-import os
+import logging
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
@@ -19,22 +18,27 @@ from typing import Any, TypeVar
 
 from wallet.bitcoin import bip39
 from wallet.bitcoin.errors import DecodeError
-from wallet.chain.interfaces import FeeEstimator, Row
+from wallet.chain.interfaces import FeeEstimator
 from wallet.i18n import _
 from wallet.node.api import CommandError, NodeApi, WalletInfo, WordsReport
-from wallet.node.node import SECRET_SPACE, WORDS_KEY, Node
+from wallet.node.node import Node
 from wallet.node.options import NodeOptions
 from wallet.node.store import Store, StoreError, WalletLock, WrongPassword
+from wallet.node.wallets import (
+    SECRET_SPACE,
+    WALLET_FILE,
+    WORDS_KEY,
+    check_password,
+    check_wallet_name,
+    check_words,
+    create_wallet_file,
+    lock_wallet,
+    new_words,
+)
 
-__all__ = ["Host", "NodeThread", "create_wallet_file", "open_node"]
+__all__ = ["Host", "NodeThread", "OpenNode", "check_words", "create_wallet_file", "open_node"]
 
 T = TypeVar("T")
-WALLET_FILE = "wallet.leyden"
-LOCK_FILE = "lock"
-ELECTRUM_SEED_VERSIONS = ("01", "100", "101", "102")
-AEZEED_FIRST_WORDS = frozenset(bip39.ENGLISH[:8])
-"""LND's words begin with a version byte of 0: their first eleven bits are below 8."""
-_WORD_SET = frozenset(bip39.ENGLISH)
 
 
 class NodeThread:
@@ -60,30 +64,6 @@ class NodeThread:
         self._thread.join()
 
 
-def create_wallet_file(options: NodeOptions, words: Sequence[str], password: str) -> None:
-    """Makes the wallet's folder and file, durable when it returns; raises `CommandError`."""
-    try:
-        bip39.mnemonic_to_entropy(list(words))
-    except DecodeError as error:
-        raise CommandError(str(error), code="words") from None
-    try:
-        options.wallet_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        store = Store.create(options.wallet_file, network=options.network_name, password=password)
-        try:
-            store.write_now((Row(SECRET_SPACE, WORDS_KEY, " ".join(words).encode()),))
-        finally:
-            store.close()
-    except StoreError as error:
-        raise CommandError(str(error), code="file") from None
-    except OSError as error:
-        raise CommandError(
-            _("The wallet could not be written to {path}: {why}.").format(
-                path=options.wallet_dir, why=error.strerror or error
-            ),
-            code="file",
-        ) from None
-
-
 class OpenNode:
     """A running node with its lock; `close` ends both."""
 
@@ -101,64 +81,62 @@ class OpenNode:
 async def open_node(
     options: NodeOptions, password: str, *, fee_estimator: FeeEstimator | None = None
 ) -> OpenNode:
-    """Unlocks and starts a wallet on the running loop; raises `CommandError`."""
-    loop = asyncio.get_running_loop()
-    try:
-        lock = WalletLock(options.wallet_dir / LOCK_FILE)
-    except FileNotFoundError:
-        raise CommandError(
-            _("There is no wallet {name!r} here. `leyden create` makes one.").format(
-                name=options.wallet_name
-            ),
-            code="unknown",
-        ) from None
-    except StoreError as error:
-        raise CommandError(str(error), code="locked") from None
-    with contextlib.ExitStack() as undo:
+    """Unlocks and starts a wallet on the running loop; raises `CommandError`, with everything let go again."""
+    check_wallet_name(options.wallet_name)
+    lock = lock_wallet(options)
+    async with contextlib.AsyncExitStack() as undo:
         undo.callback(lock.release)
+        store = await _open_store(options, password)
+        undo.callback(store.close)
         try:
-            store = await loop.run_in_executor(
-                None, lambda: Store.open(options.wallet_file, password=password)
-            )
-        except WrongPassword as error:
-            raise CommandError(str(error), code="password") from None
+            words = store.read_row(SECRET_SPACE, WORDS_KEY)
+            if words is None:
+                raise CommandError(_("The wallet file has no words in it: it is damaged."), code="file")
+            seed = bip39.seed_from_mnemonic(words.decode().split())
+            loop = asyncio.get_running_loop()
+            node = Node(options, store, bip39_seed=seed, loop=loop, fee_estimator=fee_estimator)
         except StoreError as error:
             raise CommandError(str(error), code="file") from None
-        if store.network != options.network_name:
-            store.close()
-            raise CommandError(
-                _("This wallet belongs to {other}, not to {network}.").format(
-                    other=store.network, network=options.network_name
-                ),
-                code="network",
-            )
-        words = store.read_row(SECRET_SPACE, WORDS_KEY)
-        if words is None:
-            store.close()
-            raise CommandError(_("The wallet file has no words in it: it is damaged."), code="file")
-        try:
-            seed = bip39.seed_from_mnemonic(words.decode().split())
-            node = Node(options, store, bip39_seed=seed, loop=loop, fee_estimator=fee_estimator)
-        except (DecodeError, StoreError) as error:
-            store.close()
+        except DecodeError as error:
             raise CommandError(
                 _("The wallet file cannot be read ({why}). Keep a copy of it and ask for help.").format(
                     why=error
                 ),
                 code="file",
             ) from None
+        undo.push_async_callback(node.stop)
         try:
             await node.start()
         except OSError as error:
-            await node.stop()
             raise CommandError(
                 _("Leyden cannot listen on {address}: {why}. Is another program using the port?").format(
-                    address=options.listen, why=error.strerror or error
+                    address=":".join(map(str, options.listen or ())), why=error.strerror or error
                 ),
                 code="port",
             ) from None
         undo.pop_all()
     return OpenNode(node, lock)
+
+
+async def _open_store(options: NodeOptions, password: str) -> Store:
+    """The wallet's file, if it is of this network; raises `CommandError`."""
+    loop = asyncio.get_running_loop()
+    try:
+        # In a thread: the password takes a second on purpose.
+        store = await loop.run_in_executor(None, lambda: Store.open(options.wallet_file, password=password))
+    except WrongPassword as error:
+        raise CommandError(str(error), code="password") from None
+    except StoreError as error:
+        raise CommandError(str(error), code="file") from None
+    if store.network != options.network_name:
+        store.close()
+        raise CommandError(
+            _("This wallet belongs to {other}, not to {network}.").format(
+                other=store.network, network=options.network_name
+            ),
+            code="network",
+        )
+    return store
 
 
 class Host:
@@ -210,7 +188,7 @@ class Host:
         return found
 
     def new_words(self, count: int = 12) -> Sequence[str]:
-        return bip39.mnemonic_from_entropy(os.urandom({12: 16, 24: 32}[count])).split()
+        return new_words(count)
 
     def complete_word(self, prefix: str) -> Sequence[str]:
         return bip39.words_starting_with(prefix.strip().lower())
@@ -236,15 +214,26 @@ class Host:
 
     async def _open_wallet(self, options: NodeOptions, password: str) -> NodeApi:
         if self._open is not None:
+            # Before the wallet that is open is closed for it: a mistyped password costs nothing.
+            await asyncio.get_running_loop().run_in_executor(None, check_password, options, password)
             await self._close_open()
-        if self._prepare is not None:
-            options = await self._prepare(options)
-        self._open = await open_node(options, password, fee_estimator=self._fee_estimator)
+        try:
+            if self._prepare is not None:
+                options = await self._prepare(options)
+            self._open = await open_node(options, password, fee_estimator=self._fee_estimator)
+        except CommandError:
+            raise
+        except Exception as error:
+            raise failed_within(_("Opening the wallet"), error) from error
         self._started(self._open.node)
         return self._open.node
 
     def close(self) -> Future[None]:
-        return self._loop_thread().submit(self._close_all())
+        if self._thread is None:
+            nothing: Future[None] = concurrent.futures.Future()
+            nothing.set_result(None)
+            return nothing
+        return self._thread.submit(self._close_all())
 
     async def _close_open(self) -> None:
         opened, self._open = self._open, None
@@ -270,77 +259,12 @@ def _in_thread(work: Callable[[], T]) -> Future[T]:
     return future
 
 
-def check_words(words: Sequence[str]) -> WordsReport:
-    """What a list of words is, and what it can bring back in Leyden."""
-    cleaned = [word.strip().lower() for word in words if word.strip()]
-    wrong = tuple(index for index, word in enumerate(cleaned) if word not in _WORD_SET)
-    if not cleaned:
-        return WordsReport(kind="invalid", usable=False, message=_("Type your words, one after the other."))
-    if _is_electrum_seed(cleaned):
-        return WordsReport(
-            kind="electrum",
-            usable=False,
-            message=_(
-                "These are words of an Electrum wallet. Leyden derives its "
-                "keys another way and cannot bring its coins back: "
-                "open them in Electrum and send the coins here."
-            ),
-        )
-    if len(cleaned) == 24 and not wrong and not _valid(cleaned) and cleaned[0] in AEZEED_FIRST_WORDS:
-        return WordsReport(
-            kind="aezeed",
-            usable=False,
-            message=_(
-                "These look like words of an LND node. Leyden cannot restore that kind: sweep its coins with LND."
-            ),
-        )
-    if wrong:
-        positions = ", ".join(str(index + 1) for index in wrong[:5])
-        return WordsReport(
-            kind="invalid",
-            usable=False,
-            message=_("These words are not in the list: number {positions}. Check their spelling.").format(
-                positions=positions
-            ),
-            wrong_words=wrong,
-        )
-    if len(cleaned) not in (12, 15, 18, 21, 24):
-        return WordsReport(
-            kind="invalid",
-            usable=False,
-            message=_("{count} words so far: a wallet has 12 or 24.").format(count=len(cleaned)),
-        )
-    if not _valid(cleaned):
-        return WordsReport(
-            kind="invalid",
-            usable=False,
-            message=_(
-                "One of the words is not the right one, or two are swapped: their checksum does not fit."
-            ),
-        )
-    return WordsReport(
-        kind="leyden",
-        usable=True,
-        message=_(
-            "These words bring back the on-chain coins, and what peers "
-            "pay out of channels that they close. Open channels "
-            "need the channel backup as well."
+def failed_within(what: str, error: Exception) -> CommandError:
+    """A fault of ours: logged with where it was, told in a sentence."""
+    logging.getLogger("leyden").error("%s failed", what, exc_info=error)
+    return CommandError(
+        _("{what} failed within Leyden ({kind}). Nothing was lost; the log says more.").format(
+            what=what, kind=type(error).__name__
         ),
+        code="internal",
     )
-
-
-def _valid(words: list[str]) -> bool:
-    try:
-        bip39.mnemonic_to_entropy(words)
-    except DecodeError:
-        return False
-    return True
-
-
-def _is_electrum_seed(words: list[str]) -> bool:
-    """Electrum marks its seeds by an HMAC that begins with a version; a BIP39 seed does so by chance one time in 256,
-    which is why a valid BIP39 checksum goes first."""
-    if _valid(words) or len(words) < 12:
-        return False
-    digest = hmac.new(b"Seed version", " ".join(words).encode(), "sha512").hexdigest()
-    return digest.startswith(ELECTRUM_SEED_VERSIONS)

@@ -73,17 +73,16 @@ from wallet.node.sentences import peer_text
 from wallet.node.sockets import Connections, NodeUri, PeerEntries, PeerSocket
 from wallet.node.store import Store
 from wallet.node.views import Views
+from wallet.node.wallets import SECRET_SPACE, WORDS_KEY
 from wallet.onchain.wallet import OnchainWallet
 
 if TYPE_CHECKING:
     from wallet.ln.events import MessageSendEvent
 
-__all__ = ["SECRET_SPACE", "WORDS_KEY", "Node", "NodeLogger"]
+__all__ = ["Node", "NodeLogger"]
 
 BEST_SPACE = "node_best_block"
 LIGHTNING_SALT = b"leyden lightning"
-SECRET_SPACE = "node_secret"
-WORDS_KEY = b"words"
 
 PEER_TICK_SECONDS = 10.0
 MANAGER_TICK_SECONDS = 60.0
@@ -192,6 +191,7 @@ class Node:
         self.peers = PeerKeeper(self)
         self.views = Views(self)
         self.listening_port: int | None = None
+        self._first_sync: asyncio.Task[None] | None = None
         self.sandbox_control: SandboxControl | None = None
         self.background = BackgroundProcessor(
             (
@@ -301,7 +301,8 @@ class Node:
     async def stop(self) -> None:
         """Hangs up, stops the timer, commits what waits, closes the file."""
         self._stopping = True
-        self._first_sync.cancel()
+        if self._first_sync is not None:
+            self._first_sync.cancel()
         await self.loop.run_in_executor(None, self.background.stop)
         await self.peers.close()
         await self.connections.close()
