@@ -17,6 +17,19 @@ from wallet.node.api import (
 )
 
 NAMES = ("Sandbox hub", "ACINQ", "Café Åland", "<script>alert(1)</script>", "")
+ELECTRUM_WORDS = (
+    "able",
+    "brass",
+    "canyon",
+    "dawn",
+    "eagle",
+    "faith",
+    "garden",
+    "happy",
+    "icon",
+    "jar",
+    "kayak",
+)
 LABELS = (
     ("Coffee and a bun", "Café Åland", -21_000_000),
     ("Invoice 2043", "", 350_000_000),

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.gui import scenes
-from tests.gui.shots import Stage
+from tests.gui.fake_node import HUB_URI
+from tests.gui.shots import Stage, wait_for
+from wallet.gui.pages.close_channel import CloseChannelDialog
+from wallet.gui.pages.open_channel import OpenChannelDialog
+from wallet.gui.pages.unlock import UnlockPage
+from wallet.gui.pages.wizard import Wizard
+from wallet.gui.pages.wizard_words import RestoreGrid
 
 
 def overview_new(stage: Stage) -> None:
@@ -24,9 +31,282 @@ def overview_trouble(stage: Stage) -> None:
     stage.on(scenes.trouble())
 
 
+def _page(stage: Stage, key: str) -> Any:
+    assert stage.window is not None
+    assert stage.window.shell is not None
+    return stage.window.shell.page(key)
+
+
+def send_empty(stage: Stage) -> None:
+    stage.on(scenes.typical(), "send")
+
+
+def send_invoice(stage: Stage) -> None:
+    node = scenes.typical()
+    stage.on(node, "send")
+    page = _page(stage, "send")
+    page.take(node.foreign_invoice(21_000_000, "Coffee and a bun"))
+    wait_for(lambda: page.card is not None, "the card")
+
+
+def send_any(stage: Stage) -> None:
+    node = scenes.typical()
+    stage.on(node, "send")
+    page = _page(stage, "send")
+    page.take(node.foreign_invoice(None, "A donation of your choice"))
+    wait_for(lambda: page.card is not None, "the card")
+    page.card.amount_field.setText("1.000")
+
+
+def send_wrong(stage: Stage) -> None:
+    stage.on(scenes.typical(), "send")
+    page = _page(stage, "send")
+    page.take("lnbc210u1pmainnet")
+    wait_for(lambda: bool(page.banner.text()), "the banner")
+
+
+def send_onchain(stage: Stage) -> None:
+    stage.on(scenes.typical(), "send")
+    page = _page(stage, "send")
+    page.take("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080")
+    wait_for(lambda: page.card is not None, "the card")
+    page.card.amount_field.setText("250 000")
+    wait_for(lambda: page.card.review.isEnabled(), "the quote")
+
+
+def send_review(stage: Stage) -> None:
+    send_onchain(stage)
+    _page(stage, "send").card.review.click()
+
+
+def send_progress(stage: Stage) -> None:
+    node = scenes.typical()
+    node.hold("lnpay")
+    stage.on(node, "send")
+    page = _page(stage, "send")
+    page.take(node.foreign_invoice(21_000_000, "Coffee and a bun"))
+    wait_for(lambda: page.card is not None, "the card")
+    page.card.button.click()
+    wait_for(lambda: "Trying" in page.progress.sentence.text(), "progress")
+    page.progress.route._place = 0.6
+
+
+def send_success(stage: Stage) -> None:
+    send_progress(stage)
+    assert stage.node is not None
+    stage.node.release("lnpay")
+    wait_for(lambda: _page(stage, "send").result is not None, "the end")
+
+
+def send_failure(stage: Stage) -> None:
+    node = scenes.typical()
+    node.fail("lnpay", "The second hop (ACINQ) could carry at most 12 000 sat, and no other route was found")
+    stage.on(node, "send")
+    page = _page(stage, "send")
+    page.take(node.foreign_invoice(21_000_000, "Coffee and a bun"))
+    wait_for(lambda: page.card is not None, "the card")
+    page.card.button.click()
+    wait_for(lambda: page.result is not None, "the end")
+
+
+def receive_empty(stage: Stage) -> None:
+    stage.on(scenes.typical(), "receive")
+
+
+def receive_new(stage: Stage) -> None:
+    stage.on(scenes.new("mainnet"), "receive")
+    page = _page(stage, "receive")
+    wait_for(lambda: bool(page.code.text()), "the address")
+
+
+def receive_code(stage: Stage) -> None:
+    stage.on(scenes.typical(), "receive")
+    page = _page(stage, "receive")
+    page.amount_field.setText("15 000")
+    page.note.setText("Two tickets")
+    page.create_button.click()
+    wait_for(lambda: bool(page.code.text()), "the code")
+
+
+def receive_paid(stage: Stage) -> None:
+    receive_code(stage)
+    assert stage.node is not None
+    invoice = next(iter(stage.node.requests.values())).invoice
+    stage.node.submit(stage.node.be_paid, invoice)
+    page = _page(stage, "receive")
+    wait_for(lambda: page._paid is not None, "paid")
+
+
+def channels_empty(stage: Stage) -> None:
+    stage.on(scenes.funded(), "channels")
+
+
+def channels_cards(stage: Stage) -> None:
+    stage.on(scenes.typical(), "channels")
+
+
+def channels_table(stage: Stage) -> None:
+    stage.on(scenes.typical("mainnet", channels=8), "channels")
+
+
+def channel_page(stage: Stage) -> None:
+    node = scenes.typical()
+    window = stage.on(node, "channels")
+    assert window.shell is not None
+    window.shell.show_channel(list(node.channels)[1])
+
+
+def channel_opening(stage: Stage) -> None:
+    node = scenes.typical()
+    window = stage.on(node, "channels")
+    assert window.shell is not None
+    window.shell.show_channel(list(node.channels)[2])
+
+
+def channel_forced(stage: Stage) -> None:
+    node = scenes.trouble()
+    window = stage.on(node, "channels")
+    assert window.shell is not None
+    window.shell.show_channel(list(node.channels)[1])
+
+
+def open_dialog(stage: Stage) -> None:
+    window = stage.on(scenes.funded(), "channels")
+    assert window.shell is not None
+    window.shell.open_channel(HUB_URI)
+    dialog = window.findChild(OpenChannelDialog)
+    assert dialog is not None
+    dialog.amount_field.setText("500 000")
+    wait_for(lambda: dialog.quote is not None, "the quote")
+
+
+def close_dialog(stage: Stage) -> None:
+    _close(stage, force=False)
+
+
+def force_dialog(stage: Stage) -> None:
+    _close(stage, force=True)
+
+
+def _close(stage: Stage, *, force: bool) -> None:
+    node = scenes.typical()
+    window = stage.on(node, "channels")
+    assert window.shell is not None
+    channel = next(iter(node.channels.values()))
+    dialog = CloseChannelDialog(window, window.shell.context, channel, force=force)
+    dialog.open()
+    wait_for(lambda: dialog.quote is not None, "the quote")
+
+
+def activity(stage: Stage) -> None:
+    stage.on(scenes.typical(), "activity")
+
+
+def activity_empty(stage: Stage) -> None:
+    stage.on(scenes.new("mainnet"), "activity")
+
+
+def item(stage: Stage) -> None:
+    node = scenes.typical()
+    window = stage.on(node, "activity")
+    assert window.shell is not None
+    window.shell.show_item(node.activity[3].item_id)
+
+
+def settings(stage: Stage) -> None:
+    stage.on(scenes.typical("mainnet"), "settings")
+
+
+def wizard_welcome(stage: Stage) -> None:
+    stage.empty()
+
+
+def _wizard(stage: Stage, network: str) -> Wizard:
+    window = stage.empty(network)
+    wizard = window.findChild(Wizard)
+    assert wizard is not None
+    return wizard
+
+
+def wizard_start(stage: Stage) -> None:
+    _wizard(stage, "sandbox")
+
+
+def wizard_words(stage: Stage) -> None:
+    _wizard(stage, "mainnet")._choose("mainnet")
+    _wizard_of(stage)._new_words()
+
+
+def wizard_check(stage: Stage) -> None:
+    wizard_words(stage)
+    _wizard_of(stage)._check_words()
+
+
+def wizard_restore(stage: Stage) -> None:
+    wizard = _wizard(stage, "mainnet")
+    wizard._choose("mainnet")
+    wizard._restore()
+    grid = wizard.findChild(RestoreGrid)
+    assert grid is not None
+    grid._pasted(0, ["zebra", *scenes.ELECTRUM_WORDS])
+
+
+def wizard_password(stage: Stage) -> None:
+    _wizard(stage, "sandbox")._new_words()
+
+
+def _wizard_of(stage: Stage) -> Wizard:
+    assert stage.window is not None
+    wizard = stage.window.findChild(Wizard)
+    assert wizard is not None
+    return wizard
+
+
+def unlock(stage: Stage) -> None:
+    window = stage.locked()
+    page = window.findChild(UnlockPage)
+    assert page is not None
+    page.password.setText("wrong")
+    page.unlock.click()
+    wait_for(lambda: page.unlock.isEnabled(), "the answer")
+
+
 SCENES: dict[str, Callable[[Stage], object]] = {
     "overview-new": overview_new,
     "overview-practice": overview_practice,
     "overview-typical": overview_typical,
     "overview-trouble": overview_trouble,
+    "send-empty": send_empty,
+    "send-invoice": send_invoice,
+    "send-any": send_any,
+    "send-wrong": send_wrong,
+    "send-onchain": send_onchain,
+    "send-review": send_review,
+    "send-progress": send_progress,
+    "send-success": send_success,
+    "send-failure": send_failure,
+    "receive-empty": receive_empty,
+    "receive-new": receive_new,
+    "receive-code": receive_code,
+    "receive-paid": receive_paid,
+    "channels-empty": channels_empty,
+    "channels-cards": channels_cards,
+    "channels-table": channels_table,
+    "channel-page": channel_page,
+    "channel-opening": channel_opening,
+    "channel-forced": channel_forced,
+    "dialog-open": open_dialog,
+    "dialog-close": close_dialog,
+    "dialog-force": force_dialog,
+    "activity": activity,
+    "activity-empty": activity_empty,
+    "dialog-item": item,
+    "settings": settings,
+    "wizard-welcome": wizard_welcome,
+    "wizard-start": wizard_start,
+    "wizard-words": wizard_words,
+    "wizard-check": wizard_check,
+    "wizard-restore": wizard_restore,
+    "wizard-password": wizard_password,
+    "unlock": unlock,
 }

@@ -47,8 +47,9 @@ def load() -> str:
     return _family
 
 
-def make_font(role: str, scale_percent: int = 100) -> QFont:
-    """A font for a use named in `tokens.TYPE`."""
+def make_font(role: str, scale_percent: int = 100, *, prose: bool = False) -> QFont:
+    """A font for a use named in `tokens.TYPE`; `prose` for sentences, whose hyphens must not be as wide as
+    digits."""
     style: TypeRole = TYPE[role]
     pixels = max(12, round(style.size * scale_percent / 100))
     if role == "mono":
@@ -60,5 +61,6 @@ def make_font(role: str, scale_percent: int = 100) -> QFont:
     font.setPixelSize(pixels)
     font.setVariableAxis(_WEIGHT, style.weight)
     font.setVariableAxis(_OPTICAL_SIZE, min(32, max(14, pixels)))
-    font.setFeature(_TABULAR, 1)
+    if not prose:
+        font.setFeature(_TABULAR, 1)
     return font

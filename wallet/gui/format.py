@@ -129,6 +129,8 @@ def seconds_long(seconds: int) -> str:
     if seconds < 90:
         return _("about a minute")
     minutes = (seconds + 30) // 60
+    if 55 <= minutes < 90:
+        return _("about an hour")
     if minutes < 90:
         return ngettext("about {n} minute", "about {n} minutes", minutes).format(n=minutes)
     hours = (seconds + 1800) // 3600

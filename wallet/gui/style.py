@@ -77,6 +77,16 @@ QPushButton[kind="segment"] {{ background: transparent; color: {text2}; border: 
     border-radius: {radius}px; padding: 0 {s3}px; min-height: {segment_inner}px; }}
 QPushButton[kind="segment"]:hover {{ color: {text}; }}
 QPushButton[kind="segment"]:checked {{ background: {surface}; color: {text}; border: 1px solid {field}; }}
+QPushButton[kind="segment"]:disabled {{ color: {text3}; }}
+QPushButton[kind="fold"] {{ background: transparent; color: {text2}; border: none; padding: 0 {s2}px 0 0;
+    text-align: left; }}
+QPushButton[kind="fold"]:hover {{ color: {text}; }}
+QPushButton[kind="id"] {{ background: transparent; color: {text}; border: none; padding: 0 {s1}px;
+    border-radius: {s1}px; min-height: {id_inner}px; }}
+QPushButton[kind="id"]:hover {{ background: {raised}; }}
+QPushButton[kind="title"] {{ background: transparent; color: {text}; border: none; padding: 0;
+    text-align: left; min-height: {id_inner}px; }}
+QPushButton[kind="title"]:hover {{ color: {accent}; }}
 QFrame[segments="true"] {{ background: {raised}; border: none; border-radius: {radius}px; }}
 QPushButton[kind="chip"] {{ background: {soft_accent}; color: {accent}; border: none; border-radius: {pill}px;
     min-height: {pill2}px; padding: 0 {s3}px; }}
@@ -153,6 +163,7 @@ def sheet(theme: Theme) -> str:
         small_inner=px(t.CONTROL - t.S2) - 2,
         segment_inner=px(t.CONTROL - t.S2) - 2,
         status_inner=px(t.STATUS_BAR - t.S1),
+        id_inner=px(24),
         strip=px(t.STRIP),
         pill=px(12) - 1,
         pill2=px(24) - 1,

@@ -28,8 +28,8 @@ def _colour(text: str) -> QColor:
 
 
 @lru_cache(maxsize=64)
-def _font(role: str, scale_percent: int) -> QFont:
-    return fonts.make_font(role, scale_percent)
+def _font(role: str, scale_percent: int, prose: bool) -> QFont:
+    return fonts.make_font(role, scale_percent, prose=prose)
 
 
 class Theme(QObject):
@@ -64,8 +64,8 @@ class Theme(QObject):
     def px(self, pixels: int) -> int:
         return round(pixels * self.scale_percent / 100)
 
-    def font(self, role: str) -> QFont:
-        return _font(role, self.scale_percent)
+    def font(self, role: str, *, prose: bool = False) -> QFont:
+        return _font(role, self.scale_percent, prose)
 
     def line_height(self, role: str) -> int:
         return self.px(TYPE[role].line)

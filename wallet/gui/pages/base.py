@@ -13,7 +13,7 @@ from wallet.gui.tokens import S2, S4, S6
 from wallet.gui.widgets.basic import Label, hbox, vbox
 from wallet.node.api import ChangeSet
 
-__all__ = ["Page", "column", "scroller"]
+__all__ = ["Page", "column", "left_column", "scroller"]
 
 
 def scroller(inside: QWidget) -> QScrollArea:
@@ -35,6 +35,14 @@ def column(width: int, *, spacing: int = S6) -> tuple[QWidget, QVBoxLayout]:
     box = vbox(spacing=spacing)
     inside.setLayout(box)
     return inside, box
+
+
+def left_column(holder: QWidget) -> QHBoxLayout:
+    """Lays a column out at the left, as wide as it may be; 4 px are left for the focus ring."""
+    row = hbox(spacing=0, margins=(4, 4, 4, 4))
+    row.addWidget(holder, 100)
+    row.addStretch(1)
+    return row
 
 
 class Page(QWidget):

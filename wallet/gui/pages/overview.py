@@ -8,11 +8,23 @@ from PyQt6.QtWidgets import QGridLayout, QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
+from wallet.gui.describe import CLOSED
 from wallet.gui.pages.base import Page, column
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S1, S2, S3, S4, S6
 from wallet.gui.widgets.bars import BalanceBar, Segment, Swatch
-from wallet.gui.widgets.basic import AmountLabel, Button, Card, ClickCard, IconLabel, Label, clear, hbox, vbox
+from wallet.gui.widgets.basic import (
+    AmountLabel,
+    Button,
+    Card,
+    ClickCard,
+    Flow,
+    IconLabel,
+    Label,
+    clear,
+    hbox,
+    vbox,
+)
 from wallet.gui.widgets.notices import Banner
 from wallet.gui.widgets.rows import PaymentRow
 from wallet.i18n import _
@@ -92,7 +104,6 @@ def attention(snapshot: WalletSnapshot) -> list[tuple[str, str, str]]:
 _OPEN_PHASES = frozenset(
     {ChannelPhase.READY, ChannelPhase.PEER_OFFLINE, ChannelPhase.SHUTTING_DOWN, ChannelPhase.AWAITING_PEER}
 )
-_CLOSED_PHASES = frozenset({ChannelPhase.CLOSING, ChannelPhase.FORCE_CLOSING, ChannelPhase.CLOSED})
 
 
 def guide_step(snapshot: WalletSnapshot) -> int:
@@ -100,7 +111,7 @@ def guide_step(snapshot: WalletSnapshot) -> int:
     channels: tuple[ChannelView, ...] = snapshot.channels
     lightning = [i for i in snapshot.recent if i.kind is ActivityKind.LIGHTNING]
     done = [i for i in lightning if i.status is ActivityStatus.DONE]
-    if any(channel.phase in _CLOSED_PHASES for channel in channels):
+    if any(channel.phase in CLOSED for channel in channels):
         return 5
     if any(item.amount_msat < 0 for item in done):
         return 4 if any(item.amount_msat > 0 for item in done) else 3
@@ -181,13 +192,22 @@ class GuideCard(Card):
             Label(name, "strong" if current else "body", "text" if number <= step else "text2"), 0, 1
         )
         if current:
+            if waiting:
+                sentence = _("Waiting for blocks. They come by themselves, or by this button.")
             grid.addWidget(Label(sentence, "body", "text2", wrap=True), 1, 1)
             if waiting:
-                grid.addWidget(Label(_("Waiting for a block"), "caption", "text2"), 0, 2, 2, 1)
+                context = self._context
+                mine_it = Button(_("Mine a block"), "filled", "pickaxe", on_click=lambda: self._mine(context))
+                self.action = mine_it
             else:
                 self.action = Button(verb, "filled", on_click=lambda: self._act(number))
-                grid.addWidget(self.action, 0, 2, 2, 1)
+            grid.addWidget(self.action, 0, 2, 2, 1)
         return grid
+
+    def _mine(self, context: Context) -> None:
+        from wallet.gui.pages.practice import mine
+
+        mine(context, self, 3)
 
     def _act(self, step: int) -> None:
         from wallet.gui.pages.practice import buy_coffee, get_coins
@@ -229,9 +249,7 @@ class OverviewPage(Page):
         )
         top = hbox(self.balance, self._hide, "stretch", spacing=S3)
         self._bar = BalanceBar()
-        self._legend = QGridLayout()
-        self._legend.setHorizontalSpacing(theme().px(S6))
-        self._legend.setVerticalSpacing(theme().px(S2))
+        self._legend = Flow(spacing=S6, line_spacing=S1)
         self._legend_holder = QWidget()
         self._legend_holder.setLayout(self._legend)
         self._empty_note = Label(
@@ -305,15 +323,14 @@ class OverviewPage(Page):
             return
         self._legend_shown = parts
         clear(self._legend)
-        for place, (look, name, amount_msat, why) in enumerate(parts):
+        for look, name, amount_msat, why in parts:
             cell = QWidget()
             cell.setToolTip(why)
             number = Label(fmt.amount(amount_msat), "strong")
             row = hbox(Swatch(look), Label(name, "body", "text2"), number, spacing=S2)
             cell.setLayout(row)
             cell.setAccessibleName(f"{name}: {fmt.amount(amount_msat)}. {why}")
-            self._legend.addWidget(cell, 0, place)
-        self._legend.setColumnStretch(len(parts), 1)
+            self._legend.addWidget(cell)
 
     def _show_attention(self, snapshot: WalletSnapshot) -> None:
         found = attention(snapshot)

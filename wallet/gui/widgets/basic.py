@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PyQt6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PyQt6.QtGui import QAction, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent, QPen
+from PyQt6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt
+from PyQt6.QtGui import (
+    QAction,
+    QFontMetricsF,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QTextLayout,
+    QTextOption,
+)
 from PyQt6.QtWidgets import (
     QBoxLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
     QLayout,
+    QLayoutItem,
     QMenu,
     QPushButton,
     QSizePolicy,
@@ -22,7 +32,7 @@ from PyQt6.QtWidgets import (
 from wallet.gui import format as fmt
 from wallet.gui import icons
 from wallet.gui.theme import theme
-from wallet.gui.tokens import CARD_PADDING, S2, S3, S4
+from wallet.gui.tokens import CARD_PADDING, S2, S3
 
 __all__ = [
     "AmountLabel", "Button", "Card", "IconLabel", "Label", "Pill", "Rule", "add_action", "clear", "hbox", "menu",
@@ -100,8 +110,9 @@ class Label(QLabel):
         super().__init__()
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.role = role
-        self.setFont(theme().font(role))
+        self.setFont(theme().font(role, prose=wrap))
         self.setProperty("tone", tone)
+        self._flows = wrap and not selectable
         self.setWordWrap(wrap)
         if wrap:
             policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
@@ -118,6 +129,67 @@ class Label(QLabel):
         if self.property("tone") != tone:
             self.setProperty("tone", tone)
             restyle(self)
+
+    # Qt sets lines as tight as the font says; the line height is the token's here.
+
+    def _lay_out(self, width: int) -> tuple[QTextLayout, int]:
+        laid = QTextLayout(self.text(), self.font())
+        option = QTextOption(self.alignment() & Qt.AlignmentFlag.AlignHorizontal_Mask)
+        option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        laid.setTextOption(option)
+        step = theme().line_height(self.role)
+        y = 0
+        laid.beginLayout()
+        while (line := laid.createLine()).isValid():
+            line.setLineWidth(max(1, width))
+            line.setPosition(QPointF(0, y + (step - line.height()) / 2))
+            y += step
+        laid.endLayout()
+        return laid, max(y, step)
+
+    def hasHeightForWidth(self) -> bool:
+        return self._flows or super().hasHeightForWidth()
+
+    def heightForWidth(self, width: int) -> int:
+        return self._lay_out(width)[1] if self._flows else super().heightForWidth(width)
+
+    def sizeHint(self) -> QSize:
+        if not self._flows:
+            return super().sizeHint()
+        natural = int(QFontMetricsF(self.font()).horizontalAdvance(self.text())) + 2
+        width = min(natural, theme().px(360))
+        return QSize(width, self._lay_out(width)[1])
+
+    def minimumSizeHint(self) -> QSize:
+        if not self._flows:
+            return super().minimumSizeHint()
+        return QSize(theme().px(64), theme().line_height(self.role))
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        if not self._flows:
+            super().paintEvent(event)
+            return
+        painter = QPainter(self)
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        laid, height = self._lay_out(self.width())
+        top = max(0, (self.height() - height) // 2) if self.alignment() & Qt.AlignmentFlag.AlignVCenter else 0
+        laid.draw(painter, QPointF(0, top))
+
+
+def prose(
+    text: str,
+    width: int,
+    role: str = "body",
+    tone: str = "text",
+    *,
+    align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
+) -> Label:
+    """A sentence of a fixed width and the height it needs: for places where a layout cannot ask for it."""
+    label = Label(text, role, tone, wrap=True, align=align)
+    natural = int(QFontMetricsF(label.font()).horizontalAdvance(text)) + 4
+    wide = min(natural, theme().px(width))
+    label.setFixedSize(wide, label.heightForWidth(wide))
+    return label
 
 
 class ElidedLabel(Label):
@@ -252,6 +324,8 @@ _ICON_TOKENS = {
     "outlined": "text",
     "text": "accent",
     "quiet": "text2",
+    "fold": "text2",
+    "id": "text2",
     "danger-text": "danger",
     "on-play": "on_play",
     "status": "text2",
@@ -282,7 +356,7 @@ class Button(QPushButton):
         self.setProperty("kind", kind)
         if main or small:
             self.setProperty("size", "main" if main else "small")
-        self.setFont(theme().font("caption" if kind in {"status", "chip"} else "button"))
+        self.setFont(theme().font("caption" if kind in {"status", "chip"} else "button", prose=True))
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setAutoDefault(False)
         if name:
@@ -465,5 +539,62 @@ def add_action(
     return action
 
 
-def spaced_cards(*cards: QWidget) -> QHBoxLayout:
-    return hbox(*cards, spacing=S4)
+class Flow(QLayout):
+    """Items side by side, going on in the next line where the width ends."""
+
+    def __init__(self, *items: QWidget, spacing: int = S2, line_spacing: int = S2) -> None:
+        super().__init__()
+        self._items: list[QLayoutItem] = []
+        self._gap, self._line_gap = theme().px(spacing), theme().px(line_spacing)
+        self.setContentsMargins(0, 0, 0, 0)
+        for item in items:
+            self.addWidget(item)
+
+    def addItem(self, item: QLayoutItem | None) -> None:
+        if item is not None:
+            self._items.append(item)
+
+    def count(self) -> int:
+        return len(self._items)
+
+    def itemAt(self, index: int) -> QLayoutItem | None:
+        return self._items[index] if 0 <= index < len(self._items) else None
+
+    def takeAt(self, index: int) -> QLayoutItem | None:
+        return self._items.pop(index) if 0 <= index < len(self._items) else None
+
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        return self._place(QRect(0, 0, width, 0), move=False)
+
+    def setGeometry(self, rect: QRect) -> None:
+        super().setGeometry(rect)
+        self._place(rect, move=True)
+
+    def sizeHint(self) -> QSize:
+        hints = [item.sizeHint() for item in self._items if not item.isEmpty()]
+        width = sum(hint.width() for hint in hints) + self._gap * max(0, len(hints) - 1)
+        return QSize(width, max((hint.height() for hint in hints), default=0))
+
+    def minimumSize(self) -> QSize:
+        hints = [item.minimumSize() for item in self._items if not item.isEmpty()]
+        return QSize(
+            max((hint.width() for hint in hints), default=0),
+            max((hint.height() for hint in hints), default=0),
+        )
+
+    def _place(self, rect: QRect, *, move: bool) -> int:
+        x, y, line = rect.x(), rect.y(), 0
+        for item in self._items:
+            if item.isEmpty():
+                continue
+            hint = item.sizeHint()
+            if x > rect.x() and x + hint.width() > rect.x() + rect.width():
+                x, y, line = rect.x(), y + line + self._line_gap, 0
+            if move:
+                item.setGeometry(QRect(QPoint(x, y), hint))
+            x += hint.width() + self._gap
+            line = max(line, hint.height())
+        return y + line - rect.y()

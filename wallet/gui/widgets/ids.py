@@ -31,9 +31,7 @@ class CopyId(Button):
     """First 8 and last 8 characters, monospace; one click copies all of it."""
 
     def __init__(self, what: str, full: str, *, shown: str | None = None) -> None:
-        super().__init__(
-            shown or fmt.short_id(full), "quiet", "copy", small=True, name=_("Copy: {what}").format(what=what)
-        )
+        super().__init__(shown or fmt.short_id(full), "id", "copy", name=_("Copy: {what}").format(what=what))
         self.full = full
         self._what = what
         self.setFont(theme().font("mono"))
@@ -73,7 +71,7 @@ class Fold(QWidget):
     def __init__(self, title: str, content: QWidget, *, is_open: bool = False) -> None:
         super().__init__()
         self._content = content
-        self.button = Button(title, "quiet", "chevron-right", small=True)
+        self.button = Button(title, "fold", "chevron-right", small=True)
         self.button.setCheckable(True)
         self.button.setChecked(is_open)
         self.button.toggled.connect(self._toggle)

@@ -9,7 +9,7 @@ from PyQt6.QtWidgets import QFrame, QGraphicsDropShadowEffect, QGraphicsOpacityE
 
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S3, S4, S6, TOAST_SECONDS
-from wallet.gui.widgets.basic import Button, IconLabel, Label, clear, hbox, restyle, vbox
+from wallet.gui.widgets.basic import Button, IconLabel, Label, clear, hbox, prose, restyle, vbox
 
 __all__ = ["Banner", "EmptyState", "Toast", "toast"]
 
@@ -120,10 +120,7 @@ class EmptyState(QWidget):
         box = vbox("stretch", spacing=S4)
         centre = Qt.AlignmentFlag.AlignHCenter
         box.addWidget(IconLabel(icon, "accent", 48), 0, centre)
-        label = Label(sentence, "lead", "text2", wrap=True, align=centre)
-        label.setMinimumWidth(theme().px(280))
-        label.setMaximumWidth(theme().px(420))
-        box.addWidget(label, 0, centre)
+        box.addWidget(prose(sentence, 420, "lead", "text2", align=centre), 0, centre)
         self.button: Button | None = None
         if action and on_action is not None:
             self.button = Button(action, "filled", main=True, on_click=on_action)
@@ -165,5 +162,9 @@ class Facts(QWidget):
             shown = Label(value, "body", wrap=True, selectable=True) if isinstance(value, str) else value
             row = hbox(spacing=S4)
             row.addWidget(label, 0, Qt.AlignmentFlag.AlignTop)
-            row.addWidget(shown, 1, Qt.AlignmentFlag.AlignTop)
+            if isinstance(shown, Label):
+                row.addWidget(shown, 1)
+            else:
+                row.addWidget(shown)
+                row.addStretch(1)
             self._box.addLayout(row)

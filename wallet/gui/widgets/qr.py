@@ -61,6 +61,13 @@ class QrCode(QWidget):
         if text != self._text:
             self._text = text
             self._image = matrix_image(text) if text else None
+            if self._image is not None:
+                # Whole pixels a module, at least the side wanted where that is not much more.
+                modules, wanted = self._image.width(), theme().px(self._side)
+                pixels = -(-wanted // modules)
+                if pixels * modules > wanted * 9 // 8:
+                    pixels = max(1, wanted // modules)
+                self.setFixedSize(max(wanted, pixels * modules), max(wanted, pixels * modules))
             self.update()
 
     def sizeHint(self) -> QSize:

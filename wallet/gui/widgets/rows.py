@@ -9,41 +9,13 @@ from PyQt6.QtGui import QPainter, QPaintEvent
 from PyQt6.QtWidgets import QPushButton, QSizePolicy
 
 from wallet.gui import format as fmt
+from wallet.gui.describe import item_icon, item_state, item_title
 from wallet.gui.theme import theme
 from wallet.gui.tokens import ROW_TWO_LINES, S3, S4
 from wallet.gui.widgets.basic import AmountLabel, ElidedLabel, IconLabel, hbox, vbox
-from wallet.i18n import _
-from wallet.node.api import ActivityItem, ActivityKind, ActivityStatus
+from wallet.node.api import ActivityItem, ActivityStatus
 
-__all__ = ["PaymentRow", "item_icon", "item_state", "item_title"]
-
-
-def item_title(item: ActivityItem) -> str:
-    """The user's own words first, then whom, then what."""
-    if item.label:
-        return fmt.plain(item.label, 80)
-    if item.counterparty:
-        return fmt.plain(item.counterparty, 60)
-    if item.amount_msat > 0:
-        return _("Received")
-    return _("Sent") if item.amount_msat < 0 else _("Moved between layers")
-
-
-def item_icon(item: ActivityItem) -> tuple[str, str]:
-    """(icon, token): what the row's mark shows."""
-    if item.status is ActivityStatus.FAILED:
-        return "cross-circle", "danger"
-    if item.status is ActivityStatus.PENDING:
-        return "hourglass", "brass"
-    if item.amount_msat > 0:
-        return "receive", "success"
-    return ("send", "text2") if item.amount_msat < 0 else ("chain", "text2")
-
-
-def item_state(item: ActivityItem) -> str:
-    layer = _("Lightning") if item.kind is ActivityKind.LIGHTNING else _("On chain")
-    text = fmt.plain(item.status_text, 120)
-    return f"{layer} · {text}" if item.status is not ActivityStatus.DONE and text else layer
+__all__ = ["PaymentRow"]
 
 
 class PaymentRow(QPushButton):

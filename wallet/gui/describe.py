@@ -1,0 +1,67 @@
+"""Words and marks for the node's states: one place, used by pages, rows and models alike."""
+
+from __future__ import annotations
+
+from wallet.gui import format as fmt
+from wallet.i18n import _
+from wallet.node.api import ActivityItem, ActivityKind, ActivityStatus, ChannelPhase, RequestStatus
+
+__all__ = ["CLOSED", "item_icon", "item_state", "item_title", "phase_look", "request_look"]
+
+CLOSED = frozenset({ChannelPhase.CLOSING, ChannelPhase.FORCE_CLOSING, ChannelPhase.CLOSED})
+"""Phases of a channel that carries no payments any more and never will."""
+
+
+def item_title(item: ActivityItem) -> str:
+    """The user's own words first, then whom, then what."""
+    if item.label:
+        return fmt.plain(item.label, 80)
+    if item.counterparty:
+        return fmt.plain(item.counterparty, 60)
+    if item.amount_msat > 0:
+        return _("Received")
+    return _("Sent") if item.amount_msat < 0 else _("Moved between layers")
+
+
+def item_icon(item: ActivityItem) -> tuple[str, str]:
+    """(icon, token): what the row's mark shows."""
+    if item.status is ActivityStatus.FAILED:
+        return "cross-circle", "danger"
+    if item.status is ActivityStatus.PENDING:
+        return "hourglass", "brass"
+    if item.amount_msat > 0:
+        return "receive", "success"
+    return ("send", "text2") if item.amount_msat < 0 else ("chain", "text2")
+
+
+def item_state(item: ActivityItem) -> str:
+    layer = _("Lightning") if item.kind is ActivityKind.LIGHTNING else _("On chain")
+    text = fmt.plain(item.status_text, 120)
+    return f"{layer} · {text}" if item.status is not ActivityStatus.DONE and text else layer
+
+
+def phase_look(phase: ChannelPhase) -> tuple[str, str, str]:
+    """(word, tone, icon) of a channel's phase."""
+    return {
+        ChannelPhase.NEGOTIATING: (_("Negotiating"), "neutral", "hourglass"),
+        ChannelPhase.AWAITING_CONFIRMATIONS: (_("Confirming"), "accent", "hourglass"),
+        ChannelPhase.AWAITING_PEER: (_("Waiting for the peer"), "accent", "hourglass"),
+        ChannelPhase.READY: (_("Ready"), "success", "check"),
+        ChannelPhase.PEER_OFFLINE: (_("Peer offline"), "warning", "offline"),
+        ChannelPhase.SHUTTING_DOWN: (_("Shutting down"), "neutral", "hourglass"),
+        ChannelPhase.CLOSING: (_("Closing"), "neutral", "hourglass"),
+        ChannelPhase.FORCE_CLOSING: (_("Force-closing"), "warning", "hourglass"),
+        ChannelPhase.CLOSED: (_("Closed"), "neutral", "close"),
+    }[phase]
+
+
+def request_look(status: RequestStatus) -> tuple[str, str, str]:
+    """(word, tone, icon) of a request."""
+    return {
+        RequestStatus.UNPAID: (_("Waiting"), "neutral", "hourglass"),
+        RequestStatus.PENDING: (_("Arriving"), "accent", "hourglass"),
+        RequestStatus.PAID: (_("Paid"), "success", "check"),
+        RequestStatus.EXPIRED: (_("Expired"), "neutral", "clock"),
+        RequestStatus.HELD: (_("Held"), "warning", "lock"),
+        RequestStatus.CANCELLED: (_("Cancelled"), "neutral", "close"),
+    }[status]

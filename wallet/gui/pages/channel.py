@@ -1,0 +1,196 @@
+"""A channel's page: its bar, its state with the steps it waits for, the peer, then the folded details."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PyQt6.QtCore import Qt
+from PyQt6.QtWidgets import QWidget
+
+from wallet.gui import format as fmt
+from wallet.gui.context import Context
+from wallet.gui.describe import CLOSED, phase_look
+from wallet.gui.pages.base import left_column, scroller
+from wallet.gui.pages.channels import show_bar
+from wallet.gui.theme import theme
+from wallet.gui.tokens import S1, S2, S3, S4, S6, SETTINGS_WIDTH
+from wallet.gui.widgets.bars import CapacityBar
+from wallet.gui.widgets.basic import AmountLabel, Button, Card, Flow, Label, Pill, Rule, clear, hbox, vbox
+from wallet.gui.widgets.ids import CopyId, DetailsList, Fold, NodeDot
+from wallet.gui.widgets.notices import Banner, Facts
+from wallet.gui.widgets.stepper import Step, Stepper
+from wallet.i18n import _, ngettext
+from wallet.node.api import ChannelPhase, ChannelView
+
+__all__ = ["ChannelDetail", "open_steps"]
+
+
+def open_steps(channel: ChannelView) -> list[tuple[str, Step, str]]:
+    """The way of a channel that is being opened; empty once it is open."""
+    phase = channel.phase
+    if phase not in {
+        ChannelPhase.NEGOTIATING,
+        ChannelPhase.AWAITING_CONFIRMATIONS,
+        ChannelPhase.AWAITING_PEER,
+    }:
+        return []
+    need = max(1, channel.confirmations_required)
+    have = min(channel.confirmations, need)
+    confirmations = ngettext("{have} of {n} confirmation", "{have} of {n} confirmations", need).format(
+        have=have, n=need
+    )
+    left = fmt.seconds_long(max(1, need - have) * fmt.SECONDS_PER_BLOCK)
+    if phase is ChannelPhase.NEGOTIATING:
+        return [
+            (_("Agreeing with the peer"), Step.CURRENT, _("a few seconds")),
+            (confirmations, Step.WAITING, ""),
+            (_("Ready"), Step.WAITING, ""),
+        ]
+    if phase is ChannelPhase.AWAITING_CONFIRMATIONS:
+        return [
+            (_("Agreed and sent"), Step.DONE, ""),
+            (confirmations, Step.CURRENT, left),
+            (_("Ready"), Step.WAITING, ""),
+        ]
+    return [
+        (_("Agreed and sent"), Step.DONE, ""),
+        (confirmations, Step.DONE, ""),
+        (_("Waiting for the peer to say it is ready"), Step.CURRENT, ""),
+    ]
+
+
+class ChannelDetail(QWidget):
+    """Attributes: `channel`, `back`, `close_button`, `force_button`."""
+
+    def __init__(self, context: Context, channel: ChannelView, on_back: Callable[[], object]) -> None:
+        super().__init__()
+        self._context = context
+        self.channel = channel
+        self.back = Button(_("All channels"), "text", "back", small=True, on_click=on_back)
+        self._name = Label("", "section")
+        self._pill = Pill()
+        self._sentence = Label("", "body", "text2", wrap=True)
+        self._bar = CapacityBar()
+        self._can_send = AmountLabel("amount")
+        self._can_receive = AmountLabel("amount", align=Qt.AlignmentFlag.AlignRight)
+        self._stepper = Stepper()
+        self._note = Label(_("You can close Leyden now: it goes on when you come back."), "caption", "text2")
+        self._banner = Banner("", "info")
+        self._peer = Facts(label_width=132)
+        self._more = Facts(label_width=132)
+        self._details = DetailsList()
+        self.close_button = Button(_("Close channel"), "outlined", on_click=lambda: self._close(False))
+        self.force_button = Button(_("Force-close"), "danger-text", on_click=lambda: self._close(True))
+        self._shown: ChannelView | None = None
+
+        send = vbox(Label(_("Can send"), "caption", "text2"), self._can_send, spacing=0)
+        right = Label(_("Can receive"), "caption", "text2", align=Qt.AlignmentFlag.AlignRight)
+        receive = vbox(right, self._can_receive, spacing=0)
+        self._amounts = QWidget()
+        self._amounts.setLayout(hbox(send, "stretch", receive))
+        head = hbox(NodeDot(channel.peer_id), self._name, self._pill, "stretch", spacing=S3)
+        card_box = vbox(head, self._sentence, spacing=S3)
+        card_box.addWidget(self._amounts)
+        card_box.addWidget(self._bar)
+        card_box.addWidget(self._stepper)
+        card_box.addWidget(self._note)
+        card = Card(card_box)
+        self._locked_box = vbox(spacing=S2)
+        peer_box = vbox(Label(_("Peer"), "section"), self._peer, spacing=S3)
+        rules_box = vbox(Label(_("What is kept back"), "section"), self._more, spacing=S3)
+        self._rules = QWidget()
+        self._rules.setLayout(rules_box)
+        self._actions = QWidget()
+        self._actions.setLayout(Flow(self.close_button, self.force_button, spacing=S2))
+
+        holder = QWidget()
+        holder.setMaximumWidth(theme().px(SETTINGS_WIDTH))
+        box = vbox(hbox(self.back, "stretch"), self._banner, card, spacing=S4, margins=(0, 0, 0, S6))
+        box.addLayout(self._locked_box)
+        box.addSpacing(theme().px(S1))
+        box.addLayout(peer_box)
+        box.addWidget(Rule())
+        box.addWidget(self._rules)
+        box.addWidget(Fold(_("Details"), self._details))
+        box.addWidget(self._actions)
+        box.addStretch(1)
+        holder.setLayout(box)
+        inside = QWidget()
+        inside.setLayout(left_column(holder))
+        self.setLayout(vbox(scroller(inside), spacing=0))
+        self.show_channel(channel)
+
+    def show_channel(self, channel: ChannelView) -> None:
+        self.channel = channel
+        name = fmt.node_name(channel.peer_alias, channel.peer_id)
+        self._name.setText(name)
+        word, tone, icon = phase_look(channel.phase)
+        self._pill.set(word, tone, icon)
+        self._sentence.setText(fmt.plain(channel.phase_text, 240))
+        self._sentence.setVisible(channel.phase is not ChannelPhase.READY)
+        is_open = channel.phase not in CLOSED
+        self._banner.say(fmt.plain(channel.closure_text, 400), "info")
+        show_bar(self._bar, channel)
+        self._bar.setVisible(is_open)
+        self._amounts.setVisible(is_open)
+        self._can_send.set_msat(channel.can_send_msat)
+        self._can_receive.set_msat(channel.can_receive_msat)
+        steps = open_steps(channel)
+        self._stepper.show_steps(steps)
+        self._stepper.setVisible(bool(steps))
+        self._note.setVisible(bool(steps))
+        self._rules.setVisible(is_open)
+        self._actions.setVisible(is_open)
+        if channel == self._shown:
+            return
+        self._shown = channel
+        online = _("Online") if channel.peer_online else _("Offline")
+        opener = _("You opened this channel") if channel.is_outbound else _("The peer opened this channel")
+        self._peer.show_facts(
+            [
+                (_("Node"), CopyId(_("Peer's id"), channel.peer_id)),
+                (_("State"), online),
+                (_("Opened by"), opener),
+                (_("Capacity"), fmt.amount_sat(channel.capacity_sat)),
+            ]
+        )
+        inflight_msat = channel.inflight_out_msat + channel.inflight_in_msat
+        reserve = _("{amount}, so that cheating would cost you").format(
+            amount=fmt.amount_sat(channel.holder_reserve_sat)
+        )
+        self._more.show_facts(
+            [
+                (_("Your reserve"), reserve),
+                (_("Peer's reserve"), fmt.amount_sat(channel.counterparty_reserve_sat)),
+                (_("In flight"), fmt.amount(inflight_msat)),
+                (
+                    _("If forced"),
+                    _("your coins wait {time}").format(time=fmt.blocks_long(channel.to_self_delay_blocks)),
+                ),
+            ]
+        )
+        self._show_locked(channel)
+        pairs = [(_("Channel id"), channel.channel_id)]
+        if channel.short_channel_id:
+            pairs.append((_("Short channel id"), channel.short_channel_id))
+        if channel.closing_txid:
+            pairs.append((_("Closing transaction"), channel.closing_txid))
+        self._details.show_pairs([*pairs, *channel.details])
+
+    def _show_locked(self, channel: ChannelView) -> None:
+        clear(self._locked_box)
+        height = self._context.snapshot.status.height
+        for coin in channel.locked:
+            amount = fmt.amount_sat(coin.amount_sat)
+            if coin.until_height is not None and coin.until_height > height:
+                text = _("{amount} is free in {time}.").format(
+                    amount=amount, time=fmt.blocks_long(coin.until_height - height)
+                )
+            else:
+                text = _("{amount} is on its way home.").format(amount=amount)
+            self._locked_box.addWidget(Banner(f"{text} {fmt.plain(coin.reason, 200)}.", "warning"))
+
+    def _close(self, force: bool) -> None:
+        from wallet.gui.pages.close_channel import CloseChannelDialog
+
+        CloseChannelDialog(self, self._context, self.channel, force=force).open()

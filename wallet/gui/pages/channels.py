@@ -1,0 +1,290 @@
+"""Channels: cards for up to five, a table above that, and a page for each."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from PyQt6.QtCore import QModelIndex, QPoint, Qt
+from PyQt6.QtWidgets import QMenu, QStackedWidget, QVBoxLayout, QWidget
+
+from wallet.gui import format as fmt
+from wallet.gui.context import Context
+from wallet.gui.describe import CLOSED, phase_look
+from wallet.gui.models.channels import (
+    CAN_RECEIVE,
+    CAN_SEND,
+    CAPACITY,
+    CHANNEL_ROLE,
+    PEER,
+    STATE,
+    ChannelsModel,
+)
+from wallet.gui.pages.base import Page, scroller
+from wallet.gui.theme import theme
+from wallet.gui.tokens import S1, S2, S3, S4, S6
+from wallet.gui.widgets.bars import CapacityBar
+from wallet.gui.widgets.basic import (
+    Button,
+    Clickable,
+    ElidedLabel,
+    Label,
+    Pill,
+    add_action,
+    hbox,
+    menu,
+    vbox,
+)
+from wallet.gui.widgets.ids import Fold, NodeDot, copy_text
+from wallet.gui.widgets.notices import EmptyState
+from wallet.gui.widgets.table import Table
+from wallet.i18n import _, ngettext
+from wallet.node.api import ChannelPhase, ChannelView
+
+__all__ = ["ChannelCard", "ChannelsPage", "fill_channel_menu", "show_bar"]
+
+CARDS_UP_TO = 5
+
+
+def show_bar(bar: CapacityBar, channel: ChannelView, scale_sat: int | None = None) -> None:
+    """Draws a channel: before it is usable everything is shown as the sides' own, nothing as sendable."""
+    bar.show_channel(
+        capacity_sat=channel.capacity_sat,
+        local_msat=channel.local_msat,
+        remote_msat=channel.remote_msat,
+        can_send_msat=channel.can_send_msat,
+        can_receive_msat=channel.can_receive_msat,
+        inflight_msat=channel.inflight_out_msat + channel.inflight_in_msat,
+        scale_sat=scale_sat,
+    )
+
+
+def fill_channel_menu(target: QMenu, context: Context, channel: ChannelView, owner: QWidget) -> None:
+    """What can be done with a channel, for its "more" button and a right click."""
+
+    def close(force: bool) -> None:
+        from wallet.gui.pages.close_channel import CloseChannelDialog
+
+        CloseChannelDialog(owner, context, channel, force=force).open()
+
+    add_action(target, _("Details"), partial(context.show_channel, channel.channel_id), "info")
+    add_action(
+        target, _("Copy the peer's id"), lambda: copy_text(owner, channel.peer_id, _("Peer's id")), "copy"
+    )
+    if channel.phase not in CLOSED:
+        target.addSeparator()
+        add_action(target, _("Close channel"), partial(close, False), "close")
+        add_action(target, _("Force-close"), partial(close, True), "warning")
+
+
+class ChannelCard(Clickable):
+    """Peer, state, bar, and what can be sent and received."""
+
+    def __init__(self, context: Context, channel: ChannelView, scale_sat: int) -> None:
+        super().__init__(lambda: context.show_channel(self.channel.channel_id))
+        self.setProperty("card", "true")
+        self._context = context
+        self.channel = channel
+        self._dot = NodeDot(channel.peer_id)
+        self.name = Button("", "title", on_click=lambda: context.show_channel(self.channel.channel_id))
+        self.name.setFont(theme().font("section"))
+        self._pill = Pill()
+        self.more = Button("", "quiet", "more", small=True, name=_("More"), on_click=self._open_menu)
+        self._sentence = ElidedLabel("", "caption", "text2")
+        self.bar = CapacityBar()
+        self._send = Label("", "caption", "text2")
+        self._receive = Label("", "caption", "text2")
+        box = vbox(spacing=S2, margins=(20, S4, 20, S4))
+        box.addLayout(hbox(self._dot, self.name, "stretch", self._pill, self.more, spacing=S2))
+        box.addWidget(self._sentence)
+        box.addSpacing(theme().px(S1))
+        box.addWidget(self.bar)
+        box.addLayout(hbox(self._send, "stretch", self._receive))
+        self.setLayout(box)
+        self.show_channel(channel, scale_sat)
+
+    def show_channel(self, channel: ChannelView, scale_sat: int) -> None:
+        self.channel = channel
+        name = fmt.node_name(channel.peer_alias, channel.peer_id)
+        self.name.setText(name)
+        self.name.setAccessibleName(_("Channel with {name}").format(name=name))
+        self.more.setAccessibleName(_("More on the channel with {name}").format(name=name))
+        word, tone, icon = phase_look(channel.phase)
+        self._pill.set(word, tone, icon)
+        plain_state = channel.phase is ChannelPhase.READY
+        self._sentence.setText(fmt.plain(channel.closure_text or channel.phase_text, 160))
+        self._sentence.setVisible(not plain_state and bool(self._sentence.text()))
+        show_bar(self.bar, channel, scale_sat)
+        if channel.is_usable:
+            self._send.setText(_("Can send {amount}").format(amount=fmt.amount(channel.can_send_msat)))
+            self._receive.setText(
+                _("Can receive {amount}").format(amount=fmt.amount(channel.can_receive_msat))
+            )
+        elif channel.phase in CLOSED:
+            self._send.setText(_("Was {amount}").format(amount=fmt.amount_sat(channel.capacity_sat)))
+            self._receive.setText("")
+        else:
+            self._send.setText(_("Yours {amount}").format(amount=fmt.amount(channel.local_msat)))
+            self._receive.setText(_("Theirs {amount}").format(amount=fmt.amount(channel.remote_msat)))
+
+    def _open_menu(self) -> None:
+        made = menu(self)
+        fill_channel_menu(made, self._context, self.channel, self)
+        made.popup(self.more.mapToGlobal(self.more.rect().bottomLeft()))
+
+
+class ChannelsPage(Page):
+    """Attributes: `model`, `cards` by channel id, `table`, `detail` while a channel's page is shown."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context, _("Channels"), scrolls=False)
+        self.open_button = Button(
+            _("Open channel"), "filled", "plus", on_click=lambda: context.open_channel(self.suggested_peer())
+        )
+        self.head.addWidget(self.open_button)
+        self.model = ChannelsModel()
+        self.cards: dict[str, ChannelCard] = {}
+        self.stack = QStackedWidget()
+        self.body.addWidget(self.stack)
+
+        self._summary = Label("", "body", "text2")
+        self._cards_box = vbox(spacing=S3)
+        self.table = Table(_("Channels"), self._open_row)
+        self.table.setModel(self.model)
+        self.table.set_widths(PEER, {STATE: 150, CAN_SEND: 140, CAN_RECEIVE: 150, CAPACITY: 140})
+        self.table.customContextMenuRequested.connect(self._row_menu)
+        self._closed_box = vbox(spacing=S3)
+        closed = QWidget()
+        closed.setLayout(self._closed_box)
+        self._closed_fold = Fold("", closed)
+        self._closed_cards: dict[str, ChannelCard] = {}
+
+        inside = QWidget()
+        box = vbox(self._summary, spacing=S4, margins=(4, 0, 4, S6))
+        box.addLayout(self._cards_box)
+        box.addWidget(self.table)
+        box.addWidget(self._closed_fold)
+        box.addStretch(1)
+        inside.setLayout(box)
+        inside.setMaximumWidth(theme().px(960))
+        self._list = scroller(inside)
+        self._empty = EmptyState(
+            "channels",
+            _("A channel is a tab with another node: with one, you pay in a second and for next to nothing."),
+            _("Open channel"),
+            lambda: context.open_channel(self.suggested_peer()),
+        )
+        self.stack.addWidget(self._list)
+        self.stack.addWidget(self._empty)
+        self.detail: QWidget | None = None
+        context.preferences.amounts_changed.connect(self._amounts_changed)
+
+    def suggested_peer(self) -> str:
+        """The sandbox's hub; elsewhere the user names a node."""
+        sandbox = self.context.bridge.api.sandbox()
+        return sandbox.hub_uri() if sandbox is not None else ""
+
+    def _amounts_changed(self) -> None:
+        self.model.repaint_amounts()
+        if self.isVisible():
+            self.refresh()
+        else:
+            self.mark_stale()
+
+    # --- a channel's own page -----------------------------------------------------
+
+    def show_channel(self, channel_id: str) -> None:
+        from wallet.gui.pages.channel import ChannelDetail
+
+        channel = self.context.channel(channel_id)
+        if channel is None:
+            return
+        self._drop_detail()
+        detail = ChannelDetail(self.context, channel, self.show_list)
+        self.detail = detail
+        self.stack.addWidget(detail)
+        self.stack.setCurrentWidget(detail)
+        self.title.setText(_("Channel"))
+        self.open_button.hide()
+        detail.back.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def show_list(self) -> None:
+        self._drop_detail()
+        self.title.setText(_("Channels"))
+        self.refresh()
+
+    def _drop_detail(self) -> None:
+        if self.detail is not None:
+            self.stack.removeWidget(self.detail)
+            self.detail.deleteLater()
+            self.detail = None
+
+    # --- the list -------------------------------------------------------------------
+
+    def _open_row(self, index: QModelIndex) -> None:
+        channel = index.data(CHANNEL_ROLE)
+        if isinstance(channel, ChannelView):
+            self.context.show_channel(channel.channel_id)
+
+    def _row_menu(self, place: QPoint) -> None:
+        channel = self.table.menu_index(place).data(CHANNEL_ROLE)
+        view = self.table.viewport()
+        if isinstance(channel, ChannelView) and view is not None:
+            made = menu(self)
+            fill_channel_menu(made, self.context, channel, self)
+            made.popup(view.mapToGlobal(place))
+
+    def refresh(self) -> None:
+        from wallet.gui.pages.channel import ChannelDetail
+
+        if isinstance(self.detail, ChannelDetail):
+            channel = self.context.channel(self.detail.channel.channel_id)
+            if channel is not None:
+                self.detail.show_channel(channel)
+                return
+            self.show_list()
+            return
+        channels = self.context.snapshot.channels
+        live = [channel for channel in channels if channel.phase not in CLOSED]
+        gone = [channel for channel in channels if channel.phase in CLOSED]
+        self.model.sync(live)
+        as_cards = len(live) <= CARDS_UP_TO
+        scale_sat = max((channel.capacity_sat for channel in live), default=1)
+        self._sync_cards(self.cards, self._cards_box, live if as_cards else [], scale_sat)
+        self.table.setVisible(not as_cards)
+        if not as_cards:
+            down, across = self.table.verticalHeader(), self.table.horizontalHeader()
+            if down is not None and across is not None:
+                rows = min(len(live), 12)
+                self.table.setMinimumHeight(rows * down.defaultSectionSize() + across.height() + 4)
+        self._sync_cards(
+            self._closed_cards, self._closed_box, gone, max((c.capacity_sat for c in gone), default=1)
+        )
+        self._closed_fold.setVisible(bool(gone))
+        count = ngettext("{n} closed channel", "{n} closed channels", len(gone)).format(n=len(gone))
+        self._closed_fold.button.setText(count)
+        balance = self.context.snapshot.balance
+        self._summary.setText(
+            _("You can send {send} and receive {receive} over Lightning now.").format(
+                send=fmt.amount(balance.can_send_msat), receive=fmt.amount(balance.can_receive_msat)
+            )
+        )
+        self._summary.setVisible(bool(live))
+        self.open_button.setVisible(bool(channels))
+        self.stack.setCurrentWidget(self._list if channels else self._empty)
+        if gone and not live:
+            self._closed_fold.button.setChecked(True)
+
+    def _sync_cards(
+        self, cards: dict[str, ChannelCard], box: QVBoxLayout, channels: list[ChannelView], scale_sat: int
+    ) -> None:
+        wanted = {channel.channel_id for channel in channels}
+        for channel_id in [c for c in cards if c not in wanted]:
+            cards.pop(channel_id).deleteLater()
+        for channel in channels:
+            card = cards.get(channel.channel_id)
+            if card is not None:
+                card.show_channel(channel, scale_sat)
+                continue
+            card = ChannelCard(self.context, channel, scale_sat)
+            cards[channel.channel_id] = card
+            box.addWidget(card)

@@ -1,0 +1,220 @@
+"""Opening a channel: to whom, how much, what it costs now and later, and what can be sent and received
+then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PyQt6.QtCore import Qt, QTimer
+from PyQt6.QtWidgets import QWidget
+
+from wallet.gui import format as fmt
+from wallet.gui.context import Context
+from wallet.gui.theme import theme
+from wallet.gui.tokens import S3
+from wallet.gui.widgets.basic import Button, Rule, hbox, vbox
+from wallet.gui.widgets.dialog import Dialog
+from wallet.gui.widgets.fields import AmountField, Field, LineEdit
+from wallet.gui.widgets.ids import Fold
+from wallet.gui.widgets.notices import Banner, Facts, toast
+from wallet.i18n import _
+
+__all__ = ["OpenChannelDialog"]
+
+QUOTE_AFTER_MS = 250
+
+
+def _sat(quote: Mapping[str, Any], key: str) -> int:
+    value = quote.get(key)
+    return value if isinstance(value, int) else 0
+
+
+class OpenChannelDialog(Dialog):
+    """Attributes: `peer`, `amount_field`, `quote` once there is one, `open_button`."""
+
+    def __init__(self, parent: QWidget, context: Context, peer: str = "") -> None:
+        super().__init__(parent, _("Open a channel"), network=context.network)
+        self._context = context
+        self._all = False
+        self._asked = 0
+        self.quote: Mapping[str, Any] | None = None
+        self.peer = LineEdit(_("Node"), _("node id@host:port"), mono=True)
+        self.peer.setText(peer)
+        self.peer.setCursorPosition(0)
+        self._peer_row = Field(
+            _("With which node"), self.peer, _("Somebody gives you this, or you find it on its site.")
+        )
+        self.body.addWidget(self._peer_row)
+        sandbox = context.bridge.api.sandbox()
+        if sandbox is not None:
+            hub = Button(
+                _("The friendly hub"),
+                "chip",
+                "channels",
+                on_click=lambda: self.peer.setText(sandbox.hub_uri()),
+            )
+            self.body.addLayout(hbox(hub, "stretch"))
+        self.amount_field = AmountField(_("Amount"))
+        self.all_button = Button(_("All"), "outlined", name=_("Put in all coins"), on_click=self._put_all)
+        self.all_button.setFixedHeight(theme().px(56))
+        self._amount_row = Field(
+            _("How much to put in"), self.amount_field, self._spendable_text(), beside=self.all_button
+        )
+        self.body.addWidget(self._amount_row)
+        self._facts = Facts(label_width=176)
+        self._later = Facts(label_width=176)
+        self._fold = Fold(_("Why, and what is kept back"), self._later)
+        self._quote_box = QWidget()
+        self._quote_box.setLayout(vbox(Rule(), self._facts, self._fold, spacing=S3))
+        self.body.addWidget(self._quote_box)
+        self._quote_box.hide()
+        self._banner = Banner("", "warning")
+        self.body.addWidget(self._banner)
+        self.body.addStretch(1)
+        self.cancel_button = self.add_cancel()
+        self.open_button = self.add_button(_("Open channel"), "filled", self._open)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(QUOTE_AFTER_MS)
+        self._timer.timeout.connect(self._fetch)
+        self.peer.textChanged.connect(lambda _text: self._ask())
+        self.amount_field.amount_changed.connect(self._typed)
+        self._ask()
+        (self.amount_field if peer else self.peer).setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _spendable_text(self) -> str:
+        spendable_sat = self._context.snapshot.balance.onchain_spendable_sat
+        return _("You have {amount} on chain.").format(amount=fmt.amount_sat(spendable_sat))
+
+    def _typed(self, _amount_sat: object) -> None:
+        self._all = False
+        self._ask()
+
+    def _put_all(self) -> None:
+        self._all = True
+        self._ask()
+
+    def _ask(self) -> None:
+        self.quote = None
+        self._asked += 1
+        self._amount_row.set_problem(self.amount_field.problem)
+        self._banner.say("")
+        reason = ""
+        if not self.peer.text().strip():
+            reason = _("Name a node first.")
+        elif not self._all and not self.amount_field.amount_sat():
+            reason = _("Type an amount first.")
+        self._set_reason(reason)
+        if reason:
+            self._timer.stop()
+            self._quote_box.hide()
+        else:
+            self._timer.start()
+
+    def _set_reason(self, reason: str) -> None:
+        self.reason.setText(reason)
+        ready = not reason and self.quote is not None
+        self.open_button.setEnabled(ready)
+        self.open_button.setAccessibleDescription(reason)
+
+    def _fetch(self) -> None:
+        self._asked += 1
+        number = self._asked
+
+        def done(answer: Any) -> None:
+            if number == self._asked and isinstance(answer, Mapping):
+                self._show_quote(answer)
+
+        def failed(sentence: str) -> None:
+            if number == self._asked:
+                self._quote_box.hide()
+                self._banner.say(sentence, "warning")
+                self.fit()
+
+        self._context.bridge.call(
+            "quote_open_channel",
+            done,
+            failed,
+            owner=self,
+            peer=self.peer.text().strip(),
+            amount_sat="all" if self._all else self.amount_field.amount_sat(),
+        )
+
+    def _show_quote(self, quote: Mapping[str, Any]) -> None:
+        self.quote = quote
+        amount_sat = _sat(quote, "amount_sat")
+        if self._all:
+            self.amount_field.blockSignals(True)
+            self.amount_field.set_amount_sat(amount_sat)
+            self.amount_field.blockSignals(False)
+        fee_sat = _sat(quote, "funding_fee_sat")
+        receive_sat = _sat(quote, "can_receive_sat")
+        receive = (
+            fmt.amount_sat(receive_sat) if receive_sat else _("nothing yet: it grows with what you spend")
+        )
+        self._facts.show_facts(
+            [
+                (_("Opening costs now"), fmt.fee_with_share(fee_sat * 1000, amount_sat * 1000)),
+                (
+                    _("Closing later, about"),
+                    fmt.amount_sat(_sat(quote, "closing_fee_sat_estimate")),
+                ),
+                (_("You can send then"), fmt.amount_sat(_sat(quote, "can_send_sat"))),
+                (_("You can receive then"), receive),
+            ]
+        )
+        later: list[tuple[str, QWidget | str]] = [
+            (
+                _("Reserve"),
+                _("{amount} stay on your side, so that cheating would cost you").format(
+                    amount=fmt.amount_sat(_sat(quote, "reserve_sat"))
+                ),
+            ),
+            (
+                _("Kept on chain"),
+                _("{amount} of your coins, to be able to close in busy times").format(
+                    amount=fmt.amount_sat(_sat(quote, "anchor_reserve_sat"))
+                ),
+            ),
+        ]
+        if _sat(quote, "peer_minimum_sat"):
+            later.append((_("The peer's minimum"), fmt.amount_sat(_sat(quote, "peer_minimum_sat"))))
+        self._later.show_facts(later)
+        self._quote_box.show()
+        self._banner.say(fmt.plain(str(quote.get("warning") or ""), 300), "warning")
+        self.open_button.setText(_("Open with {amount}").format(amount=fmt.amount_sat(amount_sat)))
+        self._set_reason("")
+        self.fit()
+
+    def _open(self) -> None:
+        quote = self.quote
+        if quote is None:
+            return
+        self._busy(True)
+
+        def done(answer: Any) -> None:
+            parent = self.parentWidget() or self
+            self.accept()
+            toast(parent, _("The channel is being opened"), "check")
+            if isinstance(answer, Mapping) and answer.get("channel_id"):
+                self._context.show_channel(str(answer["channel_id"]))
+
+        def failed(sentence: str) -> None:
+            self._busy(False)
+            self._banner.say(sentence, "danger")
+            self.fit()
+
+        self._context.bridge.call(
+            "open_channel",
+            done,
+            failed,
+            owner=self,
+            peer=self.peer.text().strip(),
+            amount_sat=_sat(quote, "amount_sat"),
+        )
+
+    def _busy(self, busy: bool) -> None:
+        for widget in (self.peer, self.amount_field, self.all_button, self.open_button):
+            widget.setEnabled(not busy)
+        self.reason.setText(_("Connecting and agreeing: at most a minute.") if busy else "")

@@ -1,0 +1,381 @@
+"""What was recognised, as a card: whom, what for, how much, the fee at most, over which layer; and the
+button.
+
+A Lightning card is the confirmation. One for an address is filled in first (amount, speed), then shown once
+more as it will be sent, because a transaction cannot be taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PyQt6.QtCore import Qt, QTimer, pyqtSignal
+from PyQt6.QtWidgets import QVBoxLayout, QWidget
+
+from wallet.gui import format as fmt
+from wallet.gui.context import Context
+from wallet.gui.theme import theme
+from wallet.gui.tokens import S2, S3, S4
+from wallet.gui.widgets.basic import AmountLabel, Button, Card, Flow, Label, Pill, Rule, hbox, vbox
+from wallet.gui.widgets.fields import AmountField, Field, LineEdit, Segments
+from wallet.gui.widgets.ids import CopyId, DetailsList, Fold
+from wallet.gui.widgets.notices import Banner, Facts
+from wallet.i18n import _
+
+__all__ = ["InvoiceCard", "OnchainCard"]
+
+QUOTE_AFTER_MS = 200
+SPEEDS = {"fast": 1, "hour": 6, "day": 144}
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+class _PayCard(Card):
+    """Signals: `pay(dict)`, `cancelled()`."""
+
+    pay = pyqtSignal(object)
+    cancelled = pyqtSignal()
+
+    def __init__(self, context: Context, layer: str, icon: str) -> None:
+        self.box: QVBoxLayout = vbox(spacing=S4)
+        super().__init__(self.box)
+        self.context = context
+        pills = [Pill(layer, "accent", icon)]
+        word = fmt.network_word(context.network)
+        if word:
+            pills.append(Pill(word, "play", "sandbox"))
+        self.box.addLayout(Flow(*pills))
+
+    def set_first_focus(self) -> None: ...
+
+    def refresh(self) -> None: ...
+
+
+class InvoiceCard(_PayCard):
+    """A BOLT 11 invoice."""
+
+    def __init__(self, context: Context, text: str, invoice: Mapping[str, Any]) -> None:
+        super().__init__(context, _("Lightning"), "bolt")
+        self._text = text
+        self._invoice = invoice
+        self._fixed_msat = _whole(invoice.get("amount_msat"))
+        self.amount_field: AmountField | None = None
+        if self._fixed_msat is not None:
+            amount = AmountLabel("amount")
+            amount.set_msat(self._fixed_msat)
+            self.box.addWidget(amount)
+        else:
+            self.amount_field = AmountField(_("Amount"))
+            self.amount_field.amount_changed.connect(lambda _sat: self._update())
+            self._field = Field(_("Amount"), self.amount_field, _("The invoice leaves it to you."))
+            self.box.addWidget(self._field)
+        payee = str(invoice.get("payee") or "")
+        self._payee = fmt.node_name(str(invoice.get("payee_alias") or ""), payee)
+        self._facts = Facts(label_width=96)
+        self.box.addWidget(self._facts)
+        self._banner = Banner("", "warning")
+        self.box.addWidget(self._banner)
+        self.button = Button(_("Pay"), "filled", main=True, on_click=self._pay)
+        self.cancel = Button(_("Cancel"), "outlined", main=True, on_click=self.cancelled.emit)
+        self._reason = Label("", "caption", "text2", wrap=True)
+        self.box.addLayout(hbox(self.button, self.cancel, self._reason, spacing=S2))
+        details = DetailsList(
+            [
+                (_("Payee"), payee),
+                (_("Payment hash"), str(invoice.get("payment_hash") or "")),
+                (_("Invoice"), text),
+            ]
+        )
+        self.box.addWidget(Fold(_("Details"), details))
+        self._update()
+
+    def _amount_msat(self) -> int | None:
+        if self._fixed_msat is not None:
+            return self._fixed_msat
+        return None if self.amount_field is None else self.amount_field.amount_msat()
+
+    def _max_fee_msat(self, amount_msat: int | None) -> int:
+        """The node's word where it gives one; else the larger of 1 % and 10 sat."""
+        given_msat = _whole(self._invoice.get("max_fee_msat"))
+        if given_msat is not None and self._fixed_msat is not None:
+            return given_msat
+        return max(10_000, (amount_msat or 0) // 100)
+
+    def _problem(self, amount_msat: int | None) -> str:
+        invoice = self._invoice
+        if invoice.get("expired"):
+            return _("This invoice has expired. Ask for a new one.")
+        if not invoice.get("can_pay", True):
+            return fmt.plain(str(invoice.get("why_not") or ""), 300) or _(
+                "This invoice cannot be paid from here."
+            )
+        can_send_msat = self.context.snapshot.balance.can_send_msat
+        if amount_msat is not None and amount_msat > can_send_msat:
+            return _("This is more than your channels can send now, which is {amount}.").format(
+                amount=fmt.amount(can_send_msat)
+            )
+        return ""
+
+    def _update(self) -> None:
+        amount_msat = self._amount_msat()
+        facts: list[tuple[str, QWidget | str]] = [(_("To"), self._payee)]
+        description = fmt.plain(str(self._invoice.get("description") or ""), 300)
+        if description:
+            facts.append((_("For"), description))
+        fee_msat = self._max_fee_msat(amount_msat)
+        facts.append((_("Fee at most"), fmt.fee_with_share(fee_msat, amount_msat or 0)))
+        expires_at = _whole(self._invoice.get("expires_at"))
+        if expires_at is not None and not self._invoice.get("expired"):
+            facts.append((_("Expires"), fmt.until(expires_at)))
+        self._facts.show_facts(facts)
+        problem = self._problem(amount_msat)
+        self._banner.say(problem, "warning")
+        reason = ""
+        if self.amount_field is not None:
+            self._field.set_problem(self.amount_field.problem)
+            if not amount_msat and not self.amount_field.problem:
+                reason = _("Type an amount first.")
+        self._reason.setText(reason)
+        ready = bool(amount_msat) and not problem
+        self.button.setEnabled(ready)
+        self.button.setText(
+            _("Pay {amount}").format(amount=fmt.amount(amount_msat)) if amount_msat else _("Pay")
+        )
+        self.button.setAccessibleDescription(problem or reason)
+
+    def refresh(self) -> None:
+        problem = self._problem(self._amount_msat())
+        if problem != self._banner.text():
+            self._update()
+
+    def set_first_focus(self) -> None:
+        target = self.amount_field if self.amount_field is not None else self.button
+        target.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _pay(self) -> None:
+        amount_msat = self._amount_msat()
+        if not amount_msat:
+            return
+        arguments: dict[str, Any] = {"invoice": self._text, "max_fee_msat": self._max_fee_msat(amount_msat)}
+        if self._fixed_msat is None:
+            arguments["amount_msat"] = amount_msat
+        self.pay.emit(
+            {
+                "arguments": arguments,
+                "amount_msat": amount_msat,
+                "payee": self._payee,
+                "payment_hash": self._invoice.get("payment_hash"),
+            }
+        )
+
+
+class OnchainCard(_PayCard):
+    """An address: amount and speed, the quote, then once more all of it before it leaves."""
+
+    def __init__(self, context: Context, address: Mapping[str, Any]) -> None:
+        super().__init__(context, _("On chain"), "chain")
+        self._address = str(address.get("address") or "")
+        self._label = fmt.plain(str(address.get("label") or ""), 120)
+        self._all = False
+        self._asked = 0
+        self._quote: Mapping[str, Any] | None = None
+        self._content = QWidget()
+        self.box.addWidget(self._content)
+        self.amount_field = AmountField(_("Amount"))
+        given_sat = _whole(address.get("amount_sat"))
+        if given_sat is not None:
+            self.amount_field.set_amount_sat(given_sat)
+        self.amount_field.amount_changed.connect(self._typed)
+        self.all_button = Button(_("All"), "outlined", name=_("Send all"), on_click=self._send_all)
+        self.all_button.setFixedHeight(theme().px(56))
+        self._amount_row = Field(_("Amount"), self.amount_field, beside=self.all_button)
+        self.speed = Segments(
+            _("Speed"),
+            [
+                ("fast", _("About 10 minutes")),
+                ("hour", _("An hour")),
+                ("day", _("A day")),
+                ("own", _("Own rate")),
+            ],
+            "hour",
+        )
+        self.speed.chosen.connect(lambda _key: self._ask())
+        self.rate = LineEdit(_("Fee rate in sat per vbyte"), "sat/vB")
+        self.rate.setMaximumWidth(theme().px(120))
+        self.rate.setVisible(False)
+        self.rate.textChanged.connect(lambda _text: self._ask())
+        self.note = LineEdit(_("Note for yourself"), _("What it is for"))
+        self.note.setText(self._label)
+        self._facts = Facts(label_width=96)
+        self._banner = Banner("", "warning")
+        self._reason = Label("", "caption", "text2", wrap=True)
+        self.review = Button(_("Review"), "filled", main=True, on_click=self._show_review)
+        self.cancel = Button(_("Cancel"), "outlined", main=True, on_click=self.cancelled.emit)
+        self.button: Button | None = None
+        rows = vbox(spacing=S4)
+        rows.addWidget(self._to_row())
+        rows.addWidget(self._amount_row)
+        rows.addLayout(
+            vbox(Label(_("Confirms in"), "button"), hbox(self.speed, self.rate, "stretch"), spacing=6)
+        )
+        rows.addWidget(Field(_("Note for yourself"), self.note))
+        rows.addWidget(self._facts)
+        rows.addWidget(self._banner)
+        rows.addLayout(hbox(self.review, self.cancel, self._reason, spacing=S2))
+        self._content.setLayout(rows)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(QUOTE_AFTER_MS)
+        self._timer.timeout.connect(self._fetch)
+        self._ask()
+
+    def _to_row(self) -> QWidget:
+        facts = Facts(label_width=96)
+        facts.show_facts([(_("To"), CopyId(_("Address"), self._address))])
+        return facts
+
+    def set_first_focus(self) -> None:
+        self.amount_field.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _typed(self, _amount_sat: object) -> None:
+        self._all = False
+        self._ask()
+
+    def _send_all(self) -> None:
+        self._all = True
+        self._ask()
+
+    def _rate(self) -> int | None:
+        text = self.rate.text().strip()
+        return int(text) if text.isascii() and text.isdigit() and 0 < len(text) <= 5 and int(text) else None
+
+    def _ask(self) -> None:
+        self._quote = None
+        self._asked += 1
+        own = self.speed.current() == "own"
+        self.rate.setVisible(own)
+        self._amount_row.set_problem(self.amount_field.problem)
+        reason = ""
+        if not self._all and not self.amount_field.amount_sat():
+            reason = _("Type an amount first.")
+        elif own and self._rate() is None:
+            reason = _("Type a fee rate first.")
+        self._reason.setText(reason)
+        self._banner.say("")
+        self.review.setEnabled(False)
+        if not reason:
+            self._timer.start()
+        else:
+            self._timer.stop()
+            self._facts.show_facts([])
+
+    def _arguments(self) -> dict[str, Any]:
+        arguments: dict[str, Any] = {"destination": self._address}
+        arguments["amount_sat"] = "all" if self._all else self.amount_field.amount_sat()
+        key = self.speed.current()
+        if key == "own":
+            arguments["feerate_sat_per_vb"] = self._rate()
+        else:
+            arguments["target_blocks"] = SPEEDS[key]
+        return arguments
+
+    def _fetch(self) -> None:
+        self._asked += 1
+        number = self._asked
+
+        def done(answer: Any) -> None:
+            if number == self._asked and isinstance(answer, Mapping):
+                self._show_quote(answer)
+
+        def failed(sentence: str) -> None:
+            if number == self._asked:
+                self._banner.say(sentence, "warning")
+                self._facts.show_facts([])
+
+        self.context.bridge.call("quote_onchain", done, failed, owner=self, **self._arguments())
+
+    def _show_quote(self, quote: Mapping[str, Any]) -> None:
+        self._quote = quote
+        if self._all:
+            self.amount_field.blockSignals(True)
+            self.amount_field.set_amount_sat(_whole(quote.get("amount_sat")))
+            self.amount_field.blockSignals(False)
+        fee_sat, amount_sat = int(quote["fee_sat"]), int(quote["amount_sat"])
+        rate = _("{rate} sat/vB").format(rate=quote.get("feerate_sat_per_vb"))
+        self._facts.show_facts(
+            [
+                (_("Fee"), f"{fmt.fee_with_share(fee_sat * 1000, amount_sat * 1000)}, {rate}"),
+                (_("Total"), fmt.amount_sat(int(quote["total_sat"]))),
+            ]
+        )
+        self._banner.say(fmt.plain(str(quote.get("warning") or ""), 300), "warning")
+        self._reason.setText("")
+        self.review.setEnabled(True)
+
+    def _wait(self) -> str:
+        blocks = SPEEDS.get(self.speed.current())
+        return (
+            fmt.seconds_long(blocks * fmt.SECONDS_PER_BLOCK) if blocks else _("a time that the rate decides")
+        )
+
+    def _show_review(self) -> None:
+        quote = self._quote
+        if quote is None:
+            return
+        amount_sat, fee_sat = int(quote["amount_sat"]), int(quote["fee_sat"])
+        arguments = self._arguments() | {"label": self.note.text().strip()}
+        if not self._all:
+            arguments["amount_sat"] = amount_sat
+        self._content.hide()
+        view = QWidget()
+        amount = AmountLabel("amount")
+        amount.set_sat(amount_sat)
+        facts = Facts(label_width=96)
+        spaced = " ".join(self._address[i : i + 4] for i in range(0, len(self._address), 4))
+        shown = Label(spaced, "mono", wrap=True)
+        pairs: list[tuple[str, QWidget | str]] = [(_("To"), shown)]
+        if self.note.text().strip():
+            pairs.append((_("Note"), fmt.plain(self.note.text(), 120)))
+        pairs.append((_("Fee"), fmt.fee_with_share(fee_sat * 1000, amount_sat * 1000)))
+        pairs.append((_("Total"), fmt.amount_sat(int(quote["total_sat"]))))
+        pairs.append((_("Confirms in"), self._wait()))
+        facts.show_facts(pairs)
+        order = {
+            "arguments": arguments,
+            "amount_sat": amount_sat,
+            "fee_sat": fee_sat,
+            "payee": self._label or fmt.short_id(self._address),
+            "wait": self._wait(),
+        }
+
+        def send() -> None:
+            button.setEnabled(False)
+            self.pay.emit(order)
+
+        button = Button(_("Send {amount}").format(amount=fmt.amount_sat(amount_sat)), "filled", main=True)
+        button.clicked.connect(lambda _checked=False: send())
+        self.button = button
+
+        def back() -> None:
+            view.hide()
+            view.deleteLater()
+            self.button = None
+            self._content.show()
+
+        change = Button(_("Change"), "outlined", main=True, on_click=back)
+        note = Label(_("A transaction on chain cannot be taken back."), "caption", "text2", wrap=True)
+        view.setLayout(
+            vbox(
+                Label(_("Send this"), "section"),
+                amount,
+                facts,
+                Rule(),
+                hbox(button, change, note),
+                spacing=S3,
+            )
+        )
+        self.box.addWidget(view)
+        button.setFocus(Qt.FocusReason.OtherFocusReason)

@@ -1,0 +1,351 @@
+"""Receive: what can be received, then an amount and a note, then the code, until it is paid.
+
+Where no channel can receive, it shows an address and never an invoice that nobody could pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PyQt6.QtCore import Qt
+from PyQt6.QtWidgets import QStackedWidget, QWidget
+
+from wallet.gui import format as fmt
+from wallet.gui.context import Context
+from wallet.gui.describe import request_look
+from wallet.gui.pages.base import Page
+from wallet.gui.theme import theme
+from wallet.gui.tokens import QR_SIDE, S2, S3, S4, S6, S8
+from wallet.gui.widgets.basic import (
+    AmountLabel,
+    Button,
+    Card,
+    IconLabel,
+    Label,
+    Pill,
+    Rule,
+    clear,
+    hbox,
+    vbox,
+)
+from wallet.gui.widgets.fields import AmountField, Field, LineEdit, Segments
+from wallet.gui.widgets.ids import CopyId, copy_text
+from wallet.gui.widgets.notices import Banner
+from wallet.gui.widgets.qr import QrCode
+from wallet.i18n import _
+from wallet.node.api import RequestStatus, RequestView
+
+__all__ = ["ReceivePage"]
+
+SHOWN_REQUESTS = 5
+
+
+class ReceivePage(Page):
+    """Attributes: `layer` chooses Lightning or on chain, `code` is the QR widget, `create_button` the main
+    button."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context, _("Receive"))
+        self._address = ""
+        self._copy_text = ""
+        self._shown: Mapping[str, Any] | None = None
+        self._paid: str | None = None
+        self._requests_shown: tuple[object, ...] | None = None
+
+        self.can_receive = Label("", "body", "text2", wrap=True)
+        self.can_receive.setMaximumWidth(theme().px(680))
+        self.layer = Segments(
+            _("Layer"), [("lightning", _("Lightning")), ("onchain", _("On chain"))], "lightning"
+        )
+        self.layer.chosen.connect(lambda _key: self._layer_chosen())
+        self.body.setSpacing(theme().px(S4))
+        self.body.addWidget(self.can_receive)
+
+        left = QWidget()
+        left.setMaximumWidth(theme().px(400))
+        left.setMinimumWidth(theme().px(260))
+        self.amount_field = AmountField(_("Amount"))
+        self.amount_field.amount_changed.connect(lambda _sat: self._check())
+        self._amount_row = Field(_("Amount"), self.amount_field, _("Leave it empty to let the payer choose."))
+        self.note = LineEdit(_("Note"), _("What it is for"))
+        self.note.setMaxLength(300)
+        self._note_row = Field(_("Note"), self.note, _("The payer sees it."))
+        self.create_button = Button(_("Create invoice"), "filled", main=True, on_click=self._create)
+        self._reason = Label("", "caption", "text2", wrap=True)
+        self._problem = Banner("", "warning")
+        form = vbox(self.layer, self._amount_row, self._note_row, self._problem, spacing=S4)
+        form.addLayout(hbox(self.create_button, self._reason, spacing=S3))
+        form.addStretch(1)
+        left.setLayout(form)
+
+        self._right = QStackedWidget()
+        self._right.setFixedWidth(theme().px(QR_SIDE + 2 * S6))
+        self._right.addWidget(self._make_blank())
+        self._right.addWidget(self._make_code())
+        self._paid_page: QWidget | None = None
+        columns = hbox(spacing=S8)
+        columns.addWidget(left, 100)
+        columns.addWidget(self._right, 0, Qt.AlignmentFlag.AlignTop)
+        columns.addStretch(1)
+        self.body.addLayout(columns)
+
+        self._list_holder = QWidget()
+        self._list = Card(vbox(spacing=0), padding=0)
+        self._list_holder.setLayout(vbox(Label(_("Requests"), "section"), self._list, spacing=S2))
+        self.body.addWidget(self._list_holder)
+        self.body.addStretch(1)
+
+    # --- the parts --------------------------------------------------------------
+
+    def _make_blank(self) -> QWidget:
+        centre = Qt.AlignmentFlag.AlignHCenter
+        box = vbox("stretch", spacing=S3)
+        box.addWidget(IconLabel("qr", "text3", 48), 0, centre)
+        box.addWidget(Label(_("The code appears here."), "body", "text2", align=centre), 0, centre)
+        box.addStretch(1)
+        blank = Card(box)
+        blank.setFixedHeight(theme().px(QR_SIDE + 2 * S6))
+        return blank
+
+    def _make_code(self) -> QWidget:
+        box = vbox(spacing=S3)
+        card = Card(box, padding=S6)
+        word = fmt.network_word(self.context.network)
+        self.code = QrCode(on_click=self._enlarge)
+        self.code_amount = AmountLabel("amount", align=Qt.AlignmentFlag.AlignHCenter)
+        self.code_id = CopyId(_("Invoice"), "")
+        self.copy = Button(_("Copy"), "outlined", "copy", on_click=self._copy)
+        self.waiting = Label("", "caption", "text2", wrap=True)
+        waiting_row = hbox(IconLabel("hourglass", "brass", 16), spacing=6)
+        waiting_row.addWidget(self.waiting, 1)
+        if word:
+            box.addLayout(hbox("stretch", Pill(word, "play", "sandbox"), "stretch"))
+        box.addWidget(self.code_amount)
+        box.addWidget(self.code, 0, Qt.AlignmentFlag.AlignHCenter)
+        box.addLayout(hbox(self.code_id, "stretch", self.copy))
+        box.addLayout(waiting_row)
+        return card
+
+    def _show_paid(self, request: RequestView, amount_msat: int) -> None:
+        centre = Qt.AlignmentFlag.AlignHCenter
+        box = vbox("stretch", spacing=S2)
+        box.addWidget(IconLabel("check-circle", "success", 72), 0, centre)
+        box.addWidget(Label(_("Paid"), "title"), 0, centre)
+        amount = AmountLabel("display", align=centre)
+        amount.set_msat(amount_msat)
+        box.addWidget(amount)
+        if request.message:
+            box.addWidget(Label(fmt.plain(request.message, 60), "body", "text2"), 0, centre)
+        box.addSpacing(theme().px(S4))
+        self.paid_done = Button(_("New request"), "outlined", main=True, on_click=self.reset)
+        box.addWidget(self.paid_done, 0, centre)
+        box.addStretch(1)
+        card = Card(box, padding=S6)
+        card.setMinimumHeight(theme().px(QR_SIDE + 2 * S6))
+        if self._paid_page is not None:
+            self._right.removeWidget(self._paid_page)
+            self._paid_page.deleteLater()
+        self._paid_page = card
+        self._right.addWidget(card)
+        self._right.setCurrentWidget(card)
+
+    # --- asking -----------------------------------------------------------------
+
+    def set_first_focus(self) -> None:
+        if self._shown is None:
+            self.amount_field.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def reset(self) -> None:
+        """A new request: the form is empty again."""
+        self._shown = None
+        self._paid = None
+        self.amount_field.clear()
+        self.note.clear()
+        self._problem.say("")
+        self._right.setCurrentIndex(0)
+        self._layer_chosen()
+        self.amount_field.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def is_lightning(self) -> bool:
+        return self.layer.current() == "lightning"
+
+    def _layer_chosen(self) -> None:
+        self._shown = None
+        self._check()
+        if not self.is_lightning():
+            self._show_address()
+        else:
+            self._right.setCurrentIndex(0)
+
+    def _check(self) -> None:
+        balance = self.context.snapshot.balance
+        problem = self.amount_field.problem
+        amount_msat = self.amount_field.amount_msat()
+        lightning = self.is_lightning()
+        if lightning and not problem and amount_msat and amount_msat > balance.can_receive_msat:
+            problem = _("Your channels can receive {amount} at most now. Ask for less, or on chain.").format(
+                amount=fmt.amount(balance.can_receive_msat // 1000 * 1000)
+            )
+        self._amount_row.set_problem(problem)
+        reason = ""
+        if lightning and balance.can_receive_msat <= 0:
+            reason = _("No channel can receive now.")
+        self._reason.setText(reason)
+        self.create_button.setEnabled(not problem and not reason)
+        self.create_button.setText(_("Create invoice") if lightning else _("Put it into the code"))
+        self.create_button.setAccessibleDescription(problem or reason)
+
+    def _show_address(self) -> None:
+        if self._address:
+            self._show_code({"address": self._address, "amount_msat": None})
+            return
+
+        def done(address: Any) -> None:
+            self._address = str(address)
+            if not self.is_lightning() and self._shown is None:
+                self._show_code({"address": self._address, "amount_msat": None})
+
+        self.context.bridge.call("getunusedaddress", done, self._failed, owner=self)
+
+    def _failed(self, sentence: str) -> None:
+        self.create_button.setEnabled(True)
+        self._problem.say(sentence, "warning")
+
+    def _create(self) -> None:
+        self._problem.say("")
+        self.create_button.setEnabled(False)
+        self.context.bridge.call(
+            "add_request",
+            self._created,
+            self._failed,
+            owner=self,
+            amount_msat=self.amount_field.amount_msat(),
+            message=self.note.text().strip(),
+            lightning=self.is_lightning(),
+        )
+
+    def _created(self, answer: Any) -> None:
+        self.create_button.setEnabled(True)
+        if isinstance(answer, Mapping):
+            self._show_code(answer)
+            invoice = answer.get("lightning_invoice")
+            if invoice:
+                copy_text(self, str(invoice), _("Invoice"))
+
+    def _show_code(self, request: Mapping[str, Any]) -> None:
+        """Shows an answer of `add_request`, or an address alone."""
+        self._shown = request
+        invoice = request.get("lightning_invoice")
+        address = str(request.get("address") or "")
+        amount_msat = request.get("amount_msat")
+        if invoice and self.is_lightning():
+            text, code = str(invoice), "LIGHTNING:" + str(invoice).upper()
+            self.code.setAccessibleName(_("QR code of the invoice"))
+        else:
+            text = f"bitcoin:{address}"
+            if isinstance(amount_msat, int) and amount_msat > 0:
+                whole, rest_sat = divmod(amount_msat // 1000, 100_000_000)
+                text += f"?amount={whole}.{rest_sat:08d}"
+            code = text
+            text = text if "?" in text else address
+            self.code.setAccessibleName(_("QR code of the address"))
+        self.code.show_text(code)
+        self._copy_text = text
+        self.code_id.set_full(text)
+        self.code_amount.setVisible(isinstance(amount_msat, int) and amount_msat > 0)
+        if isinstance(amount_msat, int):
+            self.code_amount.set_msat(amount_msat)
+        expires_at = request.get("expires_at")
+        if invoice and isinstance(expires_at, int):
+            self.waiting.setText(
+                _("Waiting for the payment. It expires {when}.").format(when=fmt.until(expires_at))
+            )
+        else:
+            self.waiting.setText(_("Waiting for coins. This address stays valid."))
+        self._right.setCurrentIndex(1)
+
+    def _copy(self) -> None:
+        copy_text(self, self._copy_text, _("Invoice") if self.is_lightning() else _("Address"))
+
+    def _enlarge(self) -> None:
+        from wallet.gui.widgets.qr import QrWindow
+
+        QrWindow(self.code.text(), fmt.network_word(self.context.network), self).showFullScreen()
+
+    # --- live -------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        snapshot = self.context.snapshot
+        balance = snapshot.balance
+        if balance.can_receive_msat > 0:
+            text = _("You can receive up to {amount} over Lightning. On chain there is no limit.").format(
+                amount=fmt.amount(balance.can_receive_msat // 1000 * 1000)
+            )
+        elif snapshot.channels:
+            text = _(
+                "Your channels cannot receive over Lightning now: spend from one first, or let somebody open one to "
+                "you. On chain there is no limit."
+            )
+        else:
+            text = _("Without a channel you receive on chain. There is no limit.")
+        self.can_receive.setText(text)
+        lightning_button = self.layer.button("lightning")
+        lightning_button.setEnabled(balance.can_receive_msat > 0)
+        if balance.can_receive_msat <= 0 and self.is_lightning() and self._shown is None:
+            self.layer.choose("onchain")
+            self._layer_chosen()
+        self._check()
+        self._watch_paid()
+        self._show_requests()
+
+    def _watch_paid(self) -> None:
+        shown = self._shown
+        if shown is None or "request_id" not in shown or self._paid == shown["request_id"]:
+            return
+        request = next(
+            (r for r in self.context.snapshot.requests if r.request_id == shown["request_id"]), None
+        )
+        if request is None:
+            return
+        if request.status is RequestStatus.PENDING:
+            self.waiting.setText(_("It is arriving."))
+        elif request.status is RequestStatus.PAID:
+            self._paid = request.request_id
+            amount_msat = request.amount_msat
+            if amount_msat is None:
+                item_id = f"ln:{request.payment_hash}"
+                found = [i.amount_msat for i in self.context.snapshot.recent if i.item_id == item_id]
+                amount_msat = found[0] if found else 0
+            self._show_paid(request, amount_msat)
+
+    def _show_requests(self) -> None:
+        requests = sorted(self.context.snapshot.requests, key=lambda r: -r.created_at)[:SHOWN_REQUESTS]
+        self._list_holder.setVisible(bool(requests))
+        shown = (tuple(requests), fmt.style.unit, fmt.style.hidden)
+        layout = self._list.layout()
+        if shown == self._requests_shown or layout is None:
+            return
+        self._requests_shown = shown
+        clear(layout)
+        for number, request in enumerate(requests):
+            if number:
+                layout.addWidget(Rule())
+            layout.addWidget(self._request_row(request))
+
+    def _request_row(self, request: RequestView) -> QWidget:
+        row = QWidget()
+        word, tone, icon = request_look(request.status)
+        title = Label(fmt.plain(request.message, 48) or _("Request"), "body")
+        when = Label(fmt.ago(request.created_at), "caption", "text2")
+        line = hbox(vbox(title, when, spacing=0), "stretch", spacing=S4, margins=(S4, S2, S4, S2))
+        amount = Label(
+            fmt.amount(request.amount_msat) if request.amount_msat is not None else _("any amount"), "strong"
+        )
+        line.addWidget(amount)
+        line.addWidget(Pill(word, tone, icon))
+        text = request.invoice or request.address or ""
+        if text and request.status is RequestStatus.UNPAID:
+            line.addWidget(CopyId(_("Invoice") if request.invoice else _("Address"), text))
+        row.setLayout(line)
+        return row

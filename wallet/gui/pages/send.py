@@ -1,0 +1,381 @@
+"""Send: one field that takes anything, a card that says what will happen, the payment under way, how it
+ended.
+
+What is typed or pasted goes to the node's `recognise`; only the answer to the newest text counts. The page
+is one of four views: asking, under way, done, failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PyQt6.QtCore import QElapsedTimer, Qt, QTimer
+from PyQt6.QtGui import QGuiApplication
+from PyQt6.QtWidgets import QStackedWidget, QWidget
+
+from wallet.gui import format as fmt
+from wallet.gui.context import Context
+from wallet.gui.pages.base import Page, column, left_column, scroller
+from wallet.gui.pages.pay_cards import InvoiceCard, OnchainCard
+from wallet.gui.pages.results import ResultPage
+from wallet.gui.theme import theme
+from wallet.gui.tokens import CONTROL_MAIN, FORM_WIDTH, S2, S4, S6
+from wallet.gui.widgets.basic import AmountLabel, Button, Label, Pill, hbox, vbox
+from wallet.gui.widgets.fields import LineEdit
+from wallet.gui.widgets.notices import Banner
+from wallet.gui.widgets.stepper import RouteLine
+from wallet.i18n import _
+from wallet.node.api import ChangeSet
+
+__all__ = ["SendPage"]
+
+RECOGNISE_AFTER_MS = 120
+SLOW_AFTER_MS = 10_000
+
+
+class _Progress(QWidget):
+    """A payment under way: the amount, its way as dots, what is being tried, and that one need not stay."""
+
+    def __init__(self, network: str) -> None:
+        super().__init__()
+        centre = Qt.AlignmentFlag.AlignHCenter
+        self.amount = AmountLabel("display", align=centre)
+        self.payee = Label("", "body", "text2", align=centre)
+        self.route = RouteLine()
+        self.route.setFixedWidth(theme().px(480))
+        self.sentence = Label("", "strong", align=centre)
+        self.note = Label("", "caption", "text2", wrap=True, align=centre)
+        self.note.setFixedWidth(theme().px(440))
+        box = vbox("stretch", spacing=S2)
+        word = fmt.network_word(network)
+        if word:
+            box.addWidget(Pill(word, "play", "sandbox"), 0, centre)
+            box.addSpacing(theme().px(S4))
+        for widget in (Label(_("Paying"), "title"), self.amount, self.payee):
+            box.addWidget(widget, 0, centre)
+        box.addSpacing(theme().px(S6))
+        box.addWidget(self.route, 0, centre)
+        box.addWidget(self.sentence, 0, centre)
+        box.addWidget(self.note, 0, centre)
+        box.addStretch(1)
+        self.setLayout(box)
+        self._slow = QTimer(self)
+        self._slow.setSingleShot(True)
+        self._slow.setInterval(SLOW_AFTER_MS)
+        self._slow.timeout.connect(self._say_slow)
+
+    def begin(self, amount_msat: int, payee: str) -> None:
+        self.amount.set_msat(amount_msat)
+        self.payee.setText(_("to {payee}").format(payee=payee))
+        self.route.show_route(_("You"), payee, 3)
+        self.say(_("Looking for a route"))
+        self.note.setText(_("This takes a second or two. You can go to another page meanwhile."))
+        self._slow.start()
+
+    def say(self, sentence: str) -> None:
+        self.sentence.setText(fmt.plain(sentence, 90))
+
+    def end(self) -> None:
+        self._slow.stop()
+
+    def _say_slow(self) -> None:
+        self.note.setText(
+            _(
+                "A node on the way has not answered yet. The payment either arrives or comes back to you by itself; "
+                "it is never made twice. Activity shows until when at most."
+            )
+        )
+
+
+class SendPage(Page):
+    """Attributes: `field`, `card` once something was recognised, `result` once a payment has ended."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context, _("Send"), scrolls=False)
+        self.views = QStackedWidget()
+        self.body.addWidget(self.views)
+        self.card: InvoiceCard | OnchainCard | None = None
+        self.result: ResultPage | None = None
+        self._asked = 0
+        self._paying: dict[str, Any] | None = None
+        self._known_progress: set[str] = set()
+        self._clock = QElapsedTimer()
+
+        asking = QWidget()
+        holder, box = column(FORM_WIDTH, spacing=S4)
+        self.field = LineEdit(_("Invoice, address or payment link"), "", main=True)
+        self.field.setPlaceholderText(_("Paste an invoice, an address or a payment link"))
+        self.field.setMaxLength(8192)
+        self.field.setClearButtonEnabled(False)
+        self.paste = Button(_("Paste"), "outlined", "paste", on_click=self._paste)
+        self.paste.setFixedHeight(theme().px(CONTROL_MAIN))
+        box.addLayout(hbox(self.field, self.paste, spacing=S2))
+        self.hint = Label("", "body", "text2", wrap=True)
+        box.addWidget(self.hint)
+        self.banner = Banner("", "warning")
+        box.addWidget(self.banner)
+        self._card_place = vbox()
+        box.addLayout(self._card_place)
+        box.addStretch(1)
+        asking.setLayout(left_column(holder))
+        self._asking = scroller(asking)
+        self.progress = _Progress(context.network)
+        self.views.addWidget(self._asking)
+        self.views.addWidget(self.progress)
+
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(RECOGNISE_AFTER_MS)
+        self._timer.timeout.connect(self._recognise)
+        self.field.textChanged.connect(self._text_changed)
+        context.preferences.amounts_changed.connect(self.mark_stale)
+
+    # --- asking -----------------------------------------------------------------
+
+    def set_first_focus(self) -> None:
+        if self.views.currentWidget() is self._asking and self.card is None:
+            self.field.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def take(self, text: str) -> None:
+        """A text that comes from elsewhere: recognised at once."""
+        if self._paying is not None:
+            return
+        self.reset()
+        self.field.setText(text.strip())
+        self.field.setCursorPosition(0)
+        self._recognise()
+
+    def _paste(self) -> None:
+        clipboard = QGuiApplication.clipboard()
+        text = clipboard.text().strip() if clipboard is not None else ""
+        if text:
+            self.take(text[:8192])
+        else:
+            self.banner.say(_("There is no text on the clipboard."), "info")
+
+    def _text_changed(self, text: str) -> None:
+        self._asked += 1
+        self._drop_card()
+        self.banner.say("")
+        self.hint.setVisible(not text.strip())
+        if text.strip():
+            self._timer.start()
+        else:
+            self._timer.stop()
+
+    def _drop_card(self) -> None:
+        if self.card is not None:
+            self._card_place.removeWidget(self.card)
+            self.card.hide()
+            self.card.deleteLater()
+            self.card = None
+
+    def _recognise(self) -> None:
+        self._timer.stop()
+        text = self.field.text().strip()
+        if not text:
+            return
+        self._asked += 1
+        number = self._asked
+
+        def done(answer: Any) -> None:
+            if number == self._asked and self._paying is None and isinstance(answer, Mapping):
+                self._show_answer(text, answer)
+
+        def failed(sentence: str) -> None:
+            if number == self._asked:
+                self.banner.say(sentence, "warning")
+
+        self.context.bridge.call("recognise", done, failed, owner=self, text=text)
+
+    def _show_answer(self, text: str, answer: Mapping[str, Any]) -> None:
+        self._drop_card()
+        message = fmt.plain(str(answer.get("message") or ""), 300)
+        kind = answer.get("kind")
+        if answer.get("network_ok") is False:
+            self.banner.say(message or _("This belongs to another network."), "danger")
+            return
+        if kind == "node_uri":
+            self.banner.say(message, "info")
+            self.context.open_channel(text)
+            return
+        invoice, address = answer.get("invoice"), answer.get("address")
+        if kind in {"invoice", "bip21"} and isinstance(invoice, Mapping):
+            wanted = str(answer.get("lightning_invoice") or answer.get("text") or text)
+            self.card = InvoiceCard(self.context, wanted, invoice)
+            self.card.pay.connect(self._pay_invoice)
+        elif isinstance(address, Mapping):
+            self.card = OnchainCard(self.context, address)
+            self.card.pay.connect(self._pay_onchain)
+        else:
+            self.banner.say(message or _("This is not something that can be paid."), "warning")
+            return
+        self.banner.say(message, "info")
+        self.card.cancelled.connect(self.reset)
+        self._card_place.addWidget(self.card)
+        self.card.set_first_focus()
+
+    def reset(self) -> None:
+        """Back to the empty field."""
+        self._paying = None
+        self.progress.end()
+        if self.result is not None:
+            self.views.removeWidget(self.result)
+            self.result.deleteLater()
+            self.result = None
+        self.views.setCurrentWidget(self._asking)
+        self.field.clear()
+        self.banner.say("")
+        self._drop_card()
+        self.hint.show()
+        self.refresh()
+        self.field.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    # --- paying -----------------------------------------------------------------
+
+    def _pay_invoice(self, order: dict[str, Any]) -> None:
+        """`order`: invoice, amount_msat (what is paid), arguments, payee, payment_hash or None."""
+        self._paying = order
+        self._clock.start()
+        self._known_progress = set()
+        self.progress.begin(order["amount_msat"], order["payee"])
+        self.views.setCurrentWidget(self.progress)
+
+        def done(answer: Any) -> None:
+            if self._paying is order:
+                self._lightning_ended(order, answer)
+
+        def failed(sentence: str) -> None:
+            if self._paying is order:
+                self._failed(order, sentence)
+
+        self.context.bridge.call("lnpay", done, failed, owner=self, **order["arguments"])
+
+    def _lightning_ended(self, order: dict[str, Any], answer: Mapping[str, Any]) -> None:
+        if not answer.get("success"):
+            self._failed(order, fmt.plain(str(answer.get("reason") or _("No reason was given.")), 400))
+            return
+        fee_msat = int(answer.get("fee_msat") or 0)
+        tenths = max(1, self._clock.elapsed() // 100)
+        took = _("{seconds} seconds").format(seconds=f"{tenths // 10}.{tenths % 10}")
+        lines = [
+            _("to {payee}").format(payee=order["payee"]),
+            _("Fee {fee}, in {time}").format(
+                fee=fmt.fee_with_share(fee_msat, order["amount_msat"]), time=took
+            ),
+        ]
+        item_id = f"ln:{answer.get('payment_hash')}"
+        self._end(
+            ResultPage(
+                good=True,
+                title=_("Paid"),
+                amount_msat=order["amount_msat"],
+                lines=lines,
+                buttons=[
+                    (_("Done"), self._done),
+                    (_("Details"), lambda: self.context.show_item(item_id)),
+                ],
+                network=self.context.network,
+            )
+        )
+
+    def _pay_onchain(self, order: dict[str, Any]) -> None:
+        """`order`: arguments of payto, amount_sat, fee_sat, address, payee, wait."""
+        self._paying = order
+
+        def done(answer: Any) -> None:
+            if self._paying is not order:
+                return
+            txid = str(answer.get("txid", "")) if isinstance(answer, Mapping) else ""
+            fee = fmt.fee_with_share(order["fee_sat"] * 1000, order["amount_sat"] * 1000)
+            lines = [
+                _("to {payee}").format(payee=order["payee"]),
+                _("Fee {fee}. It confirms in {time}; you can close Leyden now.").format(
+                    fee=fee, time=order["wait"]
+                ),
+            ]
+            self._end(
+                ResultPage(
+                    good=True,
+                    title=_("Sent"),
+                    amount_msat=order["amount_sat"] * 1000,
+                    lines=lines,
+                    buttons=[
+                        (_("Done"), self._done),
+                        (_("Details"), lambda: self.context.show_item(f"tx:{txid}")),
+                    ],
+                    network=self.context.network,
+                )
+            )
+
+        def failed(sentence: str) -> None:
+            if self._paying is order:
+                self._failed(order | {"amount_msat": order["amount_sat"] * 1000}, sentence)
+
+        self.context.bridge.call("payto", done, failed, owner=self, **order["arguments"])
+
+    def _failed(self, order: dict[str, Any], reason: str) -> None:
+        text = self.field.text()
+        self._end(
+            ResultPage(
+                good=False,
+                title=_("Not paid"),
+                amount_msat=order["amount_msat"],
+                lines=[_("to {payee}").format(payee=order["payee"])],
+                advice=_("{reason} Nothing was spent.").format(reason=_sentence(reason)),
+                buttons=[
+                    (_("Try again"), lambda: self.take(text) if self._ready_again() else None),
+                    (_("Back"), self._done),
+                ],
+                network=self.context.network,
+            )
+        )
+
+    def _ready_again(self) -> bool:
+        self._paying = None
+        return True
+
+    def _end(self, result: ResultPage) -> None:
+        self.progress.end()
+        self.result = result
+        self.views.addWidget(result)
+        self.views.setCurrentWidget(result)
+        if self.isVisible():
+            result.buttons[0].setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _done(self) -> None:
+        self.reset()
+        self.context.go("overview")
+
+    # --- live -------------------------------------------------------------------
+
+    def changed(self, changes: ChangeSet) -> None:
+        if self._paying is not None and changes.payment_progress:
+            known = self._paying.get("payment_hash")
+            for item_id, sentence in changes.payment_progress.items():
+                if known is None or item_id == f"ln:{known}":
+                    self.progress.say(sentence)
+        self.refresh()
+
+    def refresh(self) -> None:
+        balance = self.context.snapshot.balance
+        if balance.can_send_msat > 0:
+            text = _("You can send up to {lightning} over Lightning, and {onchain} on chain.").format(
+                lightning=fmt.amount(balance.can_send_msat // 1000 * 1000),
+                onchain=fmt.amount_sat(balance.onchain_spendable_sat),
+            )
+        elif balance.onchain_spendable_sat > 0:
+            text = _("You can send up to {onchain} on chain. To pay over Lightning, open a channel.").format(
+                onchain=fmt.amount_sat(balance.onchain_spendable_sat)
+            )
+        else:
+            text = _("There is nothing to send yet. Receive some coins first.")
+        self.hint.setText(text)
+        if self.card is not None:
+            self.card.refresh()
+
+
+def _sentence(text: str) -> str:
+    """Ends with a full stop, whatever it ended with."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,81 @@
+"""Unlocking: the wallet's name, its password, and what is wrong when it does not open."""
+
+from __future__ import annotations
+
+from PyQt6.QtCore import Qt, pyqtSignal
+from PyQt6.QtWidgets import QWidget
+
+from wallet.gui import format as fmt
+from wallet.gui.bridge import run
+from wallet.gui.theme import theme
+from wallet.gui.tokens import S2, S3, S4
+from wallet.gui.widgets.basic import Button, Card, JarLabel, Label, hbox, vbox
+from wallet.gui.widgets.fields import Field, PasswordEdit
+from wallet.gui.widgets.notices import Banner
+from wallet.i18n import _
+from wallet.node.api import NodeApi, WalletHost, WalletInfo
+
+__all__ = ["UnlockPage"]
+
+
+class UnlockPage(QWidget):
+    """Signals: `unlocked(NodeApi)`, `wants_new()`. Attributes: `password`, `unlock`."""
+
+    unlocked = pyqtSignal(object)
+    wants_new = pyqtSignal()
+
+    def __init__(self, host: WalletHost, info: WalletInfo) -> None:
+        super().__init__()
+        self._host = host
+        self._info = info
+        centre = Qt.AlignmentFlag.AlignHCenter
+        self.password = PasswordEdit(_("Password"))
+        self._row = Field(_("Password"), self.password)
+        self._row.setVisible(info.encrypted)
+        self.unlock = Button(
+            _("Unlock") if info.encrypted else _("Open"), "filled", main=True, on_click=self._go
+        )
+        self._note = Label(
+            _("Until it is unlocked, nothing is being watched."), "caption", "text2", wrap=True, align=centre
+        )
+        self._note.setVisible(info.encrypted)
+        self._banner = Banner("", "danger")
+        self.other = Button(_("Another wallet"), "text", on_click=self.wants_new.emit)
+        form = vbox(self._row, self._banner, self.unlock, spacing=S4)
+        card = Card(form, padding=24)
+        card.setFixedWidth(theme().px(400))
+        box = vbox(spacing=S3)
+        box.addStretch(2)
+        box.addWidget(JarLabel(64), 0, centre)
+        box.addWidget(Label(fmt.plain(info.name, 40), "amount", align=centre), 0, centre)
+        box.addSpacing(theme().px(S2))
+        box.addWidget(card, 0, centre)
+        box.addWidget(self._note, 0, centre)
+        box.addLayout(hbox("stretch", self.other, "stretch"))
+        box.addStretch(3)
+        self.setLayout(box)
+        self._note.setMinimumWidth(theme().px(320))
+        self.password.returnPressed.connect(self._go)
+
+    def set_first_focus(self) -> None:
+        target: QWidget = self.password if self._info.encrypted else self.unlock
+        target.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _go(self) -> None:
+        if not self.unlock.isEnabled():
+            return
+        self.unlock.setEnabled(False)
+        self.unlock.setText(_("Opening…"))
+        self._banner.say("")
+        run(self._host.open(self._info, self.password.text()), self._opened, self._failed, owner=self)
+
+    def _opened(self, api: NodeApi) -> None:
+        self.password.clear()
+        self.unlocked.emit(api)
+
+    def _failed(self, sentence: str) -> None:
+        self.unlock.setEnabled(True)
+        self.unlock.setText(_("Unlock") if self._info.encrypted else _("Open"))
+        self._banner.say(sentence)
+        self.password.selectAll()
+        self.set_first_focus()

@@ -1,0 +1,401 @@
+"""The first run: one question at a time, until a wallet is open.
+
+The way is: play money or real bitcoin; a new wallet or words that exist; the words, shown and then checked
+(or typed in); a password. Practising skips what has no meaning with play money: the words are made and
+kept, and can be shown later; nothing is asked but the password.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from PyQt6.QtCore import Qt, pyqtSignal
+from PyQt6.QtWidgets import QGridLayout, QStackedWidget, QWidget
+
+from wallet.gui import format as fmt
+from wallet.gui.bridge import run
+from wallet.gui.pages.base import scroller
+from wallet.gui.pages.wizard_words import RestoreGrid, WordGrid
+from wallet.gui.theme import theme
+from wallet.gui.tokens import S2, S3, S4, S6, S8
+from wallet.gui.widgets.basic import (
+    Button,
+    Card,
+    ClickCard,
+    JarLabel,
+    Label,
+    add_action,
+    hbox,
+    menu,
+    prose,
+    vbox,
+)
+from wallet.gui.widgets.fields import Field, PasswordEdit, Segments, WordEdit
+from wallet.gui.widgets.notices import Banner
+from wallet.i18n import _
+from wallet.node.api import NodeApi, WalletHost, WalletInfo, WordsReport
+
+__all__ = ["Wizard"]
+
+WIDTH = 560
+CHECKED_WORDS = 3
+LEAST_PASSWORD = 8
+TEST_NETWORKS = ("testnet4", "signet", "regtest")
+
+
+class Step(QWidget):
+    """One question: a title, what it is about, its content, and the buttons: go on at the left, back beside
+    it."""
+
+    def __init__(self, title: str, sentence: str = "", *, width: int = WIDTH) -> None:
+        super().__init__()
+        self.setMaximumWidth(theme().px(width))
+        self.body = vbox(spacing=S4)
+        self.title = Label(title, "title")
+        self.buttons = hbox(spacing=S2)
+        self.reason = Label("", "caption", "text2", wrap=True)
+        self.banner = Banner("", "danger")
+        box = vbox(self.title, spacing=S3)
+        if sentence:
+            box.addWidget(prose(sentence, width, tone="text2"))
+        box.addSpacing(theme().px(S2))
+        box.addLayout(self.body)
+        box.addWidget(self.banner)
+        box.addSpacing(theme().px(S2))
+        row = hbox(spacing=S3)
+        row.addLayout(self.buttons)
+        row.addWidget(self.reason, 1)
+        box.addLayout(row)
+        self.setLayout(box)
+
+    def add(self, text: str, kind: str, act: Callable[[], object], icon: str | None = None) -> Button:
+        button = Button(text, kind, icon, main=True, on_click=act)
+        self.buttons.addWidget(button)
+        return button
+
+
+class Wizard(QWidget):
+    """Signals: `finished((WalletInfo, NodeApi))`, `network_chosen(str)`."""
+
+    finished = pyqtSignal(object)
+    network_chosen = pyqtSignal(str)
+
+    def __init__(self, host: WalletHost, network: str) -> None:
+        super().__init__()
+        self._host = host
+        self.network = network
+        self._words: list[str] = []
+        self._restored = False
+        self._back_to: list[Callable[[], None]] = []
+        self.stack = QStackedWidget()
+        centre = Qt.AlignmentFlag.AlignHCenter
+        inside = QWidget()
+        box = vbox(spacing=0, margins=(S6, S8, S6, S8))
+        box.addStretch(2)
+        box.addWidget(self.stack, 0, centre)
+        box.addStretch(3)
+        inside.setLayout(box)
+        self.setLayout(vbox(scroller(inside), spacing=0))
+        self._welcomed = network == "mainnet"
+        if self._welcomed:
+            self._welcome()
+        else:
+            self._start()
+
+    @property
+    def step(self) -> QWidget:
+        """The question that is shown."""
+        return self.stack.currentWidget() or self.stack
+
+    def set_first_focus(self) -> None:
+        first = self.step.findChild(Button)
+        if first is not None:
+            first.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _show(self, step: QWidget, focus: QWidget | None = None) -> None:
+        old = self.stack.currentWidget()
+        step.setMinimumWidth(theme().px(min(WIDTH, max(320, self.width() - 64))) if self.width() < 700 else 0)
+        self.stack.addWidget(step)
+        self.stack.setCurrentWidget(step)
+        if old is not None:
+            self.stack.removeWidget(old)
+            old.deleteLater()
+        if focus is not None:
+            focus.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    # --- which money --------------------------------------------------------------
+
+    def _welcome(self) -> None:
+        step = QWidget()
+        step.setFixedWidth(theme().px(WIDTH))
+        centre = Qt.AlignmentFlag.AlignHCenter
+        box = vbox(spacing=S3)
+        box.addWidget(JarLabel(72), 0, centre)
+        box.addWidget(Label(_("Welcome to Leyden"), "amount", align=centre), 0, centre)
+        text = _(
+            "Leyden keeps bitcoin on this computer, and pays in a second over Lightning. The keys are yours alone: "
+            "twelve words that you write down. No company stands between you and your money."
+        )
+        box.addWidget(prose(text, 460, "lead", "text2", align=centre), 0, centre)
+        box.addSpacing(theme().px(S4))
+        self.practise = Button(
+            _("Practise with play money"),
+            "filled",
+            "sandbox",
+            main=True,
+            on_click=partial(self._choose, "sandbox"),
+        )
+        self.real = Button(
+            _("Use real bitcoin"), "outlined", "wallet", main=True, on_click=partial(self._choose, "mainnet")
+        )
+        self.more = Button(_("More"), "text", "chevron-down", on_click=self._open_more)
+        for button in (self.practise, self.real):
+            button.setMinimumWidth(theme().px(280))
+            box.addWidget(button, 0, centre)
+        box.addWidget(self.more, 0, centre)
+        step.setLayout(box)
+        self._show(step, self.practise)
+
+    def _open_more(self) -> None:
+        made = menu(self)
+        for network in TEST_NETWORKS:
+            add_action(made, fmt.network_word(network), partial(self._choose, network))
+        made.popup(self.more.mapToGlobal(self.more.rect().bottomLeft()))
+
+    def _choose(self, network: str) -> None:
+        self.network = network
+        self.network_chosen.emit(network)
+        existing = list(self._host.wallets(network))
+        if existing:
+            self._open_existing(existing[0])
+        else:
+            self._start()
+
+    def _to_welcome(self) -> None:
+        self.network = "mainnet"
+        self.network_chosen.emit("mainnet")
+        self._welcome()
+
+    def _open_existing(self, info: WalletInfo) -> None:
+        from wallet.gui.pages.unlock import UnlockPage
+
+        page = UnlockPage(self._host, info)
+        page.unlocked.connect(lambda api: self.finished.emit((info, api)))
+        page.wants_new.connect(self._start)
+        self._show(page)
+        page.set_first_focus()
+
+    # --- new or restored ------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self.network == "sandbox":
+            sentence = _("A wallet with play money, and a small network inside Leyden to use it in.")
+        else:
+            sentence = _(
+                "A new wallet gets new words. If you have words already, they bring your coins back."
+            )
+        step = Step(_("Your wallet"), sentence)
+        step.body.addLayout(
+            hbox(
+                ClickCard(
+                    "plus",
+                    _("Create a new wallet"),
+                    _("With words of its own, made on this computer."),
+                    self._new_words,
+                ),
+                ClickCard(
+                    "words",
+                    _("Restore from words"),
+                    _("12 or 24 words, of Leyden or of another wallet."),
+                    self._restore,
+                ),
+                spacing=S4,
+            )
+        )
+        if self._welcomed:
+            step.add(_("Back"), "outlined", self._to_welcome, "back")
+        self._show(step, step.findChild(ClickCard))
+
+    def _new_words(self) -> None:
+        self._restored = False
+        self._words = list(self._host.new_words(12))
+        if self.network == "sandbox":
+            self._password(self._start)
+        else:
+            self._show_words()
+
+    def _show_words(self) -> None:
+        step = Step(
+            _("Write these words down"),
+            _(
+                "Whoever has them has the money, and without them it is gone when this computer is. Write them on "
+                "paper, in this order. Leyden never asks for them on a website or by mail."
+            ),
+        )
+        step.body.addWidget(Card(vbox(WordGrid(self._words))))
+        note = _("The words bring back your coins on chain. For channels there is a backup besides.")
+        step.body.addWidget(Banner(note, "info"))
+        go = step.add(_("I have written them down"), "filled", self._check_words)
+        step.add(_("Back"), "outlined", self._start)
+        self._show(step, go)
+
+    def _check_words(self) -> None:
+        step = Step(_("Check your words"), _("Type these three, from the paper."))
+        places = sorted(secrets.SystemRandom().sample(range(len(self._words)), CHECKED_WORDS))
+        edits = [WordEdit(place + 1, self._host.complete_word) for place in places]
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(theme().px(S3))
+        for column, (place, edit) in enumerate(zip(places, edits, strict=True)):
+            grid.addWidget(Field(_("Word {n}").format(n=place + 1), edit), 0, column)
+        step.body.addLayout(grid)
+
+        def check() -> None:
+            wrong = [p + 1 for p, e in zip(places, edits, strict=True) if e.word() != self._words[p]]
+            if wrong:
+                numbers = ", ".join(map(str, wrong))
+                step.banner.say(
+                    _("Not what you were shown: word {numbers}. Look again.").format(numbers=numbers)
+                )
+                return
+            self._password(self._show_words)
+
+        go = step.add(_("Go on"), "filled", check)
+        step.add(_("See the words again"), "outlined", self._show_words)
+
+        def typed() -> None:
+            missing = [edit for edit in edits if not edit.word()]
+            go.setEnabled(not missing)
+            step.reason.setText(_("Type all three first.") if missing else "")
+
+        for edit in edits:
+            edit.textChanged.connect(lambda _text: typed())
+            edit.returnPressed.connect(lambda: check() if go.isEnabled() else None)
+        typed()
+        self._show(step, edits[0])
+
+    # --- restoring --------------------------------------------------------------------
+
+    def _restore(self) -> None:
+        self._restored = True
+        step = Step(
+            _("Type your words"), _("In their order. Paste works too: all of them go into their places.")
+        )
+        count = Segments(_("How many words"), [("12", _("12 words")), ("24", _("24 words"))], "12")
+        grid = RestoreGrid(self._host.complete_word)
+        told = Banner("", "info")
+        step.body.addWidget(count)
+        step.body.addWidget(grid)
+        step.body.addWidget(told)
+        go = step.add(_("Go on"), "filled", lambda: self._take_words(grid.words(), step))
+        step.add(_("Back"), "outlined", self._start)
+
+        def check() -> None:
+            words = grid.words()
+            filled = sum(bool(word) for word in words)
+            report: WordsReport | None = None
+            if filled == len(words):
+                report = self._host.check_words(words)
+                grid.mark(report.wrong_words)
+                told.say(fmt.plain(report.message, 400), _words_tone(report))
+            else:
+                grid.mark(())
+                told.say("")
+            go.setEnabled(report is not None and report.usable)
+            left = len(words) - filled
+            step.reason.setText(_("{n} words are missing.").format(n=left) if left else "")
+
+        count.chosen.connect(lambda key: grid.set_count(int(key)))
+        grid.count_changed.connect(lambda n: count.choose(str(n)))
+        grid.changed.connect(check)
+        check()
+        self._show(step, grid.edits[0])
+
+    def _take_words(self, words: Sequence[str], step: Step) -> None:
+        report = self._host.check_words(words)
+        if not report.usable:
+            step.banner.say(fmt.plain(report.message, 400))
+            return
+        self._words = list(words)
+        self._password(self._restore)
+
+    # --- the password -----------------------------------------------------------------
+
+    def _password(self, back: Callable[[], None]) -> None:
+        play = self.network != "mainnet"
+        step = Step(
+            _("Choose a password"),
+            _(
+                "It locks the wallet on this computer. It cannot be recovered; the words can make the wallet anew."
+            ),
+        )
+        first = PasswordEdit(_("Password"))
+        second = PasswordEdit(_("Password again"))
+        first_row = Field(_("Password"), first, _("At least {n} characters").format(n=LEAST_PASSWORD))
+        second_row = Field(_("Password again"), second)
+        step.body.addWidget(first_row)
+        step.body.addWidget(second_row)
+
+        def create() -> None:
+            if go.isEnabled():
+                self._create(first.text(), step, go)
+
+        go = step.add(_("Create wallet"), "filled", create)
+        if play:
+            step.add(_("Without a password"), "text", lambda: self._create("", step, go))
+        step.add(_("Back"), "outlined", back)
+
+        def typed() -> None:
+            short, differs = len(first.text()) < LEAST_PASSWORD, first.text() != second.text()
+            go.setEnabled(not short and not differs)
+            if short:
+                step.reason.setText(_("Type a longer one first.") if first.text() else "")
+            else:
+                step.reason.setText(_("Type it once more.") if differs else "")
+
+        def compare() -> None:
+            wrong = bool(second.text()) and first.text() != second.text()
+            second_row.set_problem(_("The two are not the same.") if wrong else "")
+
+        for edit in (first, second):
+            edit.textChanged.connect(lambda _text: typed())
+            edit.returnPressed.connect(create)
+        second.left.connect(compare)
+        typed()
+        self._show(step, first)
+
+    def _create(self, password: str, step: Step, button: Button) -> None:
+        button.setEnabled(False)
+        step.banner.say("")
+        step.reason.setText(_("Making the wallet. This takes a few seconds."))
+
+        def failed(sentence: str) -> None:
+            button.setEnabled(True)
+            step.reason.setText("")
+            step.banner.say(sentence)
+
+        def opened(info: WalletInfo, api: NodeApi) -> None:
+            self.finished.emit((info, api))
+
+        def created(info: WalletInfo) -> None:
+            run(self._host.open(info, password), partial(opened, info), failed, owner=self)
+
+        run(
+            self._host.create(
+                network=self.network,
+                name=_("Practice") if self.network == "sandbox" else _("Wallet"),
+                words=self._words,
+                password=password,
+                restored=self._restored,
+            ),
+            created,
+            failed,
+            owner=self,
+        )
+
+
+def _words_tone(report: WordsReport) -> str:
+    if not report.usable:
+        return "danger"
+    return "success" if report.kind == "leyden" else "warning"

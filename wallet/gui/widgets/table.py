@@ -1,0 +1,128 @@
+"""Tables without a grid: a line between rows, the hovered one raised, a whole row at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PyQt6.QtCore import QModelIndex, QPoint, QRect, Qt
+from PyQt6.QtGui import QFontMetrics, QPainter
+from PyQt6.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTableView,
+)
+
+from wallet.gui import icons
+from wallet.gui.describe import item_icon, item_state, item_title
+from wallet.gui.models.activity import AMOUNT, ITEM_ROLE, WHAT
+from wallet.gui.theme import theme
+from wallet.gui.tokens import CONTROL, ROW, S3
+from wallet.node.api import ActivityItem, ActivityStatus
+
+__all__ = ["ActivityDelegate", "Table"]
+
+
+class Table(QTableView):
+    """Enter or a double click opens a row, a right click its menu."""
+
+    def __init__(self, name: str, on_open: Callable[[QModelIndex], object], *, rows: int = ROW) -> None:
+        super().__init__()
+        self.setAccessibleName(name)
+        self.setFont(theme().font("body"))
+        self.setShowGrid(False)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWordWrap(False)
+        self.setTabKeyNavigation(False)
+        self.setMouseTracking(True)
+        self.setCornerButtonEnabled(False)
+        down = self.verticalHeader()
+        if down is not None:
+            down.hide()
+            down.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+            down.setDefaultSectionSize(theme().px(rows))
+        across = self.horizontalHeader()
+        if across is not None:
+            across.setFont(theme().font("caption"))
+            across.setFixedHeight(theme().px(CONTROL))
+            across.setHighlightSections(False)
+            across.setSectionsClickable(False)
+        self.activated.connect(on_open)
+        self.clicked.connect(on_open)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+
+    def set_widths(self, stretch: int, widths: dict[int, int]) -> None:
+        """One column takes what is left; the others are fixed."""
+        across = self.horizontalHeader()
+        if across is None:
+            return
+        across.setSectionResizeMode(stretch, QHeaderView.ResizeMode.Stretch)
+        for column, width in widths.items():
+            across.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
+            across.resizeSection(column, theme().px(width))
+
+    def menu_index(self, place: QPoint) -> QModelIndex:
+        return self.indexAt(place)
+
+
+class ActivityDelegate(QStyledItemDelegate):
+    """The first column in two lines with its icon; amounts in their tone."""
+
+    def paint(self, painter: QPainter | None, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        item = index.data(ITEM_ROLE)
+        if painter is None or not isinstance(item, ActivityItem):
+            super().paint(painter, option, index)
+            return
+        self.initStyleOption(option, index)
+        column = index.column()
+        if column not in {WHAT, AMOUNT}:
+            super().paint(painter, option, index)
+            return
+        text, option.text = option.text or "", ""
+        view = option.widget
+        style = None if view is None else view.style()
+        if style is not None:
+            style.drawControl(QStyle.ControlElement.CE_ItemViewItem, option, painter, view)
+        painter.save()
+        inner = option.rect.adjusted(theme().px(S3), 0, -theme().px(S3), 0)
+        if column == AMOUNT:
+            self._amount(painter, inner, text, item)
+        else:
+            self._what(painter, inner, item)
+        painter.restore()
+
+    @staticmethod
+    def _amount(painter: QPainter, inner: QRect, text: str, item: ActivityItem) -> None:
+        tone = "success" if item.amount_msat > 0 else "text"
+        if item.status is ActivityStatus.FAILED:
+            tone = "text3"
+        painter.setFont(theme().font("strong"))
+        painter.setPen(theme().colour(tone))
+        painter.drawText(inner, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), text)
+
+    @staticmethod
+    def _what(painter: QPainter, inner: QRect, item: ActivityItem) -> None:
+        px = theme().px
+        name, token = item_icon(item)
+        side = px(20)
+        device = painter.device()
+        ratio = device.devicePixelRatioF() if device is not None else 1.0
+        picture = icons.pixmap(name, token, side, ratio)
+        painter.drawPixmap(inner.left(), inner.center().y() - side // 2, picture)
+        left = inner.left() + side + px(S3)
+        width = inner.right() - left
+        top = inner.center().y() - px(19)
+        lines = ((item_title(item), "body", "text", 20), (item_state(item), "caption", "text2", 16))
+        for words, role, colour, height in lines:
+            font = theme().font(role)
+            painter.setFont(font)
+            painter.setPen(theme().colour(colour))
+            shown = QFontMetrics(font).elidedText(words, Qt.TextElideMode.ElideRight, width)
+            painter.drawText(QRect(left, top, width, px(height)), int(Qt.AlignmentFlag.AlignVCenter), shown)
+            top += px(height) + px(2)
