@@ -234,6 +234,11 @@ class Node:
         assert len(found) == 1, f"{self} has {len(found)} {kind.__name__}"
         return found[0]
 
+    def one_event_or_none(self, kind: type[E]) -> E | None:
+        found = [event for event in self.take_events() if isinstance(event, kind)]
+        assert len(found) <= 1
+        return found[0] if found else None
+
     def channel(self, peer: Node) -> ChannelDetails:
         found = [c for c in self.manager.list_channels() if c.counterparty_node_id == peer.node_id]
         assert len(found) == 1, f"{self} has {len(found)} channels with {peer}"
@@ -479,8 +484,9 @@ class World:
             self._handle_error(
                 node, HandleError(sender, ErrorAction.SEND_ERROR, error.message, error.channel_id)
             )
-        except PeerError:
-            self.disconnect(node, self.nodes[sender])
+        except PeerError as error:
+            if error.disconnect:
+                self.disconnect(node, self.nodes[sender])
         return True
 
     def step(self) -> bool:

@@ -14,7 +14,7 @@ from wallet.ln.config import ChannelConfig, UserConfig
 from wallet.ln.events import PaymentFailureReason
 from wallet.ln.onion_failure import FailureCode
 from wallet.ln.outbound_payment import Retry
-from wallet.ln.types import PaymentId, PaymentPreimage
+from wallet.ln.types import PaymentId, PaymentPreimage, PaymentSecret
 
 
 def line(world: World, *names: str, value_sat: int = 1_000_000) -> list[Node]:

@@ -19,6 +19,7 @@ from wallet.ln.channel_limits import (
     counterparty_msat,
     dust_exposure_msat,
     dust_feerate,
+    exceeds_dust_exposure,
     newest_feerate,
     pending_amounts,
     untrimmed_count,
@@ -87,6 +88,8 @@ def refusal_to_add(channel: FundedChannel, amount_msat: int, max_dust_exposure_m
         return f"The channel takes no less than {balances.next_outbound_htlc_minimum_msat} msat now."
     if amount_msat > balances.next_outbound_htlc_limit_msat:
         return f"The channel takes no more than {balances.next_outbound_htlc_limit_msat} msat now."
+    if exceeds_dust_exposure(channel, amount_msat, max_dust_exposure_msat):
+        return "Too many payments that are too small for the chain are on their way."
     return None
 
 

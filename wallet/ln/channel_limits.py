@@ -29,6 +29,7 @@ __all__ = [
     "counterparty_msat",
     "dust_exposure_msat",
     "dust_feerate",
+    "exceeds_dust_exposure",
     "newest_feerate",
     "untrimmed_count",
 ]
@@ -175,9 +176,15 @@ def available_balances(channel: FundedChannel, max_dust_exposure_msat: int) -> A
             limit_msat = min(limit_msat, untrimmed_msat - 1)
 
     minimum_msat = max(1, terms.counterparty.htlc_minimum_msat)
-    limit_msat, minimum_msat = _within_dust_exposure(
-        channel, amounts, feerate_sat_per_kw, max_dust_exposure_msat, limit_msat, minimum_msat
-    )
+    for of_holder in (True, False):
+        room_msat, threshold_msat = _dust_room(
+            channel, amounts, feerate_sat_per_kw, max_dust_exposure_msat, of_holder=of_holder
+        )
+        if room_msat < minimum_msat:
+            # No more dust fits: what still may be offered is what is not dust.
+            minimum_msat = max(minimum_msat, threshold_msat)
+        if limit_msat < threshold_msat:
+            limit_msat = min(limit_msat, room_msat)
     limit_msat = min(limit_msat, terms.counterparty.max_htlc_value_in_flight_msat - outbound_msat)
     if sum(by_us for by_us, _ in amounts) >= terms.counterparty.max_accepted_htlcs:
         limit_msat = 0
@@ -192,30 +199,33 @@ def available_balances(channel: FundedChannel, max_dust_exposure_msat: int) -> A
     )
 
 
-def _within_dust_exposure(
+def _dust_room(
     channel: FundedChannel,
     amounts: list[tuple[bool, int]],
     feerate_sat_per_kw: int,
     max_dust_exposure_msat: int,
-    limit_msat: int,
-    minimum_msat: int,
+    *,
+    of_holder: bool,
 ) -> tuple[int, int]:
-    """Narrows the range of the next HTLC so that the exposure on either commitment stays within its limit."""
+    """How much more dust of ours one side's commitment takes, and below which amount an HTLC of ours is dust there."""
     terms = channel.terms
+    dust_limit_sat = terms.holder.dust_limit_sat if of_holder else terms.counterparty.dust_limit_sat
     buffered_sat_per_kw = dust_feerate(channel, feerate_sat_per_kw)
-    for of_holder, dust_limit_sat in (
-        (True, terms.holder.dust_limit_sat),
-        (False, terms.counterparty.dust_limit_sat),
-    ):
-        exposure_msat = dust_exposure_msat(channel, amounts, buffered_sat_per_kw, of_holder=of_holder)
-        threshold_msat = 1000 * second_stage_dust_limit_sat(
-            dust_limit_sat, buffered_sat_per_kw, of_holder, channel.channel_type
+    exposure_msat = dust_exposure_msat(channel, amounts, buffered_sat_per_kw, of_holder=of_holder)
+    threshold_sat = second_stage_dust_limit_sat(
+        dust_limit_sat, buffered_sat_per_kw, of_holder, channel.channel_type
+    )
+    return max(0, max_dust_exposure_msat - exposure_msat), threshold_sat * 1000
+
+
+def exceeds_dust_exposure(channel: FundedChannel, amount_msat: int, max_dust_exposure_msat: int) -> bool:
+    """BOLT 2, max_dust_htlc_exposure_msat, offering: this HTLC would be dust that is one too many."""
+    amounts = _amounts(channel.outbound, channel.inbound, channel.held)
+    feerate_sat_per_kw = newest_feerate(channel.core.feerate_sat_per_kw, channel.core.fee_updates)
+    for of_holder in (True, False):
+        room_msat, threshold_msat = _dust_room(
+            channel, amounts, feerate_sat_per_kw, max_dust_exposure_msat, of_holder=of_holder
         )
-        if exposure_msat + threshold_msat - 1 <= max_dust_exposure_msat:
-            continue
-        room_msat = max(0, max_dust_exposure_msat - exposure_msat)
-        if limit_msat < threshold_msat:
-            limit_msat = min(limit_msat, room_msat)
-        else:
-            minimum_msat = max(minimum_msat, threshold_msat)
-    return limit_msat, minimum_msat
+        if room_msat < amount_msat < threshold_msat:
+            return True
+    return False
