@@ -40,7 +40,7 @@ class WalletCoins:
                 Utxo(
                     outpoint=coin.outpoint,
                     output=coin.output,
-                    satisfaction_weight=self._wallet.satisfaction_weight(coin),
+                    satisfaction_weight=coin.satisfaction_weight,
                 )
                 for coin in found.confirmed_utxos
             ),
