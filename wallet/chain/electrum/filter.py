@@ -126,6 +126,7 @@ class _Pass:
         seen: to be passed on as hints.
         scripts: by id of what is delivered, the scripts whose history showed it.
         open: scripts whose history could not be settled yet.
+        open_height: the lowest height at which something is claimed that is not settled.
         more: only the earliest part was looked at.
     """
 
@@ -133,6 +134,7 @@ class _Pass:
     seen: dict[Txid, Transaction] = field(default_factory=dict)
     scripts: dict[Txid, set[bytes]] = field(default_factory=dict)
     open: set[bytes] = field(default_factory=set)
+    open_height: int = MAX_HEIGHT
     more: bool = False
 
 
@@ -191,6 +193,7 @@ class ElectrumFilter:
         self._watches: dict[bytes, _Watch] = {}
         self._by_outpoint: dict[OutPoint, bytes] = {}
         self._touched: dict[bytes, None] = {}
+        self._unanswered: set[bytes] = set()
         self._txs: OrderedDict[Txid, Transaction] = OrderedDict()
         self._places: dict[Txid, _Place] = {}
         self._confirmed: dict[Txid, _Place] = {}
@@ -292,15 +295,19 @@ class ElectrumFilter:
             await self._unconfirm()
         while True:
             self._drain()
+            if self._has_unanswered():
+                # Something new may stand in an earlier block than what is known: nothing is delivered yet.
+                self._settled = False
+                return
             found = await self._look()
-            for height in sorted(found.confirmed):
+            for height in sorted(height for height in found.confirmed if height <= found.open_height):
                 await self._deliver_block(height, found)
                 if self._queue or self._reorganised:
                     # What was registered because of this block comes before any later one.
                     break
             if self._reorganised:
                 await self._unconfirm()
-            elif not (found.confirmed or found.more or self._queue):
+            elif not (self._queue or found.more or any(h <= found.open_height for h in found.confirmed)):
                 break
         self._settled = not found.open and not self._touched
         if found.open:
@@ -356,6 +363,7 @@ class ElectrumFilter:
             watch = self._watches.get(script)
             if watch is None:
                 watch = self._watches[script] = _Watch(script)
+                self._unanswered.add(script)
             asked[script] = None
             if registration.txid is not None:
                 watch.txids.add(registration.txid)
@@ -374,6 +382,19 @@ class ElectrumFilter:
         if asked:
             self._settled = False
             self._ask(asked)
+
+    def _has_unanswered(self) -> bool:
+        """Whether there are new scripts of which no server has told the history yet."""
+        servers = [server for server in self._pool.online() if server.is_on_best]
+        self._unanswered = {
+            script
+            for script in self._unanswered
+            if not any(
+                (view := server.views.get(script)) is not None and view.history is not None
+                for server in servers
+            )
+        }
+        return bool(self._unanswered)
 
     def _ask(self, scripts: Iterable[bytes]) -> None:
         """Has the servers asked about scripts that they have not been asked about."""
@@ -445,11 +466,14 @@ class ElectrumFilter:
                     delivered_in = watch.delivered.get(txid)
                     if delivered_in is None or chain.hash_at(item.height) != delivered_in:
                         settled = False
+                        found.open_height = min(found.open_height, item.height)
                     continue
                 tx = self._txs.get(txid)
                 if tx is None:
                     if place is None or watch.delivered.get(txid) != place.block_hash:
                         settled = False
+                        if place is not None:
+                            found.open_height = min(found.open_height, place.height)
                     continue
                 if not watch.matters(tx):
                     watch.foreign.add(txid)
