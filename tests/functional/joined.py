@@ -30,6 +30,9 @@ from wallet.ln import events as ev
 from wallet.ln import msgs
 from wallet.ln.chainmonitor import ChainMonitor
 from wallet.ln.channel_details import ChannelDetails
+from wallet.ln.channel_reestablish import disconnect
+from wallet.ln.channel_state import read_channels
+from wallet.ln.channel_step import Draft
 from wallet.ln.channelmanager import ChannelManager
 from wallet.ln.config import ChannelConfig, ChannelHandshakeConfig, UserConfig
 from wallet.ln.events import ErrorAction, HandleError, SendMessage
@@ -184,6 +187,22 @@ class Node:
         for tx in package.txs:
             self.world.broadcast(tx)
 
+    def check_rows(self) -> None:
+        """What a restart would find is what is in memory, but for what is not durable."""
+        found = {
+            channel.channel_id: channel
+            for channel in read_channels(
+                self.store.read_space("channel"), self.store.read_space("channel_htlc")
+            )
+        }
+        live = self.manager._channels
+        assert found.keys() == live.keys()
+        for channel_id, channel in live.items():
+            draft = Draft(channel)
+            disconnect(draft)
+            durable = draft.finish().state
+            assert found[channel_id] == durable
+
     def reload(self) -> None:
         """As after SIGKILL: what was in memory only is gone."""
         self.keys = self._make_keys()
@@ -302,6 +321,7 @@ class World:
         self._coins = 0
         self._payments = 0
         self._forks = 0
+        self.check_rows = True
         self.filter: Callable[[Node, Node, msgs.Message], bool] | None = None
         for _ in range(10):
             self._append([])
@@ -497,6 +517,8 @@ class World:
         worked = False
         for node in list(self.nodes.values()):
             worked |= self.deliver_one(node)
+            if self.check_rows:
+                node.check_rows()
             if node.manager.needs_forwarding:
                 node.manager.process_pending_htlc_forwards(self.now)
                 worked = True

@@ -31,6 +31,8 @@ __all__ = [
     "dust_feerate",
     "exceeds_dust_exposure",
     "newest_feerate",
+    "pending_amounts",
+    "received_dust_exceeds",
     "untrimmed_count",
 ]
 
@@ -228,4 +230,25 @@ def exceeds_dust_exposure(channel: FundedChannel, amount_msat: int, max_dust_exp
         )
         if room_msat < amount_msat < threshold_msat:
             return True
+    return False
+
+
+def received_dust_exceeds(channel: FundedChannel, amount_msat: int, max_dust_exposure_msat: int) -> bool:
+    """BOLT 2, max_dust_htlc_exposure_msat, receiving: the HTLC, which is here already, is dust that is one too many."""
+    amounts = _amounts(channel.outbound, channel.inbound, channel.held)
+    feerate_sat_per_kw = dust_feerate(
+        channel, newest_feerate(channel.core.feerate_sat_per_kw, channel.core.fee_updates)
+    )
+    terms = channel.terms
+    for of_holder, dust_limit_sat in (
+        (True, terms.holder.dust_limit_sat),
+        (False, terms.counterparty.dust_limit_sat),
+    ):
+        is_dust = is_dust_htlc(
+            not of_holder, amount_msat, feerate_sat_per_kw, dust_limit_sat, channel.channel_type
+        )
+        if is_dust:
+            exposure_msat = dust_exposure_msat(channel, amounts, feerate_sat_per_kw, of_holder=of_holder)
+            if exposure_msat > max_dust_exposure_msat:
+                return True
     return False

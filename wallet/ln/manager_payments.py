@@ -28,6 +28,7 @@ from wallet.ln import inbound_payment
 from wallet.ln.channel_commitment import send_commitment
 from wallet.ln.channel_details import ChannelDetails, details_of
 from wallet.ln.channel_htlcs import add_htlc, refusal_to_add, remove_htlc
+from wallet.ln.channel_limits import received_dust_exceeds
 from wallet.ln.channel_state import (
     AddedHtlc,
     Failed,
@@ -456,11 +457,23 @@ class PaymentRoom(MessageRoom):
             case Rejected():
                 self._fail_received(hop, add.payment_hash, incoming.shared_secret, incoming.failure, None)
             case IncomingForward():
-                self._forward(channel, hop, add, incoming)
+                if self._is_dust_too_many(channel, add):
+                    failure = Failure.temporary_channel_failure()
+                    self._fail_received(hop, add.payment_hash, incoming.shared_secret, failure, None)
+                else:
+                    self._forward(channel, hop, add, incoming)
             case IncomingReceive():
-                self._receive(channel, hop, add, incoming)
+                if self._is_dust_too_many(channel, add):
+                    failure = Failure.temporary_node_failure()
+                    self._fail_received(hop, add.payment_hash, incoming.shared_secret, failure, None)
+                else:
+                    self._receive(channel, hop, add, incoming)
             case _:
                 assert_never(incoming)
+
+    def _is_dust_too_many(self, channel: FundedChannel, add: AddedHtlc) -> bool:
+        """BOLT 2, max_dust_htlc_exposure_msat, receiving: failed once it is committed, no preimage shown."""
+        return received_dust_exceeds(channel, add.amount_msat, self._max_dust_exposure_msat(channel))
 
     # --- for us ---
 
