@@ -556,7 +556,8 @@ class _Reading:
         """Whatever pays to our own scripts: claims of ours, co-operative closes."""
         static, head = self.state.static, self.state.head
         scripts = {static.destination_script, head.shutdown_script}
-        for item in self.state.txs.values():
+        # In an order that is the same whatever order they came in.
+        for item in sorted(self.state.txs.values(), key=lambda item: (item.height, item.tx.txid)):
             for outpoint, output in self.outputs(item.tx):
                 if output.script_pubkey in scripts:
                     descriptor = StaticOutput(outpoint=outpoint, output=output, channel_id=static.channel_id)

@@ -30,12 +30,12 @@ from wallet.ln.monitor_update import HTLCEvent
 class SmallWallet:
     """Takes the largest coins first."""
 
-    def __init__(self, chain: Chain, *amounts_sat: int) -> None:
+    def __init__(self, chain: Chain, *amounts_sat: int, name: bytes = b"") -> None:
         self.chain = chain
         self.change_script = p2wpkh(pubkey_from_secret(sha256(b"change")))
         self.coins: dict[OutPoint, tuple[TxOut, bytes]] = {}
         for number, amount_sat in enumerate(amounts_sat):
-            outpoint, output, secret = coin(chain, number.to_bytes(2, "big"), amount_sat)
+            outpoint, output, secret = coin(chain, name + number.to_bytes(2, "big"), amount_sat)
             self.coins[outpoint] = (output, secret)
 
     def select_confirmed_utxos(
