@@ -95,7 +95,8 @@ class EventHandler:
 
     def _open_request(self, event: ev.OpenChannelRequest) -> None:
         node = self._node
-        if event.needs_anchor_reserve and not node.has_anchor_reserve(one_more=True):
+        risky = event.needs_anchor_reserve and not node.options.accept_without_reserve
+        if risky and not node.has_anchor_reserve(one_more=True):
             self.channel_requests[event.temporary_channel_id] = event
             node.log(LogLevel.INFO, "a channel waits for your word: there are no coins to close it with")
             return
@@ -130,6 +131,7 @@ class EventHandler:
                 by_us=event.reason.kind
                 in (ev.ClosureKind.HOLDER_FORCE_CLOSED, ev.ClosureKind.COOPERATIVE_BY_HOLDER),
                 is_outbound=before.is_outbound if before is not None else False,
+                closing_txid=node.spends.get(outpoint) if outpoint is not None else None,
                 channel_type=type_name(before) if before is not None else "",
                 to_self_delay_blocks=(before.force_close_spend_delay_blocks or 0)
                 if before is not None

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from wallet.bitcoin.hashes import hkdf_sha256
-from wallet.bitcoin.tx import BlockHash, BlockHeader, Txid
+from wallet.bitcoin.tx import BlockHash, BlockHeader, OutPoint, Transaction, Txid, txid_hex
 from wallet.chain.electrum.sync import ElectrumSync, Proxy, default_servers
 from wallet.chain.interfaces import (
     BestBlock,
@@ -129,6 +129,7 @@ class Node:
         self.ledger.read(store.rows)
         self.best_block = self._read_best_block()
         self._released = ReleasedMessages()
+        self.spends: dict[OutPoint, Txid] = {}
         self._last_details: dict[ChannelId, ChannelDetails] = {}
         self._stopping = False
         self.on_failure: Callable[[BaseException], None] = lambda error: None
@@ -364,6 +365,7 @@ class Node:
             for step in update.steps:
                 match step:
                     case TransactionsConfirmed(header, height, txdata):
+                        self._note_spends([item.tx for item in txdata])
                         for listener in listeners:
                             listener.transactions_confirmed(header, height, txdata)
                     case TransactionUnconfirmed(txid):
@@ -374,6 +376,7 @@ class Node:
                         for listener in listeners:
                             listener.best_block_updated(header, height)
                     case TransactionsSeen(txs):
+                        self._note_spends(txs)
                         for listener in listeners:
                             listener.transactions_seen(txs)
                     case TransactionsEvicted(txids):
@@ -382,6 +385,26 @@ class Node:
         if update.done is not None:
             update.done()
         self.views.publish_soon()
+
+    def _note_spends(self, txs: Sequence[Transaction]) -> None:
+        """Remembers which transaction closed which channel; within an entry."""
+        for tx in txs:
+            for txin in tx.inputs:
+                self.spends[txin.prevout] = tx.txid
+        for record in list(self.ledger.closed.values()):
+            if record.funding_txid is None:
+                continue
+            closing_txid = self.spends.get(OutPoint(Txid(record.funding_txid), record.funding_vout))
+            if closing_txid is not None and closing_txid != record.closing_txid:
+                self.ledger.put_closed(dataclasses.replace(record, closing_txid=closing_txid))
+                self.name_transaction(closing_txid, _("Channel closing"))
+
+    def name_transaction(self, txid: Txid, label: str) -> None:
+        """Labels a transaction of ours, unless it has a label; within an entry."""
+        entry = self.onchain.entry_by_hex(txid_hex(txid))
+        if entry is not None and not entry.label:
+            self.onchain.label(txid_hex(txid), label)
+            self.ledger.onchain_changed(txid_hex(txid))
 
     def _relevant_txids(self) -> Sequence[tuple[Txid, int, BlockHash | None]]:
         with self.core.locked():

@@ -32,7 +32,9 @@ class NodeOptions:
         single_server_ok: the person named one server and trusts it alone.
         listen: host and port for Lightning peers; None does not listen.
         proxy: a SOCKS5 proxy for servers and peers.
-        fee_sat_per_kw: a fixed fee rate instead of the servers' estimates, for test networks.
+        alias: what an announced node calls itself.
+        accept_without_reserve: take inbound anchor channels without coins to close them with, and without asking:
+            for the sandbox's peers, who have nothing to lose.
     """
 
     network_name: str
@@ -44,6 +46,7 @@ class NodeOptions:
     proxy: tuple[str, int] | None = None
     user_config: UserConfig = field(default_factory=lambda: UserConfig(manually_accept_inbound_channels=True))
     alias: str = ""
+    accept_without_reserve: bool = False
 
     @property
     def network(self) -> Network:

@@ -54,6 +54,7 @@ class FriendlyPeer:
             user_config=FRIENDLY_CONFIG,
             alias=name.capitalize(),
             proxy=None,
+            accept_without_reserve=True,
         )
         if not options.wallet_file.exists():
             entropy = hashlib.sha256(b"leyden sandbox " + name.encode()).digest()[:16]

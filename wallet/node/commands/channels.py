@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from wallet.bitcoin.tx import hash_from_hex, txid_hex
-from wallet.chain.interfaces import ConfirmationTarget
+from wallet.chain.interfaces import BroadcastPackage, ConfirmationTarget
 from wallet.i18n import _
 from wallet.ln.channel_details import ChannelDetails, ChannelState
 from wallet.ln.events import ChannelClosed, ChannelPending
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 OPEN_TIMEOUT_SECONDS = 60
+BROADCAST_TIMEOUT_SECONDS = 15
 MIN_CHANNEL_SAT = 20_000
 """Below this, the fees of opening and closing eat the channel; peers refuse such channels anyway."""
 FUNDING_OUTPUT_SCRIPT = b"\x00\x20" + bytes(32)
@@ -263,10 +264,28 @@ async def open_channel(
         )
     txid = txid_hex(outcome.funding_outpoint.txid)
     return {
+        **await _sent(node, outcome),
         "channel_point": f"{txid}:{outcome.funding_outpoint.vout}",
         "channel_id": outcome.channel_id.hex(),
         "funding_txid": txid,
     }
+
+
+async def _sent(node: Node, outcome: ChannelPending) -> dict[str, Json]:
+    """Waits until a server has the funding transaction; a refusal is told, and tried again later by itself."""
+    with node.core.locked():
+        tx = node.onchain.reserved_transaction(outcome.funding_outpoint.txid)
+        entry = node.onchain.entry_by_hex(txid_hex(outcome.funding_outpoint.txid))
+    if tx is None and entry is not None:
+        tx = entry.tx
+    if tx is None:
+        return {}
+    try:
+        async with asyncio.timeout(BROADCAST_TIMEOUT_SECONDS):
+            result = await node.electrum.broadcaster.broadcast(BroadcastPackage((tx,)))
+    except TimeoutError:
+        return {"warning": _("No server has answered yet; Leyden keeps sending the opening transaction.")}
+    return {} if result.failure is None else {"warning": result.failure.verdict.sentence}
 
 
 def _channel_amount_sat(
