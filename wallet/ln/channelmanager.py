@@ -35,7 +35,6 @@ from wallet.ln.channel_details import ChannelDetails, details_of, unfunded_detai
 from wallet.ln.channel_state import read_channels
 from wallet.ln.config import UserConfig
 from wallet.ln.events import ClosureKind, ClosureReason, Event
-from wallet.ln.htlc import HTLCSource, OurPayment
 from wallet.ln.manager_base import CLOSED_SPACE, ClosedChannel
 from wallet.ln.manager_chain import ChainRoom
 from wallet.ln.outbound_payment import OutboundPayments
@@ -111,15 +110,12 @@ class ChannelManager(ChainRoom):
         config: UserConfig,
         best_block: tuple[BlockHash, int],
         monitor_update_ids: Mapping[ChannelId, int] | None = None,
-        sources_on_chain: Iterable[HTLCSource] = (),
     ) -> ChannelManager:
         """Rebuilds the manager from its rows; raises DecodeError.
 
         `monitor_update_ids`: of every monitor that was read. A channel whose monitor is missing, or is ahead
             of it,
-        is closed: its own state is not the newest. `sources_on_chain`: HTLCs that monitors of closed
-            channels have not
-        resolved yet; payments of ours that neither they nor a channel knows of are failed.
+        is closed: its own state is not the newest. Parts of payments that no channel knows of are failed.
         """
         manager = cls(
             network=network,
@@ -134,14 +130,13 @@ class ChannelManager(ChainRoom):
             config=config,
             best_block=best_block,
         )
-        manager._read(rows, monitor_update_ids, sources_on_chain)
+        manager._read(rows, monitor_update_ids)
         return manager
 
     def _read(
         self,
         rows: Rows,
         monitor_update_ids: Mapping[ChannelId, int] | None,
-        sources_on_chain: Iterable[HTLCSource],
     ) -> None:
         with self._entry:
             self._events.read(rows)
@@ -172,13 +167,7 @@ class ChannelManager(ChainRoom):
             self._read_payments(rows)
             if monitor_update_ids is not None:
                 self._compare_with_monitors(monitor_update_ids)
-            under_way = self._parts_under_way()
-            under_way |= {
-                (source.payment_id, source.part_id)
-                for source in sources_on_chain
-                if isinstance(source, OurPayment)
-            }
-            self._outbound.reconcile(under_way)
+            self._outbound.reconcile(self._parts_under_way())
             for channel in self._channels.values():
                 if channel.scope.funding_tx is not None and channel.scope.confirmation is None:
                     self._broadcaster.broadcast_transactions(

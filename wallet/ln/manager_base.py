@@ -77,6 +77,7 @@ from wallet.ln.events import (
     SendMessage,
 )
 from wallet.ln.features import Features
+from wallet.ln.htlc import HTLCSource
 from wallet.ln.monitor_update import ChannelMonitorUpdate, ForceClosed, MonitorUpdateStep
 from wallet.ln.types import (
     ChannelError,
@@ -103,10 +104,12 @@ class ClosedChannel:
 
     Attributes:
         last_update_id: of the monitor.
+        sources: of HTLCs that we offered, and whose end the monitor has still to tell.
     """
 
     counterparty_node_id: NodeId
     last_update_id: int
+    sources: tuple[HTLCSource, ...] = ()
 
 
 @dataclass(slots=True)
@@ -553,7 +556,9 @@ class ManagerBase(ABC):
             if scid is not None:
                 self._by_scid.pop(scid, None)
         closed = ClosedChannel(
-            counterparty_node_id=channel.counterparty_node_id, last_update_id=channel.core.last_update_id
+            counterparty_node_id=channel.counterparty_node_id,
+            last_update_id=channel.core.last_update_id,
+            sources=tuple(htlc.source for htlc in channel.outbound.values()),
         )
         self._closed[channel_id] = closed
         self._persist.write((Row(CLOSED_SPACE, channel_id, encode(closed)),))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
+from wallet.bitcoin.records import encode
 from wallet.bitcoin.script import p2wsh
 from wallet.bitcoin.tx import BlockHash, BlockHeader, Transaction, Txid
-from wallet.chain.interfaces import LogLevel, TxInBlock
+from wallet.chain.interfaces import LogLevel, Row, TxInBlock
 from wallet.ln.chan_utils import funding_script
 from wallet.ln.channel_chain import best_block, funding_confirmed, funding_unconfirmed
 from wallet.ln.channel_state import FundedChannel, FundingConfirmation
 from wallet.ln.channel_step import Draft
 from wallet.ln.events import ClosureKind, ClosureReason, PaymentFailed, PaymentSent
+from wallet.ln.manager_base import CLOSED_SPACE
 from wallet.ln.manager_payments import PaymentRoom
 from wallet.ln.monitor_update import (
     CommitmentTxConfirmed,
@@ -132,6 +135,12 @@ class ChainRoom(PaymentRoom):
                 assert_never(event)
 
     def _htlc_event(self, event: HTLCEvent) -> None:
+        closed = self._closed.get(event.channel_id)
+        if closed is not None and event.source in closed.sources:
+            left = tuple(source for source in closed.sources if source != event.source)
+            closed = replace(closed, sources=left)
+            self._closed[event.channel_id] = closed
+            self._persist.write((Row(CLOSED_SPACE, event.channel_id, encode(closed)),))
         if event.payment_preimage is not None:
             self._claim_source(
                 event.source,

@@ -873,8 +873,10 @@ class PaymentRoom(MessageRoom):
                     self._to_process.append((channel_id, htlc.add))
 
     def _parts_under_way(self) -> set[tuple[PaymentId, int]]:
-        """Parts of our payments that a channel knows of."""
+        """Parts of our payments that a channel knows of, or the monitor of one that was closed."""
         sources: list[HTLCSource] = []
+        for closed in self._closed.values():
+            sources += closed.sources
         for channel in self._channels.values():
             sources += [htlc.source for htlc in channel.outbound.values()]
             sources += [held.source for held in channel.held if isinstance(held, HeldAdd)]
