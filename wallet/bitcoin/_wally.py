@@ -7,9 +7,13 @@ which names the input; nothing here is part of the package's interface.
 
 from __future__ import annotations
 
+import warnings
 from typing import cast
 
-import wallycore
+with warnings.catch_warnings():
+    # SWIG's types warn as they are made; as an error that warning crashes the interpreter at its end.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import wallycore
 
 
 def ripemd160(data: bytes) -> bytes:

@@ -470,7 +470,6 @@ class Node:
     def _tick_peers(self) -> None:
         with self.core.entry():
             self.peer_manager.timer_tick_occurred()
-            self.gossip.timer_tick_occurred()
         self.loop.call_soon_threadsafe(self._peers_changed)
 
     def _tick_channels(self) -> None:
