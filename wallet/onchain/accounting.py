@@ -183,7 +183,8 @@ def entry_of(state: State, keyring: Keyring, txid: Txid, labels_by_txid: str) ->
         txid=txid,
         height=record.height,
         block_hash=record.block_hash,
-        at=record.at,
+        # Before the first tip is known there is no time to give.
+        at=record.at or state.tip.time_at,
         delta_sat=delta_sat,
         fee_sat=None if record.tx.is_coinbase else state.fee_sat(record.tx),
         label=state.labels.get(labels_by_txid, ""),

@@ -36,13 +36,13 @@ __all__ = [
     "select",
 ]
 
-# Outpoint 36 and sequence 4, without the length of the (empty) script, which counts as satisfaction.
-BASE_INPUT_WEIGHT: Final = 40 * WEIGHT_PER_VBYTE
-# The length of the empty script (4 weight units); the number of witness items; the signature's length, 70 bytes of
-# DER with a low r and the sighash byte; the key's length and the key.
-P2WPKH_SATISFACTION_WEIGHT: Final = 4 + 1 + 1 + 71 + 1 + 33
+# Outpoint 36, sequence 4 and the length of the empty script, 1.
+BASE_INPUT_WEIGHT: Final = 41 * WEIGHT_PER_VBYTE
+# The number of witness items; the signature's length, 70 bytes of DER with a low r and the sighash byte; the key's
+# length and the key.
+P2WPKH_SATISFACTION_WEIGHT: Final = 1 + 1 + 71 + 1 + 33
 # As above, with the 64 bytes of a Schnorr signature only.
-P2TR_SATISFACTION_WEIGHT: Final = 4 + 1 + 1 + 64
+P2TR_SATISFACTION_WEIGHT: Final = 1 + 1 + 64
 P2WPKH_INPUT_WEIGHT: Final = BASE_INPUT_WEIGHT + P2WPKH_SATISFACTION_WEIGHT
 P2TR_INPUT_WEIGHT: Final = BASE_INPUT_WEIGHT + P2TR_SATISFACTION_WEIGHT
 # Version and lock time, then the two bytes that mark a witness.
@@ -85,7 +85,7 @@ class Coin:
 
     @property
     def satisfaction_weight(self) -> int:
-        """What script and witness of its input weigh, with their lengths, at most."""
+        """What its input's witness weighs at most; outpoint, sequence and script length come on top."""
         return satisfaction_weight_for_script(self.output.script_pubkey)
 
     @property
@@ -117,7 +117,6 @@ class Target:
     Attributes:
         outputs: what is to be paid. change_script: where the remainder goes.
         fixed_inputs: (value, input weight) of inputs that are there anyway.
-        least_fee_sat: the fee is no less than this plus `least_extra_sat_per_kw` of the weight (replacements).
         extra_fee_sat: what the transaction pays for others (its unconfirmed parents).
     """
 
@@ -176,6 +175,15 @@ class Target:
         if left_sat < self.fee_sat(coins, with_change=False):
             return None
         return Selection(coins=tuple(coins), change_sat=None, fee_sat=left_sat)
+
+    def most_that_fit(self, coins: Sequence[Coin]) -> list[Coin]:
+        """Every coin that is worth its input, or, of very many, the best that one transaction holds."""
+        useful = [coin for coin in coins if effective_msat(coin, self.feerate_sat_per_kw) > 0]
+        useful.sort(key=lambda coin: (-effective_msat(coin, self.feerate_sat_per_kw), coin.outpoint))
+        excess_weight = self.total_weight(useful, with_change=True) - MAX_TX_WEIGHT
+        while excess_weight > 0:
+            excess_weight -= useful.pop().input_weight
+        return useful
 
     def needed_sat(self, coins: Sequence[Coin]) -> int:
         """What is missing before any coin is taken: amounts and the fee of everything but the coins' own inputs."""

@@ -44,6 +44,7 @@ __all__ = [
     "TxRecord",
     "confirm",
     "evict",
+    "move_tip",
     "read_state",
     "see",
     "unconfirm",
@@ -105,10 +106,17 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Coins that help to pay for one claim of the Lightning core, through all its fee bumps."""
+    """Coins that help to pay for one claim of the Lightning core, through all its fee bumps.
+
+    Attributes:
+        must_spend: what is claimed: once a block spends one of them, the coins are free.
+        asked_height: the tip when the claim last asked; it asks again while it needs them.
+    """
 
     outpoints: tuple[OutPoint, ...]
+    must_spend: tuple[OutPoint, ...]
     change_script: bytes
+    asked_height: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +214,7 @@ class Edit:
         self._old = state
         self._keyring = keyring
         self._txs: dict[Txid, TxRecord] | None = None
+        self._spenders: dict[OutPoint, Txid] | None = None
         self._touched_txids: dict[Txid, None] = {}
         self._changes: dict[tuple[str, bytes], Row] = {}
         self.state = state
@@ -244,7 +253,7 @@ class Edit:
         txs[txid] = record
         self._touched_txids[txid] = None
         if is_new:
-            spenders = dict(self.state.spenders)
+            spenders = self._writable_spenders()
             for txin in record.tx.inputs:
                 spenders[txin.prevout] = txid
             self.state = replace(self.state, txs=txs, spenders=spenders)
@@ -256,7 +265,7 @@ class Edit:
         """Takes a transaction out with everything that was built on it."""
         doomed = [txid, *self.state.descendants(txid)]
         txs = self._writable_txs()
-        spenders = dict(self.state.spenders)
+        spenders = self._writable_spenders()
         for gone in doomed:
             record = txs.pop(gone, None)
             if record is None:
@@ -271,6 +280,11 @@ class Edit:
         if self._txs is None:
             self._txs = dict(self.state.txs)
         return self._txs
+
+    def _writable_spenders(self) -> dict[OutPoint, Txid]:
+        if self._spenders is None:
+            self._spenders = dict(self.state.spenders)
+        return self._spenders
 
     def _mark_used(self, tx: Transaction) -> None:
         """Counts the addresses that it pays to as used; new addresses come into view, and may be in old ones."""
@@ -300,16 +314,16 @@ class Edit:
         txid = reservation.tx.txid
         self.state = replace(self.state, reservations={**self.state.reservations, txid: reservation})
         self._change(Row(RESERVED_SPACE, txid, encode(reservation)))
-        self._mark_used_change(reservation.tx)
+        for output in reservation.tx.outputs:
+            self.hold_script(output.script_pubkey)
 
-    def _mark_used_change(self, tx: Transaction) -> None:
-        """A signed transaction's change addresses are not given to another."""
-        for output in tx.outputs:
-            path = self._keyring.path_of(output.script_pubkey)
-            if path is not None:
-                old = self.state.branches[path.branch]
-                if path.index >= old.handed_count:
-                    self.put_branch(path.branch, replace(old, handed_count=path.index + 1))
+    def hold_script(self, script_pubkey: bytes) -> None:
+        """A script of ours that is part of a signed transaction is not given to another."""
+        path = self._keyring.path_of(script_pubkey)
+        if path is not None:
+            old = self.state.branches[path.branch]
+            if path.index >= old.handed_count:
+                self.put_branch(path.branch, replace(old, handed_count=path.index + 1))
 
     def drop_reservation(self, txid: Txid) -> None:
         if txid in self.state.reservations:
@@ -354,6 +368,18 @@ class Edit:
 # --- steps --------------------------------------------------------------------------------------------
 
 
+CLAIM_BLOCKS = 144
+"""A claim that has not asked for its coins for a day has no more use for them: monitors ask every few blocks."""
+
+
+def move_tip(edit: Edit, tip: Tip) -> None:
+    """The best block is another; claims that fell silent let their coins go."""
+    edit.put_tip(tip)
+    for claim_id, claim in edit.state.claims.items():
+        if claim.asked_height + CLAIM_BLOCKS < tip.height:
+            edit.put_claim(claim_id, None)
+
+
 def confirm(edit: Edit, header: BlockHeader, height: int, txdata: Sequence[TxInBlock]) -> None:
     """A block holds these. What spends the same coins and waits has lost, with its descendants."""
     block_hash = header.hash
@@ -394,9 +420,8 @@ def _drop_what_cannot_come(edit: Edit, txid: Txid, spent: set[OutPoint]) -> None
         if key != txid and any(txin.prevout in spent for txin in reservation.tx.inputs):
             edit.drop_reservation(key)
     for claim_id, claim in edit.state.claims.items():
-        if any(outpoint in spent for outpoint in claim.outpoints):
-            left = tuple(outpoint for outpoint in claim.outpoints if outpoint not in spent)
-            edit.put_claim(claim_id, replace(claim, outpoints=left) if left else None)
+        if any(outpoint in spent for outpoint in (*claim.outpoints, *claim.must_spend)):
+            edit.put_claim(claim_id, None)
     for outpoint in spent & edit.state.frozen:
         edit.put_frozen(outpoint, False)
 

@@ -19,7 +19,7 @@ from wallet.bitcoin.address import Network
 from wallet.bitcoin.amounts import MAX_MONEY_SAT, fee_sat_ceil
 from wallet.bitcoin.errors import APIError, DecodeError, InvariantError
 from wallet.bitcoin.hashes import tagged_hash
-from wallet.bitcoin.script import dust_limit_sat
+from wallet.bitcoin.script import dust_limit_sat, op_return
 from wallet.bitcoin.tx import (
     SEQUENCE_LOCKTIME,
     SEQUENCE_RBF,
@@ -36,7 +36,6 @@ from wallet.bitcoin.tx import (
 from wallet.chain.interfaces import (
     FLOOR_FEERATE_SAT_PER_KW,
     Logger,
-    LogLevel,
     Persist,
     ScriptFilter,
     TxInBlock,
@@ -89,6 +88,9 @@ RELEVANT_BLOCKS = 2_016
 """How deep a transaction has to be before a reorganisation is no longer looked for: two weeks."""
 
 REMEMBERED_DRAFTS = 64
+
+SHOWN = ("txs", "branches", "reservations", "claims", "labels", "frozen")
+"""The parts of the state whose change front ends hear of."""
 
 EXTERNAL = Branch(Purpose.BIP84, False)
 INTERNAL = Branch(Purpose.BIP84, True)
@@ -160,7 +162,9 @@ class OnchainWallet:
     def read(self, rows: Rows) -> None:
         """Takes up what is on disk; raises `DecodeError` when that makes no sense."""
         self._state = ledger.read_state(rows, self._keyring)
-        self._touch()
+        self._coins = None
+        self._entries = {}
+        self.version += 1
 
     def start(self) -> None:
         """Registers every script with the chain source; from then on new ones follow by themselves."""
@@ -312,7 +316,7 @@ class OnchainWallet:
         target = Target(
             outputs=tuple(outputs), change_script=self._change_script(), feerate_sat_per_kw=feerate_sat_per_kw
         )
-        worth_sat = sum(coin.value_sat for coin in usable if effective_msat(coin, feerate_sat_per_kw) > 0)
+        worth_sat = self._worth_sat(usable, feerate_sat_per_kw)
 
         def keeps_reserve(selection: Selection) -> bool:
             spent_sat = sum(coin.value_sat for coin in selection.coins)
@@ -326,6 +330,13 @@ class OnchainWallet:
             raise self._insufficient(target.needed_sat(()), usable, feerate_sat_per_kw, keep_sat)
         return self._build(target, selection, rbf=rbf, lock_time=lock_time, seed=seed)
 
+    def _worth_sat(self, chosen: Sequence[Coin], feerate_sat_per_kw: int) -> int:
+        """The chosen coins and all that could be spent besides, without those that cost more than they give."""
+        everything = {coin.outpoint: coin for coin in (*self._usable(None, allow_unconfirmed=True), *chosen)}
+        return sum(
+            coin.value_sat for coin in everything.values() if effective_msat(coin, feerate_sat_per_kw) > 0
+        )
+
     def _draft_all(
         self,
         usable: Sequence[Coin],
@@ -338,19 +349,22 @@ class OnchainWallet:
         seed: bytes,
     ) -> Draft:
         """Every coin that is worth its input; what is kept back comes back as one new coin."""
-        chosen = tuple(coin for coin in usable if effective_msat(coin, feerate_sat_per_kw) > 0)
         change_script = self._change_script()
-        change_sat: int | None = None
-        if keep_sat:
-            change_sat = max(keep_sat, dust_limit_sat(change_script))
         limit_sat = dust_limit_sat(send_all_to)
         probe = Target(
             outputs=(*outputs, TxOut(0, send_all_to)),
             change_script=change_script,
             feerate_sat_per_kw=feerate_sat_per_kw,
         )
+        chosen = tuple(probe.most_that_fit(usable))
+        chosen_sat = sum(coin.value_sat for coin in chosen)
+        change_sat: int | None = None
+        # Coins that were not to be spent may be the reserve already.
+        missing_sat = keep_sat - (self._worth_sat(chosen, feerate_sat_per_kw) - chosen_sat)
+        if missing_sat > 0:
+            change_sat = max(missing_sat, dust_limit_sat(change_script))
         fee_sat = probe.fee_sat(chosen, with_change=change_sat is not None)
-        all_sat = sum(coin.value_sat for coin in chosen) - probe.outputs_sat - fee_sat - (change_sat or 0)
+        all_sat = chosen_sat - probe.outputs_sat - fee_sat - (change_sat or 0)
         if all_sat < limit_sat:
             needed_sat = probe.needed_sat(()) + limit_sat
             raise self._insufficient(needed_sat, usable, feerate_sat_per_kw, keep_sat)
@@ -387,9 +401,10 @@ class OnchainWallet:
         self, needed_sat: int, usable: Sequence[Coin], feerate_sat_per_kw: int, keep_sat: int
     ) -> InsufficientFunds:
         worth_msat = sum(max(0, effective_msat(coin, feerate_sat_per_kw)) for coin in usable)
-        return InsufficientFunds(
-            needed_sat=needed_sat + keep_sat, available_sat=worth_msat // 1_000, reserve_sat=keep_sat
-        )
+        needed_sat += keep_sat
+        # It may also be that many small coins would reach, but not within one transaction.
+        available_sat = min(worth_msat // 1_000, needed_sat - 1)
+        return InsufficientFunds(needed_sat=needed_sat, available_sat=available_sat, reserve_sat=keep_sat)
 
     def _build(
         self,
@@ -575,6 +590,8 @@ class OnchainWallet:
             change_script=change_script,
             feerate_sat_per_kw=feerate_sat_per_kw,
             fixed_inputs=tuple((coin.value_sat, coin.input_weight) for coin in fixed),
+            # Miners look at the transaction together with what it waits for.
+            extra_fee_sat=self._missing_fee_sat(record.tx.txid, feerate_sat_per_kw, with_itself=False),
         )
         if record.all_vout is not None:
             draft = self._bump_all(record, target, fixed, seed)
@@ -686,7 +703,7 @@ class OnchainWallet:
             raise CannotBump(
                 _("This transaction pays nothing to this wallet that could be spent on its fee.")
             )
-        extra_fee_sat = self._missing_fee_sat(record.tx.txid, feerate_sat_per_kw)
+        extra_fee_sat = self._missing_fee_sat(record.tx.txid, feerate_sat_per_kw, with_itself=True)
         if not extra_fee_sat:
             raise CannotBump(_("This transaction pays that fee rate already."))
         by_outpoint = {coin.outpoint: coin for coin in self.coins()}
@@ -705,10 +722,12 @@ class OnchainWallet:
             raise self._insufficient(target.needed_sat(()), usable, feerate_sat_per_kw, 0)
         return self._build(target, selection, rbf=True, lock_time=0, seed=seed, fixed=fixed)
 
-    def _missing_fee_sat(self, txid: Txid, feerate_sat_per_kw: int) -> int:
-        """What the transaction, and each that it waits for, falls short of the feerate by."""
+    def _missing_fee_sat(self, txid: Txid, feerate_sat_per_kw: int, *, with_itself: bool) -> int:
+        """What each transaction that this one waits for (and itself) falls short of the feerate by."""
         missing_sat = 0
         for ancestor in self._state.unconfirmed_ancestors(txid):
+            if ancestor == txid and not with_itself:
+                continue
             tx = self._state.txs[ancestor].tx
             paid_sat = self._state.fee_sat(tx)
             if paid_sat is None:
@@ -754,7 +773,8 @@ class OnchainWallet:
         target_feerate_sat_per_kw: int,
     ) -> CoinSelection:
         """Confirmed coins that let a claim reach the feerate, and its change. `must_spend` are inputs that are there
-        anyway: outpoint, value in satoshi, and what script and witness weigh with their lengths.
+        anyway: outpoint, value in satoshi, and what the witness weighs (outpoint, sequence and the length of the
+        empty script, 164 together, come on top).
 
         The coins are set aside for `claim_id`: a later call with the same id may use them again, also while an
         earlier attempt at the same claim, which it would replace, spends them. Raises `InsufficientFunds`.
@@ -772,20 +792,51 @@ class OnchainWallet:
             ),
         )
         seed = self._seed_for(must_pay_to, target_feerate_sat_per_kw, claim_id, 0)
-        # BIP 125, rule 2 and common sense: the coins of the attempt before first, then others too.
-        selection = select(own_coins, target, seed=seed) or select([*own_coins, *free], target, seed=seed)
+        # Without an output the caller has to put an empty one in place of change.
+        bare = target if must_pay_to else replace(target, outputs=(TxOut(0, op_return(b"")),))
+        # The coins of the attempt before first, then free ones too, at last those held for other claims.
+        others = [coin for coin in self._held_by_others(claim_id) if coin not in own_coins]
+        selection: Selection | None = None
+        for pool in (own_coins, [*own_coins, *free], [*own_coins, *free, *others]):
+            selection = select(pool, target, seed=seed) or select(pool, bare, seed=seed)
+            if selection is not None:
+                break
         if selection is None:
-            raise self._insufficient(target.needed_sat(()), [*own_coins, *free], target_feerate_sat_per_kw, 0)
-        outpoints = tuple(sorted({coin.outpoint for coin in (*own_coins, *selection.coins)}))
-        if outpoints or selection.change_sat is not None:
-            claim = Claim(outpoints=outpoints, change_script=change_script)
-            if claim != old:
-                edit = self._edit()
-                edit.put_claim(claim_id, claim)
-                self._hold_change(edit, change_script)
-                self._apply(edit)
+            pool = [*own_coins, *free, *others]
+            raise self._insufficient(target.needed_sat(()), pool, target_feerate_sat_per_kw, 0)
+        claim = Claim(
+            outpoints=tuple(sorted({coin.outpoint for coin in (*own_coins, *selection.coins)})),
+            must_spend=tuple(outpoint for outpoint, _, _ in must_spend),
+            change_script=change_script,
+            asked_height=self._state.tip.height,
+        )
+        if claim != old:
+            edit = self._edit()
+            edit.put_claim(claim_id, claim)
+            if selection.change_sat is not None:
+                edit.hold_script(change_script)
+            self._apply(edit)
         change = None if selection.change_sat is None else TxOut(selection.change_sat, change_script)
         return CoinSelection(confirmed_utxos=selection.coins, change_output=change)
+
+    def _held_by_others(self, claim_id: bytes) -> list[Coin]:
+        """Confirmed coins that another claim holds and nothing spends yet."""
+        held = {
+            outpoint
+            for other_id, claim in self._state.claims.items()
+            if other_id != claim_id
+            for outpoint in claim.outpoints
+        }
+        reserved = {txin.prevout for item in self._state.reservations.values() for txin in item.tx.inputs}
+        return [
+            coin
+            for coin in self.coins()
+            if coin.outpoint in held
+            and coin.outpoint not in reserved
+            and coin.height is not None
+            and coin.is_mature
+            and not coin.frozen
+        ]
 
     def _claim_coins(self, claim: Claim | None, must_spend: set[OutPoint]) -> list[Coin]:
         """The coins that a claim holds and may use again."""
@@ -810,12 +861,10 @@ class OnchainWallet:
             )
         return found
 
-    def _hold_change(self, edit: Edit, change_script: bytes) -> None:
-        path = self._keyring.path_of(change_script)
-        if path is not None:
-            branch_state = edit.state.branches[path.branch]
-            if path.index >= branch_state.handed_count:
-                edit.put_branch(path.branch, replace(branch_state, handed_count=path.index + 1))
+    @staticmethod
+    def satisfaction_weight(coin: Coin) -> int:
+        """What the witness of a coin's input weighs at most."""
+        return coin.satisfaction_weight
 
     def release_claim(self, claim_id: bytes) -> None:
         """The claim needs its coins no more."""
@@ -846,7 +895,7 @@ class OnchainWallet:
 
     def best_block_updated(self, header: BlockHeader, height: int) -> None:
         edit = self._edit()
-        edit.put_tip(Tip(height=height, time_at=header.time_at))
+        ledger.move_tip(edit, Tip(height=height, time_at=header.time_at))
         self._apply(edit)
 
     def transactions_seen(self, txs: Sequence[Transaction]) -> None:
@@ -877,20 +926,16 @@ class OnchainWallet:
         if edit.is_empty:
             return
         rows = edit.rows()
-        coins_changed = edit.state.txs is not self._state.txs
-        self._state = edit.state
-        self._touch()
-        if coins_changed:
-            self._logger.log(LogLevel.DEBUG, "%d transactions in the on-chain ledger", len(self._state.txs))
+        old, self._state = self._state, edit.state
+        # Maturity and the times of what waits follow the tip; what is shown otherwise does not.
+        self._coins = None
+        self._entries = {}
+        if any(getattr(old, name) is not getattr(self._state, name) for name in SHOWN):
+            self.version += 1
+            self._draw_seed = b""
         self._persist.write(rows)
         if self._registered:
             self._register()
-
-    def _touch(self) -> None:
-        self.version += 1
-        self._coins = None
-        self._entries = {}
-        self._draw_seed = b""
 
     def _register(self) -> None:
         for branch in BRANCHES:
