@@ -59,6 +59,7 @@ from wallet.ln.types import (
     PeerError,
     ShortChannelId,
 )
+from wallet.ln.watch import ChannelMonitorUpdateStatus
 
 FINAL_CLTV_DELTA = 70
 
@@ -144,6 +145,8 @@ class Node:
         self.inbox: deque[tuple[NodeId, bytes]] = deque()
         self.sent: list[tuple[NodeId, msgs.Message]] = []
         self._entropy_counter = 0
+        self.copies_late = False
+        self.copies_due: list[tuple[ChannelId, int]] = []
         self.keys = self._make_keys()
         self.monitor = ChainMonitor(
             filter=None,
@@ -153,6 +156,7 @@ class Node:
             persist=self.store,
             revoked_states=self.store,
             logger=self.logger,
+            further_copy=self._further_copy,
         )
         self.manager = ChannelManager(
             network=REGTEST,
@@ -174,6 +178,18 @@ class Node:
     def _entropy(self) -> bytes:
         self._entropy_counter += 1
         return sha256(f"{self.name} {self._entropy_counter}".encode())
+
+    def _further_copy(self, channel_id: ChannelId, update_id: int) -> ChannelMonitorUpdateStatus:
+        """A second copy of every monitor, somewhere far away."""
+        if not self.copies_late:
+            return ChannelMonitorUpdateStatus.COMPLETED
+        self.copies_due.append((channel_id, update_id))
+        return ChannelMonitorUpdateStatus.IN_PROGRESS
+
+    def complete_copies(self) -> None:
+        due, self.copies_due = self.copies_due, []
+        for channel_id, update_id in due:
+            self.monitor.channel_monitor_updated(channel_id, update_id)
 
     @property
     def node_id(self) -> NodeId:
@@ -215,6 +231,7 @@ class Node:
             persist=self.store,
             revoked_states=self.store,
             logger=self.logger,
+            further_copy=self._further_copy,
         )
         update_ids: dict[ChannelId, int] = {}
         for channel_id in self.monitor.list_monitors():

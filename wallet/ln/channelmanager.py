@@ -113,9 +113,8 @@ class ChannelManager(ChainRoom):
     ) -> ChannelManager:
         """Rebuilds the manager from its rows; raises DecodeError.
 
-        `monitor_update_ids`: of every monitor that was read. A channel whose monitor is missing, or is ahead
-            of it,
-        is closed: its own state is not the newest. Parts of payments that no channel knows of are failed.
+        `monitor_update_ids`: the latest update of every monitor that was read. A channel whose monitor is missing,
+        or has another, is closed: its state is not the newest. Parts of payments that no channel knows of are failed.
         """
         manager = cls(
             network=network,
