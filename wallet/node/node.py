@@ -260,7 +260,6 @@ class Node:
             monitor_update_ids={
                 channel_id: monitor.latest_update_id for channel_id, monitor in monitors.items()
             },
-            sources_on_chain=[source for monitor in monitors.values() for source in monitor.live_sources()],
         )
         self.sweeper = OutputSweeper(
             filter=self.electrum.filter,
