@@ -1,34 +1,41 @@
 """The command line: options, commands, and how they reach a daemon.
 
 Without a command the window opens (the caller's part). `create`, `restore`, `daemon`, `version` and `help` work
-without a daemon; every other command goes to the one of the chosen network folder. Results are JSON, text is printed
+without a daemon; every other command goes, as it was typed, to the one of the chosen network folder, which knows how
+to read it: so a command starts fast, because the core is not imported for it. Results are JSON, text is printed
 plain; a mistake is one sentence on standard error and exit code 1.
+
+As with Electrum, options of the program may stand before or after the command, and an argument that is `-`, `?` or
+`:` is read from standard input, asked for, or asked for without showing it.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import json
-import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wallet.bitcoin import bip39
-from wallet.bitcoin.errors import DecodeError
-from wallet.chain.electrum.session import ServerAddress
 from wallet.i18n import _
 from wallet.node.api import CommandError, Json
-from wallet.node.options import NodeOptions, default_data_dir
+from wallet.node.options import NETWORK_NAMES, NodeOptions, default_data_dir
+from wallet.node.rpc_client import call_daemon, daemon_answers
 from wallet.node.version import VERSION
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from wallet.chain.electrum.session import ServerAddress
 
 __all__ = ["Invocation", "parse", "run_command"]
 
-DAEMON_COMMANDS = frozenset({"stop", "load_wallet", "list_wallets"})
-START_TIMEOUT_SECONDS = 60
+START_TIMEOUT_SECONDS = 60.0
+END_TIMEOUT_SECONDS = 10.0
+MAX_PORT = 65535
+LINK_SCHEMES = ("bitcoin:", "lightning:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,108 +45,201 @@ class Invocation:
     Attributes:
         command: None opens the window.
         arguments: of the command, as typed.
-        rest: options that only the window reads (`--demo`, `--tour`, a link).
+        password: None where none was given: then it is asked for, if it is needed and somebody is there.
+        argv: all words as they were typed.
+        tour, demo, link, shots: only the window reads them.
     """
 
     options: NodeOptions
     command: str | None
     arguments: tuple[str, ...]
-    password: str
+    password: str | None
     rpc_port: int
     verbose: bool
     tour: bool
     demo: bool
     link: str | None
     shots: Path
+    argv: tuple[str, ...] = ()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="leyden", description=_("A Lightning wallet. Without a command, its window opens.")
-    )
-    network = parser.add_mutually_exclusive_group()
-    for name in ("regtest", "signet", "testnet4", "sandbox"):
-        network.add_argument(f"--{name}", dest="network", action="store_const", const=name)
-    parser.set_defaults(network="mainnet")
-    parser.add_argument("-D", "--dir", type=Path, metavar="DIR", help=_("the folder of all data"))
-    parser.add_argument("-w", "--wallet", default="default_wallet", metavar="NAME")
-    parser.add_argument(
-        "--server",
-        action="append",
-        default=[],
-        metavar="HOST:PORT:s|t",
-        help=_("an Electrum server of your own"),
-    )
-    parser.add_argument("--proxy", metavar="HOST:PORT", help=_("a SOCKS5 proxy, such as Tor's"))
-    parser.add_argument("--listen", metavar="HOST:PORT", help=_("take connections of Lightning peers"))
-    parser.add_argument("--forward", action="store_true", help=_("forward payments of others"))
-    parser.add_argument("--rpcport", type=int, default=0)
-    parser.add_argument("--password", default=None, help=_("asked for if it is needed and not given"))
-    parser.add_argument("-v", "--verbose", action="store_true")
-    parser.add_argument("--demo", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--tour", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--shots", type=Path, default=Path("demo-shots"), help=argparse.SUPPRESS)
-    parser.add_argument("command", nargs="?")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER)
-    return parser
+# --- options of the program ------------------------------------------------------------
 
 
-def _host_port(text: str, what: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 <= int(port) < 65536:
-        raise CommandError(
-            _("{what} is to be host:port, not {text!r}.").format(what=what, text=text), code="usage"
-        )
-    return host.strip("[]"), int(port)
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """Attributes: value: what its value is called, "" where it takes none. help: "" hides it."""
+
+    names: tuple[str, ...]
+    value: str = ""
+    help: Callable[[], str] = lambda: ""
+
+
+_OPTIONS = (
+    _Option(("--regtest",), help=lambda: _("a test network of your own")),
+    _Option(("--signet",), help=lambda: _("a public test network")),
+    _Option(("--testnet4",), help=lambda: _("a public test network")),
+    _Option(("--sandbox",), help=lambda: _("play money, within this program")),
+    _Option(("--dir", "-D"), "DIR", lambda: _("the folder of all data")),
+    _Option(("--wallet", "-w"), "NAME", lambda: _("which wallet, default_wallet if left away")),
+    _Option(("--server",), "HOST:PORT:s|t", lambda: _("an Electrum server of your own; may be said again")),
+    _Option(("--proxy",), "HOST:PORT", lambda: _("a SOCKS5 proxy, such as Tor's")),
+    _Option(("--listen",), "HOST:PORT", lambda: _("take connections of Lightning peers")),
+    _Option(("--forward",), help=lambda: _("forward payments of others")),
+    _Option(("--rpcport",), "PORT", lambda: _("where the daemon takes commands; any free port if left away")),
+    _Option(("--password", "-W"), "PASSWORD", lambda: _("asked for if it is needed and not given")),
+    _Option(("--verbose", "-v"), help=lambda: _("say on standard error what happens")),
+    _Option(("--help", "-h"), help=lambda: _("this list, or what a command does")),
+    _Option(("--version",), help=lambda: _("show the version")),
+    _Option(("--demo",)),
+    _Option(("--tour",)),
+    _Option(("--shots",), "DIR"),
+)
+_BY_NAME = {name: option for option in _OPTIONS for name in option.names}
+
+
+def _split(argv: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Our options with their values, by their first name; and the words of the command. Raises `CommandError`."""
+    given: dict[str, list[str]] = {}
+    words: list[str] = []
+    waiting = list(argv)
+    while waiting:
+        word = waiting.pop(0)
+        if word == "--":
+            words += [word, *waiting] if words else waiting
+            break
+        name, equals, value = word.partition("=")
+        option = _BY_NAME.get(name)
+        if option is None:
+            if not words and word.startswith("-") and word != "-":
+                raise _usage(
+                    _("There is no option {option}. `leyden --help` lists them.").format(option=name)
+                )
+            words.append(word)
+            continue
+        if not option.value:
+            if equals:
+                raise _usage(_("{option} takes no value.").format(option=name))
+        elif not equals:
+            if not waiting:
+                raise _usage(_("{option} wants a value: {value}.").format(option=name, value=option.value))
+            value = waiting.pop(0)
+        given.setdefault(option.names[0], []).append(value)
+    return given, words
+
+
+def _usage(sentence: str) -> CommandError:
+    return CommandError(sentence, code="usage")
+
+
+def _port(text: str, *, least: int) -> int | None:
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_PORT))):
+        return None
+    return int(text) if least <= int(text) <= MAX_PORT else None
+
+
+def _host_port(text: str, what: str, *, least: int) -> tuple[str, int]:
+    host, colon, port_text = text.rpartition(":")
+    port = _port(port_text, least=least)
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not colon or not bare or port is None or len(bare) > 255 or not bare.isprintable() or " " in bare:
+        raise _usage(_("{what} is to be host:port, not {text!r}.").format(what=what, text=text[:80]))
+    return bare, port
+
+
+def _servers(texts: Sequence[str]) -> tuple[ServerAddress, ...]:
+    if not texts:
+        return ()
+    from wallet.bitcoin.errors import DecodeError
+    from wallet.chain.electrum.session import ServerAddress
+
+    try:
+        return tuple(ServerAddress.parse(text) for text in texts)
+    except (DecodeError, ValueError) as error:
+        raise _usage(str(error)) from None
 
 
 def parse(argv: Sequence[str]) -> Invocation:
-    """Reads a command line; raises `CommandError`, or `SystemExit` for --help and unknown options."""
-    space, trailing = _parser().parse_known_args(list(argv))
-    try:
-        servers = tuple(ServerAddress.parse(text) for text in space.server)
-    except DecodeError as error:
-        raise CommandError(str(error), code="usage") from None
-    if trailing and space.command is None:
-        raise CommandError(_("There is no option {option}.").format(option=trailing[0]), code="usage")
-    link = None
-    command = space.command
-    if command is not None and command.lower().startswith(("bitcoin:", "lightning:")):
+    """Reads a command line; raises `CommandError`."""
+    given, words = _split(argv)
+    last = {name: values[-1] for name, values in given.items()}
+    networks = [name for name in NETWORK_NAMES if f"--{name}" in given]
+    if len(networks) > 1:
+        raise _usage(_("Choose one network: {names}.").format(names=", ".join(f"--{n}" for n in networks)))
+    command: str | None = words[0] if words else None
+    arguments = tuple(words[1:])
+    link: str | None = None
+    if command is not None and command.lower().startswith(LINK_SCHEMES):
         link, command = command, None
+    if "--version" in given:
+        command, arguments = "version", ()
+    if "--help" in given:
+        command, arguments = "help", () if command is None else (command,)
+    for name in ("--dir", "--shots"):
+        if name in last and not (last[name] and last[name].isprintable()):
+            raise _usage(_("{option} is to be a folder, not {text!r}.").format(option=name, text=last[name]))
+    rpc_port = _port(last.get("--rpcport", "0"), least=0)
+    if rpc_port is None:
+        raise _usage(_("--rpcport is to be a number from 1 to {most}.").format(most=MAX_PORT))
+    servers = _servers(given.get("--server", ()))
+    name = last.get("--wallet", "default_wallet")
     options = NodeOptions(
-        network_name=space.network,
-        root=space.dir if space.dir is not None else default_data_dir(),
-        wallet_name=space.wallet,
+        network_name=networks[0] if networks else "mainnet",
+        root=Path(last["--dir"]).absolute() if "--dir" in last else default_data_dir(),
+        wallet_name=name,
         servers=servers,
         single_server_ok=len(servers) == 1,
-        listen=_host_port(space.listen, "--listen") if space.listen else None,
-        proxy=_host_port(space.proxy, "--proxy") if space.proxy else None,
+        listen=_host_port(last["--listen"], "--listen", least=0) if "--listen" in last else None,
+        proxy=_host_port(last["--proxy"], "--proxy", least=1) if "--proxy" in last else None,
     )
-    if space.forward:
+    if "--forward" in given:
         config = replace(options.user_config, accept_forwards=True, accept_forwards_to_priv_channels=True)
         options = replace(options, user_config=config)
-    if "/" in space.wallet or space.wallet in ("", ".", ".."):
-        raise CommandError(_("A wallet's name has no slashes in it."), code="usage")
+    if "--wallet" in last:
+        from wallet.node.wallets import check_wallet_name
+
+        check_wallet_name(name)
     return Invocation(
         options=options,
         command=command,
-        arguments=tuple(trailing + space.arguments),
-        password=space.password or "",
-        rpc_port=space.rpcport,
-        verbose=space.verbose,
-        tour=space.tour,
-        demo=space.demo,
+        arguments=arguments,
+        password=last.get("--password"),
+        rpc_port=rpc_port,
+        verbose="--verbose" in given,
+        tour="--tour" in given,
+        demo="--demo" in given,
         link=link,
-        shots=space.shots,
+        shots=Path(last.get("--shots", "demo-shots")),
+        argv=tuple(argv),
     )
+
+
+# --- running ---------------------------------------------------------------------------
 
 
 def run_command(invocation: Invocation) -> int:
     """Runs a command and prints its result; the process's exit code. Raises `CommandError`."""
-    logging.basicConfig(
-        level=logging.DEBUG if invocation.verbose else logging.WARNING,
-        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
-    )
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a question mark, not a traceback.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        code = _dispatch(invocation)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has gone (`leyden history | head`). What is still in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        raise CommandError(
+            _("The system refused{where}: {why}.").format(where=where, why=error.strerror or error),
+            code="system",
+        ) from None
+    return code
+
+
+def _dispatch(invocation: Invocation) -> int:
     match invocation.command:
         case "create":
             return _create(invocation)
@@ -148,12 +248,14 @@ def run_command(invocation: Invocation) -> int:
         case "daemon":
             return _daemon(invocation)
         case "version":
-            print(VERSION)
+            _print(VERSION)
             return 0
         case "help" | None:
             return _help(invocation)
+        case "stop" | "load_wallet" | "close_wallet" | "list_wallets":
+            return _daemon_command(invocation, invocation.command)
         case _:
-            return _remote(invocation)
+            return _remote(invocation, invocation.command)
 
 
 def _print(result: Json) -> None:
@@ -165,27 +267,86 @@ def _print(result: Json) -> None:
         print(json.dumps(result, indent=4, ensure_ascii=False))
 
 
-def _ask_password(invocation: Invocation, *, new: bool) -> str:
-    """What was given on the command line; else asked for where a person is there to answer."""
-    if invocation.password or not sys.stdin.isatty():
-        return invocation.password
+def _somebody_there() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _ask_hidden(prompt: str) -> str:
     import getpass
 
-    password = getpass.getpass(_("Password (empty for none): ") if new else _("Password: "))
-    if new and password and getpass.getpass(_("The same again: ")) != password:
+    try:
+        return getpass.getpass(prompt)
+    except EOFError:
+        raise CommandError(_("Nothing was typed."), code="usage") from None
+
+
+def _ask_password(invocation: Invocation, *, new: bool) -> str:
+    """What was given on the command line; else asked for where a person is there to answer."""
+    if invocation.password is not None:
+        return invocation.password
+    if not _somebody_there():
+        return ""
+    password = _ask_hidden(_("Password (empty for none): ") if new else _("Password: "))
+    if new and password and _ask_hidden(_("The same again: ")) != password:
         raise CommandError(_("The two passwords differ. Nothing was made."), code="password")
     return password
 
 
-def _create(invocation: Invocation) -> int:
-    from wallet.node.host import create_wallet_file
+def _existing_password(invocation: Invocation) -> str:
+    """The password of a wallet that is there, asked for only if it has one."""
+    if invocation.password is not None or not _somebody_there():
+        return invocation.password or ""
+    from wallet.node.store import Store, StoreError
 
-    count = 24 if "--words24" in invocation.arguments else 12
-    words = bip39.mnemonic_from_entropy(os.urandom(32 if count == 24 else 16))
-    create_wallet_file(invocation.options, words.split(), _ask_password(invocation, new=True))
+    try:
+        needed = Store.is_encrypted(invocation.options.wallet_file)
+    except StoreError:
+        # The daemon says what is wrong with it.
+        needed = False
+    return _ask_password(invocation, new=False) if needed else ""
+
+
+def _filled_in(words: Sequence[str]) -> list[str]:
+    """Arguments that are not for everybody's eyes: `-` is read from standard input, `?` is asked for, `:` is asked
+    for without showing it."""
+    filled = []
+    for word in words:
+        try:
+            if word == "-":
+                word = "" if sys.stdin is None else sys.stdin.read().strip()
+            elif word == "?":
+                word = input(_("Argument: "))
+            elif word == ":":
+                word = _ask_hidden(_("Argument (not shown): "))
+        except (EOFError, UnicodeDecodeError):
+            raise CommandError(_("What was typed could not be read."), code="usage") from None
+        filled.append(word)
+    return filled
+
+
+def _no_more(name: str, words: Sequence[str]) -> None:
+    if words:
+        raise _usage(
+            _("{name} does not know {word!r}. It is used so: {usage}").format(
+                name=name, word=words[0][:40], usage=LOCAL_COMMANDS[name][0]
+            )
+        )
+
+
+# --- wallets ---------------------------------------------------------------------------
+
+
+def _create(invocation: Invocation) -> int:
+    from wallet.node.wallets import check_new_wallet, create_wallet_file, new_words
+
+    longer = "--words24" in invocation.arguments
+    _no_more("create", [word for word in invocation.arguments if word != "--words24"])
+    check_new_wallet(invocation.options)
+    words = new_words(24 if longer else 12)
+    create_wallet_file(invocation.options, words, _ask_password(invocation, new=True))
     _print(
         {
-            "seed": words,
+            "seed": " ".join(words),
             "path": str(invocation.options.wallet_file),
             "msg": _(
                 "Write these words down on paper, in this order. They bring back your on-chain coins; open channels "
@@ -197,9 +358,10 @@ def _create(invocation: Invocation) -> int:
 
 
 def _restore(invocation: Invocation) -> int:
-    from wallet.node.host import check_words, create_wallet_file
+    from wallet.node.wallets import check_new_wallet, check_words, create_wallet_file
 
-    words = " ".join(invocation.arguments).split()
+    check_new_wallet(invocation.options)
+    words = " ".join(_filled_in(invocation.arguments)).split()
     report = check_words(words)
     if not report.usable:
         raise CommandError(report.message, code="words")
@@ -212,33 +374,42 @@ def _restore(invocation: Invocation) -> int:
 
 
 def _daemon(invocation: Invocation) -> int:
-    from wallet.node.rpc import daemon_answers
-
-    folder = invocation.options.network_dir
-    if daemon_answers(folder):
+    detach = any(word in ("-d", "--detach") for word in invocation.arguments)
+    _no_more("daemon", [word for word in invocation.arguments if word not in ("-d", "--detach")])
+    if daemon_answers(invocation.options.network_dir):
         raise CommandError(_("A daemon is running here already."), code="running")
-    if "-d" in invocation.arguments or "--detach" in invocation.arguments:
+    if detach:
         return _detach(invocation)
+    import asyncio
+    import logging
+
     from wallet.node.daemon import Daemon
 
-    _tune()
+    logging.basicConfig(
+        level=logging.DEBUG if invocation.verbose else logging.WARNING,
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+    )
+    # A thread that gave up the interpreter's lock gets it back soon.
+    sys.setswitchinterval(0.0005)
     asyncio.run(Daemon(invocation.options).serve(rpc_port=invocation.rpc_port))
     return 0
 
 
-def _tune() -> None:
-    """The interpreter's switch interval: a thread that gave up the GIL gets it back soon."""
-    sys.setswitchinterval(0.0005)
-
-
 def _detach(invocation: Invocation) -> int:
-    """Starts the daemon as a process of its own, and returns once it answers."""
+    """Starts the daemon as a process of its own, and returns once it takes commands."""
     import subprocess
 
+    from wallet.node.wallets import folder_refused
+
     folder = invocation.options.network_dir
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    arguments = [argument for argument in sys.argv[1:] if argument not in ("-d", "--detach")]
-    with (folder / "daemon.log").open("ab") as log:
+    arguments = [word for word in invocation.argv if word not in ("-d", "--detach")]
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log = (folder / "daemon.log").open("ab+")
+    except OSError as error:
+        raise folder_refused(folder, error) from None
+    with log:
+        begin = log.seek(0, os.SEEK_END)
         process = subprocess.Popen(
             [sys.executable, "-m", "wallet", *arguments],
             stdin=subprocess.DEVNULL,
@@ -246,113 +417,121 @@ def _detach(invocation: Invocation) -> int:
             stderr=log,
             start_new_session=True,
         )
-    assert process.stdout is not None  # noqa: S101 - asked for with PIPE
-    line = process.stdout.readline().decode()
-    if not line:
-        last = (folder / "daemon.log").read_text(errors="replace").strip().splitlines()
-        raise CommandError(
-            _("The daemon did not start: {why}").format(why=last[-1] if last else _("it ended at once")),
-            code="daemon",
-        )
-    print(line.strip())
+        line = _first_line(process)
+        if not line:
+            log.seek(begin)
+            said = log.read().decode(errors="replace").strip().splitlines()
+            raise CommandError(
+                _("The daemon did not start: {why}").format(why=said[-1] if said else _("it ended at once.")),
+                code="daemon",
+            )
+    _print(line)
     return 0
 
 
-# --- commands of a wallet ------------------------------------------------------------------
+def _first_line(process: subprocess.Popen[bytes]) -> str:
+    """What the daemon says once it takes commands; "" if it ends without, or takes too long and is ended."""
+    import subprocess
+    import threading
+
+    said: list[bytes] = []
+    reader = threading.Thread(
+        target=lambda: said.append(b"" if process.stdout is None else process.stdout.readline()), daemon=True
+    )
+    reader.start()
+    reader.join(START_TIMEOUT_SECONDS)
+    line = said[0].decode(errors="replace").strip() if said else ""
+    if not line:
+        process.terminate()
+        try:
+            process.wait(END_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    return line
+
+
+def _daemon_command(invocation: Invocation, name: str) -> int:
+    """What the daemon itself does, with or without a wallet."""
+    _no_more(name, invocation.arguments)
+    params: dict[str, Json] = {}
+    if name in ("load_wallet", "close_wallet"):
+        params["wallet"] = invocation.options.wallet_name
+    if name == "load_wallet":
+        params["password"] = _existing_password(invocation)
+    _print(call_daemon(invocation.options.network_dir, name, params))
+    return 0
+
+
+# --- commands of a wallet --------------------------------------------------------------
+
+
+def _remote(invocation: Invocation, name: str) -> int:
+    words: list[Json] = list(_filled_in(invocation.arguments))
+    if name == "getseed" and (password := _existing_password(invocation)):
+        words.append(f"--password={password}")
+    elif invocation.password is not None and name != "getseed":
+        raise _usage(_("{name} needs no password.").format(name=name))
+    try:
+        result = call_daemon(
+            invocation.options.network_dir, "command_line", {"command": name, "words": words}
+        )
+    except CommandError as error:
+        if error.code == "no_daemon":
+            _check_command(name)
+        raise
+    _print(result)
+    return 0
+
+
+def _check_command(name: str) -> None:
+    """Without a daemon to ask: whether there is such a command at all. Raises `CommandError`."""
+    from wallet.node.commands import find_command
+
+    find_command(name)
+
+
+LOCAL_COMMANDS: dict[str, tuple[str, Callable[[], str]]] = {
+    "create": ("create [--words24]", lambda: _("Makes a new wallet and shows its words.")),
+    "restore": (
+        "restore WORDS",
+        lambda: _("Makes a wallet of words that you have. `restore :` asks for them and does not show them."),
+    ),
+    "daemon": (
+        "daemon [-d]",
+        lambda: _("Runs without a window and takes commands; with -d in the background."),
+    ),
+    "version": ("version", lambda: _("Shows Leyden's version.")),
+    "help": ("help [COMMAND]", lambda: _("Lists the commands, or explains one.")),
+    "stop": ("stop", lambda: _("Ends the daemon, once everything is on disk.")),
+    "load_wallet": ("load_wallet [-w NAME]", lambda: _("Opens a wallet in the daemon.")),
+    "close_wallet": ("close_wallet [-w NAME]", lambda: _("Closes the daemon's wallet.")),
+    "list_wallets": ("list_wallets", lambda: _("Lists the wallets that the daemon has open.")),
+}
 
 
 def _help(invocation: Invocation) -> int:
-    from wallet.node.commands import COMMANDS
-
     if invocation.arguments:
-        found = COMMANDS.get(invocation.arguments[0])
-        if found is None:
-            raise CommandError(
-                _("There is no command {name!r}.").format(name=invocation.arguments[0]), code="usage"
-            )
+        name = invocation.arguments[0]
+        if name in LOCAL_COMMANDS:
+            usage, text = LOCAL_COMMANDS[name]
+            print(f"leyden {usage}\n\n{text()}")
+            return 0
+        from wallet.node.commands import find_command
+
+        found = find_command(name)
         print(f"leyden {found.usage()}\n\n{found.help}")
         return 0
-    print(_("Commands that need no daemon: create, restore, daemon [-d], version, help [COMMAND]"))
-    print(_("Commands of the daemon: stop, load_wallet, list_wallets"))
-    print(_("Commands of the wallet that is loaded:"))
-    for name, found in sorted(COMMANDS.items()):
-        print(f"  {name:24} {found.help.splitlines()[0]}")
-    return 0
-
-
-def _remote(invocation: Invocation) -> int:
-    from wallet.node.rpc import call_daemon
-
-    name = invocation.command or ""
-    folder = invocation.options.network_dir
-    if name in DAEMON_COMMANDS:
-        params: dict[str, Json] = {}
-        if name == "load_wallet":
-            params = {"wallet": invocation.options.wallet_name, "password": _load_password(invocation)}
-        _print(call_daemon(folder, name, params))
-        return 0
-    params = _arguments(name, invocation.arguments)
-    if name == "getseed" and "password" not in params:
-        params["password"] = _ask_password(invocation, new=False)
-    _print(call_daemon(folder, name, params))
-    return 0
-
-
-def _load_password(invocation: Invocation) -> str:
-    from wallet.node.store import Store, StoreError
-
-    if invocation.password:
-        return invocation.password
-    try:
-        return (
-            _ask_password(invocation, new=False) if Store.is_encrypted(invocation.options.wallet_file) else ""
-        )
-    except StoreError:
-        return ""
-
-
-def _arguments(name: str, typed: Sequence[str]) -> dict[str, Json]:
-    """The arguments of a command, by name; raises `CommandError`."""
     from wallet.node.commands import COMMANDS
 
-    found = COMMANDS.get(name)
-    if found is None:
-        raise CommandError(
-            _("There is no command {name!r}. `leyden help` lists them.").format(name=name), code="usage"
-        )
-    places = [parameter for parameter in found.parameters if not parameter.keyword_only]
-    named = {parameter.name: parameter for parameter in found.parameters}
-    params: dict[str, Json] = {}
-    waiting = list(typed)
-    while waiting:
-        word = waiting.pop(0)
-        if word.startswith("--"):
-            key, equals, value = word[2:].partition("=")
-            key = key.replace("-", "_")
-            parameter = named.get(key)
-            if parameter is None:
-                raise CommandError(
-                    _("{name} has no option {option}. It is used so: {usage}").format(
-                        name=name, option=word, usage=found.usage()
-                    ),
-                    code="usage",
-                )
-            if equals:
-                params[key] = value
-            elif parameter.kind == "bool":
-                params[key] = True
-            elif waiting:
-                params[key] = waiting.pop(0)
-            else:
-                raise CommandError(_("{option} wants a value.").format(option=word), code="usage")
-            continue
-        place = next((p for p in places if p.name not in params), None)
-        if place is None:
-            raise CommandError(
-                _("{name} takes no more than {count} values. It is used so: {usage}").format(
-                    name=name, count=len(places), usage=found.usage()
-                ),
-                code="usage",
-            )
-        params[place.name] = word
-    return params
+    print(_("leyden [OPTIONS] [COMMAND]: a Lightning wallet. Without a command, its window opens."))
+    print("\n" + _("Options:"))
+    for option in _OPTIONS:
+        if text_of := option.help():
+            names = ", ".join(option.names) + (f" {option.value}" if option.value else "")
+            print(f"  {names:28} {text_of}")
+    print("\n" + _("Commands:"))
+    lines = {name: text() for name, (_usage_line, text) in LOCAL_COMMANDS.items()}
+    lines |= {name: next(iter(found.help.splitlines()), "") for name, found in COMMANDS.items()}
+    for name, line in sorted(lines.items()):
+        print(f"  {name:28} {line}")
+    return 0

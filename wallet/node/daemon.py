@@ -7,7 +7,7 @@ the wallet that is loaded. It ends on `stop`, SIGTERM or SIGINT, with everything
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -16,13 +16,19 @@ from dataclasses import replace
 from wallet.chain.interfaces import FeeEstimator
 from wallet.i18n import _
 from wallet.node.api import CommandError, Json
-from wallet.node.commands import run
-from wallet.node.host import OpenNode, open_node
+from wallet.node.commands import by_place, find_command, from_words, run
+from wallet.node.host import OpenNode, failed_within, open_node
 from wallet.node.node import Node
 from wallet.node.options import NodeOptions
-from wallet.node.rpc import RpcServer
+from wallet.node.rpc import Params, RpcServer
+from wallet.node.store import StoreError, WalletLock
+from wallet.node.wallets import check_password, folder_refused
 
 __all__ = ["Daemon"]
+
+LOCK_FILE = "daemon_lock"
+OWN_PARAMETERS = {"load_wallet": ("wallet", "password"), "close_wallet": ("wallet",)}
+"""In their order, for those who give them by place."""
 
 
 class Daemon:
@@ -41,80 +47,124 @@ class Daemon:
         self._open: OpenNode | None = None
         self._opening = asyncio.Lock()
         self._stop = asyncio.Event()
+        self._stopping = False
+        self._rpc = RpcServer(options.network_dir, self.handle)
 
     async def serve(self, *, rpc_port: int = 0, wallet_password: str | None = None) -> None:
         """Runs until it is told to stop. Raises `CommandError` for what keeps it from starting."""
         folder = self._options.network_dir
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        rpc = RpcServer(folder, self.handle)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
-        try:
-            port = await rpc.start(rpc_port)
-        except OSError as error:
-            raise CommandError(
-                _("The port {port} for commands is taken ({why}).").format(port=rpc_port, why=error.strerror),
-                code="port",
-            ) from None
-        try:
-            if wallet_password is not None:
-                await self._load(self._options.wallet_name, wallet_password)
-            print(_("Leyden is running; commands are taken on port {port}.").format(port=port), flush=True)
-            await self._stop.wait()
-        finally:
-            await rpc.close()
-            if self._open is not None:
-                await self._open.close()
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._lock().release)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                # Windows has no such handlers: there, Ctrl-C ends the loop.
+                with contextlib.suppress(NotImplementedError):
+                    loop.add_signal_handler(number, self._stop.set)
+            try:
+                port = await self._rpc.start(rpc_port)
+                if wallet_password is not None:
+                    await self._load(self._options.wallet_name, wallet_password)
+                print(
+                    _("Leyden is running; commands are taken on port {port}.").format(port=port), flush=True
+                )
+                await self._stop.wait()
+            except OSError as error:
+                raise folder_refused(folder, error) from None
+            finally:
+                self._stopping = True
+                await self._rpc.close()
+                await self._close_wallet()
 
-    async def handle(self, method: str, params: Mapping[str, Json]) -> Json:
+    def _lock(self) -> WalletLock:
+        """One daemon a folder. Raises `CommandError`."""
+        folder = self._options.network_dir
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return WalletLock(folder / LOCK_FILE)
+        except OSError as error:
+            raise folder_refused(folder, error) from None
+        except StoreError:
+            raise CommandError(_("A daemon is running here already."), code="running") from None
+
+    async def handle(self, method: str, params: Params) -> Json:
         """One call."""
+        if method == "ping":
+            return "pong"
+        if self._stopping:
+            raise CommandError(_("Leyden is stopping."), code="stopping")
+        if method in OWN_PARAMETERS or method in ("stop", "list_wallets"):
+            names = OWN_PARAMETERS.get(method, ())
+            given = dict(params if isinstance(params, Mapping) else zip(names, params, strict=False))
+            if unknown := [name for name in given if name not in names]:
+                raise CommandError(
+                    _("{name} takes no argument {argument!r}.").format(name=method, argument=unknown[0][:40]),
+                    code="usage",
+                )
+            return await self._own(method, given)
+        return await self._wallets_command(method, params)
+
+    async def _own(self, method: str, params: Mapping[str, Json]) -> Json:
+        name = str(params.get("wallet") or self._options.wallet_name)
         match method:
-            case "ping":
-                return "pong"
             case "stop":
+                # Whoever asked may start another at once: the wallet is closed, and its lock free, when it is told so.
+                self._stopping = True
+                self._rpc.withdraw()
+                await self._close_wallet()
                 asyncio.get_running_loop().call_soon(self._stop.set)
                 return _("Daemon stopped")
             case "load_wallet":
-                name = params.get("wallet") or self._options.wallet_name
-                return await self._load(str(name), str(params.get("password") or ""))
-            case "list_wallets":
-                if self._open is None:
-                    return []
-                return [
-                    {"path": str(self._open.node.options.wallet_file), "synchronized": True, "unlocked": True}
-                ]
+                return await self._load(name, str(params.get("password") or ""))
+            case "close_wallet":
+                if self._open is None or self._open.node.options.wallet_name != name:
+                    return False
+                await self._close_wallet()
+                return True
             case _:
-                if self._open is None:
-                    raise CommandError(
-                        _("No wallet is loaded: `leyden load_wallet` opens one."), code="no_wallet"
-                    )
-                return await self._run(self._open.node, method, params)
+                return self._wallets()
 
-    @staticmethod
-    async def _run(node: Node, method: str, params: Mapping[str, Json]) -> Json:
-        try:
-            return await run(node, method, params)
-        except CommandError:
-            raise
-        except Exception as error:
-            logging.getLogger("leyden").exception("the command %s failed", method)
-            raise CommandError(
-                _("{method} failed within Leyden ({kind}). Nothing was lost; the log says more.").format(
-                    method=method, kind=type(error).__name__
-                ),
-                code="internal",
-            ) from error
+    def _wallets(self) -> Json:
+        if self._open is None:
+            return []
+        node = self._open.node
+        synced = node.electrum.status().is_synced
+        return [{"path": str(node.options.wallet_file), "synchronized": synced, "unlocked": True}]
+
+    async def _wallets_command(self, method: str, params: Params) -> Json:
+        """A command for the wallet that is loaded: by name, by place, or as it was typed."""
+        if method == "command_line":
+            name, words = _typed(params)
+            found = find_command(name)
+            arguments = from_words(found, words)
+        else:
+            found = find_command(method)
+            arguments = dict(params) if isinstance(params, Mapping) else by_place(found, params)
+        if self._open is None:
+            raise CommandError(_("No wallet is loaded: `leyden load_wallet` opens one."), code="no_wallet")
+        return await run(self._open.node, found.name, arguments)
+
+    async def _close_wallet(self) -> None:
+        async with self._opening:
+            opened, self._open = self._open, None
+            if opened is not None:
+                await opened.close()
 
     async def _load(self, name: str, password: str) -> Json:
+        options = replace(self._options, wallet_name=name)
         async with self._opening:
             if self._open is not None:
                 if self._open.node.options.wallet_name == name:
                     return True
-                await self._open.close()
-                self._open = None
-            options = replace(self._options, wallet_name=name)
-            self._open = await open_node(options, password, fee_estimator=self._fee_estimator)
+                # Before the other is closed for it: a mistyped name or password costs nothing.
+                await asyncio.get_running_loop().run_in_executor(None, check_password, options, password)
+                opened, self._open = self._open, None
+                await opened.close()
+            try:
+                self._open = await open_node(options, password, fee_estimator=self._fee_estimator)
+            except CommandError:
+                raise
+            except Exception as error:
+                raise failed_within(_("Opening the wallet"), error) from error
             self._open.node.on_failure = self._failed
             self._started(self._open.node)
         return True
@@ -130,3 +180,12 @@ class Daemon:
             flush=True,
         )
         self._stop.set()
+
+
+def _typed(params: Params) -> tuple[str, list[str]]:
+    """The words of a command line; raises `CommandError`."""
+    name = params.get("command") if isinstance(params, Mapping) else None
+    words = params.get("words") if isinstance(params, Mapping) else None
+    if not isinstance(name, str) or not isinstance(words, list):
+        raise CommandError(_("A command line is a command and its words."), code="usage")
+    return name, [str(word) for word in words]

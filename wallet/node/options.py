@@ -1,24 +1,37 @@
-"""What a node is started with: network, folder, servers, listening, proxy."""
+"""What a node is started with: network, folder, servers, listening, proxy.
+
+The command line makes these for every command, also for those that only talk to a daemon: nothing heavy is imported
+before it is asked for.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import appdirs
+if TYPE_CHECKING:
+    from wallet.bitcoin.address import Network
+    from wallet.chain.electrum.session import ServerAddress
+    from wallet.ln.config import UserConfig
 
-from wallet.bitcoin.address import NETWORKS, REGTEST, Network
-from wallet.chain.electrum.session import ServerAddress
-from wallet.ln.config import UserConfig
-
-__all__ = ["NodeOptions", "default_data_dir"]
+__all__ = ["NETWORK_NAMES", "SANDBOX", "NodeOptions", "default_data_dir"]
 
 SANDBOX = "sandbox"
+NETWORK_NAMES = ("mainnet", "testnet4", "signet", "regtest", SANDBOX)
 
 
 def default_data_dir() -> Path:
     """The folder of this person's wallets: where the desktop keeps such things."""
+    import appdirs
+
     return Path(appdirs.user_data_dir("leyden", appauthor=False))
+
+
+def _default_config() -> UserConfig:
+    from wallet.ln.config import UserConfig
+
+    return UserConfig(manually_accept_inbound_channels=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +57,14 @@ class NodeOptions:
     single_server_ok: bool = False
     listen: tuple[str, int] | None = None
     proxy: tuple[str, int] | None = None
-    user_config: UserConfig = field(default_factory=lambda: UserConfig(manually_accept_inbound_channels=True))
+    user_config: UserConfig = field(default_factory=_default_config)
     alias: str = ""
     accept_without_reserve: bool = False
 
     @property
     def network(self) -> Network:
+        from wallet.bitcoin.address import NETWORKS, REGTEST
+
         return REGTEST if self.network_name == SANDBOX else NETWORKS[self.network_name]
 
     @property

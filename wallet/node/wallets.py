@@ -28,6 +28,7 @@ __all__ = [
     "SECRET_SPACE",
     "WALLET_FILE",
     "WORDS_KEY",
+    "check_new_wallet",
     "check_password",
     "check_wallet_name",
     "check_words",
@@ -118,22 +119,27 @@ def check_password(options: NodeOptions, password: str) -> None:
         )
 
 
-def create_wallet_file(options: NodeOptions, words: Sequence[str], password: str) -> None:
-    """Makes the wallet's folder and file, durable when it returns; raises `CommandError`."""
+def check_new_wallet(options: NodeOptions) -> None:
+    """Raises `CommandError` where no new wallet of this name can be."""
     check_wallet_name(options.wallet_name)
-    cleaned = clean_words(words)
-    try:
-        bip39.mnemonic_to_entropy(cleaned)
-    except DecodeError as error:
-        raise CommandError(str(error), code="words") from None
     if options.wallet_file.exists():
-        # Said before the lock is asked for: the wallet may well be open.
         raise CommandError(
             _(
                 "There is a wallet {name!r} already. Choose another name with -w; it was left as it is."
             ).format(name=options.wallet_name),
             code="exists",
         )
+
+
+def create_wallet_file(options: NodeOptions, words: Sequence[str], password: str) -> None:
+    """Makes the wallet's folder and file, durable when it returns; raises `CommandError`."""
+    # Said before the lock is asked for: the wallet may well be open.
+    check_new_wallet(options)
+    cleaned = clean_words(words)
+    try:
+        bip39.mnemonic_to_entropy(cleaned)
+    except DecodeError as error:
+        raise CommandError(str(error), code="words") from None
     try:
         options.wallet_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:

@@ -1,6 +1,17 @@
 """The commands: importing this package fills the registry."""
 
 from wallet.node.commands import channels, general, onchain, payments
-from wallet.node.commands.registry import COMMANDS, Command, run
+from wallet.node.commands.registry import COMMANDS, Command, by_place, find_command, from_words, run
 
-__all__ = ["COMMANDS", "Command", "channels", "general", "onchain", "payments", "run"]
+__all__ = [
+    "COMMANDS",
+    "Command",
+    "by_place",
+    "channels",
+    "find_command",
+    "from_words",
+    "general",
+    "onchain",
+    "payments",
+    "run",
+]
