@@ -170,7 +170,8 @@ def parse(argv: Sequence[str]) -> Invocation:
     arguments = tuple(words[1:])
     link: str | None = None
     if command is not None and command.lower().startswith(LINK_SCHEMES):
-        link, command = command, None
+        link = command
+        command = None
     if "--version" in given:
         command, arguments = "version", ()
     if "--help" in given:
@@ -399,12 +400,12 @@ def _detach(invocation: Invocation) -> int:
     """Starts the daemon as a process of its own, and returns once it takes commands."""
     import subprocess
 
-    from wallet.node.wallets import folder_refused
+    from wallet.node.wallets import folder_refused, make_folder
 
     folder = invocation.options.network_dir
     arguments = [word for word in invocation.argv if word not in ("-d", "--detach")]
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         log = (folder / "daemon.log").open("ab+")
     except OSError as error:
         raise folder_refused(folder, error) from None

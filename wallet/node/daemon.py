@@ -22,7 +22,7 @@ from wallet.node.node import Node
 from wallet.node.options import NodeOptions
 from wallet.node.rpc import Params, RpcServer
 from wallet.node.store import StoreError, WalletLock
-from wallet.node.wallets import check_password, folder_refused
+from wallet.node.wallets import check_password, folder_refused, make_folder
 
 __all__ = ["Daemon"]
 
@@ -79,7 +79,7 @@ class Daemon:
         """One daemon a folder. Raises `CommandError`."""
         folder = self._options.network_dir
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(folder)
             return WalletLock(folder / LOCK_FILE)
         except OSError as error:
             raise folder_refused(folder, error) from None

@@ -23,7 +23,7 @@ from pathlib import Path
 from wallet.i18n import _
 from wallet.node.api import CommandError, Json
 from wallet.node.rpc_client import HOST, RPC_FILE, call_daemon, daemon_answers
-from wallet.node.wallets import folder_refused
+from wallet.node.wallets import folder_refused, make_folder
 
 __all__ = ["Params", "RpcServer", "call_daemon", "daemon_answers"]
 
@@ -82,7 +82,7 @@ class RpcServer:
         return bound
 
     def _write_credentials(self, port: int) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self._file.parent)
         unfinished = self._file.with_name(f"{RPC_FILE}.{os.getpid()}.new")
         unfinished.unlink(missing_ok=True)
         # A file of our own making, so that nobody holds it open already or made it readable.

@@ -6,6 +6,7 @@ them.
 
 from __future__ import annotations
 
+import errno
 import hmac
 import os
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ __all__ = [
     "create_wallet_file",
     "folder_refused",
     "lock_wallet",
+    "make_folder",
     "new_words",
 ]
 
@@ -75,6 +77,18 @@ def folder_refused(folder: Path, error: OSError) -> CommandError:
         ).format(folder=folder, why=error.strerror or error),
         code="folder",
     )
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder, and those above it, for its owner alone; raises `OSError`."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
 def lock_wallet(options: NodeOptions) -> WalletLock:
@@ -141,7 +155,7 @@ def create_wallet_file(options: NodeOptions, words: Sequence[str], password: str
     except DecodeError as error:
         raise CommandError(str(error), code="words") from None
     try:
-        options.wallet_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(options.wallet_dir)
     except OSError as error:
         raise folder_refused(options.wallet_dir, error) from None
     lock = lock_wallet(options)
