@@ -131,10 +131,12 @@ def claim_output_sat(
     feerate_sat_per_kw = max(previous_feerate_sat_per_kw, min(estimate_sat_per_kw, value_sat * 500 // weight))
     if retry is Retry.BUMP and feerate_sat_per_kw == previous_feerate_sat_per_kw:
         feerate_sat_per_kw += feerate_sat_per_kw // BUMP_DIVISOR
-    fee_sat = fee_sat_ceil(weight, feerate_sat_per_kw)
     if feerate_sat_per_kw > previous_feerate_sat_per_kw:
         # BIP 125, rules 3 and 4: more in all than what it replaces, by its own bandwidth.
-        fee_sat = max(fee_sat, previous_fee_sat + fee_sat_ceil(weight, INCREMENTAL_RELAY_FEE_SAT_PER_KW))
+        least_sat = previous_fee_sat + fee_sat_ceil(weight, INCREMENTAL_RELAY_FEE_SAT_PER_KW)
+        feerate_sat_per_kw = max(feerate_sat_per_kw, -(-least_sat * 1000 // weight))
+    # The fee follows from the rate alone, so that what is sent again is the same transaction.
+    fee_sat = fee_sat_ceil(weight, feerate_sat_per_kw)
     if fee_sat > most_sat:
         # It can rise no more: what was sent last is sent again.
         feerate_sat_per_kw = previous_feerate_sat_per_kw
