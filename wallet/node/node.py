@@ -58,6 +58,7 @@ from wallet.node.api import (
     WalletSnapshot,
 )
 from wallet.node.background import BackgroundProcessor, PeriodicTask
+from wallet.node.caches import RoutingCaches
 from wallet.node.coins import WalletCoins
 from wallet.node.commands import run
 from wallet.node.core import Batch, Core, ReleasedMessages, read_clocks
@@ -67,7 +68,7 @@ from wallet.node.futures import resolve
 from wallet.node.ledger import Ledger
 from wallet.node.options import NodeOptions
 from wallet.node.peers import PeerKeeper
-from wallet.node.records import RequestRecord, RequestState
+from wallet.node.records import PaymentState, RequestRecord, RequestState
 from wallet.node.router import GraphRouter
 from wallet.node.sentences import peer_text
 from wallet.node.sockets import Connections, NodeUri, PeerEntries, PeerSocket
@@ -145,6 +146,7 @@ class Node:
             proxy=Proxy(*options.proxy) if options.proxy is not None else None,
             logger=self.logger,
             single_server_ok=options.single_server_ok,
+            enter=self._utxo_answered,
         )
         self.fee_estimator: FeeEstimator = fee_estimator or self.electrum.fee_estimator
         self.onchain = OnchainWallet(
@@ -164,10 +166,14 @@ class Node:
         )
         self.graph = NetworkGraph(network)
         self.scorer = ProbabilisticScorer(self.graph)
-        self.router = GraphRouter(self.graph, self.scorer, lambda: self.core.now)
+        self.router = GraphRouter(self.graph, self.scorer, lambda: self.core.now, lambda: os.urandom(32))
+        self.caches = RoutingCaches(options.network_dir, network, self.logger)
+        self._caches_read = False
         with self.core.entry():
             self._read_core()
-        self.gossip = NetGraphMsgHandler(self.graph, None, self.logger, clock=read_clocks)
+        # 50,000 look-ups would be an imposition on a public server: there, gossip is believed.
+        utxo_lookup = None if options.network_name == "mainnet" else self.electrum.utxo_lookup
+        self.gossip = NetGraphMsgHandler(self.graph, utxo_lookup, self.logger, clock=read_clocks)
         self.peer_manager: PeerManager[PeerSocket] = PeerManager(
             message_handler=self.manager,
             route_handler=self.gossip,
@@ -288,12 +294,29 @@ class Node:
             self.listening_port = await self.connections.listen(*self.options.listen)
         with self.core.entry():
             self.onchain.start()
+        with self.core.entry():
+            self._fail_interrupted_payments()
         await self.electrum.start()
         self._first_sync = self.loop.create_task(self._when_synced())
         self.background.start()
 
+    def _fail_interrupted_payments(self) -> None:
+        """Payments that were asked for, but of which nothing had left when an earlier run ended."""
+        under_way = {bytes(payment.payment_id) for payment in self.manager.list_recent_payments()}
+        for record in list(self.ledger.payments.values()):
+            if record.state is PaymentState.PENDING and record.payment_hash not in under_way:
+                self.ledger.put_payment(
+                    dataclasses.replace(
+                        record,
+                        state=PaymentState.FAILED,
+                        failure=_("Leyden ended before anything was sent. Nothing was paid; try again."),
+                        settled_at=self.core.now.at,
+                    )
+                )
+
     async def _when_synced(self) -> None:
         """Peers come only once the chain is known: before that a cheat could go unseen."""
+        await self._read_caches()
         await self.electrum.wait_synced()
         self.peers.start()
         self.views.publish_soon()
@@ -308,7 +331,25 @@ class Node:
         await self.connections.close()
         await self.electrum.stop()
         self.views.close()
+        await self.loop.run_in_executor(None, self._save_caches)
         await self.loop.run_in_executor(None, self.store.close)
+
+    async def _read_caches(self) -> None:
+        """The graph and the scores of last time; before the first peer comes, so nothing is lost by it."""
+        graph, scorer = await self.loop.run_in_executor(None, self.caches.read)
+        with self.core.locked():
+            self.graph, self.scorer = graph, scorer
+            self.router.use(graph, scorer)
+            self.gossip.network_graph = graph
+            self._caches_read = True
+
+    def _save_caches(self) -> None:
+        """On any thread but the loop's."""
+        with self.core.locked():
+            if not self._caches_read:
+                return
+            graph, scores = self.graph.write(), self.scorer.write()
+        self.caches.save(graph, scores)
 
     def log(self, level: LogLevel, message: str, *args: object) -> None:
         self.logger.log(level, message, *args)
@@ -413,6 +454,12 @@ class Node:
     def fee_sat_per_kw(self, target: ConfirmationTarget) -> int:
         return self.fee_estimator.get_est_sat_per_1000_weight(target)
 
+    def _utxo_answered(self, tell: Callable[[], None]) -> None:
+        """On the loop: a server's answer about the funding output of somebody's channel."""
+        with self.core.entry():
+            tell()
+            self.peer_manager.process_events()
+
     # --- peers ----------------------------------------------------------------------------
 
     def _peer_outbound(
@@ -483,6 +530,8 @@ class Node:
     def _tick_graph(self) -> None:
         with self.core.entry():
             self.gossip.prune(self.core.now)
+            self.scorer.forget_decayed(self.core.now)
+        self._save_caches()
 
     def _resumed(self) -> None:
         self.log(LogLevel.INFO, "the computer woke up: reconnecting")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
 from wallet.bitcoin.hashes import sha256
 from wallet.i18n import _
+from wallet.ln.events import PaymentFailureReason
 from wallet.ln.invoice import Invoice, build_invoice, parse_invoice
 from wallet.ln.outbound_payment import PaymentNotSent, Retry
 from wallet.ln.route import RouteHint
@@ -31,6 +33,7 @@ DEFAULT_FEE_SHARE = 100
 DEFAULT_FEE_FLOOR_MSAT = 10_000
 RETRY_ATTEMPTS = 10
 PAYMENT_TIMEOUT_SECONDS = 120
+BUSY_WAIT_SECONDS = 30
 
 
 def decode(node: Node, text: str) -> Invoice:
@@ -383,9 +386,8 @@ async def lnpay(
     decoded = decode(node, invoice)
     value_msat = _payable_amount_msat(node, decoded, amount_msat)
     limit_msat = max_fee_msat if max_fee_msat is not None else default_max_fee_msat(value_msat)
-    loop = asyncio.get_running_loop()
-    final: asyncio.Future[None] = loop.create_future()
     payment_hash = bytes(decoded.payment_hash)
+    final: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     with node.core.entry():
         known = node.ledger.payments.get(payment_hash)
         if known is not None and known.state is not PaymentState.FAILED:
@@ -404,25 +406,9 @@ async def lnpay(
                 payee=bytes(decoded.payee),
             )
         )
-        try:
-            node.manager.pay_for_bolt11_invoice(
-                decoded,
-                payment_id=PaymentId(payment_hash),
-                amount_msat=value_msat,
-                max_fee_msat=limit_msat,
-                retry=Retry(max_retries=RETRY_ATTEMPTS, timeout_ms=timeout * 1000),
-                now=node.core.now,
-            )
-        except (APIError, PaymentNotSent) as error:
-            record = node.ledger.payments[payment_hash]
-            node.ledger.put_payment(
-                dataclasses.replace(
-                    record, state=PaymentState.FAILED, failure=str(error), settled_at=node.core.now.at
-                )
-            )
-            node.events.tell_waiters(payment_hash)
     try:
         async with asyncio.timeout(timeout):
+            await _send_when_possible(node, decoded, value_msat, limit_msat, timeout)
             await final
     except TimeoutError:
         return {
@@ -435,6 +421,52 @@ async def lnpay(
             ).format(amount=msat_text(value_msat)),
         }
     return payment_json(node.ledger.payments[payment_hash])
+
+
+async def _send_when_possible(
+    node: Node, invoice: Invoice, value_msat: int, max_fee_msat: int, timeout_seconds: int
+) -> None:
+    """Sends a payment; while other payments fill the channels, waits for one of them to end, within reason."""
+    payment_hash = bytes(invoice.payment_hash)
+    give_up_at = asyncio.get_running_loop().time() + min(BUSY_WAIT_SECONDS, timeout_seconds / 2)
+    while True:
+        with node.core.entry():
+            version = node.views.version
+            try:
+                node.manager.pay_for_bolt11_invoice(
+                    invoice,
+                    payment_id=PaymentId(payment_hash),
+                    amount_msat=value_msat,
+                    max_fee_msat=max_fee_msat,
+                    retry=Retry(max_retries=RETRY_ATTEMPTS, timeout_ms=timeout_seconds * 1000),
+                    now=node.core.now,
+                )
+                return
+            except (APIError, PaymentNotSent) as error:
+                busy = isinstance(error, PaymentNotSent) and _only_busy(node, error, value_msat)
+                left_seconds = give_up_at - asyncio.get_running_loop().time()
+                if not busy or left_seconds <= 0:
+                    record = node.ledger.payments[payment_hash]
+                    node.ledger.put_payment(
+                        dataclasses.replace(
+                            record, state=PaymentState.FAILED, failure=str(error), settled_at=node.core.now.at
+                        )
+                    )
+                    node.events.tell_waiters(payment_hash)
+                    return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left_seconds):
+                await node.views.changed_since(version)
+
+
+def _only_busy(node: Node, error: PaymentNotSent, value_msat: int) -> bool:
+    """Whether the channels could send the amount once the payments that fill them have ended."""
+    if error.reason not in (PaymentFailureReason.INSUFFICIENT_BALANCE, PaymentFailureReason.ROUTE_NOT_FOUND):
+        return False
+    usable = node.manager.list_usable_channels()
+    if not any(item.pending_htlcs for item in usable):
+        return False
+    return value_msat <= sum(item.outbound_capacity_msat for item in usable)
 
 
 def payment_json(record: PaymentRecord) -> dict[str, Json]:
