@@ -530,8 +530,16 @@ class Node:
     def _tick_graph(self) -> None:
         with self.core.entry():
             self.gossip.prune(self.core.now)
+            self._forget_resolved_channels()
             self.scorer.forget_decayed(self.core.now)
         self._save_caches()
+
+    def _forget_resolved_channels(self) -> None:
+        """Monitors whose every output is home and buried are put away."""
+        watched = set(self.chain_monitor.list_monitors())
+        self.chain_monitor.archive_fully_resolved_monitors()
+        for channel_id in watched - set(self.chain_monitor.list_monitors()):
+            self.manager.forget_closed_channel(channel_id)
 
     def _resumed(self) -> None:
         self.log(LogLevel.INFO, "the computer woke up: reconnecting")

@@ -14,12 +14,24 @@ __all__ = ["GraphRouter"]
 
 
 class GraphRouter:
-    """Joins graph, scorer and clock to `get_route`."""
+    """Joins graph, scorer, clock and entropy to `get_route`."""
 
-    def __init__(self, graph: NetworkGraph, scorer: ProbabilisticScorer, now: Callable[[], Now]) -> None:
+    def __init__(
+        self,
+        graph: NetworkGraph,
+        scorer: ProbabilisticScorer,
+        now: Callable[[], Now],
+        entropy: Callable[[], bytes],
+    ) -> None:
         self._graph = graph
         self._scorer = scorer
         self._now = now
+        self._entropy = entropy
+
+    def use(self, graph: NetworkGraph, scorer: ProbabilisticScorer) -> None:
+        """From now on ways are found in these."""
+        self._graph = graph
+        self._scorer = scorer
 
     def find_route(
         self,
@@ -29,4 +41,13 @@ class GraphRouter:
         inflight: InFlightHtlcs,
     ) -> Route:
         """Raises `RouteNotFound`."""
-        return get_route(payer, route_params, self._graph, first_hops, self._scorer, inflight, self._now())
+        return get_route(
+            payer,
+            route_params,
+            self._graph,
+            first_hops,
+            self._scorer,
+            inflight,
+            self._now(),
+            random_seed=self._entropy(),
+        )

@@ -1,0 +1,71 @@
+"""The routing graph and the scores as files: caches, whose loss costs time only.
+
+They belong to the network, not to a wallet. They are written to a temporary file that then takes the place of the
+old one, so that a crash leaves one of the two whole; a damaged one is thrown away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from wallet.bitcoin.address import Network
+from wallet.chain.interfaces import Logger, LogLevel
+from wallet.ln.routing.gossip import NetworkGraph
+from wallet.ln.routing.scoring import ProbabilisticScorer
+from wallet.ln.types import DecodeError
+
+__all__ = ["RoutingCaches"]
+
+
+class RoutingCaches:
+    """`graph.bin` and `scores.bin` of one network's folder. Its methods read and write files: not for the loop."""
+
+    def __init__(self, folder: Path, network: Network, logger: Logger) -> None:
+        self._graph_file = folder / "graph.bin"
+        self._scores_file = folder / "scores.bin"
+        self._network = network
+        self._logger = logger
+
+    def read(self) -> tuple[NetworkGraph, ProbabilisticScorer]:
+        """What was saved last; new ones where nothing is there, or nothing of use."""
+        graph = NetworkGraph(self._network)
+        if data := self._load(self._graph_file):
+            try:
+                graph = NetworkGraph.read(data, self._network)
+            except DecodeError as error:
+                self._throw_away(self._graph_file, error)
+        scorer = ProbabilisticScorer(graph)
+        if data := self._load(self._scores_file):
+            try:
+                scorer = ProbabilisticScorer.read(data, graph)
+            except DecodeError as error:
+                self._throw_away(self._scores_file, error)
+        return graph, scorer
+
+    def save(self, graph: bytes, scores: bytes) -> None:
+        """Both, as their `write` gave them; a disk that refuses costs a line in the log."""
+        for path, data in ((self._graph_file, graph), (self._scores_file, scores)):
+            temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+            try:
+                temporary.write_bytes(data)
+                temporary.replace(path)
+            except OSError as error:
+                self._logger.log(LogLevel.WARN, "%s cannot be saved: %s", path.name, error)
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
+
+    def _load(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            self._logger.log(LogLevel.WARN, "%s cannot be read: %s", path.name, error)
+            return b""
+
+    def _throw_away(self, path: Path, error: DecodeError) -> None:
+        self._logger.log(LogLevel.WARN, "%s is of no use and starts anew: %s", path.name, error)
+        with contextlib.suppress(OSError):
+            path.unlink()
