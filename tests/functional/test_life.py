@@ -14,6 +14,7 @@ from wallet.ln import msgs
 from wallet.ln.channel_details import ChannelState
 from wallet.ln.config import ChannelHandshakeConfig, ChannelHandshakeLimits, UserConfig
 from wallet.ln.events import ClosureKind
+from wallet.ln.onion_failure import FailureCode
 from wallet.ln.types import APIError
 
 
@@ -98,6 +99,55 @@ def test_disconnected_before_the_funding_is_agreed() -> None:
         ClosureKind.DISCONNECTED_BEFORE_FUNDING
     ]
     assert not world.mempool
+    world.done()
+
+
+def test_killed_before_the_funding_is_agreed() -> None:
+    world = World()
+    alice, bob = pair(world)
+    world.connect(alice, bob)
+    alice.manager.create_channel(bob.node_id, 1_000_000, 0, 1)
+    world.settle()
+    ready = alice.one_event(ev.FundingGenerationReady)
+    tx = world.fund(ready.output_script, ready.channel_value_sat)
+    alice.manager.funding_transaction_generated(ready.temporary_channel_id, bob.node_id, tx)
+    for _ in range(2):
+        world.reload_node(alice)
+    told = alice.take_events()
+    assert [event.tx for event in told if isinstance(event, ev.DiscardFunding)] == [tx]
+    assert [e.user_channel_id for e in told if isinstance(e, ev.ChannelClosed)] == [1]
+    assert not world.mempool
+    world.reload_node(alice)
+    assert not alice.take_events()
+
+
+def test_a_peer_may_not_announce_what_we_keep_private() -> None:
+    world = World()
+    alice, bob = world.node("alice", config(announced=True)), world.node("bob", config())
+    world.connect(alice, bob)
+    alice.manager.create_channel(bob.node_id, 1_000_000, 0, 1)
+    world.settle()
+    assert "private" in alice.one_event(ev.ChannelClosed).reason.message
+    world.done()
+
+
+def test_the_real_id_of_a_private_channel_leads_nowhere() -> None:
+    """BOLT 2, channel_ready: with scid_alias in the type, only the alias is known to payers."""
+    world = World()
+    settings = config(scid_privacy=True)
+    alice, bob, carol = (world.node(name, settings) for name in ("alice", "bob", "carol"))
+    world.open_channel(alice, bob, 1_000_000)
+    world.open_channel(bob, carol, 1_000_000)
+    path = world.path([alice, bob, carol], 1_000_000)
+    real = bob.channel(carol).short_channel_id
+    assert real is not None
+    told = replace(path, hops=(path.hops[0], replace(path.hops[1], short_channel_id=real)))
+    payment = world.invoice(carol, 1_000_000)
+    world.send(payment, alice, world.route([told], carol))
+    world.settle()
+    failed = alice.one_event(ev.PaymentFailed)
+    assert failed.attempts[0].failure_code == FailureCode.UNKNOWN_NEXT_PEER
+    world.pay([alice, bob, carol], 1_000_000)
     world.done()
 
 

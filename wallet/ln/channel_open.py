@@ -449,9 +449,10 @@ def receive_open(
     # BOLT 2, open_channel, receiver: refuse a push above the funding.
     if msg.push_msat > msg.funding_sat * 1000:
         raise ChannelError("push_msat is above the funding.")
-    if limits.force_announced_channel_preference:
-        if is_announced != config.channel_handshake_config.announce_for_forwarding:
-            raise ChannelError("The peer's wish to announce the channel is not ours.")
+    if limits.force_announced_channel_preference and is_announced:
+        # BOLT 2 lets each side refuse: an announcement tells the world who holds these coins.
+        if not config.channel_handshake_config.announce_for_forwarding:
+            raise ChannelError("Our channels are private: please do not announce this one.")
     _check_common(msg, config, msg.funding_sat)
     if msg.dust_limit_sat > msg.channel_reserve_sat:
         raise ChannelError("dust_limit is above channel_reserve.")

@@ -162,6 +162,7 @@ class ChannelManager(ChainRoom):
                         counterparty_revoked=core.counterparty_revoked,
                     )
                 )
+            self._read_promised(rows)
             self._outbound.read(rows)
             self._read_payments(rows)
             if monitor_update_ids is not None:

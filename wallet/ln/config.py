@@ -164,6 +164,8 @@ class ChannelHandshakeLimits:
     Attributes:
         their_to_self_delay_blocks: how long, at most, our coins may be locked after we force-close.
         max_minimum_depth_blocks: confirmations that the peer may ask of our funding transaction.
+        force_announced_channel_preference: refuse a peer's channel that is to be announced, while ours are
+            private.
         trust_own_funding_0conf: use a channel that we funded before it confirms, where the peer offers that.
     """
 
@@ -175,7 +177,7 @@ class ChannelHandshakeLimits:
     min_max_accepted_htlcs: int = 1
     max_minimum_depth_blocks: int = 144
     trust_own_funding_0conf: bool = True
-    force_announced_channel_preference: bool = False
+    force_announced_channel_preference: bool = True
     their_to_self_delay_blocks: int = 2_016
 
 

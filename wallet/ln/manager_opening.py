@@ -3,11 +3,13 @@ establishment v1."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
+from wallet.bitcoin.records import decode, encode
 from wallet.bitcoin.tx import Transaction
-from wallet.chain.interfaces import LogLevel
+from wallet.chain.interfaces import LogLevel, Row
 from wallet.ln import channel_open as opening
 from wallet.ln import msgs
 from wallet.ln.chan_utils import CommitmentTransaction
@@ -47,6 +49,24 @@ MAX_UNFUNDED_CHANNELS_PER_PEER: Final = 4
 
 UNFUNDED_AGE_LIMIT_TICKS: Final = 60
 """How many ticks (of a minute) an opening may take; the person may be asked meanwhile."""
+
+
+PROMISED_SPACE: Final = "channel_promised"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromisedFunding:
+    """A funding transaction that the wallet has made, and that the peer has not signed for yet.
+
+    It is the one thing of an opening that is durable: after a restart the wallet has to be told that its
+        coins are free.
+    """
+
+    temporary_channel_id: ChannelId
+    counterparty_node_id: NodeId
+    user_channel_id: int
+    channel_value_sat: int
+    tx: Transaction
 
 
 class OpeningRoom(ManagerBase):
@@ -114,6 +134,14 @@ class OpeningRoom(ManagerBase):
                 raise APIError("This transaction funds another channel already.")
             signature = self._sign_first(state.offer.keys, funded.scope, funded.counterparty_commitment)
             peer.unfunded[temporary_channel_id] = funded
+            promised = PromisedFunding(
+                temporary_channel_id=temporary_channel_id,
+                counterparty_node_id=their_node_id,
+                user_channel_id=state.offer.user_channel_id,
+                channel_value_sat=state.offer.channel_value_sat,
+                tx=tx,
+            )
+            self._persist.write((Row(PROMISED_SPACE, funded.channel_id, encode(promised)),))
             self._send_to(
                 their_node_id,
                 msgs.FundingCreated(
@@ -277,6 +305,7 @@ class OpeningRoom(ManagerBase):
                 self._refuse_unfunded(their_node_id, peer, state, error.message)
                 return
             del peer.unfunded[state.offer.temporary_channel_id]
+            self._persist.write((Row(PROMISED_SPACE, state.channel_id, None),))
             self._begin(funded)
             channel = self._channels[funded.channel.channel_id]
 
@@ -479,6 +508,7 @@ class OpeningRoom(ManagerBase):
         if message is not None:
             self._outbox.append(HandleError(node_id, ErrorAction.SEND_ERROR, message, temporary_id))
         if isinstance(state, opening.SentFundingCreated) and state.scope.funding_tx is not None:
+            self._persist.write((Row(PROMISED_SPACE, state.channel_id, None),))
             self._push_event(DiscardFunding(state.channel_id, state.scope.funding_tx))
         self._push_event(
             ChannelClosed(temporary_id, node_id, user_channel_id, reason, value_sat, None, False)
@@ -509,6 +539,24 @@ class OpeningRoom(ManagerBase):
             self._drop_unfunded(node_id, peer, state, reason, None)
             return True
         return False
+
+    def _read_promised(self, rows: Callable[[str], Iterable[tuple[bytes, bytes]]]) -> None:
+        """Fundings that were under way when the last run ended: nothing was broadcast, the coins are free."""
+        for key, value in list(rows(PROMISED_SPACE)):
+            promised = decode(PromisedFunding, value)
+            self._persist.write((Row(PROMISED_SPACE, key, None),))
+            self._push_event(DiscardFunding(ChannelId(key), promised.tx))
+            self._push_event(
+                ChannelClosed(
+                    promised.temporary_channel_id,
+                    promised.counterparty_node_id,
+                    promised.user_channel_id,
+                    ClosureReason(ClosureKind.DISCONNECTED_BEFORE_FUNDING),
+                    promised.channel_value_sat,
+                    None,
+                    False,
+                )
+            )
 
     def _forget_unfunded_of(self, node_id: NodeId, peer: PeerState) -> None:
         """BOLT 2: openings do not outlive the connection."""
