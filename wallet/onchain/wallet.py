@@ -362,7 +362,7 @@ class OnchainWallet:
         # Coins that were not to be spent may be the reserve already.
         missing_sat = keep_sat - (self._worth_sat(chosen, feerate_sat_per_kw) - chosen_sat)
         if missing_sat > 0:
-            change_sat = max(missing_sat, dust_limit_sat(change_script))
+            change_sat = max(missing_sat, probe.drop_limit_sat)
         fee_sat = probe.fee_sat(chosen, with_change=change_sat is not None)
         all_sat = chosen_sat - probe.outputs_sat - fee_sat - (change_sat or 0)
         if all_sat < limit_sat:
