@@ -9,21 +9,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import random
+import time
 from typing import TYPE_CHECKING
 
 from wallet.chain.interfaces import LogLevel
+from wallet.i18n import _
 from wallet.ln.types import NodeId
 from wallet.node.records import PeerRecord
 from wallet.node.sockets import NodeUri
 
 if TYPE_CHECKING:
     from wallet.node.node import Node
+    from wallet.node.sockets import PeerSocket
 
 __all__ = ["PeerKeeper"]
 
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 300.0
+STABLE_SECONDS = 60.0
+"""A connection that held this long was a good one: the next is tried soon again."""
 HANDSHAKE_TIMEOUT_SECONDS = 20.0
 
 
@@ -65,17 +71,29 @@ class PeerKeeper:
         self._waiting.setdefault(uri.node_id, []).append(done)
         try:
             peer_socket = await self._node.connections.connect(uri)
-            try:
-                async with asyncio.timeout(HANDSHAKE_TIMEOUT_SECONDS):
-                    await done
-            except TimeoutError:
-                peer_socket.abort()
-                raise
+            await self._shake_hands(peer_socket, done)
         finally:
             waiting = self._waiting.get(uri.node_id, [])
             if done in waiting:
                 waiting.remove(done)
+            if not waiting:
+                self._waiting.pop(uri.node_id, None)
         self.keep(uri)
+
+    @staticmethod
+    async def _shake_hands(peer_socket: PeerSocket, done: asyncio.Future[None]) -> None:
+        """Waits for `init`, over this connection or another; raises `OSError` when it is hung up on before."""
+        gone = asyncio.get_running_loop().create_task(peer_socket.gone.wait())
+        try:
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT_SECONDS):
+                await asyncio.wait((done, gone), return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            peer_socket.drop()
+            raise
+        finally:
+            gone.cancel()
+        if not done.done():
+            raise OSError(errno.ECONNRESET, _("it hung up during the handshake: is the node id right?"))
 
     def kick(self) -> None:
         """Tries again at once, wherever a retry is being waited for: the computer woke up, or the network is back."""
@@ -87,9 +105,7 @@ class PeerKeeper:
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- told by the node -----------------------------------------------------------
 
@@ -110,21 +126,28 @@ class PeerKeeper:
         delay_seconds = FIRST_RETRY_SECONDS
         while not self._closing:
             if uri.node_id in self._online:
+                since_seconds = time.monotonic()
                 await self._gone.setdefault(uri.node_id, asyncio.Event()).wait()
-                delay_seconds = FIRST_RETRY_SECONDS
                 if not self._node.has_channel_with(uri.node_id):
                     return
-            try:
-                await self.connect(uri)
-                continue
-            except (OSError, TimeoutError) as error:
-                self._node.log(LogLevel.INFO, "cannot reach %s: %r", uri.node_id.hex()[:12], error)
-            kick = self._kick.setdefault(uri.node_id, asyncio.Event())
-            kick.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay_seconds * random.uniform(0.8, 1.2)):
-                    await kick.wait()
+                if time.monotonic() - since_seconds > STABLE_SECONDS:
+                    delay_seconds = FIRST_RETRY_SECONDS
+            else:
+                try:
+                    await self.connect(uri)
+                    continue
+                except (OSError, TimeoutError) as error:
+                    self._node.log(LogLevel.INFO, "cannot reach %s: %r", uri.node_id.hex()[:12], error)
+            # Also after a connection that did hold: a peer that takes us and hangs up at once is not to be hammered.
+            await self._wait_or_kick(uri.node_id, delay_seconds * random.uniform(0.8, 1.2))
             delay_seconds = min(delay_seconds * 2, LAST_RETRY_SECONDS)
+
+    async def _wait_or_kick(self, node_id: NodeId, wait_seconds: float) -> None:
+        kick = self._kick.setdefault(node_id, asyncio.Event())
+        kick.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_seconds):
+                await kick.wait()
 
     def remember(self, uri: NodeUri) -> None:
         """Writes the peer's address down; within an entry."""

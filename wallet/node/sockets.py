@@ -2,26 +2,36 @@
 
 A `PeerSocket` is the `SocketDescriptor` that the `PeerManager` writes to. Reading pauses while the peer manager
 says so; writing takes as much as the transport's buffer may hold and reports when there is room again.
-Everything here runs on the network loop; each call into the peer manager is an entry into the core.
+Everything here runs on the network loop; each call into the peer manager is an entry into the core. Only the timer
+thread calls from outside (its pings): asyncio's transports do not stand that, so a socket says that it is full then,
+and asks for the bytes again on the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from wallet.bitcoin.curve import is_valid_pubkey
+from wallet.chain.electrum.rpc import Proxy, connect_through
 from wallet.chain.interfaces import Logger, LogLevel
-from wallet.ln.types import NodeId
+from wallet.i18n import _
+from wallet.ln.types import APIError, NodeId
 
 __all__ = ["Connections", "NodeUri", "PeerSocket", "parse_node_uri"]
 
 CONNECT_TIMEOUT_SECONDS = 20.0
 SEND_BUFFER_BYTES = 256 * 1024
 """What the transport may hold of one peer's outgoing bytes before `send_data` says that it is full."""
+CLOSE_TIMEOUT_SECONDS = 5.0
+"""How long a peer that was hung up on may take to read our last words."""
 MAX_INBOUND_CONNECTIONS = 64
+MAX_HOST = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,61 +55,101 @@ def parse_node_uri(text: str, default_port: int = 9735) -> NodeUri:
     except ValueError:
         node_id = b""
     if len(node_id) != 33 or node_id[0] not in (2, 3):
-        raise ValueError("A node id is 66 characters of 0-9 and a-f that begin with 02 or 03.")
+        raise ValueError(_("A node id is 66 characters of 0-9 and a-f that begin with 02 or 03."))
+    if not is_valid_pubkey(node_id):
+        raise ValueError(_("There is no node of this id: a character of it must be wrong."))
     if not at or not address:
-        raise ValueError("The node's address is missing: it is written node_id@host:port.")
+        raise ValueError(_("The node's address is missing: it is written node_id@host:port."))
     if address.startswith("["):
         host, bracket, rest = address[1:].partition("]")
-        port_text = rest.removeprefix(":") if bracket else "?"
+        port_text = rest.removeprefix(":") if bracket and (not rest or rest.startswith(":")) else "?"
     else:
-        host, _, port_text = address.partition(":")
+        host, _colon, port_text = address.partition(":")
     port_text = port_text or str(default_port)
-    if not host or not port_text.isascii() or not port_text.isdigit() or not 0 < int(port_text) < 65536:
-        raise ValueError("The node's address is not of the form host:port.")
+    digits = port_text.isascii() and port_text.isdigit() and len(port_text) <= 5
+    plain = host.isprintable() and not any(c in ' /\\@[]"' for c in host) and len(host) <= MAX_HOST
+    if not host or not plain or not digits or not 0 < int(port_text) < 65536:
+        raise ValueError(_("The node's address is not of the form host:port."))
     return NodeUri(NodeId(node_id), host, int(port_text))
 
 
 class PeerSocket(asyncio.Protocol):
-    """One connection. Hashable by identity, as `SocketDescriptor` asks."""
+    """One connection. Hashable by identity, as `SocketDescriptor` asks.
 
-    def __init__(self, connections: Connections) -> None:
+    Attributes:
+        connected_to: whom we called; None when they called us.
+        gone: set once the connection is lost.
+    """
+
+    def __init__(self, connections: Connections, connected_to: NodeUri | None = None) -> None:
         self._connections = connections
         self._transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._full = False
         self._told = False
-        self.connected_to: NodeUri | None = None
+        self.connected_to = connected_to
+        self.gone = asyncio.Event()
 
     # --- SocketDescriptor -----------------------------------------------------------
 
     def send_data(self, data: bytes, resume_read: bool) -> int:
+        if threading.get_ident() != self._thread:
+            self._loop.call_soon_threadsafe(self._ask_again, resume_read)
+            return 0
         transport = self._transport
         if transport is None or transport.is_closing():
             return 0
         if resume_read and not transport.is_reading():
             transport.resume_reading()
-        room = 0 if self._full else SEND_BUFFER_BYTES - transport.get_write_buffer_size()
-        if room <= 0 or not data:
-            return 0
-        part = data[:room]
-        transport.write(part)
-        return len(part)
+        sent = 0
+        # The kernel may take much at once and leave the buffer below the mark at which asyncio reports room: whoever
+        # is told "not all" must be certain of a report, so only a buffer that is over the mark ends this.
+        while sent < len(data) and not self._full and not transport.is_closing():
+            room = SEND_BUFFER_BYTES - transport.get_write_buffer_size()
+            if room <= 0:
+                break
+            part = data[sent : sent + room]
+            transport.write(part)
+            sent += len(part)
+        return sent
+
+    def _ask_again(self, resume_read: bool) -> None:
+        """On the loop, for another thread's `send_data`."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._told:
+            return
+        if resume_read and not transport.is_reading():
+            transport.resume_reading()
+        self._connections.writable(self)
 
     def disconnect_socket(self) -> None:
         self._told = True
-        if self._transport is not None:
-            self._transport.close()
+        if threading.get_ident() == self._thread:
+            self._close()
+        else:
+            self._loop.call_soon_threadsafe(self._close)
+
+    def _close(self) -> None:
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            transport.close()
+            self._loop.call_later(CLOSE_TIMEOUT_SECONDS, transport.abort)
 
     # --- asyncio.Protocol -----------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio's contract for stream protocols
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("a peer's connection is a stream")
         self._transport = transport
         transport.set_write_buffer_limits(high=SEND_BUFFER_BYTES // 2, low=SEND_BUFFER_BYTES // 8)
         raw = transport.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self.connected_to is None:
-            self._connections.inbound(self)
+        self._connections.opened(self)
+        if self.connected_to is not None:
+            # Until the peer manager knows this socket; the first act that is sent starts the reading.
+            transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         if not self._told and self._connections.received(self, data) and self._transport is not None:
@@ -115,6 +165,7 @@ class PeerSocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self.gone.set()
         self._connections.lost(self, told=self._told)
 
     @property
@@ -132,6 +183,10 @@ class PeerSocket(asyncio.Protocol):
     def abort(self) -> None:
         """Hangs up at once, without the peer manager."""
         self._told = True
+        self.drop()
+
+    def drop(self) -> None:
+        """Hangs up at once; the peer manager hears of it as of any lost connection."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -164,39 +219,51 @@ class Connections:
         self._proxy = proxy
         self._server: asyncio.Server | None = None
         self._open: set[PeerSocket] = set()
+        self._closing = False
         self._all_gone = asyncio.Event()
 
     async def listen(self, host: str, port: int) -> int:
-        """Listens; returns the port. Raises `OSError` when it is taken."""
+        """Listens; returns the port. Raises `OSError` when it is taken, or not ours to take."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: PeerSocket(self), host, port)
+        try:
+            self._server = await loop.create_server(lambda: PeerSocket(self), host, port)
+        except UnicodeError:
+            raise OSError(errno.EINVAL, _("there is no such host")) from None
         return int(self._server.sockets[0].getsockname()[1])
 
     async def connect(self, uri: NodeUri) -> PeerSocket:
         """Opens a connection and sends the first act; raises `OSError` or `TimeoutError`."""
-        loop = asyncio.get_running_loop()
-        peer_socket = PeerSocket(self)
-        peer_socket.connected_to = uri
+        peer_socket = PeerSocket(self, uri)
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            if self._proxy is not None:
-                raw = await self._connect_through_proxy(uri)
-                await loop.create_connection(lambda: peer_socket, sock=raw)
-            else:
-                await loop.create_connection(lambda: peer_socket, uri.host, uri.port)
-        self._open.add(peer_socket)
-        act_one = self._entries.outbound(uri.node_id, peer_socket, peer_socket.remote_address)
+            await self._dial(peer_socket, uri)
+        if self._closing or peer_socket.gone.is_set():
+            peer_socket.abort()
+            raise OSError(errno.ECONNABORTED, _("the connection was closed at once"))
+        try:
+            act_one = self._entries.outbound(uri.node_id, peer_socket, peer_socket.remote_address)
+        except APIError as error:
+            peer_socket.abort()
+            raise OSError(errno.EINVAL, str(error)) from None
+        except BaseException:
+            peer_socket.abort()
+            raise
         peer_socket.send_data(act_one, True)
         return peer_socket
 
-    async def _connect_through_proxy(self, uri: NodeUri) -> socket.socket:
-        from aiorpcx import SOCKS5, SOCKSProxy
-
-        proxy = SOCKSProxy(self._proxy, SOCKS5, None)
-        raw, _ = await proxy.connect((uri.host, uri.port))
-        return raw  # type: ignore[no-any-return]  # aiorpcx is untyped
+    async def _dial(self, peer_socket: PeerSocket, uri: NodeUri) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            if self._proxy is not None:
+                await connect_through(Proxy(*self._proxy), lambda: peer_socket, uri.host, uri.port)
+            else:
+                await loop.create_connection(lambda: peer_socket, uri.host, uri.port)
+        except UnicodeError:
+            # The resolver's word for a name that no name server could know.
+            raise OSError(errno.EINVAL, _("there is no such host")) from None
 
     async def close(self) -> None:
         """Hangs up everywhere; returns when every socket is gone."""
+        self._closing = True
         if self._server is not None:
             self._server.close()
         self._all_gone.clear()
@@ -209,10 +276,14 @@ class Connections:
 
     # --- from the sockets -------------------------------------------------------------
 
-    def inbound(self, peer_socket: PeerSocket) -> None:
+    def opened(self, peer_socket: PeerSocket) -> None:
+        """A connection stands: one that called us is told to the peer manager here."""
         self._open.add(peer_socket)
-        if len(self._open) > MAX_INBOUND_CONNECTIONS:
-            self._logger.log(LogLevel.WARN, "refused a connection: %d are open", len(self._open) - 1)
+        if peer_socket.connected_to is not None:
+            return
+        inbound = sum(each.connected_to is None for each in self._open)
+        if self._closing or inbound > MAX_INBOUND_CONNECTIONS:
+            self._logger.log(LogLevel.WARN, "refused a connection: %d are open", inbound - 1)
             peer_socket.abort()
             return
         self._entries.inbound(peer_socket, peer_socket.remote_address)

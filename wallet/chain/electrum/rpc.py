@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -36,6 +37,7 @@ __all__ = [
     "RpcPeer",
     "RpcRefusal",
     "RpcServer",
+    "connect_through",
     "RpcTimeout",
     "connect",
     "serve",
@@ -120,6 +122,32 @@ class _Transport(RSTransport):  # type: ignore[misc]  # aiorpcx is untyped
     def connection_made(self, transport: asyncio.Transport) -> None:
         self.ssl_object = transport.get_extra_info("ssl_object")
         super().connection_made(transport)
+
+
+class _SocksProxy(aiorpcx.SOCKSProxy):  # type: ignore[misc]  # aiorpcx is untyped
+    """Closes the socket of an attempt that failed, which the library leaves to the collector."""
+
+    async def _connect_one(self, remote_address: object) -> socket.socket | Exception:
+        loop = asyncio.get_running_loop()
+        failure: Exception = OSError("its name cannot be looked up")
+        for family, _, _, _, address in await loop.getaddrinfo(
+            str(self.address.host), self.address.port, type=socket.SOCK_STREAM
+        ):
+            sock = socket.socket(family=family)
+            try:
+                sock.setblocking(False)
+                await loop.sock_connect(sock, address)
+                await self._handshake(self.protocol(remote_address, self.auth), sock, loop)
+            except (OSError, aiorpcx.SOCKSError) as exc:
+                sock.close()
+                failure = exc
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                self.peername = sock.getpeername()
+                return sock
+        return failure
 
 
 class _Session(aiorpcx.RPCSession):  # type: ignore[misc]  # aiorpcx is untyped
@@ -293,7 +321,7 @@ async def connect(
             auth = aiorpcx.SOCKSUserAuth(proxy.username, proxy.password)
         else:
             auth = aiorpcx.SOCKSRandomAuth()
-        socks = aiorpcx.SOCKSProxy(aiorpcx.NetAddress(proxy.host, proxy.port), aiorpcx.SOCKS5, auth)
+        socks = _SocksProxy(aiorpcx.NetAddress(proxy.host, proxy.port), aiorpcx.SOCKS5, auth)
     client = aiorpcx.connect_rs(
         host, port, proxy=socks, session_factory=_Session, transport=_Transport, ssl=ssl_context
     )
@@ -305,6 +333,20 @@ async def connect(
     except UnicodeError:
         raise OSError("the server's name cannot be looked up") from None
     return RpcConnection(transport.session, on_notification, on_closed)
+
+
+async def connect_through(
+    proxy: Proxy, protocol_factory: Callable[[], asyncio.Protocol], host: str, port: int
+) -> None:
+    """Opens a connection for any protocol behind a proxy, which resolves the name. Raises OSError."""
+    auth = (
+        aiorpcx.SOCKSUserAuth(proxy.username, proxy.password) if proxy.username else aiorpcx.SOCKSRandomAuth()
+    )
+    socks = _SocksProxy(aiorpcx.NetAddress(proxy.host, proxy.port), aiorpcx.SOCKS5, auth)
+    try:
+        await socks.create_connection(protocol_factory, host, port)
+    except aiorpcx.SOCKSError as exc:
+        raise ConnectionError(f"the proxy says: {exc}") from None
 
 
 # --- the server's end: the sandbox, and tests -------------------------------------------------------
