@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from wallet.chain.interfaces import Logger, LogLevel
 
-__all__ = ["BackgroundProcessor", "PeriodicTask"]
+__all__ = ["BackgroundProcessor", "PeriodicTask", "Schedule"]
 
 SLEEP_JUMP_SECONDS = 30
 """A wait that took this much longer than asked for means that the computer slept."""
@@ -26,6 +26,28 @@ class PeriodicTask:
     name: str
     period_seconds: float
     call: Callable[[], None]
+
+
+class Schedule:
+    """When each task is due, on a clock that the caller reads. Times are monotonic seconds."""
+
+    def __init__(self, tasks: tuple[PeriodicTask, ...], now_seconds: float) -> None:
+        self._tasks = tasks
+        self._due = [now_seconds + task.period_seconds for task in tasks]
+
+    def wait_seconds(self, now_seconds: float) -> float | None:
+        """Until the next task is due; None where there is none."""
+        return max(0.0, min(self._due) - now_seconds) if self._due else None
+
+    def run_due(self, call: Callable[[PeriodicTask], bool], clock: Callable[[], float]) -> None:
+        """Calls what is due, each once however late it is, until `call` says that it is enough. A task's next time
+        counts from the end of this one: one that takes longer than its period leaves room for the others."""
+        for index, task in enumerate(self._tasks):
+            if clock() >= self._due[index]:
+                go_on = call(task)
+                self._due[index] = clock() + task.period_seconds
+                if not go_on:
+                    return
 
 
 class BackgroundProcessor:
@@ -50,23 +72,21 @@ class BackgroundProcessor:
             self._thread.join()
 
     def _run(self) -> None:
-        due_at = {task.name: time.monotonic() + task.period_seconds for task in self._tasks}
+        schedule = Schedule(self._tasks, time.monotonic())
         while True:
-            wait_seconds = max(0.0, min(due_at.values()) - time.monotonic())
+            wait_seconds = schedule.wait_seconds(time.monotonic())
             asked_at = time.time()
-            if self._stop.wait(wait_seconds):
+            if self._stop.wait(wait_seconds) or wait_seconds is None:
                 return
+            # The monotonic clock stands still while the computer sleeps, the wall clock does not.
             if time.time() - asked_at - wait_seconds > SLEEP_JUMP_SECONDS:
                 self._call(PeriodicTask("resume", 0, self._resumed))
-            for task in self._tasks:
-                if time.monotonic() >= due_at[task.name]:
-                    self._call(task)
-                    due_at[task.name] = time.monotonic() + task.period_seconds
-                if self._stop.is_set():
-                    return
+            schedule.run_due(self._call, time.monotonic)
 
-    def _call(self, task: PeriodicTask) -> None:
+    def _call(self, task: PeriodicTask) -> bool:
+        """Whether to go on."""
         try:
             task.call()
         except Exception as error:
             self._logger.log(LogLevel.ERROR, "the tick %s failed: %r", task.name, error)
+        return not self._stop.is_set()

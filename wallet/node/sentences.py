@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
-from wallet.i18n import _
+from wallet.i18n import _, ngettext
 from wallet.ln.events import ClosureKind, ClosureReason, FailedAttempt, PaymentFailureReason
 
 __all__ = [
@@ -19,7 +20,12 @@ __all__ = [
 
 THIN_NO_BREAK_SPACE = "\u202f"
 MAX_PEER_TEXT = 160
-_BIDI_CONTROLS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+MAX_MARKS = 2
+"""Accents on one letter: more than any language stacks, and towers of them cover other lines."""
+_OUR_QUOTES = str.maketrans("\u201c\u201d\u201e\u201f\u00ab\u00bb", '""""""')
+"""Sentences quote a peer in typographic quotes: with none of its own it cannot end the quotation and go on as us."""
+_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters by their class, yet nothing is seen of them."""
 
 
 def sat_text(amount_sat: int) -> str:
@@ -39,8 +45,22 @@ def msat_text(amount_msat: int) -> str:
 
 
 def peer_text(text: str) -> str:
-    """A peer's words, made harmless: no control or direction marks, cut short."""
-    plain = "".join(c for c in text if c.isprintable() and c not in _BIDI_CONTROLS)
+    """A peer's words, made harmless: one line, no control or direction marks, no quotes of ours, cut short.
+
+    It is plain text, never markup: whoever shows it must not let it be read as HTML.
+    """
+    kept: list[str] = []
+    marks = 0
+    # A hostile text may be as long as a message: what is not shown is not looked at either.
+    for char in text[: MAX_PEER_TEXT * 8].translate(_OUR_QUOTES):
+        if char.isspace() or char in _BLANKS:
+            if kept and kept[-1] != " ":
+                kept.append(" ")
+        elif char.isprintable():
+            marks = marks + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
+            if marks <= MAX_MARKS:
+                kept.append(char)
+    plain = "".join(kept).strip()
     return plain if len(plain) <= MAX_PEER_TEXT else plain[: MAX_PEER_TEXT - 1] + "…"
 
 
@@ -74,9 +94,12 @@ def payment_failure_sentence(
             return _("You cancelled the payment of {amount}. Nothing was paid.").format(amount=amount)
         case PaymentFailureReason.RETRIES_EXHAUSTED:
             return (
-                _(
+                ngettext(
+                    "{amount} did not get through after {count} attempt. "
+                    "Nothing was paid. Try a smaller amount, or later.",
                     "{amount} did not get through after {count} attempts. "
-                    "Nothing was paid. Try a smaller amount, or later."
+                    "Nothing was paid. Try a smaller amount, or later.",
+                    len(attempts),
                 ).format(amount=amount, count=len(attempts))
                 + last
             )
