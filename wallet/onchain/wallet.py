@@ -554,15 +554,19 @@ class OnchainWallet:
         reservation = self._state.reservations.get(txid)
         return None if reservation is None else reservation.tx
 
-    def abandon(self, txid: Txid) -> None:
+    def reservations(self) -> tuple[tuple[Txid, bytes], ...]:
+        """Everything that is set aside, with its owner: after a start, some may have no channel any more."""
+        return tuple((txid, item.owner) for txid, item in self._state.reservations.items())
+
+    def abandon(self, txid: Txid, *, channel_gone: bool = False) -> None:
         """Forgets a waiting transaction that no server shows, with its descendants; its coins are free again.
-        Whoever has it can still have it mined. Raises `UnknownTransaction`, `OnchainError`."""
+        Whoever has it can still have it mined. A channel's funding goes only with `channel_gone`. Raises
+        `UnknownTransaction`, `OnchainError`."""
         record = self._record(txid)
         if record.height is not None or record.in_mempool:
             raise OnchainError(_("This transaction is on its way; it cannot be taken back any more."))
-        if record.keep_txid or any(
-            self._state.txs[child].keep_txid for child in self._state.descendants(txid)
-        ):
+        doomed = (txid, *self._state.descendants(txid))
+        if not channel_gone and any(self._state.txs[gone].keep_txid for gone in doomed):
             raise OnchainError(_("A channel is built on this transaction; close the channel instead."))
         edit = self._edit()
         edit.remove_tx(txid)

@@ -420,6 +420,11 @@ def test_a_reserved_transaction_is_committed(world: World) -> None:
     wallet.release(draft.tx.txid)
     assert len(wallet.history()) == 2
     world.check_rows()
+    with pytest.raises(OnchainError, match="close the channel"):
+        wallet.abandon(draft.tx.txid)
+    wallet.abandon(draft.tx.txid, channel_gone=True)
+    assert wallet.balance().spendable_sat == 100_000
+    world.check_rows()
 
 
 def test_releasing_by_owner(world: World) -> None:
@@ -428,7 +433,7 @@ def test_releasing_by_owner(world: World) -> None:
     for owner in (b"a", b"b"):
         wallet.reserve(wallet.draft(outputs=(TxOut(50_000, FUNDING),), feerate_sat_per_kw=500), owner)
     wallet.release_owner(b"a")
-    assert len(wallet._state.reservations) == 1
+    assert [owner for _txid, owner in wallet.reservations()] == [b"b"]
     world.check_rows()
 
 
