@@ -10,7 +10,7 @@ from pathlib import Path
 from wallet.bitcoin.address import REGTEST, Network
 from wallet.bitcoin.tx import BlockHash, Transaction, Txid
 from wallet.chain.electrum.broadcast import BroadcastResult
-from wallet.chain.electrum.sync import ElectrumSync, ServerAddress, SyncStatus
+from wallet.chain.electrum.sync import ElectrumSync, Proxy, ServerAddress, SyncStatus
 from wallet.chain.interfaces import (
     BestBlock,
     ChainStep,
@@ -112,6 +112,7 @@ async def syncing(
     single_server_ok: bool = True,
     network: Network = REGTEST,
     start: bool = True,
+    proxy: Proxy | None = None,
 ) -> AsyncIterator[ElectrumSync]:
     """An `ElectrumSync` that feeds the recorder; stopped at the end, and its log looked through."""
     sync = ElectrumSync(
@@ -120,6 +121,7 @@ async def syncing(
         data_dir,
         recorder.deliver,
         recorder.best,
+        proxy,
         logger=recorder.logger,
         single_server_ok=single_server_ok,
         relevant_txids=recorder.relevant_txids,

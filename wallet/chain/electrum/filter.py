@@ -264,6 +264,9 @@ class ElectrumFilter:
         """Makes passes for ever."""
         with self._mutex:
             self._loop = asyncio.get_running_loop()
+        # After a fault in between, nothing that was under way is lost.
+        self._reorganised = True
+        self._touched.update(dict.fromkeys(self._watches))
         while True:
             self._wake.clear()
             await self._pass()

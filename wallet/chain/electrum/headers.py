@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -43,6 +44,7 @@ HEADER_BYTES = 80
 PERIOD_BLOCKS = 2016
 PERIOD_SECONDS = 14 * 24 * 60 * 60
 MEDIAN_BLOCKS = 11
+PERIODS_IN_MEMORY = 8
 MIN_DIFFICULTY_AFTER_SECONDS = 20 * 60
 """BIP 94: a block that comes later than this after its parent has the lowest difficulty."""
 MAX_TIMEWARP_SECONDS = 600
@@ -151,7 +153,7 @@ class HeaderChain:
         self._raw = bytearray()
         self._hashes: list[BlockHash] = []
         self._index: dict[BlockHash, int] = {}
-        self._periods: dict[int, tuple[bytes, tuple[BlockHash, ...]]] = {}
+        self._periods: OrderedDict[int, bytes] = OrderedDict()
         self._work: dict[int, int] = {}
         self._path: Path | None = None
         if self.base_height == 0:
@@ -192,7 +194,7 @@ class HeaderChain:
         if period is None:
             return None
         offset = height % PERIOD_BLOCKS * HEADER_BYTES
-        return period[0][offset : offset + HEADER_BYTES]
+        return period[offset : offset + HEADER_BYTES]
 
     def header(self, height: int) -> BlockHeader | None:
         raw = self.raw(height)
@@ -206,8 +208,8 @@ class HeaderChain:
             return self._hashes[height - self.base_height]
         if (height + 1) % PERIOD_BLOCKS == 0:
             return self._checkpoints[height // PERIOD_BLOCKS]
-        period = self._period(height // PERIOD_BLOCKS)
-        return None if period is None else period[1][height % PERIOD_BLOCKS]
+        raw = self.raw(height)
+        return None if raw is None else BlockHash(sha256d(raw))
 
     def contains(self, block_hash: BlockHash) -> bool:
         """Whether a block, of the part that is followed header by header, is in the best chain."""
@@ -269,11 +271,11 @@ class HeaderChain:
         number = start_height // PERIOD_BLOCKS
         if start_height % PERIOD_BLOCKS or start_height >= self.base_height:
             raise HeaderError(HeaderFault.INVALID, "was asked for something else")
-        period = self._check_period(number, b"".join(raws))
-        if period is None:
+        period = b"".join(raws)
+        if not self._is_period(number, period):
             raise HeaderError(HeaderFault.INVALID, "sent old headers that do not lead to the checkpoint")
-        self._periods[number] = period
-        self._write(start_height, period[0], truncate=False)
+        self._keep_period(number, period)
+        self._write(start_height, period, truncate=False)
 
     # --- the rules ---
 
@@ -383,36 +385,38 @@ class HeaderChain:
         del self._hashes[keep:]
         del self._raw[keep * HEADER_BYTES :]
 
-    def _check_period(self, number: int, raw: bytes) -> tuple[bytes, tuple[BlockHash, ...]] | None:
+    def _is_period(self, number: int, raw: bytes) -> bool:
+        """Whether these are the headers between two checkpoints."""
         if len(raw) != PERIOD_BLOCKS * HEADER_BYTES or number >= len(self._checkpoints):
-            return None
-        parent = self._checkpoints[number - 1] if number else BlockHash(bytes(32))
-        hashes = []
+            return False
+        parent: bytes = self._checkpoints[number - 1] if number else bytes(32)
         for offset in range(0, len(raw), HEADER_BYTES):
             if raw[offset + 4 : offset + 36] != parent:
-                return None
-            parent = BlockHash(sha256d(raw[offset : offset + HEADER_BYTES]))
-            hashes.append(parent)
-        if parent != self._checkpoints[number]:
-            return None
-        return raw, tuple(hashes)
+                return False
+            parent = sha256d(raw[offset : offset + HEADER_BYTES])
+        return parent == self._checkpoints[number]
 
-    def _period(self, number: int) -> tuple[bytes, tuple[BlockHash, ...]] | None:
-        """A period below the start, from memory or from the file."""
-        period = self._periods.get(number)
-        if period is None and self._path is not None:
+    def _keep_period(self, number: int, raw: bytes) -> None:
+        """A few in memory; without a file all of them, as nothing else has them."""
+        self._periods[number] = raw
+        self._periods.move_to_end(number)
+        while self._path is not None and len(self._periods) > PERIODS_IN_MEMORY:
+            self._periods.popitem(last=False)
+
+    def _period(self, number: int) -> bytes | None:
+        """The headers of a period below the start, from memory or from the file."""
+        raw = self._periods.get(number)
+        if raw is None and self._path is not None:
             try:
                 with self._path.open("rb") as file:
                     file.seek(number * PERIOD_BLOCKS * HEADER_BYTES)
                     raw = file.read(PERIOD_BLOCKS * HEADER_BYTES)
             except OSError:
                 return None
-            if raw[4:36] == bytes(32) and number:
+            if not self._is_period(number, raw):
                 return None
-            period = self._check_period(number, raw)
-            if period is not None:
-                self._periods[number] = period
-        return period
+            self._keep_period(number, raw)
+        return raw
 
     def _open(self, path: Path) -> None:
         try:

@@ -37,6 +37,7 @@ PING_SECONDS = 60.0
 HEADER_REQUESTS_AT_ONCE = 8
 REFUSALS_BEFORE_DROP = 4
 RETRY_REFUSED_SECONDS = 1.0
+SCRIPTS_ASKED_EAGERLY = 200
 
 
 class ServerState(Enum):
@@ -244,12 +245,13 @@ class Server(SessionListener):
     # --- headers ---
 
     async def _follow_headers(self) -> None:
-        tip = await self.need().subscribe_headers()
         if self._announced is None:
-            self._announced = tip
+            self._announced = self.need().first_tip
         while True:
             self._header_event.clear()
             announced = self._announced
+            if announced is None:
+                raise ServerError(ServerErrorKind.BAD_ANSWER, "The server does not tell its chain's tip.")
             await self._follow(announced)
             if announced is not self._announced:
                 continue
@@ -395,12 +397,21 @@ class Server(SessionListener):
         if view is None:
             view = self.views[script_pubkey] = ScriptView()
         tip_hash = self.hash
-        if view.fresh_at is None or view.fresh_at != tip_hash:
-            status = await session.subscribe_script(script_pubkey)
-            if status != view.status:
-                view.status = status
-                view.outdated = True
         changed = False
+        if view.fresh_at is None or view.fresh_at != tip_hash:
+            if view.outdated or (view.history is None and len(self.views) <= SCRIPTS_ASKED_EAGERLY):
+                # The history will be wanted: both at once, as answers may be held back for a second.
+                view.outdated = False
+                status, history = await asyncio.gather(
+                    session.subscribe_script(script_pubkey), session.script_history(script_pubkey)
+                )
+                changed = history != view.history
+                view.status, view.history = status, history
+            else:
+                status = await session.subscribe_script(script_pubkey)
+                if status != view.status:
+                    view.status = status
+                    view.outdated = True
         while view.outdated or view.history is None:
             view.outdated = False
             history = () if view.status is None else await session.script_history(script_pubkey)

@@ -16,6 +16,7 @@ has the id it was asked by.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -243,12 +244,14 @@ class ElectrumSession:
     Attributes:
         software: what the server calls itself, cleaned.
         protocol: the version that was agreed on, as a tuple of numbers.
+        first_tip: where the server's chain ended when the connection was made; later ones go to the listener.
     """
 
     def __init__(self, address: ServerAddress, listener: SessionListener, *, through_proxy: bool) -> None:
         self.address = address
         self.software = ""
         self.protocol: tuple[int, ...] = (1, 4)
+        self.first_tip: Tip | None = None
         self._listener = listener
         self._timeout_seconds = REQUEST_TIMEOUT_SECONDS * (PROXY_TIMEOUT_FACTOR if through_proxy else 1)
         self._connection: rpc.RpcConnection | None = None
@@ -298,6 +301,11 @@ class ElectrumSession:
         name = f"{self.address.host}:{self.address.port}"
         if self.address.is_local:
             proxy = None
+        if self.address.is_onion and proxy is None:
+            raise ServerError(
+                ServerErrorKind.PROXY,
+                "The server is an onion service: it is reached through Tor's proxy only.",
+            )
         if not self.address.tls:
             self._connection = await self._dial(None, proxy)
             return
@@ -363,7 +371,8 @@ class ElectrumSession:
                 f"The server speaks protocol {clean_text(str(answer[1]), 20)}; "
                 f"this wallet speaks {PROTOCOL_MIN} to {protocol_max}.",
             )
-        first = await self.block_header(0)
+        # Both at once: servers hold small answers back for up to a second.
+        first, self.first_tip = await asyncio.gather(self.block_header(0), self.subscribe_headers())
         if BlockHash(sha256d(first)) != genesis_hash:
             raise ServerError(ServerErrorKind.WRONG_NETWORK, "The server follows another Bitcoin network.")
 
@@ -393,8 +402,8 @@ class ElectrumSession:
         except (rpc.RpcClosed, OSError):
             raise ServerError(ServerErrorKind.CLOSED, "The server hung up.") from None
 
-    async def ping(self) -> None:
-        await self._call("server.ping")
+    async def ping(self, timeout_seconds: float | None = None) -> None:
+        await self._call("server.ping", timeout_seconds=timeout_seconds)
 
     async def subscribe_headers(self) -> Tip:
         return self._tip(await self._call("blockchain.headers.subscribe"))

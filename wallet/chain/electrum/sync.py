@@ -60,6 +60,7 @@ NO_BLOCK_SECONDS = 2 * 60 * 60
 """No block for two hours happens once in half a year by chance: other servers are asked."""
 ROTATE_MS = 10 * 60 * 1000
 TICK_SECONDS = 5.0
+RESUME_PING_SECONDS = 10.0
 
 
 class SyncState(Enum):
@@ -192,6 +193,7 @@ class ElectrumSync:
         self._tip_since_ms = _now_ms()
         self._rotated_at_ms = _now_ms()
         self._tasks: list[asyncio.Task[None]] = []
+        self._checks: set[asyncio.Task[None]] = set()
         self._manage = asyncio.Event()
         self._synced = asyncio.Event()
         self._status_due = False
@@ -219,9 +221,10 @@ class ElectrumSync:
     async def stop(self) -> None:
         """Hangs up everywhere; nothing is delivered once it returns."""
         self._running = False
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._checks]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks = []
         for server in self._servers:
             await self._end(server)
@@ -258,6 +261,10 @@ class ElectrumSync:
         for server in self._servers:
             if server.state is ServerState.WAITING:
                 server.retry_at_ms = 0
+            elif server.is_online:
+                task = asyncio.create_task(_check_alive(server))
+                self._checks.add(task)
+                task.add_done_callback(self._checks.discard)
         self._manage.set()
 
     def forget_certificate(self, address: ServerAddress) -> None:
@@ -517,6 +524,12 @@ class ElectrumSync:
         self._refresh_synced()
         if self._on_status is not None:
             self._on_status(self.status())
+
+
+async def _check_alive(server: Server) -> None:
+    """A connection from before a sleep may be dead without a sign."""
+    with contextlib.suppress(ServerError):
+        await server.guard(server.need().ping(RESUME_PING_SECONDS))
 
 
 def _now_ms() -> int:
