@@ -23,7 +23,7 @@ from wallet.ln.chan_utils import (
     commit_tx_fee_sat,
     commitment_sighash,
     htlc_sighashes,
-    is_dust_htlc,
+    second_stage_dust_limit_sat,
 )
 from wallet.ln.channel_state import (
     FEE_IN_COUNTERPARTY_COMMITMENT,
@@ -165,12 +165,13 @@ def build_commitment(
     # BOLT 3, trimmed outputs: below its side's limit an HTLC has no output.
     dust: list[CommitmentHtlc] = []
     untrimmed: list[CommitmentHtlc] = []
+    offered_sat, received_sat = (
+        second_stage_dust_limit_sat(dust_limit_sat, feerate_sat_per_kw, offered, params.channel_type)
+        for offered in (True, False)
+    )
     for entry in present:
-        htlc = entry.htlc
-        trimmed = is_dust_htlc(
-            htlc.offered, htlc.amount_msat, feerate_sat_per_kw, dust_limit_sat, params.channel_type
-        )
-        (dust if trimmed else untrimmed).append(entry)
+        limit_sat = offered_sat if entry.htlc.offered else received_sat
+        (dust if entry.htlc.amount_sat < limit_sat else untrimmed).append(entry)
 
     # BOLT 3, fee payment: the funder pays, and what it cannot pay is not paid.
     cost_sat = commit_tx_fee_sat(feerate_sat_per_kw, len(untrimmed), params.channel_type)

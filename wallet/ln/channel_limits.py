@@ -85,33 +85,32 @@ def _amounts(
     return amounts
 
 
+def _dust_below_msat(channel: FundedChannel, feerate_sat_per_kw: int, *, of_holder: bool) -> tuple[int, int]:
+    """Below which amount an HTLC is dust in one side's commitment: (offered by us, offered by the peer)."""
+    terms = channel.terms
+    dust_limit_sat = terms.holder.dust_limit_sat if of_holder else terms.counterparty.dust_limit_sat
+    limits_sat = [
+        second_stage_dust_limit_sat(dust_limit_sat, feerate_sat_per_kw, offered, channel.channel_type)
+        for offered in (of_holder, not of_holder)
+    ]
+    return limits_sat[0] * 1000, limits_sat[1] * 1000
+
+
 def untrimmed_count(
     channel: FundedChannel, amounts: list[tuple[bool, int]], feerate_sat_per_kw: int, *, of_holder: bool
 ) -> int:
     """How many of these HTLCs get an output in one side's commitment."""
-    terms = channel.terms
-    dust_limit_sat = terms.holder.dust_limit_sat if of_holder else terms.counterparty.dust_limit_sat
-    return sum(
-        not is_dust_htlc(
-            by_us == of_holder, amount_msat, feerate_sat_per_kw, dust_limit_sat, channel.channel_type
-        )
-        for by_us, amount_msat in amounts
-    )
+    ours_msat, theirs_msat = _dust_below_msat(channel, feerate_sat_per_kw, of_holder=of_holder)
+    return sum(amount_msat >= (ours_msat if by_us else theirs_msat) for by_us, amount_msat in amounts)
 
 
 def dust_exposure_msat(
     channel: FundedChannel, amounts: list[tuple[bool, int]], feerate_sat_per_kw: int, *, of_holder: bool
 ) -> int:
-    """What is lost to fees if one side's commitment goes to the chain. BOLT 2,
-    max_dust_htlc_exposure_msat."""
-    terms = channel.terms
-    dust_limit_sat = terms.holder.dust_limit_sat if of_holder else terms.counterparty.dust_limit_sat
+    """What is lost to fees if one side's commitment goes to the chain. BOLT 2, max_dust_htlc_exposure_msat."""
+    ours_msat, theirs_msat = _dust_below_msat(channel, feerate_sat_per_kw, of_holder=of_holder)
     return sum(
-        amount_msat
-        for by_us, amount_msat in amounts
-        if is_dust_htlc(
-            by_us == of_holder, amount_msat, feerate_sat_per_kw, dust_limit_sat, channel.channel_type
-        )
+        amount_msat for by_us, amount_msat in amounts if amount_msat < (ours_msat if by_us else theirs_msat)
     )
 
 
