@@ -10,9 +10,13 @@ from typing import Any, Protocol
 import pytest
 
 from tests.real.harness import LdkPeer, Regtest
+from tests.real.leyden import LeydenDaemon
+from tests.real.lightning import Pair, Wallet
 
 HERE = Path(__file__).resolve().parent
 NETWORKS: pytest.StashKey[list[Regtest]] = pytest.StashKey()
+DAEMONS: pytest.StashKey[list[LeydenDaemon]] = pytest.StashKey()
+PAIRS: pytest.StashKey[list[Pair]] = pytest.StashKey()
 TIMEOUT_SECONDS = 300
 
 
@@ -26,6 +30,27 @@ class StartLdkPeer(Protocol):
     """`ldk_peer(net, "alice", fund_sat=10_000_000, ...)`: the options of `harness.Regtest.ldk_peer`."""
 
     def __call__(self, net: Regtest, name: str, **options: Any) -> LdkPeer: ...
+
+
+class StartPair(Protocol):
+    """`pair(anchors=False, persistent=True, ...)`: us and a peer, both with coins; options are the peer's."""
+
+    def __call__(
+        self,
+        *,
+        anchors: bool = True,
+        fund_us_sat: int = 20_000_000,
+        fund_them_sat: int = 30_000_000,
+        **options: Any,
+    ) -> Pair: ...
+
+
+class StartLeyden(Protocol):
+    """`leyden(net, "leyden", "--forward", ...)`: the options of `leyden.LeydenDaemon`, started and synchronised."""
+
+    def __call__(
+        self, net: Regtest, name: str = "leyden", *extra_args: str, **options: Any
+    ) -> LeydenDaemon: ...
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,6 +70,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         for net in item.stash.get(NETWORKS, []):
             for name, tail in net.tails():
                 report.sections.append((f"{name} ({net.directory})", tail))
+        for daemon in item.stash.get(DAEMONS, []):
+            for name, tail in daemon.tails():
+                report.sections.append((f"{name} ({daemon.directory})", tail))
+        for pair in item.stash.get(PAIRS, []):
+            report.sections.extend(pair.us.tails())
     return report
 
 
@@ -70,3 +100,48 @@ def ldk_peer() -> StartLdkPeer:
         return net.ldk_peer(name, **options)
 
     return start
+
+
+@pytest.fixture
+def pair(request: pytest.FixtureRequest, regtest: StartRegtest) -> Iterator[StartPair]:
+    """Starts our wallet and a rust-lightning node with coins; our log must hold no fault at the end."""
+    pairs = request.node.stash.setdefault(PAIRS, [])
+    with ExitStack() as stack:
+
+        def start(
+            *,
+            anchors: bool = True,
+            fund_us_sat: int = 20_000_000,
+            fund_them_sat: int = 30_000_000,
+            **options: Any,
+        ) -> Pair:
+            net = regtest()
+            them = net.ldk_peer("alice", no_anchors=not anchors, **options)
+            them.fund(fund_them_sat)
+            us = Wallet(net)
+            stack.callback(us.stop)
+            us.start()
+            started = Pair(net, us, them)
+            pairs.append(started)
+            started.fund(fund_us_sat)
+            return started
+
+        yield start
+        for started in pairs:
+            started.check_log()
+
+
+@pytest.fixture
+def leyden(request: pytest.FixtureRequest, regtest: StartRegtest, tmp_path: Path) -> Iterator[StartLeyden]:
+    """Starts Leyden's daemon on a network; ended after the test, before the network is."""
+    with ExitStack() as stack:
+        started = request.node.stash.setdefault(DAEMONS, [])
+
+        def start(net: Regtest, name: str = "leyden", *extra_args: str, **options: Any) -> LeydenDaemon:
+            daemon = LeydenDaemon(net, tmp_path, name, extra_args, **options)
+            started.append(daemon)
+            stack.callback(daemon.stop)
+            daemon.start()
+            return daemon
+
+        yield start

@@ -1,0 +1,213 @@
+"""Our wallet and a rust-lightning node with coins and channels between them, and the verbs that tests are made of.
+
+The books are kept beside: what each payment moved is added up here, and `check_books` compares it with what the wallet
+says, with what the peer says and, on the chain, with what the real node says of every transaction.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tests.real.harness import LdkLines, LdkPeer, Regtest, sat_from_btc
+from tests.real.leyden import ROOT, LeydenDaemon
+from tests.real.process import Process
+
+Json = Any  # what a command answers is the test's to know
+WORDS = "legal winner thank year wave sausage worth useful legal winner thank yellow"
+ANCHOR_SAT = 330
+
+
+class Wallet(LeydenDaemon):
+    """Our daemon with the commands of `daemon_main`, at a port that stays the same after a restart."""
+
+    def __init__(self, net: Regtest, name: str = "leyden") -> None:
+        super().__init__(net, net.directory, name, words=WORDS.split())
+        self.port = net.ports.take()
+
+    def start(self, *, sync: bool = True) -> None:
+        argv = [sys.executable, "-X", "faulthandler", "-m", "tests.real.daemon_main"]
+        argv += [str(self.directory), str(self.port)]
+        argv += [f"{server.host}:{server.port}:t" for server in self.net.servers]
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        self.process = Process(self.name, argv, directory=self.directory, env=env)
+        self.process.wait_line(r"commands are taken on port")
+        self.node_id = str(self.call("nodeid")).split("@")[0]
+        if sync:
+            self.sync()
+
+    def log(self) -> str:
+        """What all its runs have said."""
+        return (self.directory / f"{self.name}.log").read_text(errors="replace")
+
+
+class Pair:
+    """Us and one rust-lightning peer, and the books of what has moved.
+
+    Attributes:
+        ours_msat: what should be ours in the open channel.
+        channel_id: of the channel opened last.
+    """
+
+    def __init__(self, net: Regtest, us: Wallet, them: LdkPeer) -> None:
+        self.net = net
+        self.us = us
+        self.them = them
+        self.channel_id = ""
+        self.channel_point = ""
+        self.capacity_sat = 0
+        self.ours_msat = 0
+        self.onchain_sat = 0
+
+    @property
+    def node(self) -> Any:
+        return self.net.node
+
+    # --- coins ----------------------------------------------------------------------
+
+    def fund(self, amount_sat: int, coins: int = 2) -> None:
+        """Gives us confirmed coins."""
+        for _ in range(coins):
+            self.node.send(self.us.call("createnewaddress"), amount_sat // coins)
+        self.onchain_sat += amount_sat
+        self.mine(1)
+        self.us.wait("coins", lambda: self.balance_sat() == self.onchain_sat)
+
+    def balance_sat(self, kind: str = "confirmed") -> int:
+        return sat_from_btc(self.us.call("getbalance").get(kind, "0"))
+
+    def mine(self, blocks: int = 1) -> None:
+        """Mines; returns once servers, peers and we have seen it."""
+        self.us.mine(blocks)
+
+    # --- channels -------------------------------------------------------------------
+
+    def channel(self, channel_id: str = "") -> Json:
+        wanted = channel_id or self.channel_id
+        found = [c for c in self.us.call("list_channels") if c["channel_id"] == wanted]
+        return found[0] if found else None
+
+    def wait_usable(self) -> None:
+        self.us.wait("a usable channel", lambda: (self.channel() or {}).get("is_usable"))
+        self.them.wait_channel(self.channel_id)
+
+    def we_open(self, amount_sat: int, *, push_sat: int = 0, static_remotekey: bool = False) -> str:
+        before = self.balance_sat()
+        opened = self.us.call(
+            "open_channel", connection_string=self.them.uri, amount_sat=amount_sat, push_sat=push_sat,
+            static_remotekey=static_remotekey,
+        )  # fmt: skip
+        self.channel_id, self.channel_point = opened["channel_id"], opened["channel_point"]
+        self.node.wait_for_tx(opened["funding_txid"])
+        self.mine(6)
+        self.wait_usable()
+        self.capacity_sat = amount_sat
+        self.ours_msat = (amount_sat - push_sat) * 1000
+        self.onchain_sat = before - amount_sat - self.fee_sat(opened["funding_txid"])
+        self.check_books()
+        return self.channel_id
+
+    def they_open(self, amount_sat: int, *, push_sat: int = 0, **options: Json) -> str:
+        self.them.call("connect", pubkey=self.us.node_id, port=self.us.port)
+        opened = self.them.call(
+            "open_channel", pubkey=self.us.node_id, sats=amount_sat, push_msat=push_sat * 1000, **options
+        )
+        self.channel_id, self.channel_point = opened["channel_id"], opened["funding"]
+        self.node.wait_for_tx(opened["funding"].split(":")[0])
+        self.mine(6)
+        self.wait_usable()
+        self.capacity_sat = amount_sat
+        self.ours_msat = push_sat * 1000
+        self.check_books()
+        return self.channel_id
+
+    # --- payments -------------------------------------------------------------------
+
+    def their_invoice(self, amount_msat: int | None, **options: Json) -> str:
+        invoice = self.them.call("invoice", amount_msat=amount_msat, description="from us", **options)
+        return str(invoice["bolt11"])
+
+    def our_invoice(self, amount_msat: int | None, **options: Json) -> str:
+        request = self.us.call(
+            "add_request", amount_msat=amount_msat, lightning=True, message="to us", **options
+        )
+        return str(request["lightning_invoice"])
+
+    def we_pay(self, amount_msat: int, invoice: str = "", *, named: bool = True) -> Json:
+        """`named`: the invoice says the amount; else the payer does."""
+        amount = {} if named else {"amount_msat": amount_msat}
+        paid = self.us.call("lnpay", invoice=invoice or self.their_invoice(amount_msat), **amount)
+        assert paid["success"], paid
+        assert (paid["amount_msat"], paid["fee_msat"]) == (amount_msat, 0)
+        self.ours_msat -= amount_msat
+        return paid
+
+    def they_pay(self, amount_msat: int, invoice: str = "", *, named: bool = True) -> Json:
+        amount = {} if named else {"amount_msat": amount_msat}
+        paid = self.them.call("pay", bolt11=invoice or self.our_invoice(amount_msat), **amount)
+        assert paid["status"] == "sent", paid
+        self.ours_msat += amount_msat
+        return paid
+
+    def at_once(
+        self,
+        *,
+        ours_msat: Sequence[int] = (),
+        theirs_msat: Sequence[int] = (),
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Many payments at the same time, all of which arrive."""
+        to_them = [self.their_invoice(amount_msat) for amount_msat in ours_msat]
+        to_us = [self.our_invoice(amount_msat) for amount_msat in theirs_msat]
+        with LdkLines(self.them) as lines, ThreadPoolExecutor(max(1, len(to_them))) as pool:
+            for invoice in to_us:
+                lines.send("pay", bolt11=invoice)
+            paid = [pool.submit(self.us.call, "lnpay", invoice=invoice) for invoice in to_them]
+            meanwhile()
+            for _ in to_us:
+                _number, answer = lines.receive()
+                assert answer["status"] == "sent", answer
+            for future in paid:
+                assert future.result()["success"], future.result()
+        self.ours_msat += sum(theirs_msat) - sum(ours_msat)
+
+    def wait_no_htlcs(self) -> None:
+        """Until no HTLC is pending on either side."""
+        self.us.wait(
+            "no HTLC",
+            lambda: (c := self.channel()) and not (c["local_unsettled_sent"] or c["remote_unsettled_sent"]),
+        )
+        self.them.wait_channel(self.channel_id, htlcs_in=0, htlcs_out=0)
+
+    # --- books ----------------------------------------------------------------------
+
+    def check_books(self) -> None:
+        """Wallet, peer and these books agree to the msat. For a time without HTLCs."""
+        self.wait_no_htlcs()
+        ours = self.channel()
+        assert ours["local_balance_msat"] == self.ours_msat, (ours, self.ours_msat)
+        assert ours["capacity_sat"] == self.capacity_sat
+        theirs = next(c for c in self.them.call("list_channels") if c["channel_id"] == self.channel_id)
+        theirs_msat = self.capacity_sat * 1000 - self.ours_msat
+        assert theirs["inbound_msat"] == max(0, self.ours_msat - theirs["their_reserve_sats"] * 1000), theirs
+        assert theirs["outbound_msat"] == max(0, theirs_msat - (theirs["reserve_sats"] or 0) * 1000), theirs
+        assert theirs["feerate_per_kw"] == ours["feerate_sat_per_kw"]
+        assert self.balance_sat() + self.balance_sat("unconfirmed") == self.onchain_sat
+
+    def check_log(self) -> None:
+        """Our log, all runs of it, tells of no fault of ours and of no transaction that the node refused."""
+        for line in self.us.log().splitlines():
+            assert not re.search(r"Traceback| E leyden|(?i:refused)", line), line
+
+    def fee_sat(self, txid: str) -> int:
+        """What a transaction paid, by the node's word."""
+        raw = self.node.rpc("getrawtransaction", txid, 1)
+        spent = sum(
+            sat_from_btc(self.node.rpc("getrawtransaction", vin["txid"], 1)["vout"][vin["vout"]]["value"])
+            for vin in raw["vin"]
+        )
+        return spent - sum(sat_from_btc(out["value"]) for out in raw["vout"])
