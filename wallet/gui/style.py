@@ -81,7 +81,7 @@ QPushButton[kind="segment"]:disabled {{ color: {text3}; }}
 QPushButton[kind="fold"] {{ background: transparent; color: {text2}; border: none; padding: 0 {s2}px 0 0;
     text-align: left; }}
 QPushButton[kind="fold"]:hover {{ color: {text}; }}
-QPushButton[kind="id"] {{ background: transparent; color: {text}; border: none; padding: 0 {s1}px;
+QPushButton[kind="id"] {{ background: transparent; color: {text}; border: none; padding: 0;
     border-radius: {s1}px; min-height: {id_inner}px; }}
 QPushButton[kind="id"]:hover {{ background: {raised}; }}
 QPushButton[kind="title"] {{ background: transparent; color: {text}; border: none; padding: 0;
@@ -119,7 +119,7 @@ QTableView::item:selected {{ background: {soft_accent}; color: {text}; }}
 QTableView QTableCornerButton::section {{ background: {surface}; border: none; }}
 QHeaderView {{ background: transparent; border: none; }}
 QHeaderView::section {{ background: {surface}; color: {text2}; border: none; border-bottom: 1px solid {line};
-    padding: 0 {s3}px; height: {control}px; }}
+    padding: 0 {s3more}px; height: {control}px; }}
 QHeaderView::section:first {{ border-top-left-radius: {radius_card}px; }}
 QHeaderView::section:last {{ border-top-right-radius: {radius_card}px; }}
 
@@ -171,6 +171,7 @@ def sheet(theme: Theme) -> str:
         s2=px(t.S2),
         s3=px(t.S3),
         s3less=px(t.S3) - 1,
+        s3more=px(t.S3) + 2,
         s4=px(t.S4),
         s6=px(t.S6),
         s8=px(t.S8),

@@ -74,7 +74,7 @@ class ActivityPageView(Page):
         super().set_narrow(narrow)
         if hasattr(self, "table"):
             self.table.set_widths(
-                WHAT, {WHEN: 130, FEE: 96 if narrow else 120, AMOUNT: 140 if narrow else 180}
+                WHAT, {WHEN: 150, FEE: 96 if narrow else 120, AMOUNT: 140 if narrow else 180}
             )
 
     def set_first_focus(self) -> None:

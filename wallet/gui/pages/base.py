@@ -37,9 +37,9 @@ def column(width: int, *, spacing: int = S6) -> tuple[QWidget, QVBoxLayout]:
     return inside, box
 
 
-def left_column(holder: QWidget) -> QHBoxLayout:
-    """Lays a column out at the left, as wide as it may be; 4 px are left for the focus ring."""
-    row = hbox(spacing=0, margins=(4, 4, 4, 4))
+def left_column(holder: QWidget, *, margin: int = 0) -> QHBoxLayout:
+    """Lays a column out at the left, as wide as it may be; `margin` leaves room for the focus ring."""
+    row = hbox(spacing=0, margins=(margin, margin, margin, margin))
     row.addWidget(holder, 100)
     row.addStretch(1)
     return row
@@ -49,7 +49,7 @@ class Page(QWidget):
     """A page of the main window. `refresh` draws from the snapshot; it is called whenever the page is shown
     and something changed, and must be cheap."""
 
-    def __init__(self, context: Context, title: str, *, scrolls: bool = True) -> None:
+    def __init__(self, context: Context, title: str, *, scrolls: bool = True, inset: int = 0) -> None:
         super().__init__()
         self.context = context
         self.setObjectName(type(self).__name__)
@@ -57,6 +57,7 @@ class Page(QWidget):
         self.head: QHBoxLayout = hbox(self.title, "stretch", spacing=S2)
         self._dirty = True
         self._narrow = False
+        self._inset = theme().px(inset)  # what inner scroll areas leave for the focus ring
         self._body_holder = QWidget()
         self.body: QVBoxLayout = vbox(spacing=S6)
         self._body_holder.setLayout(self.body)
@@ -75,7 +76,7 @@ class Page(QWidget):
         side = theme().px(S4 if narrow else S6)
         self._outer.setContentsMargins(0, side, 0, 0)
         self.head.setContentsMargins(side, 0, side, 0)
-        self.body.setContentsMargins(side, 0, side, side)
+        self.body.setContentsMargins(side - self._inset, 0, side - self._inset, side)
 
     def changed(self, changes: ChangeSet) -> None:
         """Called by the window for the page that is shown; the others are refreshed when they are shown

@@ -83,9 +83,10 @@ class ChannelDetail(QWidget):
         self.force_button = Button(_("Force-close"), "danger-text", on_click=lambda: self._close(True))
         self._shown: ChannelView | None = None
 
-        send = vbox(Label(_("Can send"), "caption", "text2"), self._can_send, spacing=0)
-        right = Label(_("Can receive"), "caption", "text2", align=Qt.AlignmentFlag.AlignRight)
-        receive = vbox(right, self._can_receive, spacing=0)
+        self._left_name = Label("", "caption", "text2")
+        self._right_name = Label("", "caption", "text2", align=Qt.AlignmentFlag.AlignRight)
+        send = vbox(self._left_name, self._can_send, spacing=0)
+        receive = vbox(self._right_name, self._can_receive, spacing=0)
         self._amounts = QWidget()
         self._amounts.setLayout(hbox(send, "stretch", receive))
         head = hbox(NodeDot(channel.peer_id), self._name, self._pill, "stretch", spacing=S3)
@@ -116,7 +117,7 @@ class ChannelDetail(QWidget):
         box.addStretch(1)
         holder.setLayout(box)
         inside = QWidget()
-        inside.setLayout(left_column(holder))
+        inside.setLayout(left_column(holder, margin=4))
         self.setLayout(vbox(scroller(inside), spacing=0))
         self.show_channel(channel)
 
@@ -133,8 +134,16 @@ class ChannelDetail(QWidget):
         show_bar(self._bar, channel)
         self._bar.setVisible(is_open)
         self._amounts.setVisible(is_open)
-        self._can_send.set_msat(channel.can_send_msat)
-        self._can_receive.set_msat(channel.can_receive_msat)
+        if channel.is_usable:
+            self._left_name.setText(_("Can send"))
+            self._right_name.setText(_("Can receive"))
+            self._can_send.set_msat(channel.can_send_msat)
+            self._can_receive.set_msat(channel.can_receive_msat)
+        else:
+            self._left_name.setText(_("Yours"))
+            self._right_name.setText(_("Theirs"))
+            self._can_send.set_msat(channel.local_msat)
+            self._can_receive.set_msat(channel.remote_msat)
         steps = open_steps(channel)
         self._stepper.show_steps(steps)
         self._stepper.setVisible(bool(steps))

@@ -36,7 +36,7 @@ from wallet.gui.widgets.basic import (
 )
 from wallet.gui.widgets.ids import Fold, NodeDot, copy_text
 from wallet.gui.widgets.notices import EmptyState
-from wallet.gui.widgets.table import Table
+from wallet.gui.widgets.table import StateDelegate, Table
 from wallet.i18n import _, ngettext
 from wallet.node.api import ChannelPhase, ChannelView
 
@@ -136,7 +136,7 @@ class ChannelsPage(Page):
     """Attributes: `model`, `cards` by channel id, `table`, `detail` while a channel's page is shown."""
 
     def __init__(self, context: Context) -> None:
-        super().__init__(context, _("Channels"), scrolls=False)
+        super().__init__(context, _("Channels"), scrolls=False, inset=4)
         self.open_button = Button(
             _("Open channel"), "filled", "plus", on_click=lambda: context.open_channel(self.suggested_peer())
         )
@@ -151,6 +151,7 @@ class ChannelsPage(Page):
         self.table = Table(_("Channels"), self._open_row)
         self.table.setModel(self.model)
         self.table.set_widths(PEER, {STATE: 150, CAN_SEND: 140, CAN_RECEIVE: 150, CAPACITY: 140})
+        self.table.setItemDelegateForColumn(STATE, StateDelegate(self.table))
         self.table.customContextMenuRequested.connect(self._row_menu)
         self._closed_box = vbox(spacing=S3)
         closed = QWidget()

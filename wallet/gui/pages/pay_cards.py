@@ -16,8 +16,19 @@ from PyQt6.QtWidgets import QVBoxLayout, QWidget
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
 from wallet.gui.theme import theme
-from wallet.gui.tokens import S2, S3, S4
-from wallet.gui.widgets.basic import AmountLabel, Button, Card, Flow, Label, Pill, Rule, hbox, vbox
+from wallet.gui.tokens import S3, S4
+from wallet.gui.widgets.basic import (
+    AmountLabel,
+    Button,
+    Card,
+    Flow,
+    Label,
+    Pill,
+    Rule,
+    button_row,
+    hbox,
+    vbox,
+)
 from wallet.gui.widgets.fields import AmountField, Field, LineEdit, Segments
 from wallet.gui.widgets.ids import CopyId, DetailsList, Fold
 from wallet.gui.widgets.notices import Banner, Facts
@@ -81,7 +92,7 @@ class InvoiceCard(_PayCard):
         self.button = Button(_("Pay"), "filled", main=True, on_click=self._pay)
         self.cancel = Button(_("Cancel"), "outlined", main=True, on_click=self.cancelled.emit)
         self._reason = Label("", "caption", "text2", wrap=True)
-        self.box.addLayout(hbox(self.button, self.cancel, self._reason, spacing=S2))
+        self.box.addLayout(button_row(self.button, self.cancel, reason=self._reason))
         details = DetailsList(
             [
                 (_("Payee"), payee),
@@ -224,7 +235,7 @@ class OnchainCard(_PayCard):
         rows.addWidget(Field(_("Note for yourself"), self.note))
         rows.addWidget(self._facts)
         rows.addWidget(self._banner)
-        rows.addLayout(hbox(self.review, self.cancel, self._reason, spacing=S2))
+        rows.addLayout(button_row(self.review, self.cancel, reason=self._reason))
         self._content.setLayout(rows)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)

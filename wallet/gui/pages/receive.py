@@ -25,6 +25,7 @@ from wallet.gui.widgets.basic import (
     Label,
     Pill,
     Rule,
+    button_row,
     clear,
     hbox,
     vbox,
@@ -75,7 +76,7 @@ class ReceivePage(Page):
         self._reason = Label("", "caption", "text2", wrap=True)
         self._problem = Banner("", "warning")
         form = vbox(self.layer, self._amount_row, self._note_row, self._problem, spacing=S4)
-        form.addLayout(hbox(self.create_button, self._reason, spacing=S3))
+        form.addLayout(button_row(self.create_button, reason=self._reason))
         form.addStretch(1)
         left.setLayout(form)
 

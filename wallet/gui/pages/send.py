@@ -92,7 +92,7 @@ class SendPage(Page):
     """Attributes: `field`, `card` once something was recognised, `result` once a payment has ended."""
 
     def __init__(self, context: Context) -> None:
-        super().__init__(context, _("Send"), scrolls=False)
+        super().__init__(context, _("Send"), scrolls=False, inset=4)
         self.views = QStackedWidget()
         self.body.addWidget(self.views)
         self.card: InvoiceCard | OnchainCard | None = None
@@ -118,7 +118,7 @@ class SendPage(Page):
         self._card_place = vbox()
         box.addLayout(self._card_place)
         box.addStretch(1)
-        asking.setLayout(left_column(holder))
+        asking.setLayout(left_column(holder, margin=4))
         self._asking = scroller(asking)
         self.progress = _Progress(context.network)
         self.views.addWidget(self._asking)

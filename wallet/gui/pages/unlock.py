@@ -49,7 +49,7 @@ class UnlockPage(QWidget):
         box.addWidget(JarLabel(64), 0, centre)
         box.addWidget(Label(fmt.plain(info.name, 40), "amount", align=centre), 0, centre)
         box.addSpacing(theme().px(S2))
-        box.addWidget(card, 0, centre)
+        box.addLayout(hbox("stretch", card, "stretch", spacing=0))
         box.addWidget(self._note, 0, centre)
         box.addLayout(hbox("stretch", self.other, "stretch"))
         box.addStretch(3)

@@ -90,11 +90,12 @@ class Wizard(QWidget):
         self._restored = False
         self._back_to: list[Callable[[], None]] = []
         self.stack = QStackedWidget()
-        centre = Qt.AlignmentFlag.AlignHCenter
         inside = QWidget()
         box = vbox(spacing=0, margins=(S6, S8, S6, S8))
         box.addStretch(2)
-        box.addWidget(self.stack, 0, centre)
+        # Centred by stretches: an aligned widget is not asked for the height that its width needs.
+        self.stack.setFixedWidth(theme().px(WIDTH))
+        box.addLayout(hbox("stretch", self.stack, "stretch", spacing=0))
         box.addStretch(3)
         inside.setLayout(box)
         self.setLayout(vbox(scroller(inside), spacing=0))
@@ -116,7 +117,6 @@ class Wizard(QWidget):
 
     def _show(self, step: QWidget, focus: QWidget | None = None) -> None:
         old = self.stack.currentWidget()
-        step.setMinimumWidth(theme().px(min(WIDTH, max(320, self.width() - 64))) if self.width() < 700 else 0)
         self.stack.addWidget(step)
         self.stack.setCurrentWidget(step)
         if old is not None:
@@ -138,7 +138,7 @@ class Wizard(QWidget):
             "Leyden keeps bitcoin on this computer, and pays in a second over Lightning. The keys are yours alone: "
             "twelve words that you write down. No company stands between you and your money."
         )
-        box.addWidget(prose(text, 460, "lead", "text2", align=centre), 0, centre)
+        box.addWidget(prose(text, 480, "lead", "text2", align=centre), 0, centre)
         box.addSpacing(theme().px(S4))
         self.practise = Button(
             _("Practise with play money"),

@@ -35,7 +35,7 @@ from wallet.gui.theme import theme
 from wallet.gui.tokens import CARD_PADDING, S2, S3
 
 __all__ = [
-    "AmountLabel", "Button", "Card", "IconLabel", "Label", "Pill", "Rule", "add_action", "clear", "hbox", "menu",
+    "AmountLabel", "Button", "Card", "IconLabel", "Label", "Pill", "Rule", "add_action", "button_row", "clear", "hbox", "menu",
     "restyle", "vbox",
 ]  # fmt: skip
 
@@ -174,6 +174,14 @@ class Label(QLabel):
         laid, height = self._lay_out(self.width())
         top = max(0, (self.height() - height) // 2) if self.alignment() & Qt.AlignmentFlag.AlignVCenter else 0
         laid.draw(painter, QPointF(0, top))
+
+
+def button_row(*buttons: QWidget, reason: QWidget) -> QHBoxLayout:
+    """Buttons at the left, and beside them why one of them cannot be pressed."""
+    row = hbox(*buttons, spacing=S2)
+    row.addSpacing(theme().px(4))
+    row.addWidget(reason, 1)
+    return row
 
 
 def prose(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PyQt6.QtCore import Qt
+from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtGui import QShowEvent
 from PyQt6.QtWidgets import QDialog, QScrollArea, QVBoxLayout, QWidget
 
@@ -58,6 +58,10 @@ class Dialog(QDialog):
         outer.addLayout(foot)
         self.setLayout(outer)
         self._wide = width
+        self._fitter = QTimer(self)
+        self._fitter.setSingleShot(True)
+        self._fitter.setInterval(0)
+        self._fitter.timeout.connect(self._fit_now)
 
     def add_button(
         self, text: str, kind: str, on_click: Callable[[], object], icon: str | None = None
@@ -72,7 +76,15 @@ class Dialog(QDialog):
         return self.add_button(text or _("Cancel"), "outlined", self.reject)
 
     def fit(self) -> None:
-        """As wide as it may be, as high as what it holds, within the window it stands on."""
+        """As wide as it may be, as high as what it holds, within the window it stands on.
+
+        Once more after the event loop has shown what was just added: a layout leaves out what is not shown
+        yet.
+        """
+        self._fit_now()
+        self._fitter.start()
+
+    def _fit_now(self) -> None:
         px = theme().px
         parent = self.parentWidget()
         host = None if parent is None else parent.window()

@@ -8,21 +8,24 @@ from PyQt6.QtCore import QModelIndex, QPoint, QRect, Qt
 from PyQt6.QtGui import QFontMetrics, QPainter
 from PyQt6.QtWidgets import (
     QAbstractItemView,
+    QApplication,
     QHeaderView,
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTableView,
+    QWidget,
 )
 
 from wallet.gui import icons
-from wallet.gui.describe import item_icon, item_state, item_title
+from wallet.gui.describe import item_icon, item_state, item_title, phase_look
 from wallet.gui.models.activity import AMOUNT, ITEM_ROLE, WHAT
+from wallet.gui.models.channels import CHANNEL_ROLE
 from wallet.gui.theme import theme
 from wallet.gui.tokens import CONTROL, ROW, S3
-from wallet.node.api import ActivityItem, ActivityStatus
+from wallet.node.api import ActivityItem, ActivityStatus, ChannelView
 
-__all__ = ["ActivityDelegate", "Table"]
+__all__ = ["ActivityDelegate", "StateDelegate", "Table"]
 
 
 class Table(QTableView):
@@ -71,6 +74,20 @@ class Table(QTableView):
         return self.indexAt(place)
 
 
+class StateDelegate(QStyledItemDelegate):
+    """A channel's state as icon and word."""
+
+    def initStyleOption(self, option: QStyleOptionViewItem | None, index: QModelIndex) -> None:
+        super().initStyleOption(option, index)
+        channel = index.data(CHANNEL_ROLE)
+        if option is not None and isinstance(channel, ChannelView):
+            _word, tone, icon = phase_look(channel.phase)
+            token = "text2" if tone == "neutral" else tone
+            option.icon = icons.icon(icon, token)
+            option.features |= QStyleOptionViewItem.ViewItemFeature.HasDecoration
+            option.decorationSize = icons.size(16)
+
+
 class ActivityDelegate(QStyledItemDelegate):
     """The first column in two lines with its icon; amounts in their tone."""
 
@@ -85,8 +102,8 @@ class ActivityDelegate(QStyledItemDelegate):
             super().paint(painter, option, index)
             return
         text, option.text = option.text or "", ""
-        view = option.widget
-        style = None if view is None else view.style()
+        view: QWidget | None = option.widget
+        style = QApplication.style() if view is None else view.style()
         if style is not None:
             style.drawControl(QStyle.ControlElement.CE_ItemViewItem, option, painter, view)
         painter.save()
