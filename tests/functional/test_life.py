@@ -382,14 +382,19 @@ def test_a_fee_rate_in_the_middle_of_payments() -> None:
     world.done()
 
 
-def test_a_fee_rate_that_is_too_low() -> None:
+@pytest.mark.parametrize("anchors", [True, False])
+def test_a_fee_rate_that_is_too_low(anchors: bool) -> None:
     world = World()
-    alice, bob = pair(world)
+    alice, bob = world.node("alice", config(anchors=anchors)), world.node("bob", config(anchors=anchors))
     alice.fees.sat_per_kw = 5_000
     bob.fees.by_target[ConfirmationTarget.MIN_ALLOWED_ANCHOR_CHANNEL_REMOTE_FEE] = 400
+    bob.fees.by_target[ConfirmationTarget.MIN_ALLOWED_NON_ANCHOR_CHANNEL_REMOTE_FEE] = 400
     world.open_channel(alice, bob, 1_000_000, 500_000_000)
     alice.fees.sat_per_kw = 253
     world.tick()
+    if anchors:
+        assert alice.channel(bob).feerate_sat_per_kw == 253
+        return
     assert bob.one_event(ev.ChannelClosed).reason.kind is ClosureKind.PROCESSING_ERROR
 
 
@@ -571,6 +576,16 @@ def test_an_announced_channel_is_announced() -> None:
     assert updates
     assert not updates[-1].dont_forward
     assert announcements[0].short_channel_id == alice.channel(bob).short_channel_id
+    # Away for long: the network is told; and told again when the peer is back.
+    world.disconnect(alice, bob)
+    world.tick(11)
+    updates = [msg for msg in heard if isinstance(msg, msgs.ChannelUpdate)]
+    assert updates[-1].disabled
+    world.connect(alice, bob)
+    world.tick()
+    updates = [msg for msg in heard if isinstance(msg, msgs.ChannelUpdate)]
+    assert not updates[-1].disabled
+    assert [msg.timestamp_at for msg in updates] == sorted({msg.timestamp_at for msg in updates})
     world.done()
 
 

@@ -90,6 +90,12 @@ def test_underpaid_fee_and_short_delta_are_refused_with_their_codes() -> None:
     path = world.path(nodes, 1_000_000)
     carol_side = nodes[1].channel(nodes[2])
     nodes[1].manager.update_channel_config(nodes[2].node_id, carol_side.channel_id, dear)
+    # For a while the old terms still hold.
+    payment = world.invoice(nodes[2], 1_000_000)
+    world.send(payment, nodes[0], world.route([path], nodes[2]))
+    world.settle()
+    world.claim(nodes, payment)
+    world.tick(10)
     payment = world.invoice(nodes[2], 1_000_000)
     world.send(payment, nodes[0], world.route([path], nodes[2]))
     world.settle()
@@ -98,6 +104,7 @@ def test_underpaid_fee_and_short_delta_are_refused_with_their_codes() -> None:
     assert failed.attempts[0].hop_index == 0
     slow = ChannelConfig(forwarding_fee_base_msat=0, cltv_expiry_delta=200)
     nodes[1].manager.update_channel_config(nodes[2].node_id, carol_side.channel_id, slow)
+    world.tick(10)
     payment = world.invoice(nodes[2], 1_000_000)
     world.send(payment, nodes[0], world.route([path], nodes[2]))
     world.settle()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from wallet.bitcoin.hashes import sha256
+from wallet.chain.interfaces import FLOOR_FEERATE_SAT_PER_KW
 from wallet.ln import msgs
 from wallet.ln.chan_utils import commit_tx_fee_sat
 from wallet.ln.channel_commitment import anchors_cost_sat
@@ -425,6 +426,9 @@ def receive_update_fee(
     if channel.terms.is_outbound:
         raise ChannelError("update_fee came from the side that does not pay the fee.")
     feerate_sat_per_kw = msg.feerate_sat_per_kw
+    if channel.channel_type.anchors:
+        # With anchors a commitment need only be relayed, for a child can pay for it: that is no reason to close.
+        bounds = replace(bounds, min_sat_per_kw=min(bounds.min_sat_per_kw, FLOOR_FEERATE_SAT_PER_KW))
     check_feerate(feerate_sat_per_kw, bounds, core.feerate_sat_per_kw)
     # BOLT 2: the sender can afford it, on our current commitment.
     here = [

@@ -18,6 +18,7 @@ __all__ = [
     "HTLC_FAIL_BACK_BUFFER_BLOCKS",
     "LATENCY_GRACE_PERIOD_BLOCKS",
     "MAX_ACCEPTED_HTLCS",
+    "MIN_CLAIMABLE_EXPIRY_DELTA",
     "MIN_CLTV_EXPIRY_DELTA",
     "MIN_FINAL_CLTV_EXPIRY_DELTA",
     "ChannelConfig",
@@ -46,6 +47,9 @@ HTLC_FAIL_BACK_BUFFER_BLOCKS: Final = CLTV_CLAIM_BUFFER_BLOCKS + LATENCY_GRACE_P
 
 MIN_FINAL_CLTV_EXPIRY_DELTA: Final = HTLC_FAIL_BACK_BUFFER_BLOCKS + 3
 """The least that an invoice of ours asks for: three blocks may pass while the payment is on its way."""
+
+MIN_CLAIMABLE_EXPIRY_DELTA: Final = HTLC_FAIL_BACK_BUFFER_BLOCKS + 1
+"""An HTLC to us that arrives nearer to its expiry could not be claimed for sure: it is refused."""
 
 MIN_CLTV_EXPIRY_DELTA: Final = 48
 """The least that our channels ask for between the incoming and the outgoing HTLC. Above BOLT 2's 34 (3R + 2G

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, assert_never
@@ -64,7 +64,7 @@ from wallet.ln.channel_step import (
     UpdateMonitor,
     ValidateRevocation,
 )
-from wallet.ln.config import UserConfig
+from wallet.ln.config import ChannelConfig, UserConfig
 from wallet.ln.event_queue import CHANNEL_MANAGER_EVENTS, EventQueue
 from wallet.ln.events import (
     ChannelClosed,
@@ -193,6 +193,9 @@ class ManagerBase(ABC):
         self._in_progress: dict[ChannelId, int] = {}
         self._blocked: dict[ChannelId, list[Send]] = {}
         self._announced: set[ChannelId] = set()
+        self._disabled: set[ChannelId] = set()
+        self._offline_ticks: dict[ChannelId, int] = {}
+        self._previous_configs: dict[ChannelId, tuple[ChannelConfig, int]] = {}
         self._ticks_awaiting: dict[ChannelId, int] = {}
         self._unfunded_ticks: dict[tuple[NodeId, ChannelId], int] = {}
 
@@ -463,10 +466,12 @@ class ManagerBase(ABC):
         closed = replace(closed, last_update_id=closed.last_update_id + 1)
         self._closed[channel_id] = closed
         self._persist.write((Row(CLOSED_SPACE, channel_id, encode(closed)),))
-        self._update_monitor(
-            channel_id,
-            ChannelMonitorUpdate(channel_id=channel_id, update_id=closed.last_update_id, steps=steps),
-        )
+        update = ChannelMonitorUpdate(channel_id=channel_id, update_id=closed.last_update_id, steps=steps)
+        try:
+            self._update_monitor(channel_id, update)
+        except InvariantError as error:
+            # There is no channel left to freeze; others must not suffer.
+            self._log(LogLevel.ERROR, "the monitor of closed channel %s: %s", channel_id.hex(), error)
 
     # --- the end of an entry ---
 
@@ -590,9 +595,6 @@ class ManagerBase(ABC):
         drop_held_adds(draft, "The channel is closed.")
         for tell in draft.tells:
             self._tells.append((channel.channel_id, channel, tell))
-
-    def _persist_rows(self, rows: Iterable[Row]) -> None:
-        self._persist.write(rows)
 
     def _peer_features(self, node_id: NodeId) -> Features | None:
         peer = self._peers.get(node_id)

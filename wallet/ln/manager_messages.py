@@ -54,6 +54,12 @@ __all__ = ["MessageRoom"]
 AWAITING_RESPONSE_TICKS: Final = 2
 """A peer that owes a revoke_and_ack, or a channel_reestablish, for so many ticks is hung up on."""
 
+DISABLE_TICKS: Final = 10
+"""How many ticks (of a minute) a peer may be away before the network is told that the channel is out of use."""
+
+PREVIOUS_CONFIG_TICKS: Final = 10
+"""BOLT 7, channel_update, origin node: earlier terms are taken for 10 more minutes."""
+
 CLOSING_TICKS: Final = 10
 """How many ticks (of a minute) the negotiation of a closing fee may take before the channel is
 force-closed."""
@@ -322,6 +328,8 @@ class MessageRoom(OpeningRoom):
         """Changes fees and limits of a channel; the peer, or the network, is told."""
         with self._entry:
             channel = self._our_channel(channel_id, their_node_id)
+            if config != channel.config:
+                self._previous_configs[channel_id] = (channel.config, PREVIOUS_CONFIG_TICKS)
             self._channels[channel_id] = replace(channel, config=config)
             self._touched[channel_id] = None
             if channel.is_ready:
@@ -467,6 +475,7 @@ class MessageRoom(OpeningRoom):
         self, channel: FundedChannel, name: ShortChannelId, *, public: bool
     ) -> msgs.ChannelUpdate | None:
         terms = channel.terms
+        off = channel.channel_id in self._disabled
         timestamp_at = max(channel.core.update_timestamp_at + 1, self._highest_seen_at)
         direction = 0 if self._our_node_id < channel.counterparty_node_id else 1
         most_msat = min(channel.channel_value_sat * 1000, terms.counterparty.max_htlc_value_in_flight_msat)
@@ -477,7 +486,7 @@ class MessageRoom(OpeningRoom):
             short_channel_id=name,
             timestamp_at=timestamp_at,
             message_flags=1 if public else 3,
-            channel_flags=direction | (0 if not channel.is_shutting_down else 2),
+            channel_flags=direction | (2 if channel.is_shutting_down or off else 0),
             cltv_expiry_delta=config.cltv_expiry_delta,
             htlc_minimum_msat=max(1, terms.counterparty.htlc_minimum_msat),
             fee_base_msat=config.forwarding_fee_base_msat,
@@ -530,10 +539,16 @@ class MessageRoom(OpeningRoom):
 
     def _tick_channels(self) -> None:
         """Fee rates follow the estimates; peers that owe an answer are hung up on."""
+        for channel_id, (config, ticks) in list(self._previous_configs.items()):
+            if ticks > 1:
+                self._previous_configs[channel_id] = (config, ticks - 1)
+            else:
+                del self._previous_configs[channel_id]
         for channel in list(self._channels.values()):
             if channel.channel_id in self._frozen:
                 continue
             self._tick_fee(channel)
+            self._tick_public(self._channels.get(channel.channel_id, channel))
             channel = self._channels.get(channel.channel_id, channel)
             self._tick_patience(channel)
 
@@ -554,6 +569,23 @@ class MessageRoom(OpeningRoom):
             send_commitment(draft)
 
         self._run(channel, transition)
+
+    def _tick_public(self, channel: FundedChannel) -> None:
+        """BOLT 7, channel_update: the network may know when an announced channel is out of use, and back."""
+        channel_id = channel.channel_id
+        if channel.core.announcement_sigs_received is None:
+            return
+        if channel.link is Link.UP:
+            self._offline_ticks.pop(channel_id, None)
+            if channel_id in self._disabled:
+                self._disabled.discard(channel_id)
+                self._send_channel_update(channel)
+            return
+        ticks = self._offline_ticks.get(channel_id, 0) + 1
+        self._offline_ticks[channel_id] = ticks
+        if ticks > DISABLE_TICKS and channel_id not in self._disabled:
+            self._disabled.add(channel_id)
+            self._send_channel_update(channel)
 
     def _tick_patience(self, channel: FundedChannel) -> None:
         channel_id = channel.channel_id

@@ -48,7 +48,7 @@ from wallet.ln.channel_step import (
     TellHtlcsCommitted,
     TellHtlcSettled,
 )
-from wallet.ln.config import HTLC_FAIL_BACK_BUFFER_BLOCKS
+from wallet.ln.config import HTLC_FAIL_BACK_BUFFER_BLOCKS, MIN_CLAIMABLE_EXPIRY_DELTA, ChannelConfig
 from wallet.ln.events import (
     HTLCHandlingFailed,
     PaymentClaimable,
@@ -495,7 +495,7 @@ class PaymentRoom(MessageRoom):
             incoming_msat=checked_msat,
             incoming_cltv_height=add.cltv_expiry_height,
             best_height=self._best_height,
-            min_final_cltv_delta=HTLC_FAIL_BACK_BUFFER_BLOCKS + 1,
+            min_final_cltv_delta=MIN_CLAIMABLE_EXPIRY_DELTA,
         )
         if failure is not None:
             refuse(failure)
@@ -578,11 +578,11 @@ class PaymentRoom(MessageRoom):
 
     # --- for others ---
 
-    def _policy(self, channel: FundedChannel) -> ForwardingPolicy:
+    def _policy(self, channel: FundedChannel, config: ChannelConfig) -> ForwardingPolicy:
         return ForwardingPolicy(
-            fee_base_msat=channel.config.forwarding_fee_base_msat,
-            fee_proportional_millionths=channel.config.forwarding_fee_proportional_millionths,
-            cltv_expiry_delta=channel.config.cltv_expiry_delta,
+            fee_base_msat=config.forwarding_fee_base_msat,
+            fee_proportional_millionths=config.forwarding_fee_proportional_millionths,
+            cltv_expiry_delta=config.cltv_expiry_delta,
             htlc_minimum_msat=max(1, channel.terms.counterparty.htlc_minimum_msat),
         )
 
@@ -610,14 +610,12 @@ class PaymentRoom(MessageRoom):
         if isinstance(named, Failure):
             refuse(named, None)
             return
-        failure = check_forward(
-            incoming.payload,
-            self._policy(named),
-            incoming_msat=add.amount_msat,
-            incoming_cltv_height=add.cltv_expiry_height,
-            best_height=self._best_height,
-            expiry_buffer_blocks=HTLC_FAIL_BACK_BUFFER_BLOCKS,
-        )
+        failure = self._check_forward(named, named.config, add, incoming)
+        before = self._previous_configs.get(named.channel_id)
+        if failure is not None and before is not None:
+            # BOLT 7, channel_update, origin node: the terms from before hold for a while, until payers know better.
+            if self._check_forward(named, before[0], add, incoming) is None:
+                failure = None
         if failure is not None:
             refuse(failure, named.channel_id)
             return
@@ -654,6 +652,18 @@ class PaymentRoom(MessageRoom):
             refuse(Failure.permanent_channel_failure(), named.channel_id)
         else:
             refuse(Failure.temporary_channel_failure(), named.channel_id)
+
+    def _check_forward(
+        self, channel: FundedChannel, config: ChannelConfig, add: AddedHtlc, incoming: IncomingForward
+    ) -> Failure | None:
+        return check_forward(
+            incoming.payload,
+            self._policy(channel, config),
+            incoming_msat=add.amount_msat,
+            incoming_cltv_height=add.cltv_expiry_height,
+            best_height=self._best_height,
+            expiry_buffer_blocks=HTLC_FAIL_BACK_BUFFER_BLOCKS,
+        )
 
     def _take_forward(self, hop: PreviousHop) -> ForwardedHtlc | None:
         """The forwarded HTLC, once: its end is being decided in this batch."""
