@@ -166,3 +166,22 @@ def test_a_peer_that_lost_state_is_closed_on() -> None:
     world.connect(alice, bob)
     assert alice.one_event(ev.ChannelClosed).reason.kind is ClosureKind.PROCESSING_ERROR
     assert len(world.mempool) == 1
+
+
+def test_a_channel_that_lags_behind_its_monitor_is_closed_by_the_monitor() -> None:
+    world, (alice, bob) = start(2)
+    old = {key: value for key, value in alice.store.rows.items() if key[0].startswith("channel")}
+    world.pay([alice, bob], 20_000_000)
+    world.disconnect(alice, bob)
+    kept = {key: value for key, value in alice.store.rows.items() if not key[0].startswith("channel")}
+    alice.store.rows = {**kept, **old}
+    alice.reload()
+    assert alice.one_event(ev.ChannelClosed).reason.kind is ClosureKind.PROCESSING_ERROR
+    (commitment,) = world.mempool.values()
+    # The newest one: revoked ones would have cost everything.
+    assert 520_000 in [output.value_sat for output in commitment.outputs]
+    alice.logger.errors.clear()
+    world.mine(3)
+    assert not [
+        tx for tx in world.broadcasts if tx.inputs[0].prevout.txid == commitment.txid and tx.lock_time
+    ]

@@ -16,6 +16,7 @@ underscore are entries: called under the core's lock, never from within one anot
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from wallet.bitcoin.address import Network
 from wallet.bitcoin.records import decode
@@ -114,7 +115,7 @@ class ChannelManager(ChainRoom):
         """Rebuilds the manager from its rows; raises DecodeError.
 
         `monitor_update_ids`: the latest update of every monitor that was read. A channel whose monitor is missing,
-        or has another, is closed: its state is not the newest. Parts of payments that no channel knows of are failed.
+        or ahead of it, is closed: its state is not the newest. Parts of payments that no channel knows of are failed.
         """
         manager = cls(
             network=network,
@@ -175,16 +176,20 @@ class ChannelManager(ChainRoom):
                     )
 
     def _compare_with_monitors(self, monitor_update_ids: Mapping[ChannelId, int]) -> None:
+        """A monitor that is behind has refused an update, as it is closing by itself: it tells so in its events."""
         for channel_id, channel in list(self._channels.items()):
             known = monitor_update_ids.get(channel_id)
-            if known == channel.core.last_update_id:
+            if known is not None and known <= channel.core.last_update_id:
                 continue
             self._log(LogLevel.ERROR, "channel %s and its monitor do not agree", channel_id.hex())
-            message = "Our state of this channel is outdated: please close it from your side."
+            if known is not None:
+                # The monitor's commitment is newer than what we know: it is the one to be broadcast.
+                channel = replace(channel, core=replace(channel.core, last_update_id=known))
+            message = "Our state of this channel is damaged."
             self._close_channel(
                 channel,
-                ClosureReason(ClosureKind.OUTDATED_STATE, message),
-                broadcast=False,
+                ClosureReason(ClosureKind.PROCESSING_ERROR, message),
+                broadcast=True,
                 message=None if known is None else message,
             )
 
