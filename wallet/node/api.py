@@ -367,6 +367,14 @@ class SandboxControl(Protocol):
         """node_id@host:port of the friendly hub."""
         ...
 
+    def channel_price_sat(self, capacity_sat: int) -> int:
+        """What the hub asks for opening a channel to us."""
+        ...
+
+    def buy_channel(self, capacity_sat: int) -> Future[str]:
+        """Pays the hub on chain for a channel that it opens to us, so that we can receive; its funding txid."""
+        ...
+
     def shop_invoice(self, amount_msat: int, description: str) -> Future[str]:
         """An invoice of the shop, which is a channel behind the hub."""
         ...

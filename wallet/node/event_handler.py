@@ -6,6 +6,7 @@ to happen once the entry is durable. It never waits.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, assert_never
@@ -18,6 +19,7 @@ from wallet.ln.types import APIError, ChannelId, PaymentPreimage
 from wallet.node.details import type_name
 from wallet.node.records import ClosedChannelRecord, PaymentState, RequestState
 from wallet.node.sentences import attempt_sentence, closure_sentence, payment_failure_sentence
+from wallet.onchain.errors import OnchainError
 
 if TYPE_CHECKING:
     from wallet.node.node import Node
@@ -49,7 +51,7 @@ class EventHandler:
             case ev.ChannelClosed():
                 self._closed(event)
             case ev.DiscardFunding():
-                self._node.onchain.release(event.tx.txid)
+                self._discard_funding(event)
             case ev.PaymentClaimable():
                 self._claimable(event)
             case ev.PaymentClaimed():
@@ -83,15 +85,19 @@ class EventHandler:
             draft = node.onchain.draft(
                 outputs=(TxOut(event.channel_value_sat, event.output_script),),
                 feerate_sat_per_kw=feerate_sat_per_kw,
+                keep_sat=node.anchor_reserve_sat(),
                 lock_time=0,
             )
             node.onchain.reserve(draft.tx, temporary_id)
             node.manager.funding_transaction_generated(temporary_id, event.counterparty_node_id, draft.tx)
-        except (APIError, ValueError) as error:
+        except (APIError, OnchainError) as error:
             node.log(LogLevel.WARN, "funding failed: %s", error)
-            node.manager.force_close_broadcasting_latest_txn(
-                temporary_id, event.counterparty_node_id, _("The funding transaction could not be made.")
-            )
+            node.onchain.release_owner(temporary_id)
+            # The opening may be gone already: the peer left, or an earlier run ended in the middle of it.
+            with contextlib.suppress(APIError):
+                node.manager.force_close_broadcasting_latest_txn(
+                    temporary_id, event.counterparty_node_id, str(error)
+                )
 
     def _open_request(self, event: ev.OpenChannelRequest) -> None:
         node = self._node
@@ -111,6 +117,16 @@ class EventHandler:
         if tx is not None:
             node.onchain.commit(tx, _("Channel opening"))
             node.ledger.onchain_changed(txid_hex(tx.txid))
+
+    def _discard_funding(self, event: ev.DiscardFunding) -> None:
+        """The funding will never be needed: its coins are free, unless a server has it after all."""
+        onchain = self._node.onchain
+        onchain.release(event.tx.txid)
+        if onchain.entry_by_hex(txid_hex(event.tx.txid)) is not None:
+            try:
+                onchain.abandon(event.tx.txid, channel_gone=True)
+            except OnchainError as error:
+                self._node.log(LogLevel.WARN, "a funding transaction stays: %s", error)
 
     def _closed(self, event: ev.ChannelClosed) -> None:
         node = self._node

@@ -23,6 +23,7 @@ from wallet.bitcoin.tx import BlockHash, BlockHeader, OutPoint, Transaction, Txi
 from wallet.chain.electrum.sync import ElectrumSync, Proxy, default_servers
 from wallet.chain.interfaces import (
     BestBlock,
+    BroadcastPackage,
     ChainUpdate,
     ConfirmationTarget,
     FeeEstimator,
@@ -296,9 +297,27 @@ class Node:
             self.onchain.start()
         with self.core.entry():
             self._fail_interrupted_payments()
+            self._settle_reservations()
+            self._send_pending_again()
         await self.electrum.start()
         self._first_sync = self.loop.create_task(self._when_synced())
         self.background.start()
+
+    def _settle_reservations(self) -> None:
+        """Coins that were set aside for an opening which an earlier run did not finish are free again."""
+        fundings = {
+            item.funding_outpoint.txid
+            for item in self.manager.list_channels()
+            if item.funding_outpoint is not None
+        }
+        for txid, _owner in self.onchain.reservations():
+            if txid not in fundings:
+                self.onchain.release(txid)
+
+    def _send_pending_again(self) -> None:
+        """Transactions of ours that wait: the servers may have forgotten them."""
+        for tx in self.onchain.pending_transactions():
+            self.core.broadcast_transactions(BroadcastPackage((tx,), label="a waiting transaction"))
 
     def _fail_interrupted_payments(self) -> None:
         """Payments that were asked for, but of which nothing had left when an earlier run ended."""
@@ -526,6 +545,7 @@ class Node:
         with self.core.entry():
             self.chain_monitor.rebroadcast_pending_claims()
             self.sweeper.regenerate_and_broadcast_spend_if_necessary()
+            self._send_pending_again()
 
     def _tick_graph(self) -> None:
         with self.core.entry():
@@ -566,7 +586,7 @@ class Node:
 
     def has_anchor_reserve(self, *, one_more: bool) -> bool:
         """Whether the on-chain coins could pay for closing every anchor channel; within an entry or the lock."""
-        return self.onchain.balance().confirmed_sat >= self.anchor_reserve_sat(extra_channels=int(one_more))
+        return self.onchain.balance().spendable_sat >= self.anchor_reserve_sat(extra_channels=int(one_more))
 
     def anchor_reserve_sat(self, *, extra_channels: int = 0) -> int:
         details = self.manager.list_channels()

@@ -162,7 +162,7 @@ class Views:
         balance = BalanceView(
             onchain_confirmed_sat=onchain.confirmed_sat,
             onchain_unconfirmed_sat=onchain.unconfirmed_sat,
-            onchain_spendable_sat=max(0, onchain.confirmed_sat + onchain.unconfirmed_sat - reserve_sat),
+            onchain_spendable_sat=max(0, onchain.spendable_sat - reserve_sat),
             anchor_reserve_sat=min(reserve_sat, onchain.confirmed_sat + onchain.unconfirmed_sat),
             lightning_msat=sum(item.balance_msat for item in details if item.is_channel_ready),
             can_send_msat=sum(item.next_outbound_htlc_limit_msat for item in details if item.is_usable),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 from wallet.bitcoin.address import address_to_script
 from wallet.chain.electrum.session import ServerAddress
 from wallet.chain.interfaces import LogLevel
+from wallet.i18n import _
 from wallet.node.commands import run
 from wallet.node.host import Host
 from wallet.node.sentences import sat_text
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from wallet.node.node import Node
     from wallet.node.options import NodeOptions
+    from wallet.onchain.coins import Coin
 
 __all__ = ["Sandbox", "SandboxHost"]
 
@@ -37,6 +39,9 @@ HUB_TO_SHOP_SAT = 20_000_000
 FIRST_BLOCKS = 110
 """Enough for the first coinbases to be spendable."""
 CONFIRM_BLOCKS = 6
+CHANNEL_PRICE_FLOOR_SAT = 2_000
+CHANNEL_PRICE_SHARE = 200
+"""The hub sells a channel for half a percent of its capacity."""
 
 
 class Sandbox:
@@ -139,6 +144,46 @@ class Sandbox:
 
     def hub_uri(self) -> str:
         return str(self.hub.uri)
+
+    def channel_price_sat(self, capacity_sat: int) -> int:
+        return max(CHANNEL_PRICE_FLOOR_SAT, capacity_sat // CHANNEL_PRICE_SHARE)
+
+    def buy_channel(self, capacity_sat: int) -> Future[str]:
+        async def work() -> str:
+            node = self._wallet()
+            price_sat = self.channel_price_sat(capacity_sat)
+            address = cast("str", await self.hub.call("createnewaddress"))
+            await run(
+                node,
+                "payto",
+                {
+                    "destination": address,
+                    "amount_sat": str(price_sat),
+                    "label": _("A channel bought from the hub"),
+                },
+            )
+            hub = self.hub.opened.node
+            hub_version = hub.views.version
+            while not any(coin.output.value_sat == price_sat for coin in self._hub_coins(address)):
+                hub_version = await hub.views.changed_since(hub_version)
+            await run(node, "add_peer", {"connection_string": str(self.hub.uri)})
+            opened = cast(
+                "Mapping[str, str]",
+                await self.hub.call(
+                    "open_channel",
+                    connection_string=f"{node.keys_manager.get_node_id().hex()}@{LOCALHOST}:{node.listening_port}",
+                    amount_sat=capacity_sat,
+                ),
+            )
+            return opened["funding_txid"]
+
+        return asyncio.run_coroutine_threadsafe(work(), self._loop)
+
+    def _hub_coins(self, address: str) -> list[Coin]:
+        hub = self.hub.opened.node
+        script = address_to_script(address, self._options.network)
+        with hub.core.locked():
+            return [coin for coin in hub.onchain.coins() if coin.output.script_pubkey == script]
 
     def shop_invoice(self, amount_msat: int, description: str) -> Future[str]:
         async def work() -> str:
