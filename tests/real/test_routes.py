@@ -1,0 +1,107 @@
+"""Payments over several hops between real rust-lightning nodes: through us, from us, and to us."""
+
+from __future__ import annotations
+
+from tests.real.conftest import StartRegtest
+from tests.real.node_rig import FORWARDING, LeydenNode
+
+FEE_MSAT = 1_000
+"""Our forwarding fee, and that of the peers."""
+
+
+def test_we_forward_between_two_peers_and_back(regtest: StartRegtest) -> None:
+    """Over private channels: each peer's invoice names us as the way."""
+    net = regtest()
+    alice = net.ldk_peer("alice", fund_sat=100_000_000)
+    bob = net.ldk_peer("bob")
+    with LeydenNode(net, config=FORWARDING) as us:
+        us.fund(10_000_000)
+        left = us.opened_by(alice, 1_000_000, push_sat=200_000)
+        right = us.open(bob, 800_000, push_sat=100_000)
+        ours_msat = us.local_msat(left, right)
+        assert ours_msat == 900_000_000
+
+        for payer, payee, amount_msat in ((alice, bob, 300_000_007), (bob, alice, 200_000_001)):
+            invoice = payee.call("invoice", amount_msat=amount_msat, description="over us")["bolt11"]
+            paid = payer.call("pay", bolt11=invoice)
+            assert paid["status"] == "sent", paid
+            assert paid["fee_msat"] == FEE_MSAT
+            ours_msat += FEE_MSAT
+            assert us.local_msat(left, right) == ours_msat
+        assert us.local_msat(left) == 200_000_000 + 300_000_007 - 200_000_001 + FEE_MSAT
+        us.agrees_with(alice, left)
+        us.agrees_with(bob, right)
+
+        # One that the payee gives back goes back to the payer, and costs nobody anything.
+        invoice = bob.call("invoice", amount_msat=50_000_000, description="no, thanks", hold=True)
+        started = alice.call("pay", bolt11=invoice["bolt11"], wait=False)
+        bob.wait_event("PaymentClaimable", payment_hash=invoice["payment_hash"])
+        assert us.channel(left)["remote_unsettled_sent"] == 50_001
+        bob.call("fail", payment_hash=invoice["payment_hash"])
+        assert alice.call("wait_payment", payment_id=started["payment_id"])["status"] == "failed"
+        assert us.local_msat(left, right) == ours_msat
+        us.agrees_with(alice, left)
+        us.agrees_with(bob, right)
+        us.check_log()
+
+
+def test_we_are_a_public_hop(regtest: StartRegtest) -> None:
+    """Our announcements are believed by others, who find the way over us in their graphs."""
+    net = regtest()
+    alice = net.ldk_peer("alice", fund_sat=100_000_000)
+    bob = net.ldk_peer("bob")
+    with LeydenNode(net, config=FORWARDING) as us:
+        us.fund(10_000_000)
+        left = us.opened_by(alice, 1_000_000, push_sat=200_000, public=True)
+        right = us.open(bob, 800_000, push_sat=100_000, public=True)
+        us.wait_graph(2)
+        us.relay_gossip()
+        for peer in (alice, bob):
+            peer.call("wait_graph", channels=2, timeout_ms=30_000)
+        ours_msat = us.local_msat(left, right)
+        for payer, payee in ((alice, bob), (bob, alice)):
+            invoice = payee.call("invoice", amount_msat=10_000_000, description="public")["bolt11"]
+            paid = payer.call("pay", bolt11=invoice)
+            assert paid["status"] == "sent", paid
+            assert paid["fee_msat"] == FEE_MSAT
+            ours_msat += FEE_MSAT
+        assert us.local_msat(left, right) == ours_msat
+        us.check_log()
+
+
+def test_we_pay_over_two_public_hops_and_are_paid_by_hint(regtest: StartRegtest) -> None:
+    """us - alice - bob - carol: the first channel is private, the others are known by gossip."""
+    net = regtest()
+    alice = net.ldk_peer("alice", fund_sat=100_000_000)
+    bob = net.ldk_peer("bob", fund_sat=100_000_000)
+    carol = net.ldk_peer("carol")
+    net.open_channel(alice, bob, amount_sat=2_000_000, push_msat=1_000_000_000, public=True)
+    net.open_channel(bob, carol, amount_sat=2_000_000, push_msat=1_000_000_000, public=True)
+    with LeydenNode(net) as us:
+        us.fund(10_000_000)
+        ours = us.open(alice, 1_000_000, push_sat=500_000)
+        us.wait_graph(2)
+
+        # The invoice of an announced node names no way: it is in our graph.
+        invoice = carol.call("invoice", amount_msat=100_000_003, description="far away")["bolt11"]
+        assert us.call("decode_invoice", invoice=invoice)["r_tags"] == []
+        paid = us.call("lnpay", invoice=invoice)
+        assert paid["success"], paid
+        assert paid["fee_msat"] == 2 * FEE_MSAT
+        assert us.local_msat(ours) == 500_000_000 - 100_000_003 - 2 * FEE_MSAT
+
+        # Ours names alice: carol finds alice in its graph, over bob.
+        carol.call("wait_graph", channels=2, timeout_ms=30_000)
+        request = us.invoice(70_000_001)
+        assert len(us.call("decode_invoice", invoice=request)["r_tags"]) == 1
+        paid = carol.call("pay", bolt11=request)
+        assert paid["status"] == "sent", paid
+        assert paid["fee_msat"] == 2 * FEE_MSAT
+        assert us.local_msat(ours) == 500_000_000 - 100_000_003 - 2 * FEE_MSAT + 70_000_001
+        us.agrees_with(alice, ours)
+
+        # What was heard is there again after a restart, before anybody tells it again.
+        net.peers[0].stop()
+        us.restart()
+        us.wait("the graph from the file", lambda: us.node.graph.channel_count == 2)
+        us.check_log()
