@@ -6,6 +6,7 @@ says, with what the peer says and, on the chain, with what the real node says of
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from tests.real.harness import LdkLines, LdkPeer, Regtest, sat_from_btc
+from tests.real.harness import LdkLines, LdkPeer, Regtest, RPCError, sat_from_btc
 from tests.real.leyden import ROOT, LeydenDaemon
 from tests.real.process import Process
 
@@ -62,6 +63,9 @@ class Pair:
         self.capacity_sat = 0
         self.ours_msat = 0
         self.onchain_sat = 0
+        self._raw: dict[str, Json] = {}
+        self._spends: dict[tuple[str, int], list[str]] = {}
+        self._spends_read = 0
 
     @property
     def node(self) -> Any:
@@ -203,11 +207,54 @@ class Pair:
         for line in self.us.log().splitlines():
             assert not re.search(r"Traceback| E leyden|(?i:refused)", line), line
 
+    def raw(self, txid: str) -> Json:
+        """A transaction of the mempool or the chain, as the node tells it."""
+        if txid not in self._raw:
+            self._raw[txid] = self.node.rpc("getrawtransaction", txid, 1)
+        return self._raw[txid]
+
+    def values_sat(self, txid: str) -> list[int]:
+        """What its outputs hold."""
+        return [sat_from_btc(out["value"]) for out in self.raw(txid)["vout"]]
+
     def fee_sat(self, txid: str) -> int:
         """What a transaction paid, by the node's word."""
-        raw = self.node.rpc("getrawtransaction", txid, 1)
-        spent = sum(
-            sat_from_btc(self.node.rpc("getrawtransaction", vin["txid"], 1)["vout"][vin["vout"]]["value"])
-            for vin in raw["vin"]
+        spent_sat = sum(self.values_sat(vin["txid"])[vin["vout"]] for vin in self.raw(txid)["vin"])
+        return spent_sat - sum(self.values_sat(txid))
+
+    def spender(self, txid: str, vout: int) -> str | None:
+        """Which transaction spends an output, in the mempool or in the chain; one that was replaced does not."""
+        for seen in self.node.seen_txids[self._spends_read :]:
+            self._spends_read += 1
+            with contextlib.suppress(RPCError):  # replaced already
+                for vin in self.raw(seen)["vin"]:
+                    self._spends.setdefault((vin["txid"], vin["vout"]), []).append(seen)
+        for candidate in reversed(self._spends.get((txid, vout), [])):
+            with contextlib.suppress(RPCError):
+                self.node.rpc("getrawtransaction", candidate, 1)
+                return candidate
+        return None
+
+    def wait_spent(self, txid: str, vout: int, *, timeout_seconds: float = 30) -> str:
+        """Until an output is spent; by which transaction."""
+        found: str = self.node.wait_until(
+            f"has a spend of {txid}:{vout}",
+            lambda: self.spender(txid, vout),
+            timeout_seconds=timeout_seconds,
         )
-        return spent - sum(sat_from_btc(out["value"]) for out in raw["vout"])
+        return found
+
+    def wait_closing_tx(self) -> str:
+        """Until the channel's funding is spent; by which transaction."""
+        txid, vout = self.channel_point.split(":")
+        return self.wait_spent(txid, int(vout))
+
+    def our_txids(self, since: int = 0) -> list[str]:
+        """What we broadcast (the log says it) and the chain has."""
+        found = dict.fromkeys(re.findall(r"broadcast [^:]*: ([0-9a-f]{64})", self.us.log()[since:]))
+        kept = []
+        for txid in found:
+            with contextlib.suppress(RPCError):
+                if self.node.rpc("getrawtransaction", txid, 1).get("confirmations"):
+                    kept.append(txid)
+        return kept
