@@ -13,6 +13,9 @@ from wallet.ln.channel_htlcs import add_message, removal_message
 from wallet.ln.channel_state import (
     FeeStage,
     FundedChannel,
+    HeldAdd,
+    HeldRemoval,
+    InboundHtlc,
     InboundStage,
     LastSent,
     Link,
@@ -36,6 +39,7 @@ def disconnect(draft: Draft) -> None:
             draft.outbound[number] = OutboundHtlc(
                 add=htlc.add, source=htlc.source, stage=OutboundStage.COMMITTED
             )
+    _hold_again(draft)
     kept = tuple(update for update in draft.core.fee_updates if update.stage is not FeeStage.RCVD)
     if fresh or kept != draft.core.fee_updates:
         draft.core = replace(
@@ -46,6 +50,27 @@ def disconnect(draft: Draft) -> None:
     draft.link = Link.DOWN
     # BOLT 2: the negotiation of a closing fee starts again with each connection.
     draft.negotiation = None
+
+
+def _hold_again(draft: Draft) -> None:
+    """Updates of ours that no commitment_signed followed, because the entry was broken off: they are held again."""
+    adds = [htlc for htlc in draft.outbound.values() if htlc.stage is OutboundStage.SENT_ADD]
+    removals = [htlc for htlc in draft.inbound.values() if htlc.stage is InboundStage.SENT_REMOVE]
+    for sent in adds:
+        del draft.outbound[sent.add.htlc_id]
+        draft.held = (*draft.held, HeldAdd(add=replace(sent.add, htlc_id=0), source=sent.source))
+    for received in removals:
+        if received.removal is not None:
+            htlc_id = received.add.htlc_id
+            draft.inbound[htlc_id] = InboundHtlc(add=received.add, stage=InboundStage.COMMITTED)
+            draft.held = (*draft.held, HeldRemoval(htlc_id=htlc_id, removal=received.removal))
+    fees = tuple(update for update in draft.core.fee_updates if update.stage is not FeeStage.SENT)
+    if adds or fees != draft.core.fee_updates:
+        draft.core = replace(
+            draft.core,
+            fee_updates=fees,
+            next_outbound_htlc_id=draft.core.next_outbound_htlc_id - len(adds),
+        )
 
 
 def make_reestablish(channel: FundedChannel, current_point: bytes) -> msgs.ChannelReestablish:

@@ -311,10 +311,16 @@ class ManagerBase(ABC):
             self._filter.register_tx(channel.scope.funding_outpoint.txid, script_pubkey)
 
     def _run(self, channel: FundedChannel, transition: Callable[[Draft], None]) -> bool:
-        """One transition of one channel, with every way in which it may go wrong. False if it went wrong."""
+        """One transition of one channel, with every way in which it may go wrong. False if it went wrong.
+
+        It starts from the channel's state as it is now, whatever the caller has seen of it before.
+        """
         channel_id = channel.channel_id
+        current = self._channels.get(channel_id)
+        if current is None or channel_id in self._frozen:
+            return False
         try:
-            draft = Draft(channel)
+            draft = Draft(current)
             transition(draft)
             self._apply(draft.finish())
         except ChannelError as error:
