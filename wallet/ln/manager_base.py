@@ -48,6 +48,7 @@ from wallet.ln.channel_step import (
     BroadcastClosing,
     BroadcastFunding,
     Draft,
+    Effect,
     Send,
     SignClosing,
     SignCounterpartyCommitment,
@@ -371,38 +372,45 @@ class ManagerBase(ABC):
         if after is not None:
             self._by_scid[after] = new.channel_id
 
-    def _carry_out(self, channel: FundedChannel, step: Step) -> None:
-        channel_id = channel.channel_id
+    def _filled(self, channel: FundedChannel, effects: tuple[Effect, ...]) -> list[Effect]:
+        """The effects with every signature in its place. A signer that refuses does so before anything happened."""
+        signer = self._signer(channel)
         signature = b""
         htlc_signatures: tuple[bytes, ...] = ()
         secret = b""
-        for effect in step.effects:
+        filled: list[Effect] = []
+        for effect in effects:
             match effect:
-                case UpdateMonitor():
-                    self._update_monitor(channel_id, effect.update)
-                case ValidateRevocation():
-                    self._signer(channel).validate_counterparty_revocation(effect.number, effect.secret)
                 case SignCounterpartyCommitment():
-                    signature, htlc_signatures = self._signer(channel).sign_counterparty_commitment(
+                    signature, htlc_signatures = signer.sign_counterparty_commitment(
                         channel.scope.params, effect.commitment
                     )
                 case SignRevocation():
-                    signer = self._signer(channel)
                     if effect.replacement is not None:
                         signer.validate_holder_commitment(effect.replacement)
                     secret = signer.release_commitment_secret(effect.number)
                 case SignClosing():
-                    signature = self._signer(channel).sign_closing_transaction(
-                        channel.scope.params, effect.closing
-                    )
-                case Send(msg=msg):
-                    if isinstance(msg, msgs.CommitmentSigned):
-                        msg = replace(msg, signature=signature, htlc_signatures=htlc_signatures)
-                        effect = Send(msg, effect.needs_monitor)
-                    elif isinstance(msg, msgs.RevokeAndAck):
-                        effect = Send(replace(msg, per_commitment_secret=secret), effect.needs_monitor)
-                    elif isinstance(msg, msgs.ClosingSigned):
-                        effect = Send(replace(msg, signature=signature), effect.needs_monitor)
+                    signature = signer.sign_closing_transaction(channel.scope.params, effect.closing)
+                case ValidateRevocation():
+                    signer.validate_counterparty_revocation(effect.number, effect.secret)
+                case Send(msg=msgs.CommitmentSigned() as commit):
+                    commit = replace(commit, signature=signature, htlc_signatures=htlc_signatures)
+                    filled.append(Send(commit, effect.needs_monitor))
+                case Send(msg=msgs.RevokeAndAck() as revoke):
+                    filled.append(Send(replace(revoke, per_commitment_secret=secret), effect.needs_monitor))
+                case Send(msg=msgs.ClosingSigned() as closing):
+                    filled.append(Send(replace(closing, signature=signature), effect.needs_monitor))
+                case _:
+                    filled.append(effect)
+        return filled
+
+    def _carry_out(self, channel: FundedChannel, step: Step) -> None:
+        channel_id = channel.channel_id
+        for effect in self._filled(channel, step.effects):
+            match effect:
+                case UpdateMonitor():
+                    self._update_monitor(channel_id, effect.update)
+                case Send():
                     self._send(channel, effect)
                 case BroadcastFunding():
                     if channel_id not in self._in_progress:
@@ -427,6 +435,8 @@ class ManagerBase(ABC):
                     | TellChannelClosed()
                 ):
                     self._tells.append((channel_id, channel, effect))
+                case SignCounterpartyCommitment() | SignRevocation() | SignClosing() | ValidateRevocation():
+                    raise InvariantError("a signature was asked for after the signatures were made")
                 case _:
                     assert_never(effect)
 
