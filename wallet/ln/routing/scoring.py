@@ -133,7 +133,7 @@ _NOTHING_KNOWN: Final = LiquidityRange(0, 0, 0)
 
 # log2(1 + i / 64) in units of 2^-16, made once; rounding leaves no room for differences between machines.
 _LOG2_STEPS: Final = tuple(round(math.log2(1 + step / 64) * 65_536) for step in range(64))
-_LOG10_OF_2_TIMES_2048: Final = 617  # round(2048 * log10(2))
+_LOG10_OF_2_TIMES_2048: Final = round(2048 * math.log10(2) * 65_536)  # in units of 2^-16
 
 
 def _log2_times_65536(value: int) -> int:
@@ -146,7 +146,7 @@ def _log2_times_65536(value: int) -> int:
 def negative_log10_times_2048(numerator: int, denominator: int) -> int:
     """-log10(numerator / denominator) * 2048 for 0 < numerator <= denominator; never negative."""
     bits = _log2_times_65536(denominator) - _log2_times_65536(numerator)
-    return max(0, bits * _LOG10_OF_2_TIMES_2048 >> 16)
+    return max(0, bits * _LOG10_OF_2_TIMES_2048 >> 32)
 
 
 class ChannelScores:
