@@ -1,1 +1,1 @@
-"""Measurements of Leyden, each beside a peer measured in the same run: `make bench`."""
+"""Figures that Leyden promises, each measured beside a peer in the same run: `make bench`."""

@@ -1,0 +1,47 @@
+"""`make bench`: all figures in one table, and in build/bench.json; exit code 1 where one is missed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import payments, startup
+from benchmarks.figures import Figure, table
+
+RESULT = Path(__file__).resolve().parents[1] / "build" / "bench.json"
+PARTS: dict[str, Callable[..., list[Figure]]] = {"payments": payments.measure, "startup": startup.measure}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all if left away")
+    args = parser.parse_args()
+    if unknown := [name for name in args.parts if name not in PARTS]:
+        parser.error(f"there is no part {unknown[0]}: {', '.join(PARTS)}")
+    figures = []
+    for name in args.parts or PARTS:
+        print(name, flush=True)
+        with tempfile.TemporaryDirectory(prefix="leyden-bench-") as folder:
+            figures += PARTS[name](Path(folder), say=lambda line: print(line, flush=True))
+    print("\n" + table(figures))
+    RESULT.parent.mkdir(exist_ok=True)
+    found = {
+        "at": int(time.time()),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "figures": [figure.to_json() for figure in figures],
+    }
+    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+    return 0 if all(figure.ok for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
