@@ -158,6 +158,12 @@ class FakeSandbox:
     def hub_uri(self) -> str:
         return HUB_URI
 
+    def channel_price_sat(self, capacity_sat: int) -> int:
+        return max(2_000, capacity_sat // 200)
+
+    def buy_channel(self, capacity_sat: int) -> Future[str]:
+        return self._node.submit(self._node.buy_channel, capacity_sat)
+
     def shop_invoice(self, amount_msat: int, description: str) -> Future[str]:
         return self._node.submit(self._node.foreign_invoice, amount_msat, description)
 
@@ -406,6 +412,23 @@ class FakeNode:
         self.tell(activity=[f"tx:{txid}"])
         return txid
 
+    def buy_channel(self, capacity_sat: int) -> str:
+        number = next(self._counter)
+        channel = make_channel(
+            number,
+            node_id=HUB,
+            alias="Sandbox hub",
+            capacity_sat=capacity_sat,
+            local_msat=0,
+            phase=ChannelPhase.AWAITING_CONFIRMATIONS,
+            height=self.status.height,
+        )
+        with self._lock:
+            self.confirmed_sat -= max(2_000, capacity_sat // 200)
+            self.channels[channel.channel_id] = replace(channel, is_outbound=False)
+        self.tell(channels=[channel.channel_id])
+        return channel.funding_txid or ""
+
     def _add(self, item: ActivityItem) -> None:
         self.activity.insert(0, item)
 
@@ -519,7 +542,7 @@ class FakeNode:
                 invoice=f"lnbcrt{(amount_msat or 0) // 100_000}u1p{digest('own', number) * 4}"
                 if lightning
                 else None,
-                address="bcrt1q" + digest("address", number)[:38],
+                address=None if lightning else "bcrt1q" + digest("address", number)[:38],
                 payment_hash=digest("own-hash", number) if lightning else None,
             )
             self.requests[request.request_id] = request
@@ -530,7 +553,8 @@ class FakeNode:
             "address": request.address,
             "amount_msat": amount_msat,
             "message": message,
-            "expires_at": request.expires_at,
+            "timestamp": now_at,
+            "expiry": expiry_seconds,
             "payment_hash": request.payment_hash,
         }
 
@@ -545,23 +569,35 @@ class FakeNode:
                     "can_pay": False,
                     "why_not": "You have paid this invoice already.",
                 }
-            return {"kind": "invoice", "message": "", "network_ok": True, "invoice": details, "text": bare}
+            return {
+                "kind": "invoice",
+                "message": "An invoice",
+                "network_ok": True,
+                "invoice": bare,
+                **details,
+            }
         if any(request.invoice == bare for request in self.requests.values()):
             return {
                 "kind": "invoice",
-                "message": "This is an invoice of your own.",
+                "message": "An invoice",
                 "network_ok": True,
-                "text": bare,
-                "invoice": {
-                    "amount_msat": 1000, "description": "", "payee": self.status.node_id, "payee_alias": "",
-                    "expires_at": int(time.time()) + 100, "expired": False, "own": True, "already_paid": False,
-                    "can_pay": False, "why_not": "This is an invoice of your own: paying it would move nothing.",
-                    "max_fee_msat": 0,
-                },
-            }  # fmt: skip
+                "invoice": bare,
+                "payment_hash": "",
+                "amount_msat": 1000,
+                "description": "",
+                "payee": self.status.node_id,
+                "payee_alias": "",
+                "expires_at": int(time.time()) + 100,
+                "expired": False,
+                "own": True,
+                "already_paid": False,
+                "can_pay": False,
+                "why_not": "This invoice is your own: paying it would move nothing.",
+                "max_fee_msat": 10_000,
+            }
         if bare.startswith("lnbc") and not bare.startswith("lnbcrt"):
             return {
-                "kind": "invoice",
+                "kind": "unknown",
                 "message": "This invoice is for mainnet, and this wallet is on the sandbox.",
                 "network_ok": False,
             }
@@ -570,10 +606,12 @@ class FakeNode:
                 address = text.removeprefix("bitcoin:").split("?", 1)[0]
                 amount_sat = 250_000 if "amount=" in text else None
                 return {
-                    "kind": "bip21" if text.startswith("bitcoin:") else "address",
-                    "message": "",
+                    "kind": "address",
+                    "message": "A bitcoin address",
                     "network_ok": True,
-                    "address": {"address": address, "amount_sat": amount_sat, "label": ""},
+                    "address": address,
+                    "amount_sat": amount_sat,
+                    "label": "",
                 }
         if "@" in text and len(text) > 66:
             return {
@@ -776,7 +814,7 @@ class FakeNode:
                 ActivityItem(
                     item_id=item_id,
                     kind=ActivityKind.ONCHAIN,
-                    amount_msat=0,
+                    amount_msat=-amount_sat * 1000,
                     fee_msat=FUNDING_FEE_SAT * 1000,
                     at=int(time.time()),
                     status=ActivityStatus.PENDING,
@@ -844,8 +882,8 @@ class FakeNode:
                 ActivityItem(
                     item_id=f"tx:{txid}",
                     kind=ActivityKind.ONCHAIN,
-                    amount_msat=0,
-                    fee_msat=fee_sat * 1000,
+                    amount_msat=0 if force else back_sat * 1000,
+                    fee_msat=0,
                     at=int(time.time()),
                     status=ActivityStatus.PENDING,
                     status_text="Waiting for the first confirmation",
@@ -854,7 +892,7 @@ class FakeNode:
                 )
             )
         self.tell(channels=[channel_id], activity=[f"tx:{txid}"])
-        return {"txid": txid}
+        return {"channel_id": channel_id, "txid": None}
 
     def do_set_label(self, item_id: str, label: str) -> Json:
         with self._lock:

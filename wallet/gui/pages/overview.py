@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from PyQt6.QtWidgets import QGridLayout, QWidget
@@ -34,7 +35,6 @@ from wallet.node.api import (
     ActivityStatus,
     BalanceView,
     ChannelPhase,
-    ChannelView,
     WalletSnapshot,
 )
 
@@ -106,16 +106,14 @@ _OPEN_PHASES = frozenset(
 )
 
 
-def guide_step(snapshot: WalletSnapshot) -> int:
+def guide_step(snapshot: WalletSnapshot, lightning: Sequence[ActivityItem]) -> int:
     """How far the practice round is: 0 receive coins, 1 open a channel, 2 pay, 3 be paid, 4 close, 5 done."""
-    channels: tuple[ChannelView, ...] = snapshot.channels
-    lightning = [i for i in snapshot.recent if i.kind is ActivityKind.LIGHTNING]
-    done = [i for i in lightning if i.status is ActivityStatus.DONE]
-    if any(channel.phase in CLOSED for channel in channels):
+    done = [item for item in lightning if item.status is ActivityStatus.DONE]
+    if any(channel.phase in CLOSED for channel in snapshot.channels):
         return 5
     if any(item.amount_msat < 0 for item in done):
         return 4 if any(item.amount_msat > 0 for item in done) else 3
-    if channels:
+    if snapshot.channels:
         return 2
     return 1 if snapshot.balance.total_sat > 0 else 0
 
@@ -353,7 +351,8 @@ class OverviewPage(Page):
             if self._guide is None:
                 self._guide = GuideCard(self.context)
                 self._guide_place.addWidget(self._guide)
-            step = guide_step(snapshot)
+            page = self.context.bridge.api.activity_page(offset=0, limit=50, kind=ActivityKind.LIGHTNING)
+            step = guide_step(snapshot, page.items)
             has_ready = any(c.is_usable for c in snapshot.channels)
             waiting = (step == 1 and snapshot.balance.onchain_spendable_sat == 0) or (
                 step in {2, 3, 4} and not has_ready

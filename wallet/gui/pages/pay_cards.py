@@ -384,7 +384,7 @@ class OnchainCard(_PayCard):
                 amount,
                 facts,
                 Rule(),
-                hbox(button, change, note),
+                button_row(button, change, reason=note),
                 spacing=S3,
             )
         )

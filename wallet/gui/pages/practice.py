@@ -12,10 +12,11 @@ from wallet.gui.widgets.notices import toast
 from wallet.i18n import _
 from wallet.node.api import RequestStatus
 
-__all__ = ["buy_coffee", "fill_menu", "get_coins", "mine", "pay_request"]
+__all__ = ["buy_channel", "buy_coffee", "fill_menu", "get_coins", "mine", "pay_request"]
 
 GIFT_SAT = 1_000_000
 COFFEE_MSAT = 21_000_000
+BOUGHT_SAT = 1_000_000
 
 
 def get_coins(context: Context, owner: QWidget) -> None:
@@ -74,6 +75,19 @@ def pay_request(context: Context, owner: QWidget) -> None:
     )
 
 
+def buy_channel(context: Context, owner: QWidget) -> None:
+    """The hub opens a channel to us, for a price: the way to receive without having spent."""
+    sandbox = context.bridge.api.sandbox()
+    if sandbox is None:
+        return
+    run(
+        sandbox.buy_channel(BOUGHT_SAT),
+        lambda _txid: toast(owner, _("The hub is opening a channel to you"), "check"),
+        lambda sentence: toast(owner, sentence, "warning"),
+        owner=owner,
+    )
+
+
 def fill_menu(menu: QMenu, context: Context, owner: QWidget) -> None:
     """The menu behind the network's strip."""
     gift = _("Give me {amount}").format(amount=fmt.amount_sat(GIFT_SAT))
@@ -81,5 +95,12 @@ def fill_menu(menu: QMenu, context: Context, owner: QWidget) -> None:
     add_action(menu, _("Mine a block"), lambda: mine(context, owner), "pickaxe")
     add_action(menu, _("Mine six blocks"), lambda: mine(context, owner, 6), "block")
     menu.addSeparator()
+    sandbox = context.bridge.api.sandbox()
+    if sandbox is not None:
+        price = fmt.amount_sat(sandbox.channel_price_sat(BOUGHT_SAT))
+        text = _("Buy a channel of {amount} for {price}").format(
+            amount=fmt.amount_sat(BOUGHT_SAT), price=price
+        )
+        add_action(menu, text, lambda: buy_channel(context, owner), "channels")
     add_action(menu, _("Buy a coffee at the shop"), lambda: buy_coffee(context, owner), "shop")
     add_action(menu, _("Let the shop pay my request"), lambda: pay_request(context, owner), "receive")

@@ -168,6 +168,10 @@ class ReceivePage(Page):
         self._layer_chosen()
         self.amount_field.setFocus(Qt.FocusReason.OtherFocusReason)
 
+    def is_paid(self) -> bool:
+        """Whether the request that is shown has been paid."""
+        return self._paid is not None
+
     def is_lightning(self) -> bool:
         return self.layer.current() == "lightning"
 
@@ -257,8 +261,9 @@ class ReceivePage(Page):
         self.code_amount.setVisible(isinstance(amount_msat, int) and amount_msat > 0)
         if isinstance(amount_msat, int):
             self.code_amount.set_msat(amount_msat)
-        expires_at = request.get("expires_at")
-        if invoice and isinstance(expires_at, int):
+        made_at, lives_seconds = request.get("timestamp"), request.get("expiry")
+        if invoice and isinstance(made_at, int) and isinstance(lives_seconds, int):
+            expires_at = made_at + lives_seconds
             self.waiting.setText(
                 _("Waiting for the payment. It expires {when}.").format(when=fmt.until(expires_at))
             )

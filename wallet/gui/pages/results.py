@@ -40,7 +40,7 @@ class ResultPage(QWidget):
             box.addWidget(Pill(word, "play", "sandbox"), 0, centre)
             box.addSpacing(theme().px(S4))
         sign = icon or ("check-circle" if good else "cross-circle")
-        box.addWidget(IconLabel(sign, "success" if good else "danger", 72), 0, centre)
+        box.addWidget(IconLabel(sign, "brass" if icon else "success" if good else "danger", 72), 0, centre)
         box.addSpacing(theme().px(S2))
         box.addWidget(Label(title, "title", align=centre), 0, centre)
         self.amount = AmountLabel("display", align=centre)

@@ -99,7 +99,6 @@ class SendPage(Page):
         self.result: ResultPage | None = None
         self._asked = 0
         self._paying: dict[str, Any] | None = None
-        self._known_progress: set[str] = set()
         self._clock = QElapsedTimer()
 
         asking = QWidget()
@@ -197,21 +196,18 @@ class SendPage(Page):
             self.banner.say(message or _("This belongs to another network."), "danger")
             return
         if kind == "node_uri":
-            self.banner.say(message, "info")
-            self.context.open_channel(text)
+            self.reset()
+            self.context.open_channel(str(answer.get("uri") or text))
             return
-        invoice, address = answer.get("invoice"), answer.get("address")
-        if kind in {"invoice", "bip21"} and isinstance(invoice, Mapping):
-            wanted = str(answer.get("lightning_invoice") or answer.get("text") or text)
-            self.card = InvoiceCard(self.context, wanted, invoice)
+        if kind == "invoice":
+            self.card = InvoiceCard(self.context, str(answer.get("invoice") or text), answer)
             self.card.pay.connect(self._pay_invoice)
-        elif isinstance(address, Mapping):
-            self.card = OnchainCard(self.context, address)
+        elif kind == "address":
+            self.card = OnchainCard(self.context, answer)
             self.card.pay.connect(self._pay_onchain)
         else:
             self.banner.say(message or _("This is not something that can be paid."), "warning")
             return
-        self.banner.say(message, "info")
         self.card.cancelled.connect(self.reset)
         self._card_place.addWidget(self.card)
         self.card.set_first_focus()
@@ -238,7 +234,6 @@ class SendPage(Page):
         """`order`: invoice, amount_msat (what is paid), arguments, payee, payment_hash or None."""
         self._paying = order
         self._clock.start()
-        self._known_progress = set()
         self.progress.begin(order["amount_msat"], order["payee"])
         self.views.setCurrentWidget(self.progress)
 
@@ -253,6 +248,9 @@ class SendPage(Page):
         self.context.bridge.call("lnpay", done, failed, owner=self, **order["arguments"])
 
     def _lightning_ended(self, order: dict[str, Any], answer: Mapping[str, Any]) -> None:
+        if answer.get("pending"):
+            self._still_under_way(order, answer)
+            return
         if not answer.get("success"):
             self._failed(order, fmt.plain(str(answer.get("reason") or _("No reason was given.")), 400))
             return
@@ -276,6 +274,22 @@ class SendPage(Page):
                     (_("Done"), self._done),
                     (_("Details"), lambda: self.context.show_item(item_id)),
                 ],
+                network=self.context.network,
+            )
+        )
+
+    def _still_under_way(self, order: dict[str, Any], answer: Mapping[str, Any]) -> None:
+        """The command gave up waiting; the payment itself either arrives or comes back."""
+        item_id = f"ln:{answer.get('payment_hash')}"
+        self._end(
+            ResultPage(
+                good=True,
+                icon="hourglass",
+                title=_("Still under way"),
+                amount_msat=order["amount_msat"],
+                lines=[_("to {payee}").format(payee=order["payee"])],
+                advice=fmt.plain(str(answer.get("reason") or ""), 300),
+                buttons=[(_("Done"), self._done), (_("Details"), lambda: self.context.show_item(item_id))],
                 network=self.context.network,
             )
         )
@@ -352,10 +366,9 @@ class SendPage(Page):
 
     def changed(self, changes: ChangeSet) -> None:
         if self._paying is not None and changes.payment_progress:
-            known = self._paying.get("payment_hash")
-            for item_id, sentence in changes.payment_progress.items():
-                if known is None or item_id == f"ln:{known}":
-                    self.progress.say(sentence)
+            sentence = changes.payment_progress.get(f"ln:{self._paying.get('payment_hash')}")
+            if sentence:
+                self.progress.say(sentence)
         self.refresh()
 
     def refresh(self) -> None:

@@ -7,6 +7,7 @@ kept, and can be shown later; nothing is asked but the password.
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -365,6 +366,14 @@ class Wizard(QWidget):
         typed()
         self._show(step, first)
 
+    def _free_name(self) -> str:
+        """The first name that no wallet of this network has."""
+        taken = {info.name for info in self._host.wallets(self.network)}
+        base = "Practice" if self.network == "sandbox" else "Wallet"
+        return next(
+            n for n in itertools.chain([base], (f"{base}-{i}" for i in itertools.count(2))) if n not in taken
+        )
+
     def _create(self, password: str, step: Step, button: Button) -> None:
         button.setEnabled(False)
         step.banner.say("")
@@ -384,7 +393,7 @@ class Wizard(QWidget):
         run(
             self._host.create(
                 network=self.network,
-                name=_("Practice") if self.network == "sandbox" else _("Wallet"),
+                name=self._free_name(),
                 words=self._words,
                 password=password,
                 restored=self._restored,

@@ -35,8 +35,8 @@ from wallet.gui.theme import theme
 from wallet.gui.tokens import CARD_PADDING, S2, S3
 
 __all__ = [
-    "AmountLabel", "Button", "Card", "IconLabel", "Label", "Pill", "Rule", "add_action", "button_row", "clear", "hbox", "menu",
-    "restyle", "vbox",
+    "AmountLabel", "Button", "Card", "Clickable", "ClickCard", "ElidedLabel", "Flow", "IconLabel", "JarLabel",
+    "Label", "Pill", "Rule", "add_action", "button_row", "clear", "hbox", "menu", "prose", "restyle", "vbox",
 ]  # fmt: skip
 
 Item = QWidget | QLayout | int | str
