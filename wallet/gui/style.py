@@ -49,8 +49,9 @@ QLabel[tone="canvas"] {{ color: {canvas}; }}
 QLabel:disabled {{ color: {text3}; }}
 
 QPushButton {{ border-radius: {radius}px; padding: 0 {s4}px; min-height: {control_inner}px; outline: none; }}
-QPushButton[size="main"] {{ min-height: {main_inner}px; padding: 0 {s6}px; }}
-QPushButton[size="small"] {{ min-height: {small_inner}px; padding: 0 {s3}px; }}
+QPushButton[metric="main"] {{ min-height: {main_inner}px; padding: 0 {s6}px; }}
+QPushButton[metric="amount"] {{ min-height: {amount_inner}px; }}
+QPushButton[metric="small"] {{ min-height: {small_inner}px; padding: 0 {s3}px; }}
 QPushButton[kind="filled"] {{ background: {accent}; color: {on_accent}; border: 1px solid {accent}; }}
 QPushButton[kind="filled"]:hover {{ background: {accent_hover}; border-color: {accent_hover}; }}
 QPushButton[kind="filled"]:pressed {{ background: {accent_hover}; }}
@@ -102,8 +103,8 @@ QLineEdit, QPlainTextEdit {{ background: {surface}; color: {text}; border: 1px s
     border-radius: {radius}px; padding: 0 {s3}px; selection-background-color: {accent};
     selection-color: {on_accent}; }}
 QLineEdit {{ min-height: {control_inner}px; }}
-QLineEdit[size="main"] {{ min-height: {main_inner}px; }}
-QLineEdit[size="amount"] {{ min-height: {amount_inner}px; }}
+QLineEdit[metric="main"] {{ min-height: {main_inner}px; }}
+QLineEdit[metric="amount"] {{ min-height: {amount_inner}px; }}
 QPlainTextEdit {{ padding: {s2}px {s2}px; }}
 QLineEdit:focus, QPlainTextEdit:focus {{ border: 2px solid {accent}; padding-left: {s3less}px; }}
 QLineEdit[wrong="true"], QPlainTextEdit[wrong="true"] {{ border: 1px solid {danger}; }}
@@ -159,7 +160,7 @@ def sheet(theme: Theme) -> str:
         control=px(t.CONTROL),
         control_inner=px(t.CONTROL) - 2,
         main_inner=px(t.CONTROL_MAIN) - 2,
-        amount_inner=px(t.S12 + t.S2) - 2,
+        amount_inner=px(t.S12) - 2,
         small_inner=px(t.CONTROL - t.S2) - 2,
         segment_inner=px(t.CONTROL - t.S2) - 2,
         status_inner=px(t.STATUS_BAR - t.S1),

@@ -322,6 +322,7 @@ class Tour:
 
         self.shell.go("receive")
         page = self.page(ReceivePage)
+        yield Until(lambda: page.layer.button("lightning").isEnabled(), _("room to receive"))
         page.layer.button("lightning").click()
         page.amount_field.setText(fmt.group(REQUEST_SAT))
         page.note.setText(_("Two tickets"))

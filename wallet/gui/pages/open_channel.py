@@ -11,7 +11,6 @@ from PyQt6.QtWidgets import QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
-from wallet.gui.theme import theme
 from wallet.gui.tokens import S3
 from wallet.gui.widgets.basic import Button, Rule, hbox, vbox
 from wallet.gui.widgets.dialog import Dialog
@@ -56,8 +55,9 @@ class OpenChannelDialog(Dialog):
             )
             self.body.addLayout(hbox(hub, "stretch"))
         self.amount_field = AmountField(_("Amount"))
-        self.all_button = Button(_("All"), "outlined", name=_("Put in all coins"), on_click=self._put_all)
-        self.all_button.setFixedHeight(theme().px(56))
+        self.all_button = Button(
+            _("All"), "outlined", tall=True, name=_("Put in all coins"), on_click=self._put_all
+        )
         self._amount_row = Field(
             _("How much to put in"), self.amount_field, self._spendable_text(), beside=self.all_button
         )

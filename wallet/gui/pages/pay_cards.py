@@ -200,8 +200,7 @@ class OnchainCard(_PayCard):
         if given_sat is not None:
             self.amount_field.set_amount_sat(given_sat)
         self.amount_field.amount_changed.connect(self._typed)
-        self.all_button = Button(_("All"), "outlined", name=_("Send all"), on_click=self._send_all)
-        self.all_button.setFixedHeight(theme().px(56))
+        self.all_button = Button(_("All"), "outlined", tall=True, name=_("Send all"), on_click=self._send_all)
         self._amount_row = Field(_("Amount"), self.amount_field, beside=self.all_button)
         self.speed = Segments(
             _("Speed"),

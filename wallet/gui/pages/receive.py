@@ -52,6 +52,7 @@ class ReceivePage(Page):
         self._copy_text = ""
         self._shown: Mapping[str, Any] | None = None
         self._paid: str | None = None
+        self._fell_back = False  # to on chain, because nothing could be received over Lightning
         self._requests_shown: tuple[object, ...] | None = None
 
         self.can_receive = Label("", "body", "text2", wrap=True)
@@ -59,7 +60,7 @@ class ReceivePage(Page):
         self.layer = Segments(
             _("Layer"), [("lightning", _("Lightning")), ("onchain", _("On chain"))], "lightning"
         )
-        self.layer.chosen.connect(lambda _key: self._layer_chosen())
+        self.layer.chosen.connect(lambda _key: self._choose_layer())
         self.body.setSpacing(theme().px(S4))
         self.body.addWidget(self.can_receive)
 
@@ -81,7 +82,7 @@ class ReceivePage(Page):
         left.setLayout(form)
 
         self._right = QStackedWidget()
-        self._right.setFixedWidth(theme().px(QR_SIDE + 2 * S6))
+        self._right.setFixedWidth(theme().px(QR_SIDE * 9 // 8 + 2 * S6))
         self._right.addWidget(self._make_blank())
         self._right.addWidget(self._make_code())
         self._paid_page: QWidget | None = None
@@ -174,6 +175,10 @@ class ReceivePage(Page):
 
     def is_lightning(self) -> bool:
         return self.layer.current() == "lightning"
+
+    def _choose_layer(self) -> None:
+        self._fell_back = False
+        self._layer_chosen()
 
     def _layer_chosen(self) -> None:
         self._shown = None
@@ -301,6 +306,12 @@ class ReceivePage(Page):
         if balance.can_receive_msat <= 0 and self.is_lightning() and self._shown is None:
             self.layer.choose("onchain")
             self._layer_chosen()
+            self._fell_back = True
+        elif balance.can_receive_msat > 0 and self._fell_back:
+            self._fell_back = False
+            if self._shown is None or "request_id" not in self._shown:
+                self.layer.choose("lightning")
+                self._layer_chosen()
         self._check()
         self._watch_paid()
         self._show_requests()

@@ -20,7 +20,7 @@ from wallet.gui.pages.base import Page, column, left_column, scroller
 from wallet.gui.pages.pay_cards import InvoiceCard, OnchainCard
 from wallet.gui.pages.results import ResultPage
 from wallet.gui.theme import theme
-from wallet.gui.tokens import CONTROL_MAIN, FORM_WIDTH, S2, S4, S6
+from wallet.gui.tokens import FORM_WIDTH, S2, S4, S6
 from wallet.gui.widgets.basic import AmountLabel, Button, Label, Pill, hbox, vbox
 from wallet.gui.widgets.fields import LineEdit
 from wallet.gui.widgets.notices import Banner
@@ -107,8 +107,7 @@ class SendPage(Page):
         self.field.setPlaceholderText(_("Paste an invoice, an address or a payment link"))
         self.field.setMaxLength(8192)
         self.field.setClearButtonEnabled(False)
-        self.paste = Button(_("Paste"), "outlined", "paste", on_click=self._paste)
-        self.paste.setFixedHeight(theme().px(CONTROL_MAIN))
+        self.paste = Button(_("Paste"), "outlined", "paste", main=True, on_click=self._paste)
         box.addLayout(hbox(self.field, self.paste, spacing=S2))
         self.hint = Label("", "body", "text2", wrap=True)
         box.addWidget(self.hint)

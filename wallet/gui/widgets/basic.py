@@ -356,14 +356,15 @@ class Button(QPushButton):
         *,
         main: bool = False,
         small: bool = False,
+        tall: bool = False,
         name: str = "",
         on_click: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(text)
         self._icon_name = icon
         self.setProperty("kind", kind)
-        if main or small:
-            self.setProperty("size", "main" if main else "small")
+        if main or small or tall:
+            self.setProperty("metric", "main" if main else "small" if small else "amount")
         self.setFont(theme().font("caption" if kind in {"status", "chip"} else "button", prose=True))
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setAutoDefault(False)

@@ -35,7 +35,7 @@ class LineEdit(QLineEdit):
         self.setPlaceholderText(placeholder)
         self.setFont(theme().font("mono" if mono else "body"))
         if main:
-            self.setProperty("size", "main")
+            self.setProperty("metric", "main")
 
     def set_wrong(self, wrong: bool) -> None:
         value = "true" if wrong else "false"
@@ -108,7 +108,7 @@ class AmountField(QLineEdit):
         self.setPlaceholderText("0")
         self.setFont(theme().font("amount" if large else "body"))
         if large:
-            self.setProperty("size", "amount")
+            self.setProperty("metric", "amount")
         self.setInputMethodHints(Qt.InputMethodHint.ImhDigitsOnly)
         self.setMaxLength(64)
         self._reserve_unit()
