@@ -122,6 +122,7 @@ def pair(request: pytest.FixtureRequest, regtest: StartRegtest) -> Iterator[Star
             stack.callback(us.stop)
             us.start()
             started = Pair(net, us, them)
+            stack.callback(started.close)
             pairs.append(started)
             started.fund(fund_us_sat)
             return started

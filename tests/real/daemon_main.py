@@ -15,6 +15,7 @@ from pathlib import Path
 from wallet.chain.electrum.session import ServerAddress
 from wallet.chain.interfaces import ConfirmationTarget
 from wallet.ln.config import UserConfig
+from wallet.ln.types import NodeId
 from wallet.node.api import CommandError, Json
 from wallet.node.commands.registry import command
 from wallet.node.daemon import Daemon
@@ -65,12 +66,24 @@ async def test_rebroadcast(node: Node) -> Json:
 
 
 @command
+async def test_expiries(node: Node) -> Json:
+    """When each HTLC under way expires, by its payment hash."""
+    with node.core.locked():
+        details = node.manager.list_channels()
+    return {
+        htlc.payment_hash.hex(): htlc.cltv_expiry_height for item in details for htlc in item.pending_htlcs
+    }
+
+
+@command
 async def test_hang_up(node: Node, node_id: str) -> Json:
-    """Ends the connection to a peer; the keeper calls it back by itself."""
+    """Ends the connection to a peer, and leaves it so until `add_peer`."""
+    known = NodeId(bytes.fromhex(node_id))
+    task = node.peers._tasks.pop(known, None)
+    if task is not None:
+        task.cancel()
     with node.core.entry():
-        for peer in node.peer_manager.list_peers():
-            if peer.node_id.hex() == node_id:
-                node.peer_manager.disconnect_by_node_id(peer.node_id)
+        node.peer_manager.disconnect_by_node_id(known)
     node._peers_changed()
     return True
 

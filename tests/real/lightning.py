@@ -9,14 +9,17 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from tests.real.harness import LdkLines, LdkPeer, Regtest, RPCError, sat_from_btc
 from tests.real.leyden import ROOT, LeydenDaemon
 from tests.real.process import Process
+from wallet.bitcoin.hashes import sha256
 
 Json = Any  # what a command answers is the test's to know
 WORDS = "legal winner thank year wave sausage worth useful legal winner thank yellow"
@@ -46,6 +49,20 @@ class Wallet(LeydenDaemon):
         return (self.directory / f"{self.name}.log").read_text(errors="replace")
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A payment that its payee holds; `end` is the payer's word on how it went."""
+
+    amount_msat: int
+    payment_hash: str
+    preimage: str
+    end: Future[Json]
+
+    @property
+    def sat(self) -> int:
+        return self.amount_msat // 1000
+
+
 class Pair:
     """Us and one rust-lightning peer, and the books of what has moved.
 
@@ -63,6 +80,7 @@ class Pair:
         self.capacity_sat = 0
         self.ours_msat = 0
         self.onchain_sat = 0
+        self._pool = ThreadPoolExecutor(16)
         self._raw: dict[str, Json] = {}
         self._spends: dict[tuple[str, int], list[str]] = {}
         self._spends_read = 0
@@ -129,6 +147,15 @@ class Pair:
         self.check_books()
         return self.channel_id
 
+    def hang_up(self) -> None:
+        """We end the connection, and call back only when `call_back` says so."""
+        self.us.call("test_hang_up", node_id=self.them.node_id)
+        self.them.call("wait_peer", pubkey=self.us.node_id, gone=True)
+
+    def call_back(self) -> None:
+        self.us.call("add_peer", connection_string=self.them.uri)
+        self.wait_usable()
+
     # --- payments -------------------------------------------------------------------
 
     def their_invoice(self, amount_msat: int | None, **options: Json) -> str:
@@ -187,6 +214,35 @@ class Pair:
         )
         self.them.wait_channel(self.channel_id, htlcs_in=0, htlcs_out=0)
 
+    # --- held payments ----------------------------------------------------------------
+
+    def we_pay_held(self, amount_msat: int) -> Held:
+        """A payment of ours that they hold."""
+        made = self.them.call(
+            "invoice", amount_msat=amount_msat, description="held", hold=True, min_final_cltv=60
+        )
+        end: Future[Json] = self._pool.submit(self.us.call, "lnpay", invoice=made["bolt11"])
+        self.them.wait_event("PaymentClaimable", payment_hash=made["payment_hash"])
+        return Held(amount_msat, made["payment_hash"], "", end)
+
+    def they_pay_held(self, amount_msat: int) -> Held:
+        """A payment of theirs that we hold."""
+        preimage = secrets.token_bytes(32)
+        payment_hash = sha256(preimage).hex()
+        made = self.us.call("add_hold_invoice", payment_hash=payment_hash, amount_msat=amount_msat)
+        end: Future[Json] = self._pool.submit(
+            self.them.call, "pay", bolt11=made["invoice"], timeout_ms=120_000
+        )
+        self.us.wait("holds it", lambda: self.held_status(payment_hash) == "paid")
+        return Held(amount_msat, payment_hash, preimage.hex(), end)
+
+    def held_status(self, payment_hash: str) -> str:
+        return str(self.us.call("check_hold_invoice", payment_hash=payment_hash)["status"])
+
+    def close(self) -> None:
+        """Lets go of payments that nobody waits for any more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     # --- books ----------------------------------------------------------------------
 
     def check_books(self) -> None:
@@ -220,7 +276,7 @@ class Pair:
     def fee_sat(self, txid: str) -> int:
         """What a transaction paid, by the node's word."""
         spent_sat = sum(self.values_sat(vin["txid"])[vin["vout"]] for vin in self.raw(txid)["vin"])
-        return spent_sat - sum(self.values_sat(txid))
+        return int(spent_sat - sum(self.values_sat(txid)))
 
     def spender(self, txid: str, vout: int) -> str | None:
         """Which transaction spends an output, in the mempool or in the chain; one that was replaced does not."""
@@ -251,7 +307,8 @@ class Pair:
 
     def our_txids(self, since: int = 0) -> list[str]:
         """What we broadcast (the log says it) and the chain has."""
-        found = dict.fromkeys(re.findall(r"broadcast [^:]*: ([0-9a-f]{64})", self.us.log()[since:]))
+        lines = re.findall(r" broadcast [^:]*:((?: [0-9a-f]{64})+)", self.us.log()[since:])
+        found = dict.fromkeys(" ".join(lines).split())
         kept = []
         for txid in found:
             with contextlib.suppress(RPCError):
