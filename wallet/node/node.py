@@ -132,6 +132,7 @@ class Node:
         self.best_block = self._read_best_block()
         self._released = ReleasedMessages()
         self.spends: dict[OutPoint, Txid] = {}
+        self.own_names: dict[bytes, str] = {}
         self._last_details: dict[ChannelId, ChannelDetails] = {}
         self._stopping = False
         self.on_failure: Callable[[BaseException], None] = lambda error: None
@@ -570,6 +571,8 @@ class Node:
 
     def alias_of(self, node_id: bytes) -> str:
         """A node's own name for people: its alias, made harmless, else "Unnamed 02ab12cd"."""
+        if node_id in self.own_names:
+            return self.own_names[node_id]
         record = self.ledger.peers.get(node_id)
         if record is not None and record.alias:
             return record.alias

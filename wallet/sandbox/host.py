@@ -125,6 +125,8 @@ class Sandbox:
         """The wallet that the controls serve."""
         self._node = node
         node.sandbox_control = self
+        node.own_names[bytes(self.hub.uri.node_id)] = _("The hub")
+        node.own_names[bytes(self.shop.uri.node_id)] = _("The shop")
 
     def mine(self, blocks: int = 1) -> Future[int]:
         async def work() -> int:
