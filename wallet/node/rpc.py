@@ -137,7 +137,8 @@ class RpcServer:
             status = str(refused)
             self._write(writer, status, json.dumps({"error": status}).encode(), keep_alive=False)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            return
+            # Not closed but cut: a client that reads nothing would keep what was written for it for ever.
+            writer.transport.abort()
         finally:
             writer.close()
 
