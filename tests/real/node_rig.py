@@ -27,6 +27,9 @@ from wallet.node.options import NodeOptions
 T = TypeVar("T")
 Json = Any  # what a command answers is the test's to know
 WORDS = "legal winner thank year wave sausage worth useful legal winner thank yellow"
+ANCHOR_SAT = 330
+HARMLESS = ("REPLACEMENT_FEE_TOO_LOW", "MISSING_INPUTS")
+"""Refused because another transaction is there that does the same: the peer's, or an earlier one of ours."""
 FORWARDING = UserConfig(
     channel_handshake_limits=ChannelHandshakeLimits(force_announced_channel_preference=False),
     accept_forwards=True,
@@ -63,7 +66,8 @@ class Complaints(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        if record.levelno >= logging.ERROR or "refused" in text.lower():
+        refused = " refused (" in text and not any(reason in text for reason in HARMLESS)
+        if record.levelno >= logging.ERROR or refused:
             self.lines.append(text)
 
 
@@ -73,7 +77,7 @@ class LeydenNode:
     Attributes:
         node: while it runs.
         rates: the fee rates that it believes in.
-        deposited_sat: what the test has paid to it.
+        deposited_sat, deposits: what the test has paid to it, and by which transactions.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class LeydenNode:
         self.port = net.ports.take()
         self.rates = Rates()
         self.deposited_sat = 0
+        self.deposits: set[str] = set()
         self.complaints = Complaints()
         chosen = servers or (net.electrum,)
         self.options = NodeOptions(
@@ -230,7 +235,7 @@ class LeydenNode:
         """Gives us confirmed coins."""
         before = self.sat()
         for _ in range(coins):
-            self.net.node.send(self.call("createnewaddress"), amount_sat // coins)
+            self.deposits.add(self.net.node.send(self.call("createnewaddress"), amount_sat // coins))
         self.deposited_sat += amount_sat
         self.mine(1)
         self.wait("the coins", lambda: self.sat() == before + amount_sat)
@@ -295,6 +300,36 @@ class LeydenNode:
         assert row["inbound_msat"] == max(0, ours_msat - row["their_reserve_sats"] * 1000), row
         theirs_msat = capacity_msat - ours_msat
         assert row["outbound_msat"] == max(0, theirs_msat - (row["reserve_sats"] or 0) * 1000), row
+
+    # --- closing ------------------------------------------------------------------------
+
+    def close_channel(self, channel_id: str, *, force: bool = False) -> str:
+        """Closes a channel; the transaction that spends its funding, which the real node has taken."""
+        txid, _colon, vout = self.channel(channel_id)["channel_point"].partition(":")
+        self.call("close_channel", channel_id=channel_id, force=force)
+        return self.net.node.wait_for_spend(txid, int(vout))
+
+    def wait_swept(self, *, timeout_seconds: float = 30) -> None:
+        """Until every coin that was on its way is a confirmed one; blocks are the test's to mine."""
+        self.wait(
+            "all coins back",
+            lambda: not self.sat("closing") and not self.sat("unconfirmed"),
+            timeout_seconds=timeout_seconds,
+        )
+
+    def check_coins(self, *, paid_away_sat: int, commitment_txids: Sequence[str] = ()) -> None:
+        """With all channels closed that we had opened: confirmed coins are what was deposited, less what was paid
+        away, and less what our transactions cost by the real node's word."""
+        ours = {item["txid"] for item in self.call("history") if item["txid"]} - self.deposits
+        cost_sat = sum(self.fee_sat(txid) for txid in ours.union(commitment_txids))
+        for commitment in commitment_txids:
+            cost_sat += 2 * ANCHOR_SAT
+            for txid in ours:
+                for vin in self.net.node.rpc("getrawtransaction", txid, 1)["vin"]:
+                    spent = self.net.node.rpc("getrawtransaction", vin["txid"], 1)["vout"][vin["vout"]]
+                    if vin["txid"] == commitment and sat_from_btc(spent["value"]) == ANCHOR_SAT:
+                        cost_sat -= ANCHOR_SAT
+        assert self.sat() == self.deposited_sat - paid_away_sat - cost_sat
 
     # --- payments -------------------------------------------------------------------------
 
