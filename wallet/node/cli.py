@@ -155,7 +155,7 @@ def _servers(texts: Sequence[str]) -> tuple[ServerAddress, ...]:
 
     try:
         return tuple(ServerAddress.parse(text) for text in texts)
-    except (DecodeError, ValueError) as error:
+    except DecodeError as error:
         raise _usage(str(error)) from None
 
 
@@ -175,7 +175,8 @@ def parse(argv: Sequence[str]) -> Invocation:
     if "--version" in given:
         command, arguments = "version", ()
     if "--help" in given:
-        command, arguments = "help", () if command is None else (command,)
+        arguments = tuple(words[:1])
+        command = "help"
     for name in ("--dir", "--shots"):
         if name in last and not (last[name] and last[name].isprintable()):
             raise _usage(_("{option} is to be a folder, not {text!r}.").format(option=name, text=last[name]))

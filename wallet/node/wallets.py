@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from wallet.bitcoin import bip39
 from wallet.bitcoin.errors import DecodeError
 from wallet.chain.interfaces import Row
-from wallet.i18n import _
+from wallet.i18n import _, ngettext
 from wallet.node.api import CommandError, WordsReport
 from wallet.node.store import Store, StoreError, WalletLock, WrongPassword
 
@@ -225,7 +225,11 @@ def check_words(words: Sequence[str]) -> WordsReport:
         return WordsReport(
             kind="invalid",
             usable=False,
-            message=_("{count} words so far: a wallet has 12 or 24.").format(count=len(cleaned)),
+            message=ngettext(
+                "{count} word so far: a wallet has 12 or 24.",
+                "{count} words so far: a wallet has 12 or 24.",
+                len(cleaned),
+            ).format(count=len(cleaned)),
         )
     if not _valid(cleaned):
         return WordsReport(

@@ -93,7 +93,7 @@ class ServerAddress:
         wrong = DecodeError(f"“{clean_text(text, 80)}” is no server: write host:port:s (TLS) or host:port:t.")
         if not host or len(host) > 255 or any(char.isspace() or char in "/@[]" for char in host):
             raise wrong
-        if not (port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
+        if not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 1 << 16):
             raise wrong
         return cls(host, int(port), letter == "s")
 
