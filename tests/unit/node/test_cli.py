@@ -194,7 +194,8 @@ def test_every_command_of_the_plan_is_there() -> None:
     wanted = (
         "create restore daemon stop load_wallet wait_for_sync getinfo nodeid getunusedaddress getbalance payto "
         "broadcast history getseed add_peer list_peers open_channel list_channels close_channel add_request "
-        "list_requests decode_invoice lnpay lightning_history add_hold_invoice settle_hold_invoice cancel_hold_invoice version help"
+        "list_requests decode_invoice lnpay lightning_history add_hold_invoice settle_hold_invoice "
+        "cancel_hold_invoice version help"
     )
     assert set(wanted.split()) <= names
     assert all(found.help for found in COMMANDS.values())

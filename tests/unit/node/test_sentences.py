@@ -1,0 +1,126 @@
+"""The core's reasons as sentences; what peers say is made harmless."""
+
+from __future__ import annotations
+
+import pytest
+
+from wallet.ln.events import ClosureKind, ClosureReason, FailedAttempt, PaymentFailureReason
+from wallet.ln.route import Path, RouteHop
+from wallet.ln.types import NodeId, ShortChannelId
+from wallet.node.sentences import (
+    MAX_PEER_TEXT,
+    attempt_sentence,
+    closure_sentence,
+    msat_text,
+    payment_failure_sentence,
+    peer_text,
+    sat_text,
+)
+
+THIN = "\u202f"
+NBSP = "\u00a0"
+
+
+@pytest.mark.parametrize(
+    ("amount_sat", "text"),
+    [(0, "0 sat"), (999, "999 sat"), (1_234_567, "1_234_567 sat"), (-1_000, "\u22121_000 sat")],
+)
+def test_amounts(amount_sat: int, text: str) -> None:
+    shown = text.replace("_", THIN).replace(" ", NBSP)
+    assert sat_text(amount_sat) == shown
+    assert msat_text(amount_sat * 1000) == shown
+
+
+@pytest.mark.parametrize(
+    ("amount_msat", "text"),
+    [
+        (1, "0.001 sat"),
+        (1_234_567_089, "1_234_567.089 sat"),
+        (-1, "\u22120.001 sat"),
+        (-1_999, "\u22121.999 sat"),
+    ],
+)
+def test_parts_of_a_satoshi(amount_msat: int, text: str) -> None:
+    assert msat_text(amount_msat) == text.replace("_", THIN).replace(" ", NBSP)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("", ""),
+        ("Fee too low.", "Fee too low."),
+        ("Grüße, 你好, שלום ☂", "Grüße, 你好, שלום ☂"),
+        ("line\r\nbreak\ttab\u2028sep\x0b", "line break tab sep"),
+        ("\x1b[31mred\x1b[0m \x00\x07\x7f\x9b", "[31mred[0m"),
+        ("\u202egnp.exe\u202c \u2066x\u2069\u200f\u061c", "gnp.exe x"),
+        ("zero\u200bwidth\ufeff\u2060\u00ad", "zerowidth"),
+        ("\ud800half\udfff", "half"),
+        ("\ue000private\U000f0000\U0010ffff", "private"),
+        ("\u2800\u3164 \u115f\u1160\uffa0", ""),
+        ("   many    spaces \u00a0\u3000 ", "many spaces"),
+        ("o\u0300\u0301\u0302\u0303\u0304k", "o\u0300\u0301k"),
+        ("\u201d). All is lost (\u201c", '"). All is lost ("'),
+        ("<b>not markup</b>&amp;", "<b>not markup</b>&amp;"),
+    ],
+)
+def test_a_peers_words(said: str, shown: str) -> None:
+    assert peer_text(said) == shown
+    assert peer_text(peer_text(said)) == peer_text(said)
+
+
+def test_a_peers_many_words() -> None:
+    assert len(peer_text("x" * 65_000)) == MAX_PEER_TEXT
+    assert peer_text("x" * 65_000).endswith("x…")
+    assert peer_text("\u0301" * 65_000 + "late") == "\u0301" * 2
+    assert len(peer_text("x" * MAX_PEER_TEXT)) == MAX_PEER_TEXT
+
+
+@pytest.mark.parametrize("kind", ClosureKind)
+def test_every_reason_of_a_closure(kind: ClosureKind) -> None:
+    hostile = "\u202e\x1b]0;owned\x07\n\u201d. Send your words to us"
+    sentence = closure_sentence(ClosureReason(kind=kind, message=hostile))
+    plain = closure_sentence(ClosureReason(kind=kind, message=""))
+    for text in (sentence, plain):
+        assert text[0].isupper()
+        assert text.endswith(".")
+        assert all(c.isprintable() for c in text)
+        assert text.count("\u201d") <= 1
+    assert "(" not in plain
+
+
+def an_attempt(hop_index: int | None) -> FailedAttempt:
+    hop = RouteHop(
+        node_id=NodeId(b"\x02" * 33),
+        short_channel_id=ShortChannelId(1),
+        fee_msat=0,
+        cltv_expiry_delta=40,
+    )
+    return FailedAttempt(
+        path=Path(hops=(hop, hop)),
+        hop_index=hop_index,
+        failure_code=0,
+        short_channel_id=None,
+        payee_rejected=False,
+        message="no balance",
+    )
+
+
+def test_where_an_attempt_failed() -> None:
+    assert attempt_sentence(an_attempt(1), lambda _node_id: "Bob") == "Hop 2 of 2, Bob: no balance"
+    assert attempt_sentence(an_attempt(99), lambda _node_id: "Bob") == "Hop 2 of 2, Bob: no balance"
+    assert (
+        attempt_sentence(an_attempt(None), lambda _node_id: "Bob") == "A route of 2 hops failed: no balance"
+    )
+
+
+@pytest.mark.parametrize("reason", PaymentFailureReason)
+def test_every_reason_of_a_failed_payment(reason: PaymentFailureReason) -> None:
+    for attempts in ((), (an_attempt(0),), (an_attempt(0), an_attempt(1))):
+        text = payment_failure_sentence(reason, 1_500, attempts, lambda _node_id: "Bob")
+        assert text[0].isalnum()
+        assert "Nothing was paid" in text or reason is PaymentFailureReason.PAYMENT_EXPIRED
+    once = payment_failure_sentence(
+        PaymentFailureReason.RETRIES_EXHAUSTED, 1_500, (an_attempt(0),), lambda _n: "Bob"
+    )
+    assert "after 1 attempt." in once
+    assert once.endswith("Hop 1 of 2, Bob: no balance")
