@@ -52,15 +52,20 @@ class NodeThread:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Runs a coroutine on the loop, from any other thread."""
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
-    def stop(self) -> None:
-        """Ends the loop; whatever ran on it has to be finished before."""
+    def end(self) -> None:
+        """Ends the loop, and the thread after it; whatever ran on it has to be finished before."""
         self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def stop(self) -> None:
+        """Ends the loop and waits for the thread; from another one."""
+        self.end()
         self._thread.join()
 
 
@@ -229,11 +234,14 @@ class Host:
         return self._open.node
 
     def close(self) -> Future[None]:
-        if self._thread is None:
+        thread, self._thread = self._thread, None
+        if thread is None:
             nothing: Future[None] = concurrent.futures.Future()
             nothing.set_result(None)
             return nothing
-        return self._thread.submit(self._close_all())
+        closing = thread.submit(self._close_all())
+        closing.add_done_callback(lambda _closed: thread.end())
+        return closing
 
     async def _close_open(self) -> None:
         opened, self._open = self._open, None
