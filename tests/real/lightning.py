@@ -24,6 +24,8 @@ from wallet.bitcoin.hashes import sha256
 Json = Any  # what a command answers is the test's to know
 WORDS = "legal winner thank year wave sausage worth useful legal winner thank yellow"
 ANCHOR_SAT = 330
+HELD_BLOCKS = 60
+"""How long the peer may hold a payment of ours: it gives it back some twenty blocks before."""
 
 
 class Wallet(LeydenDaemon):
@@ -69,6 +71,7 @@ class Pair:
     Attributes:
         ours_msat: what should be ours in the open channel.
         channel_id: of the channel opened last.
+        log_mark: where our log stood when the closing began.
     """
 
     def __init__(self, net: Regtest, us: Wallet, them: LdkPeer) -> None:
@@ -80,7 +83,8 @@ class Pair:
         self.capacity_sat = 0
         self.ours_msat = 0
         self.onchain_sat = 0
-        self._pool = ThreadPoolExecutor(16)
+        self.log_mark = 0
+        self.pool = ThreadPoolExecutor(16)
         self._raw: dict[str, Json] = {}
         self._spends: dict[tuple[str, int], list[str]] = {}
         self._spends_read = 0
@@ -218,19 +222,24 @@ class Pair:
 
     def we_pay_held(self, amount_msat: int) -> Held:
         """A payment of ours that they hold."""
+        preimage = secrets.token_bytes(32)
+        payment_hash = sha256(preimage).hex()
         made = self.them.call(
-            "invoice", amount_msat=amount_msat, description="held", hold=True, min_final_cltv=60
+            "invoice", amount_msat=amount_msat, payment_hash=payment_hash, min_final_cltv=HELD_BLOCKS
         )
-        end: Future[Json] = self._pool.submit(self.us.call, "lnpay", invoice=made["bolt11"])
-        self.them.wait_event("PaymentClaimable", payment_hash=made["payment_hash"])
-        return Held(amount_msat, made["payment_hash"], "", end)
+        end: Future[Json] = self.pool.submit(self.us.call, "lnpay", invoice=made["bolt11"])
+        self.them.wait_event("PaymentClaimable", payment_hash=payment_hash)
+        return Held(amount_msat, payment_hash, preimage.hex(), end)
+
+    def they_claim(self, held: Held) -> None:
+        self.them.call("claim", payment_hash=held.payment_hash, preimage=held.preimage)
 
     def they_pay_held(self, amount_msat: int) -> Held:
         """A payment of theirs that we hold."""
         preimage = secrets.token_bytes(32)
         payment_hash = sha256(preimage).hex()
         made = self.us.call("add_hold_invoice", payment_hash=payment_hash, amount_msat=amount_msat)
-        end: Future[Json] = self._pool.submit(
+        end: Future[Json] = self.pool.submit(
             self.them.call, "pay", bolt11=made["invoice"], timeout_ms=120_000
         )
         self.us.wait("holds it", lambda: self.held_status(payment_hash) == "paid")
@@ -241,7 +250,7 @@ class Pair:
 
     def close(self) -> None:
         """Lets go of payments that nobody waits for any more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.pool.shutdown(wait=False, cancel_futures=True)
 
     # --- books ----------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ class ForceClose:
         self.main_sat = channel["local_balance_msat"] // 1000 - cost_sat * we_open
         self.expiries = pair.us.call("test_expiries")
         self.outputs = len(htlcs) + 2 + 2 * anchors
-        self.log_mark = len(pair.us.log())
+        pair.log_mark = len(pair.us.log())
         self.txid = ""
 
     def publish(self) -> None:
@@ -131,7 +131,7 @@ class ForceClose:
         now.mine(FINAL_BLOCKS)
         now.us.wait_channel(now.channel_id, state="CLOSED")
         now.onchain_sat += self.main_sat + sum(held.sat for held in came_home)
-        for txid in now.our_txids(self.log_mark):
+        for txid in now.our_txids(now.log_mark):
             if txid != self.txid:
                 now.onchain_sat -= now.fee_sat(txid)
                 now.onchain_sat += ANCHOR_SAT * sum(
@@ -176,7 +176,7 @@ def test_force_close_with_htlcs_both_ways(pair: StartPair, anchors: bool, by_us:
     # Ours by its preimage, theirs by its preimage: learnt from the chain, our payment succeeds.
     now.us.call("settle_hold_invoice", preimage=got.preimage)
     close.wait_taken(got)
-    now.them.call("claim", payment_hash=taken.payment_hash)
+    now.they_claim(taken)
     close.wait_taken(taken)
     now.mine(1)
     paid = taken.end.result(timeout=30)
