@@ -21,7 +21,7 @@ from wallet.bitcoin.curve import is_valid_pubkey
 from wallet.chain.electrum.rpc import Proxy, connect_through
 from wallet.chain.interfaces import Logger, LogLevel
 from wallet.i18n import _
-from wallet.ln.types import APIError, NodeId
+from wallet.ln.types import APIError, DecodeError, NodeId
 
 __all__ = ["Connections", "NodeUri", "PeerSocket", "parse_node_uri"]
 
@@ -48,18 +48,18 @@ class NodeUri:
 
 
 def parse_node_uri(text: str, default_port: int = 9735) -> NodeUri:
-    """Reads node_id@host:port; raises `ValueError` with a sentence."""
+    """Reads node_id@host:port; raises `DecodeError` with a sentence."""
     node_id_hex, at, address = text.strip().partition("@")
     try:
         node_id = bytes.fromhex(node_id_hex)
     except ValueError:
         node_id = b""
     if len(node_id) != 33 or node_id[0] not in (2, 3):
-        raise ValueError(_("A node id is 66 characters of 0-9 and a-f that begin with 02 or 03."))
+        raise DecodeError(_("A node id is 66 characters of 0-9 and a-f that begin with 02 or 03."))
     if not is_valid_pubkey(node_id):
-        raise ValueError(_("There is no node of this id: a character of it must be wrong."))
+        raise DecodeError(_("There is no node of this id: a character of it must be wrong."))
     if not at or not address:
-        raise ValueError(_("The node's address is missing: it is written node_id@host:port."))
+        raise DecodeError(_("The node's address is missing: it is written node_id@host:port."))
     if address.startswith("["):
         host, bracket, rest = address[1:].partition("]")
         port_text = rest.removeprefix(":") if bracket and (not rest or rest.startswith(":")) else "?"
@@ -69,7 +69,7 @@ def parse_node_uri(text: str, default_port: int = 9735) -> NodeUri:
     digits = port_text.isascii() and port_text.isdigit() and len(port_text) <= 5
     plain = host.isprintable() and not any(c in ' /\\@[]"' for c in host) and len(host) <= MAX_HOST
     if not host or not plain or not digits or not 0 < int(port_text) < 65536:
-        raise ValueError(_("The node's address is not of the form host:port."))
+        raise DecodeError(_("The node's address is not of the form host:port."))
     return NodeUri(NodeId(node_id), host, int(port_text))
 
 

@@ -20,7 +20,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol
 
 import aiorpcx
@@ -110,7 +110,8 @@ class _Protocol(JSONRPCv2):  # type: ignore[misc]  # aiorpcx is untyped
     def _message_to_payload(cls, message: bytes) -> object:
         try:
             return json.loads(message, parse_float=Decimal, parse_constant=_no_constant)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, InvalidOperation):
+            # InvalidOperation: a number whose exponent has more digits than any computer counts.
             raise RpcBroken("sent something that is not JSON") from None
 
 
