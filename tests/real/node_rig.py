@@ -86,6 +86,7 @@ class LeydenNode:
         name: str = "leyden",
         *,
         servers: Sequence[ElectrumServer] = (),
+        single_server_ok: bool = False,
         config: UserConfig | None = None,
         words: str = WORDS,
     ) -> None:
@@ -101,7 +102,7 @@ class LeydenNode:
             network_name="regtest",
             root=net.directory / name,
             servers=tuple(ServerAddress(HOST, server.port, False) for server in chosen),
-            single_server_ok=len(chosen) == 1,
+            single_server_ok=single_server_ok or len(chosen) == 1,
             listen=(HOST, self.port),
         )
         if config is not None:

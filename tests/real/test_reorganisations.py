@@ -113,7 +113,7 @@ def test_under_their_force_close(regtest: StartRegtest) -> None:
         channel = us.open(alice, 1_000_000, push_sat=400_000)
         funding_txid, _colon, vout = us.channel(channel)["channel_point"].partition(":")
         alice.call("close", channel_id=channel, force=True)
-        commitment_txid = net.node.wait_for_spend(funding_txid, int(vout))
+        net.node.wait_for_spend(funding_txid, int(vout))
         us.mine(DEPTH_BLOCKS)
         net.node.reorganise(DEPTH_BLOCKS, empty=True)
         net.sync()

@@ -148,6 +148,7 @@ class Node:
             proxy=Proxy(*options.proxy) if options.proxy is not None else None,
             logger=self.logger,
             single_server_ok=options.single_server_ok,
+            on_status=lambda _status: self.views.publish_soon(),
             enter=self._utxo_answered,
         )
         self.fee_estimator: FeeEstimator = fee_estimator or self.electrum.fee_estimator
