@@ -103,10 +103,12 @@ class ChainMonitor:
         logger: Logger,
         further_copy: FurtherCopy | None = None,
         restored: bool = False,
+        held: Collection[ChannelId] = (),
     ) -> ChainMonitor:
         """Rebuilds everything from its rows, and watches again. Raises DecodeError when they are damaged.
 
         `restored`: nothing of our own commitments leaves before `release_hold` has been called for a channel.
+        `held`: the same for these channels only, which an earlier run held and did not release.
         """
         chain_monitor = cls(
             filter=filter,
@@ -121,7 +123,7 @@ class ChainMonitor:
         chain_monitor.events.read(rows)
         for state in read_states(rows):
             monitor = ChannelMonitor(state)
-            monitor.held = restored
+            monitor.held = restored or state.channel_id in held
             chain_monitor._monitors[state.channel_id] = monitor
             chain_monitor._register_funding(monitor)
             chain_monitor._carry_out(monitor.load(chain_monitor._env))

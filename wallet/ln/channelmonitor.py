@@ -481,7 +481,8 @@ class ChannelMonitor:
         txs = _without(state.txs, txids)
         state, effects = self._settle(replace(state, txs=txs), env)
         if spend is not None and confirmed is not None and confirmed.tx.txid not in txs:
-            if spend.kind is not SpendKind.REVOKED:
+            ours = spend.kind in (SpendKind.HOLDER, SpendKind.OTHER)
+            if spend.kind is not SpendKind.REVOKED and not (self.held and ours):
                 # Whoever sent it, the channel ends by it: a reorganisation should not leave it hanging.
                 label = "the close that a reorganisation took out"
                 effects.append(Broadcast(BroadcastPackage(txs=(confirmed.tx,), label=label)))

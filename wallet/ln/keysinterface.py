@@ -387,12 +387,19 @@ class KeysManager:
         return self._shutdown_script()
 
     def possible_to_remote_scripts(self) -> Sequence[bytes]:
-        scripts = []
-        for index in range(TO_REMOTE_KEYS):
-            payment_point = pubkey_from_secret(self._to_remote_secret(index))
-            scripts.append(to_remote_script_pubkey(payment_point, False))
-            scripts.append(to_remote_script_pubkey(payment_point, True))
-        return tuple(scripts)
+        return tuple(
+            script_pubkey
+            for index in range(TO_REMOTE_KEYS)
+            for script_pubkey, _anchors in self.to_remote_scripts(index)
+        )
+
+    def to_remote_scripts(self, index: int) -> tuple[tuple[bytes, bool], tuple[bytes, bool]]:
+        """The scripts of one of the `TO_REMOTE_KEYS`, and whether they are those of channels with anchors."""
+        payment_point = pubkey_from_secret(self._to_remote_secret(index))
+        return (
+            (to_remote_script_pubkey(payment_point, False), False),
+            (to_remote_script_pubkey(payment_point, True), True),
+        )
 
     def to_remote_index(self, script_pubkey: bytes) -> int | None:
         """Which of the `TO_REMOTE_KEYS` a script found on the chain belongs to."""

@@ -199,6 +199,10 @@ class ManagerBase(ABC):
         self._previous_configs: dict[ChannelId, tuple[ChannelConfig, int]] = {}
         self._ticks_awaiting: dict[ChannelId, int] = {}
         self._unfunded_ticks: dict[tuple[NodeId, ChannelId], int] = {}
+        self._lost: dict[NodeId, dict[ChannelId, bytes]] = {}
+        """Channels whose state is lost, with their keys ids: their peers are asked to close them."""
+        self.channel_reestablished: Callable[[ChannelId], None] = lambda channel_id: None
+        """Called within the entry in which a peer has shown that our state of a channel is current."""
 
         # Of the current entry.
         self._tells: deque[tuple[ChannelId, FundedChannel, Tell]] = deque()

@@ -87,6 +87,8 @@ class MessageRoom(OpeningRoom):
                 raise PeerError("We need option_static_remotekey.", warn_only=False)
             for channel in self._channels_of(their_node_id):
                 self._begin_reestablish(channel)
+            for channel_id in self._lost.get(their_node_id, ()):
+                self._send_lost_reestablish(their_node_id, channel_id)
 
     def _begin_reestablish(self, channel: FundedChannel) -> None:
         point = self._signer(channel).get_per_commitment_point(channel.core.holder_number)
@@ -98,6 +100,45 @@ class MessageRoom(OpeningRoom):
 
         self._blocked.pop(channel.channel_id, None)
         self._run(channel, transition)
+
+    # --- channels whose state is lost ---
+
+    def ask_to_close_lost_channel(
+        self, channel_id: ChannelId, their_node_id: NodeId, channel_keys_id: bytes
+    ) -> None:
+        """Asks the peer, now and at each connection, to take a channel to the chain of which we only know that it
+        was there. Not while another copy of this wallet may still be using it."""
+        with self._entry:
+            if channel_id in self._channels:
+                raise APIError("This channel is not lost.")
+            self._lost.setdefault(their_node_id, {})[channel_id] = channel_keys_id
+            if their_node_id in self._peers:
+                self._send_lost_reestablish(their_node_id, channel_id)
+
+    def forget_lost_channel(self, channel_id: ChannelId, their_node_id: NodeId) -> None:
+        """The peer has closed it."""
+        with self._entry:
+            lost = self._lost.get(their_node_id, {})
+            lost.pop(channel_id, None)
+            if not lost:
+                self._lost.pop(their_node_id, None)
+
+    def _send_lost_reestablish(self, node_id: NodeId, channel_id: ChannelId) -> None:
+        # BOLT 2, channel_reestablish: whoever gets a next_commitment_number of zero fails the channel at once, and
+        # broadcasts its latest commitment.
+        signer = self._keys.derive_channel_signer(self._lost[node_id][channel_id])
+        self._send_to(
+            node_id,
+            msgs.ChannelReestablish(
+                channel_id=channel_id,
+                next_commitment_number=0,
+                next_revocation_number=0,
+                your_last_per_commitment_secret=bytes(32),
+                my_current_per_commitment_point=signer.get_per_commitment_point(0),
+            ),
+        )
+
+    # --- disconnecting ---
 
     def peer_disconnected(self, their_node_id: NodeId) -> None:
         with self._entry:
@@ -139,6 +180,12 @@ class MessageRoom(OpeningRoom):
 
     def handle_channel_reestablish(self, their_node_id: NodeId, msg: msgs.ChannelReestablish) -> None:
         with self._entry:
+            if msg.channel_id in self._lost.get(their_node_id, ()):
+                # For those that wait for an error when the other side has lost its state.
+                raise ChannelError(
+                    "We have lost our state of this channel: please close it from your side.",
+                    channel_id=msg.channel_id,
+                )
             channel = self._channel_with(their_node_id, msg.channel_id)
             signer = self._signer(channel)
             dust_msat = self._max_dust_exposure_msat(channel)
@@ -152,6 +199,9 @@ class MessageRoom(OpeningRoom):
                     continue_closing(draft, fees)
 
             if self._run(channel, transition):
+                now = self._channels.get(channel.channel_id)
+                if now is not None and now.link is Link.UP:
+                    self.channel_reestablished(channel.channel_id)
                 self._update_gossip(channel.channel_id)
 
     def _on_channel_ready(self, channel_id: ChannelId) -> None:

@@ -36,7 +36,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from wallet.chain.interfaces import Row
 from wallet.i18n import _
 
-__all__ = ["Store", "StoreError", "WalletLock", "WrongPassword"]
+__all__ = ["Store", "StoreError", "WalletLock", "WrongPassword", "sync_folder"]
 
 FORMAT_VERSION = 1
 APPLICATION_ID = 0x4C657964
@@ -165,6 +165,9 @@ class Store:
     Threads: `submit` may be called from any thread (callers order themselves by the core's lock). `released` is called
     on the writer thread, or within `submit` where nothing had to be waited for: it hands over and returns. `failed`
     is called on the writer thread.
+
+    `stamp` gives one row more to each commit, and `stamped` is called when that is durable, before anything of the
+    commit is released: the generation counter.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, data_key: bytes, network: str) -> None:
@@ -185,6 +188,8 @@ class Store:
         self._stopping = False
         self._failure: BaseException | None = None
         self.failed: Callable[[BaseException], None] = lambda error: None
+        self.stamp: Callable[[], Row] | None = None
+        self.stamped: Callable[[], None] = lambda: None
         self.commits = 0
         self.rows_written = 0
         self._thread: threading.Thread | None = None
@@ -535,6 +540,9 @@ class Store:
                 final[row.space, row.key] = row.value
         if not final:
             return
+        if self.stamp is not None:
+            row = self.stamp()
+            final[row.space, row.key] = row.value
         put, gone = [], []
         for (space, key), value in final.items():
             row_id = self._row_id(space, key)
@@ -547,6 +555,8 @@ class Store:
                 self._connection.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", put)
             if gone:
                 self._connection.executemany("DELETE FROM rows WHERE space = ? AND id = ?", gone)
+        if self.stamp is not None:
+            self.stamped()
         self.commits += 1
         self.rows_written += len(final)
 
@@ -581,9 +591,14 @@ def _take_name(unfinished: Path, path: Path) -> None:
         if path.exists():
             raise FileExistsError(path) from None
         os.replace(unfinished, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes the names in a folder durable; raises `OSError`."""
     if os.name == "nt":  # pragma: no cover - Windows has no folder to sync
         return
-    folder = os.open(path.parent, os.O_RDONLY)
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
