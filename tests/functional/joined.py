@@ -221,6 +221,7 @@ class Node:
 
     def reload(self) -> None:
         """As after SIGKILL: what was in memory only is gone."""
+        self.copies_due.clear()
         self.keys = self._make_keys()
         self.monitor = ChainMonitor.read(
             self.store.read_space,

@@ -44,6 +44,24 @@ def test_commitments_wait_for_a_late_copy() -> None:
     world.done()
 
 
+def test_commitments_wait_for_a_late_copy_after_a_restart_too() -> None:
+    world, (alice, bob) = start()
+    alice.copies_late = True
+    world.route_payment([alice, bob], 5_000_000, settle=False)
+    world.settle()
+    world.reload_node(alice)
+    alice.sent.clear()
+    world.connect(alice, bob)
+    # What the copy may lack is offered to it again; until it is there, nothing leaves that needs it.
+    assert len(alice.copies_due) == 1
+    assert not any(isinstance(msg, msgs.CommitmentSigned) for _, msg in alice.sent)
+    for _ in range(6):
+        alice.complete_copies()
+        world.settle()
+    bob.one_event(ev.PaymentClaimable)
+    world.done()
+
+
 @pytest.mark.parametrize("kill", [False, True])
 def test_a_cut_while_a_copy_is_late(kill: bool) -> None:
     world, (alice, bob) = start()

@@ -38,10 +38,11 @@ from wallet.ln.config import UserConfig
 from wallet.ln.events import ClosureKind, ClosureReason, Event
 from wallet.ln.manager_base import CLOSED_SPACE, ClosedChannel
 from wallet.ln.manager_chain import ChainRoom
+from wallet.ln.monitor_update import ChannelMonitorUpdate
 from wallet.ln.outbound_payment import OutboundPayments
 from wallet.ln.route import Router
 from wallet.ln.sign import KeysInterface, SignerState
-from wallet.ln.types import ChannelId, DecodeError, NodeId
+from wallet.ln.types import ChannelId, DecodeError, InvariantError, NodeId
 from wallet.ln.watch import Watch
 
 __all__ = ["ChannelManager"]
@@ -168,8 +169,11 @@ class ChannelManager(ChainRoom):
             self._read_payments(rows)
             if monitor_update_ids is not None:
                 self._compare_with_monitors(monitor_update_ids)
+            self._offer_again()
             self._outbound.reconcile(self._parts_under_way())
-            for channel in self._channels.values():
+            for channel_id, channel in self._channels.items():
+                if channel_id in self._in_progress:
+                    continue
                 if channel.scope.funding_tx is not None and channel.scope.confirmation is None:
                     self._broadcaster.broadcast_transactions(
                         BroadcastPackage((channel.scope.funding_tx,), label="channel funding")
@@ -192,6 +196,17 @@ class ChannelManager(ChainRoom):
                 broadcast=True,
                 message=None if known is None else message,
             )
+
+    def _offer_again(self) -> None:
+        """A further copy may lack the last updates: until it has them, what depends on them still has to wait."""
+        for channel_id, channel in list(self._channels.items()):
+            update = ChannelMonitorUpdate(
+                channel_id=channel_id, update_id=channel.core.last_update_id, steps=()
+            )
+            try:
+                self._update_monitor(channel_id, update)
+            except InvariantError as error:
+                self._freeze(channel_id, error)
 
     # --- questions ---
 
