@@ -76,7 +76,7 @@ class LeydenNode:
 
     Attributes:
         node: while it runs.
-        rates: the fee rates that it believes in.
+        rates: the fee rates that it believes in, unless it asks the servers (`real_fees`).
         deposited_sat, deposits: what the test has paid to it, and by which transactions.
     """
 
@@ -87,6 +87,7 @@ class LeydenNode:
         *,
         servers: Sequence[ElectrumServer] = (),
         single_server_ok: bool = False,
+        real_fees: bool = False,
         config: UserConfig | None = None,
         words: str = WORDS,
     ) -> None:
@@ -94,6 +95,7 @@ class LeydenNode:
         self.name = name
         self.port = net.ports.take()
         self.rates = Rates()
+        self._real_fees = real_fees
         self.deposited_sat = 0
         self.deposits: set[str] = set()
         self.complaints = Complaints()
@@ -128,7 +130,8 @@ class LeydenNode:
         log = logging.getLogger("leyden")
         log.setLevel(logging.INFO)
         log.addHandler(self.complaints)
-        self._open = self._thread.submit(open_node(self.options, "", fee_estimator=self.rates)).result(30)
+        fees = None if self._real_fees else self.rates
+        self._open = self._thread.submit(open_node(self.options, "", fee_estimator=fees)).result(30)
         self._tell_of_gossip()
         if synced:
             self.call("wait_for_sync", timeout=60)
