@@ -128,6 +128,8 @@ def test_an_old_commitment_whose_htlc_they_took(pair: StartPair, anchors: bool) 
     stage = now.wait_spent(txid, htlc)
     place = [(vin["txid"], vin["vout"]) for vin in now.raw(stage)["vin"]].index((txid, htlc))
     now.net.mine(1)
+    # Of the commitment's block before the next one: a claim may be made of what is taken there.
+    now.may_be_refused = "MISSING_INPUTS"
     now.us.start()
     check_punished(now, txid, [(stage, place)])
 
