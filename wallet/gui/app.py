@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PyQt6.QtCore import QStandardPaths, Qt
+from PyQt6.QtCore import QMessageLogContext, QStandardPaths, Qt, QtMsgType, qInstallMessageHandler
 from PyQt6.QtGui import QGuiApplication
 from PyQt6.QtWidgets import QApplication
 
@@ -25,6 +26,21 @@ __all__ = ["make_application", "make_window", "run_gui"]
 CLOSE_SECONDS = 60
 
 
+_qt_log = logging.getLogger("leyden.qt")
+_LEVELS = {
+    QtMsgType.QtDebugMsg: logging.DEBUG,
+    QtMsgType.QtInfoMsg: logging.INFO,
+    QtMsgType.QtWarningMsg: logging.WARNING,
+    QtMsgType.QtCriticalMsg: logging.ERROR,
+    QtMsgType.QtFatalMsg: logging.CRITICAL,
+}
+
+
+def _take_message(kind: QtMsgType, _where: QMessageLogContext, text: str | None) -> None:
+    """Qt's own messages go into our log, not onto the user's terminal."""
+    _qt_log.log(_LEVELS.get(kind, logging.WARNING), "%s", text)
+
+
 def make_application(argv: Sequence[str]) -> QApplication:
     """The QApplication with our hooks and look; the one that exists where there is one."""
     excepthook.install()
@@ -32,6 +48,7 @@ def make_application(argv: Sequence[str]) -> QApplication:
     if isinstance(existing, QApplication):
         return existing
     QGuiApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)
+    qInstallMessageHandler(_take_message)
     app = QApplication(list(argv[:1]) or ["leyden"])
     app.setApplicationName("leyden")
     app.setApplicationDisplayName("Leyden")

@@ -120,8 +120,12 @@ def plain(text: str, limit: int = 120) -> str:
     return line if len(line) <= limit else line[: limit - 1].rstrip() + ELLIPSIS
 
 
+own_names: dict[str, str] = {}
+"""Node ids to names of one's own, which come before what nodes call themselves."""
+
+
 def node_name(alias: str, node_id: str) -> str:
-    return plain(alias, 40) or _("Unnamed {start}").format(start=node_id[:8])
+    return own_names.get(node_id) or plain(alias, 40) or _("Unnamed {start}").format(start=node_id[:8])
 
 
 def seconds_long(seconds: int) -> str:

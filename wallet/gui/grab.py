@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from PyQt6.QtCore import QPoint, QRectF, Qt
 from PyQt6.QtGui import QPainter, QPainterPath, QPixmap
-from PyQt6.QtWidgets import QDialog, QWidget
+from PyQt6.QtWidgets import QApplication, QDialog, QWidget
 
 from wallet.gui.theme import theme
 
@@ -14,6 +14,9 @@ __all__ = ["grab"]
 
 def grab(window: QWidget) -> QPixmap:
     """The window as it is; where a dialog is open on it, dimmed, with the dialog in the middle."""
+    # What was just added is shown, and laid out, by events that wait in the queue.
+    for _round in range(3):
+        QApplication.sendPostedEvents()
     picture = window.grab()
     ratio = picture.devicePixelRatio()
     dialogs = [d for d in window.findChildren(QDialog) if d.isVisible()]

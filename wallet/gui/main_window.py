@@ -306,6 +306,10 @@ class MainWindow(QMainWindow):
         self._info = info
         self.network = info.network
         self.bridge = Bridge(api)
+        fmt.own_names.clear()
+        sandbox = api.sandbox()
+        if sandbox is not None:
+            fmt.own_names[sandbox.hub_uri().split("@", 1)[0]] = _("Friendly hub")
         self.shell = Shell(self.bridge, self.preferences, self)
         self._show(self.shell, info.network)
         self._offer_practice()

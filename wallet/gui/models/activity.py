@@ -38,6 +38,7 @@ class ActivityModel(QAbstractTableModel):
         self._total = 0
         self._text = ""
         self._kind: ActivityKind | None = None
+        self._syncing = False  # a view may ask for more while it is told of a change
         self._load(PAGE)
 
     @property
@@ -114,10 +115,10 @@ class ActivityModel(QAbstractTableModel):
     # --- paging -----------------------------------------------------------------
 
     def canFetchMore(self, parent: QModelIndex) -> bool:
-        return not parent.isValid() and len(self._rows) < self._total
+        return not parent.isValid() and not self._syncing and len(self._rows) < self._total
 
     def fetchMore(self, parent: QModelIndex) -> None:
-        if not parent.isValid():
+        if self.canFetchMore(parent):
             self._load(PAGE)
 
     def _load(self, count: int) -> None:
@@ -127,23 +128,38 @@ class ActivityModel(QAbstractTableModel):
         fresh = [item for item in page.items if item.item_id not in known]
         if fresh:
             first = len(self._rows)
-            self.beginInsertRows(QModelIndex(), first, first + len(fresh) - 1)
-            self._rows.extend(fresh)
-            self.endInsertRows()
+            self._syncing = True
+            try:
+                self.beginInsertRows(QModelIndex(), first, first + len(fresh) - 1)
+                self._rows.extend(fresh)
+                self.endInsertRows()
+            finally:
+                self._syncing = False
 
     def filter(self, text: str, kind: ActivityKind | None) -> None:
         """Begins anew with what matches."""
         if (text, kind) == (self._text, self._kind):
             return
         self._text, self._kind = text, kind
-        if self._rows:
-            self.beginRemoveRows(QModelIndex(), 0, len(self._rows) - 1)
-            self._rows.clear()
-            self.endRemoveRows()
+        self._syncing = True
+        try:
+            if self._rows:
+                self.beginRemoveRows(QModelIndex(), 0, len(self._rows) - 1)
+                self._rows.clear()
+                self.endRemoveRows()
+        finally:
+            self._syncing = False
         self._load(PAGE)
 
     def changed(self) -> None:
         """Something in the history changed: brings the rows that are loaded to the node's index."""
+        self._syncing = True
+        try:
+            self._bring()
+        finally:
+            self._syncing = False
+
+    def _bring(self) -> None:
         page = self._fetch(0, max(PAGE, len(self._rows) + 1), self._text, self._kind)
         self._total = page.total
         wanted = {item.item_id for item in page.items}

@@ -128,7 +128,7 @@ class ChannelDetail(QWidget):
         word, tone, icon = phase_look(channel.phase)
         self._pill.set(word, tone, icon)
         self._sentence.setText(fmt.plain(channel.phase_text, 240))
-        self._sentence.setVisible(channel.phase is not ChannelPhase.READY)
+        self._sentence.setVisible(self._sentence.text() not in {word, ""})
         is_open = channel.phase not in CLOSED
         self._banner.say(fmt.plain(channel.closure_text, 400), "info")
         show_bar(self._bar, channel)

@@ -38,7 +38,7 @@ from wallet.gui.widgets.ids import Fold, NodeDot, copy_text
 from wallet.gui.widgets.notices import EmptyState
 from wallet.gui.widgets.table import StateDelegate, Table
 from wallet.i18n import _, ngettext
-from wallet.node.api import ChannelPhase, ChannelView
+from wallet.node.api import ChannelView
 
 __all__ = ["ChannelCard", "ChannelsPage", "fill_channel_menu", "show_bar"]
 
@@ -110,9 +110,8 @@ class ChannelCard(Clickable):
         self.more.setAccessibleName(_("More on the channel with {name}").format(name=name))
         word, tone, icon = phase_look(channel.phase)
         self._pill.set(word, tone, icon)
-        plain_state = channel.phase is ChannelPhase.READY
         self._sentence.setText(fmt.plain(channel.closure_text or channel.phase_text, 160))
-        self._sentence.setVisible(not plain_state and bool(self._sentence.text()))
+        self._sentence.setVisible(self._sentence.text() not in {word, ""})
         show_bar(self.bar, channel, scale_sat)
         if channel.is_usable:
             self._send.setText(_("Can send {amount}").format(amount=fmt.amount(channel.can_send_msat)))

@@ -145,9 +145,7 @@ class OpenChannelDialog(Dialog):
         self.quote = quote
         amount_sat = _sat(quote, "amount_sat")
         if self._all:
-            self.amount_field.blockSignals(True)
-            self.amount_field.set_amount_sat(amount_sat)
-            self.amount_field.blockSignals(False)
+            self.amount_field.set_amount_sat(amount_sat, quietly=True)
         fee_sat = _sat(quote, "funding_fee_sat")
         receive_sat = _sat(quote, "can_receive_sat")
         receive = (

@@ -310,9 +310,7 @@ class OnchainCard(_PayCard):
     def _show_quote(self, quote: Mapping[str, Any]) -> None:
         self._quote = quote
         if self._all:
-            self.amount_field.blockSignals(True)
-            self.amount_field.set_amount_sat(_whole(quote.get("amount_sat")))
-            self.amount_field.blockSignals(False)
+            self.amount_field.set_amount_sat(_whole(quote.get("amount_sat")), quietly=True)
         fee_sat, amount_sat = int(quote["fee_sat"]), int(quote["amount_sat"])
         rate = _("{rate} sat/vB").format(rate=quote.get("feerate_sat_per_vb"))
         self._facts.show_facts(

@@ -334,6 +334,8 @@ class ReceivePage(Page):
                 item_id = f"ln:{request.payment_hash}"
                 found = [i.amount_msat for i in self.context.snapshot.recent if i.item_id == item_id]
                 amount_msat = found[0] if found else 0
+            self.amount_field.clear()
+            self.note.clear()
             self._show_paid(request, amount_msat)
 
     def _show_requests(self) -> None:

@@ -343,9 +343,9 @@ class Wizard(QWidget):
                 self._create(first.text(), step, go)
 
         go = step.add(_("Create wallet"), "filled", create)
+        step.add(_("Back"), "outlined", back)
         if play:
             step.add(_("Without a password"), "text", lambda: self._create("", step, go))
-        step.add(_("Back"), "outlined", back)
 
         def typed() -> None:
             short, differs = len(first.text()) < LEAST_PASSWORD, first.text() != second.text()

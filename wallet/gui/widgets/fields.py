@@ -100,7 +100,7 @@ class AmountField(QLineEdit):
     def __init__(self, name: str, *, large: bool = True) -> None:
         super().__init__()
         self._large = large
-        self._grouping = False
+        self._quiet = False
         self._amount_sat: int | None = None
         self.problem = ""
         self.setAccessibleName(name)
@@ -128,8 +128,13 @@ class AmountField(QLineEdit):
     def amount_msat(self) -> int | None:
         return None if self._amount_sat is None else self._amount_sat * 1000
 
-    def set_amount_sat(self, amount_sat: int | None) -> None:
-        self.setText("" if amount_sat is None else fmt.group(amount_sat))
+    def set_amount_sat(self, amount_sat: int | None, *, quietly: bool = False) -> None:
+        """`quietly` tells nobody: for an amount that was computed, not typed."""
+        self._quiet = quietly
+        try:
+            self.setText("" if amount_sat is None else fmt.group(amount_sat))
+        finally:
+            self._quiet = False
 
     def _edited(self, text: str) -> None:
         digits = re.sub(r"[\s_']", "", text)
@@ -164,7 +169,8 @@ class AmountField(QLineEdit):
                 self.problem = _("Type the amount in digits, in satoshis.")
         if amount_sat != self._amount_sat or self.problem:
             self._amount_sat = amount_sat
-            self.amount_changed.emit(amount_sat)
+            if not self._quiet:
+                self.amount_changed.emit(amount_sat)
 
     def set_wrong(self, wrong: bool) -> None:
         value = "true" if wrong else "false"

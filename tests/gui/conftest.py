@@ -1,0 +1,116 @@
+"""A window on the fake node, and helpers that wait by signals and conditions, never by sleeping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from PyQt6.QtWidgets import QApplication, QDialog, QWidget
+from pytestqt.qtbot import QtBot
+
+from tests.gui import scenes
+from tests.gui.fake_node import FakeHost, FakeNode
+from wallet.gui import excepthook
+from wallet.gui import format as fmt
+from wallet.gui.app import make_window
+from wallet.gui.main_window import MainWindow
+from wallet.gui.preferences import Preferences
+from wallet.gui.theme import theme
+from wallet.node.api import WalletInfo
+
+W = TypeVar("W", bound=QWidget)
+
+# What the offscreen platform cannot do, and says so as a warning; nothing of ours.
+OFFSCREEN_LACKS = pytest.mark.qt_log_ignore(
+    r"This plugin does not support (propagateSizeHints\(\)|raise\(\)|grabbing the keyboard)", extend=True
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/gui" in str(item.path):
+            item.add_marker("gui")
+            item.add_marker(OFFSCREEN_LACKS)
+
+
+@pytest.fixture(autouse=True)
+def _plain_amounts() -> Iterator[None]:
+    fmt.style.unit, fmt.style.hidden = "sat", False
+    fmt.own_names.clear()
+    yield
+    fmt.style.unit, fmt.style.hidden = "sat", False
+    theme().choose(choice="light", scale_percent=100, motion=False)
+
+
+def made_window(host: FakeHost, network: str, qtbot: QtBot) -> MainWindow:
+    excepthook.reporter()
+    preferences = Preferences()
+    preferences.set_text("look/theme", "light")
+    preferences.set_text("look/motion", "no")
+    window = make_window(host, network, preferences)
+    qtbot.addWidget(window)
+    return window
+
+
+class Desk:
+    """A window with an open wallet on a fake node."""
+
+    def __init__(self, qtbot: QtBot, node: FakeNode) -> None:
+        self.qtbot = qtbot
+        self.node = node
+        self.host = FakeHost()
+        self.window = made_window(self.host, node.network, qtbot)
+        info = WalletInfo(
+            name=node.status.wallet_name, network=node.network, path=Path("/nowhere"), encrypted=True
+        )
+        self.window.show_wallet(info, node)
+        self.window.resize(1160, 760)
+        self.window.show()
+        qtbot.waitExposed(self.window)
+
+    def go(self, key: str) -> None:
+        assert self.window.shell is not None
+        self.window.shell.go(key)
+        QApplication.processEvents()
+
+    def page(self, kind: type[W]) -> W:
+        found = self.window.findChild(kind)
+        assert found is not None, kind
+        return found
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        self.qtbot.waitUntil(condition, timeout=5_000)
+
+    def dialog(self, kind: type[W]) -> W:
+        self.until(
+            lambda: any(isinstance(d, kind) and d.isVisible() for d in self.window.findChildren(QDialog))
+        )
+        return self.page(kind)
+
+    def end(self) -> None:
+        self.window.close()
+        self.node.stop()
+        self.host.stop()
+
+
+@pytest.fixture
+def desk(qtbot: QtBot) -> Iterator[Callable[[FakeNode], Desk]]:
+    """Makes windows; all of them are ended after the test, and no report of a mistake may be open."""
+    made: list[Desk] = []
+    before = len(excepthook.reporter().seen)
+
+    def make(node: FakeNode) -> Desk:
+        made.append(Desk(qtbot, node))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+    assert excepthook.reporter().seen[before:] == []
+
+
+@pytest.fixture
+def typical(desk: Callable[[FakeNode], Desk]) -> Desk:
+    return desk(scenes.typical())

@@ -1,0 +1,34 @@
+"""A person's hands: typing, pressing keys, clicking. The stubs of QTest know its functions as methods only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PyQt6.QtCore import QPoint, Qt
+from PyQt6.QtGui import QWindow
+from PyQt6.QtTest import QTest
+from PyQt6.QtWidgets import QWidget
+
+__all__ = ["click", "press", "type_text"]
+
+_hands: Any = QTest
+
+
+def type_text(widget: QWidget, text: str) -> None:
+    _hands.keyClicks(widget, text)
+
+
+def press(
+    where: QWidget | QWindow,
+    key: Qt.Key,
+    modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier,
+) -> None:
+    _hands.keyClick(where, key, modifier)
+
+
+def click(where: QWidget | QWindow, at: QPoint | None = None) -> None:
+    """In the middle, or at a place; a control that cannot be pressed is a mistake of the test's."""
+    if isinstance(where, QWidget):
+        assert where.isEnabled(), where.accessibleName()
+    button, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    _hands.mouseClick(where, button, none, at if at is not None else QPoint())

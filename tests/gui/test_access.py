@@ -1,0 +1,171 @@
+"""For everyone: a name for each control, Tab reaches it, one filled button a page, nothing clipped at 800x600."""
+
+from __future__ import annotations
+
+import pytest
+from PyQt6.QtCore import Qt
+from PyQt6.QtGui import QFontMetrics
+from PyQt6.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QApplication,
+    QDialog,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QScrollBar,
+    QWidget,
+)
+from pytestqt.qtbot import QtBot
+
+from tests.gui.hands import click, press
+from tests.gui.shot_scenes import SCENES
+from tests.gui.shots import Stage
+from wallet.gui.widgets.basic import Button, ElidedLabel, Label
+from wallet.gui.widgets.focus import focus_watcher
+from wallet.gui.widgets.qr import QrCode
+
+INTERACTIVE = QAbstractButton | QLineEdit | QPlainTextEdit | QAbstractItemView | QrCode
+
+
+def top(stage: Stage) -> QWidget:
+    """What one can act on: the dialog where one is open, else the window."""
+    assert stage.window is not None
+    dialogs = [d for d in stage.window.findChildren(QDialog) if d.isVisible()]
+    return dialogs[-1] if dialogs else stage.window
+
+
+def controls(where: QWidget) -> list[QWidget]:
+    return [
+        widget
+        for widget in where.findChildren(QWidget)
+        if isinstance(widget, INTERACTIVE) and widget.isVisible() and widget.window() is where.window()
+    ]
+
+
+def nameless(where: QWidget) -> list[str]:
+    return [
+        f"without a name: {type(widget).__name__} in {type(widget.parent()).__name__}"
+        for widget in controls(where)
+        if not (widget.accessibleName() or (isinstance(widget, QAbstractButton) and widget.text()))
+    ]
+
+
+def unreachable(where: QWidget) -> list[str]:
+    """Controls that Tab does not come to; within a group, arrows do."""
+    start = where.focusWidget() or where
+    reached = {start}
+    step: QWidget | None = start
+    for _step in range(2000):
+        step = step.nextInFocusChain() if step is not None else None
+        if step is None or step is start:
+            break
+        if step.focusPolicy() & Qt.FocusPolicy.TabFocus:
+            reached.add(step)
+    return [
+        f"Tab does not reach {type(widget).__name__} {widget.accessibleName()}"
+        for widget in controls(where)
+        if widget.isEnabled()
+        and widget not in reached
+        and not (isinstance(widget, QAbstractButton) and widget.group() is not None)
+    ]
+
+
+def too_many_filled(where: QWidget) -> list[str]:
+    filled = [
+        b.text() for b in where.findChildren(Button) if b.kind in {"filled", "danger"} and b.isVisible()
+    ]
+    return [f"more than one filled button: {filled}"] if len(filled) > 1 else []
+
+
+def silent(where: QWidget) -> list[str]:
+    """Disabled main buttons with no sentence near them."""
+    found = []
+    for button in where.findChildren(Button):
+        holder = button.parentWidget()
+        if holder is None or not button.isVisible() or button.isEnabled():
+            continue
+        if button.kind in {"filled", "danger"}:
+            told = [label for label in holder.findChildren(Label) if label.isVisible() and label.text()]
+            if not told:
+                found.append(f"does not say why it is disabled: {button.text()}")
+    return found
+
+
+def clipped(where: QWidget) -> list[str]:
+    """Labels and buttons that lack the room for their text."""
+    found = []
+    for widget in where.findChildren(QWidget):
+        if not widget.isVisible() or widget.visibleRegion().isEmpty():
+            continue
+        if isinstance(widget, Label) and not isinstance(widget, ElidedLabel) and widget.text():
+            if widget.wordWrap():
+                if widget.heightForWidth(widget.width()) > widget.height() + 1:
+                    found.append(f"clipped: {widget.text()!r} {widget.width()}x{widget.height()}")
+                continue
+        elif not (isinstance(widget, QPushButton) and widget.text()):
+            continue
+        if QFontMetrics(widget.font()).horizontalAdvance(widget.text()) > widget.width() + 1:
+            found.append(f"clipped: {widget.text()!r} {widget.width()}")
+    return found
+
+
+def sideways(where: QWidget) -> list[str]:
+    return [
+        f"scrolls sideways: {type(bar.parent()).__name__}"
+        for bar in where.findChildren(QScrollBar)
+        if bar.orientation() == Qt.Orientation.Horizontal and bar.isVisible() and bar.maximum() > 0
+    ]
+
+
+CHECKS = (nameless, unreachable, too_many_filled, silent, clipped, sideways)
+
+
+@pytest.mark.parametrize("name", list(SCENES))
+def test_each_page_is_for_everyone(name: str, qtbot: QtBot) -> None:
+    stage = Stage((800, 600), "light")
+    try:
+        SCENES[name](stage)
+        for _round in range(3):
+            QApplication.processEvents()
+        where = top(stage)
+        assert [problem for check in CHECKS for problem in check(where)] == []
+    finally:
+        stage.end()
+
+
+def test_the_ring_follows_the_keyboard_and_not_the_mouse(qtbot: QtBot) -> None:
+    stage = Stage((1160, 760), "light")
+    SCENES["overview-typical"](stage)
+    assert stage.window is not None
+    watcher = focus_watcher()
+    handle = stage.window.windowHandle()
+    assert handle is not None
+    buttons = [
+        b for b in stage.window.findChildren(Button) if b.isVisible() and b.text() in {"Receive", "Send"}
+    ]
+    press(handle, Qt.Key.Key_Shift)
+    buttons[0].setFocus(Qt.FocusReason.TabFocusReason)
+    watcher.follow(buttons[0])
+    ring = watcher._ring
+    assert ring is not None
+    assert ring.isVisible()
+    centre = buttons[0].mapTo(stage.window, buttons[0].rect().center())
+    assert ring.geometry().contains(centre)
+    click(handle, stage.window.rect().center())
+    assert watcher._ring is None
+    stage.end()
+
+
+def test_shortcuts_lead_to_pages(qtbot: QtBot) -> None:
+    stage = Stage((1160, 760), "light")
+    SCENES["overview-typical"](stage)
+    assert stage.window is not None
+    assert stage.window.shell is not None
+    shell = stage.window.shell
+    seen = []
+    for key in (Qt.Key.Key_2, Qt.Key.Key_3, Qt.Key.Key_6, Qt.Key.Key_1):
+        press(stage.window, key, Qt.KeyboardModifier.ControlModifier)
+        seen.append(shell.current_key)
+    assert seen == ["send", "receive", "settings", "overview"]
+    stage.end()

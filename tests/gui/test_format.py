@@ -1,0 +1,118 @@
+"""Numbers, times, ids and other people's text as they are shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wallet import i18n
+from wallet.gui import format as fmt
+
+T = fmt.THIN
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (999, "999"), (1_000, f"1{T}000"), (1_234_567, f"1{T}234{T}567"), (-21_000, f"−21{T}000")],
+)
+def test_thousands(value: int, text: str) -> None:
+    assert fmt.group(value) == text
+
+
+def test_btc_always_has_eight_decimals() -> None:
+    fmt.style.unit = "BTC"
+    assert fmt.amount_sat(1_234_567) == f"0.01{T}234{T}567\u00a0BTC"
+    assert fmt.amount_sat(0) == f"0.00{T}000{T}000\u00a0BTC"
+    assert fmt.amount_sat(-2_100_000_000_000_000) == f"−21{T}000{T}000.00{T}000{T}000\u00a0BTC"
+
+
+def test_signs() -> None:
+    assert fmt.signed(15_000_000) == f"+15{T}000"
+    assert fmt.signed(-15_000_000) == f"−15{T}000"
+    assert fmt.signed(0) == "0"
+
+
+def test_hidden() -> None:
+    fmt.style.hidden = True
+    assert fmt.amount(15_000_000) == "••••••\u00a0sat"
+    assert "15" not in fmt.fee_with_share(15_000, 100_000)
+
+
+def test_thousandths_only_in_details() -> None:
+    assert fmt.amount(12_345) == "12\u00a0sat"
+    assert fmt.msat_exact(12_345) == "12.345\u00a0sat"
+    assert fmt.msat_exact(12_000) == "12\u00a0sat"
+    assert fmt.msat_exact(-1) == "−0.001\u00a0sat"
+
+
+def test_fees_with_their_share() -> None:
+    assert fmt.fee_with_share(12_000, 20_000_000) == "12\u00a0sat (0.06\u00a0%)"
+    assert fmt.fee_with_share(1, 10_000_000) == "0.001\u00a0sat (under 0.01 %)"
+    assert fmt.fee_with_share(0, 10_000_000) == "0\u00a0sat"
+    assert fmt.fee_with_share(210_000, 0) == "210\u00a0sat"
+
+
+@given(st.integers(min_value=-(10**20), max_value=10**20))
+def test_no_digit_is_lost(value_msat: int) -> None:
+    shown = fmt.msat_exact(value_msat).removesuffix("\u00a0sat").replace(T, "").replace("−", "-")
+    whole, _point, tail = shown.partition(".")
+    rebuilt = int(whole.removeprefix("-") or "0") * 1000 + int(tail or "0")
+    assert rebuilt == abs(value_msat)
+
+
+def test_times() -> None:
+    assert fmt.ago(1_000, now_at=1_010) == "just now"
+    assert fmt.ago(1_000, now_at=1_180) == "3 minutes ago"
+    assert fmt.ago(1_000, now_at=1_060) == "1 minute ago"
+    assert fmt.ago(1_000, now_at=1_000 + 7_300) == "2 hours ago"
+    assert fmt.ago(86_400 * 20, now_at=86_400 * 30).startswith("1970-01-2")
+    assert fmt.blocks_long(84) == "about 14 hours (84 blocks)"
+    assert fmt.blocks_long(1_008) == f"about 7 days (1{T}008 blocks)"
+    assert fmt.blocks_long(1) == "about 10 minutes (1 block)"
+    assert fmt.seconds_long(3_600) == "about an hour"
+    assert fmt.until(2_000, now_at=2_000) == "now"
+
+
+def test_ids_keep_both_ends() -> None:
+    key = "02" + "ab" * 32
+    assert fmt.short_id(key) == f"{key[:8]}…{key[-8:]}"
+    assert fmt.short_id("short") == "short"
+
+
+@pytest.mark.parametrize(
+    ("given_text", "shown"),
+    [
+        ("a\u202eb\u2066c", "abc"),
+        ("line\nline\ttab", "line line tab"),
+        ("\x00\x1b[31mred", "[31mred"),
+        ("<b>bold</b>", "<b>bold</b>"),
+        ("x" * 50, "x" * 19 + "…"),
+    ],
+)
+def test_other_peoples_text_is_made_plain(given_text: str, shown: str) -> None:
+    assert fmt.plain(given_text, 20) == shown
+
+
+@given(st.text(max_size=400))
+def test_plain_never_fails_and_stays_short(text: str) -> None:
+    assert len(fmt.plain(text, 40)) <= 40
+
+
+def test_nodes_without_a_name() -> None:
+    assert fmt.node_name("", "02ab12cd" + "0" * 58) == "Unnamed 02ab12cd"
+    assert fmt.node_name("\u202e", "02ab12cd" + "0" * 58) == "Unnamed 02ab12cd"
+
+
+def test_networks_are_named_but_mainnet() -> None:
+    assert fmt.network_word("mainnet") == ""
+    assert fmt.network_word("sandbox") == "Play money: sandbox"
+    assert "elsewhere" in fmt.network_word("elsewhere")
+
+
+def test_a_language_that_is_not_there_is_english() -> None:
+    assert i18n.install("xx", fmt_folder := __import__("pathlib").Path("/nowhere")) is False
+    assert str(fmt_folder) == "/nowhere"
+    assert i18n._("Pay") == "Pay"
+    assert i18n.ngettext("{n} block", "{n} blocks", 2) == "{n} blocks"
+    assert i18n.install("en", None) is True
