@@ -40,6 +40,7 @@ from wallet.bitcoin.tx import OutPoint, TxOut
 from wallet.chain.interfaces import Row
 from wallet.ln import events as ev
 from wallet.ln import msgs
+from wallet.ln.chan_utils import ANCHOR_OUTPUT_SAT
 from wallet.ln.channel_limits import FEE_SPIKE_MULTIPLE
 from wallet.ln.config import (
     ANTI_REORG_DELAY_BLOCKS,
@@ -259,6 +260,12 @@ class Harness:
             for (a, b), channel_ids in zip(LINKS, base.channel_ids, strict=True)
         ]
         self.closes = Closes()
+        self.told_spendable: dict[OutPoint, int] = {}
+        self.fundings = {
+            channel.channel_id: channel.funding_outpoint
+            for node in self.nodes
+            for channel in node.manager.list_channels()
+        }
         self.payments = PaymentBook(self.nodes)
         for link in self.links:
             self.reconnect(link)
@@ -417,9 +424,12 @@ class Harness:
                     | ev.PaymentPathFailed()
                     | ev.HTLCHandlingFailed()
                     | ev.ChannelReadyEvent()
-                    | ev.SpendableOutputs()
                 ):
                     pass
+                case ev.SpendableOutputs():
+                    # What was told to a node that then crashed is told again.
+                    for item in event.outputs:
+                        self.told_spendable[item.outpoint] = item.output.value_sat
                 case _:
                     raise AssertionError(f"{node} tells {event}")
 
@@ -705,9 +715,20 @@ class Harness:
                 )
             ]
             if not claimable:
+                self._check_spendable()
                 return
             assert self.mine(ANTI_REORG_DELAY_BLOCKS), "an HTLC hangs, and time is up"
         raise AssertionError(f"what was closed never comes home: {claimable}")
+
+    def _check_spendable(self) -> None:
+        """Of a commitment without HTLCs, every output but the anchors came home."""
+        for channel_id in self.closes.asked:
+            closing = self.chain.spender_of(self.fundings[channel_id])
+            assert closing is not None, f"nothing closes {channel_id.hex()}"
+            for vout, output in enumerate(closing.outputs):
+                if not (self.anchors and output.value_sat == ANCHOR_OUTPUT_SAT):
+                    told_sat = self.told_spendable.get(OutPoint(closing.txid, vout))
+                    assert told_sat == output.value_sat, f"output {vout} of a close never came home"
 
     def check_channels(self) -> None:
         for link in self.links:

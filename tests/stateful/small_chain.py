@@ -79,6 +79,13 @@ class SmallChain:
         # The time stands still: no payment expires by the clock.
         self.blocks.append(Block(BlockHeader(0x20000000, before, root, 1_700_000_000, 0x207FFFFF, 0), txs))
 
+    def spender_of(self, outpoint: OutPoint | None) -> Transaction | None:
+        for block in reversed(self.blocks):
+            for tx in block.txs:
+                if any(txin.prevout == outpoint for txin in tx.inputs):
+                    return tx
+        return None
+
     def mine_directly(self, tx: Transaction) -> None:
         """A transaction out of thin air, for setting up."""
         self._confirm((tx,))
