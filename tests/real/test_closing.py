@@ -34,6 +34,11 @@ def test_cooperative_close(pair: StartPair, anchors: bool, by_us: bool, we_open:
         now.us.call("close_channel", channel_id=now.channel_id)
     else:
         now.them.call("close", channel_id=now.channel_id)
+    check_closed_together(now, we_open=we_open)
+
+
+def check_closed_together(now: Pair, *, we_open: bool) -> None:
+    """One transaction pays both, the funder less its fee; our part is a coin of ours."""
     txid = now.wait_closing_tx()
     ours_sat, theirs_sat = now.ours_msat // 1000, (now.capacity_sat * 1000 - now.ours_msat) // 1000
     # Who opened pays the fee; the fractions of a satoshi go to the miner besides.
@@ -105,3 +110,58 @@ def test_force_close_with_htlcs_both_ways(pair: StartPair, anchors: bool, by_us:
     now.mine(OUR_DELAY_BLOCKS)
     close.finish(came_home=[returned, got])
     assert now.held_status(got.payment_hash) == "settled"
+
+
+@CLOSERS
+def test_cooperative_close_waits_for_payments(pair: StartPair, by_us: bool) -> None:
+    """Payments under way both ways, a cut, a kill: they end, nothing new begins, and then the channel closes."""
+    now = pair()
+    open_channel(now, anchors=True, we_open=True)
+    ours, theirs = now.we_pay_held(50_000_000), now.they_pay_held(70_000_000)
+    if by_us:
+        now.us.call("close_channel", channel_id=now.channel_id)
+    else:
+        now.them.call("close", channel_id=now.channel_id, wait=False)
+    now.us.wait_channel(now.channel_id, state="SHUTDOWN")
+    assert not now.us.call("lnpay", invoice=now.their_invoice(1_000))["success"]
+    now.us.kill()
+    now.us.start()
+    now.them.call("wait_peer", pubkey=now.us.node_id)
+    now.us.call("settle_hold_invoice", preimage=theirs.preimage)
+    assert theirs.end.result(timeout=30)["status"] == "sent"
+    now.hang_up()
+    now.them.call("fail", payment_hash=ours.payment_hash)
+    now.us.call("add_peer", connection_string=now.them.uri)
+    now.ours_msat += theirs.amount_msat
+    check_closed_together(now, we_open=True)
+    history = {item["payment_hash"]: item["status"] for item in now.us.call("history")}
+    assert (history[ours.payment_hash], history[theirs.payment_hash]) == ("failed", "done")
+
+
+@CLOSERS
+def test_fees_that_are_far_apart(pair: StartPair, by_us: bool) -> None:
+    """Our idea of a fair fee and theirs differ twentyfold: they meet within both ranges, or the funder's is taken."""
+    now = pair()
+    open_channel(now, anchors=True, we_open=True)
+    now.us.call("test_fees", target="NON_ANCHOR_CHANNEL_FEE", sat_per_kw=5_000)
+    now.them.call("set", fees={"NonAnchorChannelFee": 253, "ChannelCloseMinimum": 253})
+    if by_us:
+        now.us.call("close_channel", channel_id=now.channel_id)
+    else:
+        now.them.call("close", channel_id=now.channel_id)
+    check_closed_together(now, we_open=True)
+
+
+def test_their_word_and_ours(pair: StartPair) -> None:
+    """They force-close while we are connected: they say so, both publish, one confirms, and nobody loses."""
+    now = pair()
+    open_channel(now, anchors=True, we_open=False)
+    close = ForceClose(now, anchors=True, by_us=False, we_open=False)
+    now.may_be_refused = "REPLACEMENT_FEE_TOO_LOW"
+    now.them.call("close", channel_id=now.channel_id, force=True)
+    now.us.wait("has closed", lambda: now.channel()["state"] in ("CLOSING", "CLOSED"))
+    close.txid = now.wait_closing_tx()
+    now.mine(1)
+    close.txid = now.wait_closing_tx()
+    now.mine(OUR_DELAY_BLOCKS)
+    close.finish()
