@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from wallet.chain.interfaces import BroadcastPackage, Row
+from wallet.ln.channel_backup import ChannelBackups
 from wallet.ln.events import MessageSendEvent
 from wallet.ln.types import InvariantError, Now
 from wallet.node.store import Store
@@ -32,13 +33,18 @@ def read_clocks() -> Now:
 
 @dataclass(slots=True)
 class Batch:
-    """What one entry changed, and what has to leave once that is durable."""
+    """What one entry changed, and what has to leave once that is durable.
+
+    Attributes:
+        backup: to be written before anything leaves, because the channels have changed.
+    """
 
     now: Now
     rows: dict[tuple[str, bytes], Row] = field(default_factory=dict)
     messages: list[MessageSendEvent] = field(default_factory=list)
     packages: list[BroadcastPackage] = field(default_factory=list)
     afterwards: list[Callable[[], None]] = field(default_factory=list)
+    backup: ChannelBackups | None = None
 
 
 class ReleasedMessages:

@@ -68,7 +68,11 @@ class EventHandler:
                 self._node.log(LogLevel.INFO, "%s", type(event).__name__)
             case ev.SpendableOutputs():
                 self._node.sweeper.track_spendable_outputs(event.outputs, event.channel_id)
-            case ev.BumpCommitment() | ev.BumpHtlcs():
+            case ev.BumpCommitment():
+                # An event of the file may be older than what is known about the file now.
+                if event.channel_id not in self._node.recovery.held:
+                    self._node.bump_handler.handle_event(event)
+            case ev.BumpHtlcs():
                 self._node.bump_handler.handle_event(event)
             case _:
                 assert_never(event)

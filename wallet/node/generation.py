@@ -34,10 +34,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "ALLOWED",
+    "ASK_KEY",
     "CONTACT_KEY",
+    "FORBIDDEN",
     "GENERATION_SPACE",
     "HELD_SPACE",
+    "LOST_CHANNEL_SPACE",
     "RECOVERY_SPACE",
+    "SCAN_KEY",
     "Generation",
     "Origin",
     "first_rows",
@@ -51,7 +56,14 @@ HELD_SPACE = "node_held"
 RECOVERY_SPACE = "node_recovery"
 CONTACT_KEY = b"contact"
 """Whether old peers may be contacted: absent, yes."""
-CONTACT_FORBIDDEN = b"no"
+ASK_KEY = b"ask"
+"""Whether peers may be asked to close channels that only a backup names: absent, yes."""
+SCAN_KEY = b"scan"
+"""The wallet was made of words that had been used before: what peers pay to them is looked for."""
+FORBIDDEN = b"no"
+ALLOWED = b"yes"
+LOST_CHANNEL_SPACE = "lost_channel"
+"""As `wallet.ln.lost_channels` names it; here, so that a new wallet can be made without the core."""
 ID_LENGTH = 16
 SLOT_LENGTH = 24
 CHECK_LENGTH = SLOT_LENGTH - 8
@@ -311,7 +323,7 @@ def hold_everything(store: Store, *, foreign: bool) -> list[Row]:
     its peers are not contacted before the person has said that it does not."""
     rows = [Row(HELD_SPACE, key, b"\x01") for key, _value in store.rows("monitor")]
     if foreign and rows:
-        rows.append(Row(RECOVERY_SPACE, CONTACT_KEY, CONTACT_FORBIDDEN))
+        rows.append(Row(RECOVERY_SPACE, CONTACT_KEY, FORBIDDEN))
     return rows
 
 

@@ -21,6 +21,7 @@ from wallet.bitcoin.errors import DecodeError
 from wallet.chain.interfaces import FeeEstimator
 from wallet.i18n import _
 from wallet.node.api import CommandError, NodeApi, WalletInfo, WordsReport
+from wallet.node.generation import Generation
 from wallet.node.node import Node
 from wallet.node.options import NodeOptions
 from wallet.node.store import Store, StoreError, WalletLock, WrongPassword
@@ -99,7 +100,16 @@ async def open_node(
                 raise CommandError(_("The wallet file has no words in it: it is damaged."), code="file")
             seed = bip39.seed_from_mnemonic(words.decode().split())
             loop = asyncio.get_running_loop()
-            node = Node(options, store, bip39_seed=seed, loop=loop, fee_estimator=fee_estimator)
+            generation = await loop.run_in_executor(None, Generation.take, options.network_dir, store)
+            undo.callback(generation.close)
+            node = Node(
+                options,
+                store,
+                bip39_seed=seed,
+                loop=loop,
+                fee_estimator=fee_estimator,
+                generation=generation,
+            )
         except StoreError as error:
             raise CommandError(str(error), code="file") from None
         except DecodeError as error:

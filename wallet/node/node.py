@@ -66,10 +66,12 @@ from wallet.node.core import Batch, Core, ReleasedMessages, read_clocks
 from wallet.node.details import has_anchors
 from wallet.node.event_handler import EventHandler
 from wallet.node.futures import resolve
+from wallet.node.generation import Generation
 from wallet.node.ledger import Ledger
 from wallet.node.options import NodeOptions
 from wallet.node.peers import PeerKeeper
 from wallet.node.records import PaymentState, RequestRecord, RequestState
+from wallet.node.recovery import NodeRecovery
 from wallet.node.router import GraphRouter
 from wallet.node.sentences import peer_text
 from wallet.node.sockets import Connections, NodeUri, PeerEntries, PeerSocket
@@ -110,6 +112,7 @@ class Node:
         manager, chain_monitor, peer_manager, graph: the Lightning core.
         onchain: the on-chain funds.
         ledger: payments, requests, peers, closed channels.
+        recovery: restored mode, the channel backup, channels to be brought back.
         views: snapshots for front ends.
     """
 
@@ -121,6 +124,7 @@ class Node:
         bip39_seed: bytes,
         loop: asyncio.AbstractEventLoop,
         fee_estimator: FeeEstimator | None = None,
+        generation: Generation | None = None,
     ) -> None:
         self.options = options
         self.store = store
@@ -135,6 +139,7 @@ class Node:
         self.own_names: dict[bytes, str] = {}
         self._last_details: dict[ChannelId, ChannelDetails] = {}
         self._stopping = False
+        self._chain_known = False
         self.on_failure: Callable[[BaseException], None] = lambda error: None
 
         network = options.network
@@ -172,6 +177,8 @@ class Node:
         self.router = GraphRouter(self.graph, self.scorer, lambda: self.core.now, lambda: os.urandom(32))
         self.caches = RoutingCaches(options.network_dir, network, self.logger)
         self._caches_read = False
+        self._generation = generation
+        self.recovery = NodeRecovery(self, bip39_seed, generation)
         with self.core.entry():
             self._read_core()
         # 50,000 look-ups would be an imposition on a public server: there, gossip is believed.
@@ -238,6 +245,7 @@ class Node:
         rows = self.store.rows
         best_block = self.best_block or (BlockHash(self.options.network.genesis_header.hash), 0)
         self.onchain.read(rows)
+        self.recovery.read_held()
         self.chain_monitor = ChainMonitor.read(
             rows,
             filter=self.electrum.filter,
@@ -247,6 +255,7 @@ class Node:
             persist=self.core,
             revoked_states=self.store,
             logger=self.logger,
+            held=self.recovery.held,
         )
         monitors = {
             channel_id: monitor
@@ -292,11 +301,15 @@ class Node:
 
     async def start(self) -> None:
         """Starts everything; returns at once with the chain still to be followed. Raises `OSError` for a taken port."""
-        self.store.start()
-        if self.options.listen is not None:
-            self.listening_port = await self.connections.listen(*self.options.listen)
         with self.core.entry():
+            self.recovery.start()
             self.onchain.start()
+            contents = self.recovery.contents()
+        # Before the first batch is released: no funding transaction leaves that no backup names.
+        await self.loop.run_in_executor(None, self.recovery.backup.save, contents)
+        self.store.start()
+        if self.recovery.contact_allowed:
+            await self.listen()
         with self.core.entry():
             self._fail_interrupted_payments()
             self._settle_reservations()
@@ -304,6 +317,11 @@ class Node:
         await self.electrum.start()
         self._first_sync = self.loop.create_task(self._when_synced())
         self.background.start()
+
+    async def listen(self) -> None:
+        """Takes connections of peers, if that was asked for. Raises `OSError` for a taken port."""
+        if self.options.listen is not None and self.listening_port is None:
+            self.listening_port = await self.connections.listen(*self.options.listen)
 
     def _settle_reservations(self) -> None:
         """Coins that were set aside for an opening which an earlier run did not finish are free again."""
@@ -339,8 +357,18 @@ class Node:
         """Peers come only once the chain is known: before that a cheat could go unseen."""
         await self._read_caches()
         await self.electrum.wait_synced()
-        self.peers.start()
+        self._chain_known = True
+        self.meet_peers()
         self.views.publish_soon()
+
+    def meet_peers(self) -> None:
+        """Calls the peers of our channels, once the chain is known; in a restored wallet not before the person has
+        said that no other copy of it is running."""
+        if self.recovery.contact_allowed and self._chain_known:
+            with self.core.entry():
+                self.recovery.ask_peers()
+            self.peers.start()
+            self.recovery.reach_peers()
 
     async def stop(self) -> None:
         """Hangs up, stops the timer, commits what waits, closes the file."""
@@ -348,12 +376,15 @@ class Node:
         if self._first_sync is not None:
             self._first_sync.cancel()
         await self.loop.run_in_executor(None, self.background.stop)
+        await self.recovery.close()
         await self.peers.close()
         await self.connections.close()
         await self.electrum.stop()
         self.views.close()
         await self.loop.run_in_executor(None, self._save_caches)
         await self.loop.run_in_executor(None, self.store.close)
+        if self._generation is not None:
+            await self.loop.run_in_executor(None, self._generation.close)
 
     async def _read_caches(self) -> None:
         """The graph and the scores of last time; before the first peer comes, so nothing is lost by it."""
@@ -384,14 +415,16 @@ class Node:
             self.manager.process_pending_events(self.events.handle)
             self.chain_monitor.process_pending_events(self.events.handle)
             if not self.manager.needs_forwarding:
-                return
+                break
             self.manager.process_pending_htlc_forwards(self.core.now)
+        self.recovery.note(self.core.batch)
 
     def _take_messages(self) -> list[MessageSendEvent]:
         return self.manager.get_and_clear_pending_msg_events()
 
     def _hand_over(self, batch: Batch) -> None:
         """On the writer thread: the batch is durable."""
+        self.recovery.save(batch)
         if batch.messages or batch.packages or batch.afterwards or batch.rows:
             self.loop.call_soon_threadsafe(self._release, batch)
 
@@ -405,6 +438,9 @@ class Node:
                 self.peer_manager.process_events()
             self._peers_changed()
         for package in batch.packages:
+            if not self.recovery.may_leave([tx.txid for tx in package.txs]):
+                # It is sent again with each block: the backup may be written by then.
+                continue
             self.electrum.broadcaster.broadcast_transactions(package)
         for call in batch.afterwards:
             call()
@@ -422,7 +458,7 @@ class Node:
     def _deliver(self, update: ChainUpdate) -> None:
         """On the loop: what the servers proved, in one entry."""
         with self.core.entry():
-            listeners = (self.onchain, self.chain_monitor, self.manager, self.sweeper)
+            listeners = (self.onchain, self.chain_monitor, self.manager, self.sweeper, self.recovery.lost)
             for step in update.steps:
                 match step:
                     case TransactionsConfirmed(header, height, txdata):
@@ -443,6 +479,7 @@ class Node:
                     case TransactionsEvicted(txids):
                         for listener in listeners:
                             listener.transactions_evicted(txids)
+            self.recovery.chain_moved()
         if update.done is not None:
             update.done()
         self.views.publish_soon()
@@ -469,7 +506,7 @@ class Node:
 
     def _relevant_txids(self) -> Sequence[tuple[Txid, int, BlockHash | None]]:
         with self.core.locked():
-            listeners = (self.onchain, self.chain_monitor, self.manager, self.sweeper)
+            listeners = (self.onchain, self.chain_monitor, self.manager, self.sweeper, self.recovery.lost)
             return [entry for listener in listeners for entry in listener.get_relevant_txids()]
 
     def fee_sat_per_kw(self, target: ConfirmationTarget) -> int:
@@ -523,13 +560,27 @@ class Node:
         self.views.publish_soon()
 
     async def connect_peer(self, uri: NodeUri) -> None:
-        """Connects and remembers the address; raises `OSError` or `TimeoutError`."""
+        """Connects and remembers the address; raises `OSError` or `TimeoutError`, and `CommandError` for a peer
+        that may not be called yet."""
+        if not self.recovery.contact_allowed:
+            with self.core.locked():
+                old = self.recovery.is_old_peer(uri.node_id)
+            if old:
+                raise CommandError(
+                    _(
+                        "This wallet was restored, and had a channel with this peer. Say first that no other copy of "
+                        "the wallet is running: `leyden old_installation_stopped`."
+                    ),
+                    code="restored",
+                )
         await self.peers.connect(uri)
         with self.core.entry():
             self.peers.remember(uri)
 
     def has_channel_with(self, node_id: NodeId) -> bool:
         with self.core.locked():
+            if node_id in self.recovery.to_be_closed():
+                return True
             return any(d.counterparty_node_id == node_id for d in self.manager.list_channels())
 
     # --- ticks (timer thread) ---------------------------------------------------------------
@@ -548,6 +599,7 @@ class Node:
             self.chain_monitor.rebroadcast_pending_claims()
             self.sweeper.regenerate_and_broadcast_spend_if_necessary()
             self._send_pending_again()
+        self.recovery.tick()
 
     def _tick_graph(self) -> None:
         with self.core.entry():

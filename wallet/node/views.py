@@ -192,6 +192,8 @@ class Views:
     def _status(self, details: tuple[ChannelDetails, ...], reserve_sat: int) -> NodeStatus:
         node = self._node
         chain = node.electrum.status()
+        with node.core.locked():
+            restored, backup_text = node.recovery.problem(), node.recovery.backup_text()
         with_channels = {item.counterparty_node_id for item in details}
         online = node.peers.online
         pending_heights = [htlc.cltv_expiry_height for item in details for htlc in item.pending_htlcs]
@@ -222,9 +224,9 @@ class Views:
             graph_nodes=node.graph.node_count,
             graph_channels=node.graph.channel_count,
             graph_updated_at=node.graph.last_update_at,
-            backup_text=_("Keep your words safe"),
+            backup_text=backup_text,
             safe_until_height=safe_until,
-            problem=self._problem(chain.is_synced, len(node.events.channel_requests)),
+            problem=restored or self._problem(chain.is_synced, len(node.events.channel_requests)),
         )
 
     @staticmethod

@@ -10,6 +10,7 @@ import errno
 import hmac
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wallet.bitcoin import bip39
@@ -17,6 +18,15 @@ from wallet.bitcoin.errors import DecodeError
 from wallet.chain.interfaces import Row
 from wallet.i18n import _, ngettext
 from wallet.node.api import CommandError, WordsReport
+from wallet.node.generation import (
+    ALLOWED,
+    CONTACT_KEY,
+    FORBIDDEN,
+    LOST_CHANNEL_SPACE,
+    RECOVERY_SPACE,
+    SCAN_KEY,
+    first_rows,
+)
 from wallet.node.store import Store, StoreError, WalletLock, WrongPassword
 
 if TYPE_CHECKING:
@@ -29,6 +39,7 @@ __all__ = [
     "SECRET_SPACE",
     "WALLET_FILE",
     "WORDS_KEY",
+    "Restored",
     "check_new_wallet",
     "check_password",
     "check_wallet_name",
@@ -145,7 +156,9 @@ def check_new_wallet(options: NodeOptions) -> None:
         )
 
 
-def create_wallet_file(options: NodeOptions, words: Sequence[str], password: str) -> None:
+def create_wallet_file(
+    options: NodeOptions, words: Sequence[str], password: str, restored: Restored | None = None
+) -> None:
     """Makes the wallet's folder and file, durable when it returns; raises `CommandError`."""
     # Said before the lock is asked for: the wallet may well be open.
     check_new_wallet(options)
@@ -160,16 +173,57 @@ def create_wallet_file(options: NodeOptions, words: Sequence[str], password: str
         raise folder_refused(options.wallet_dir, error) from None
     lock = lock_wallet(options)
     try:
-        Store.create(
-            options.wallet_file,
-            network=options.network_name,
-            password=password,
-            rows=(Row(SECRET_SPACE, WORDS_KEY, " ".join(cleaned).encode()),),
-        ).close()
+        rows = (Row(SECRET_SPACE, WORDS_KEY, " ".join(cleaned).encode()), *first_rows(options.network_dir))
+        if restored is not None:
+            rows += restored_rows(options, cleaned, restored)
+        Store.create(options.wallet_file, network=options.network_name, password=password, rows=rows).close()
+    except OSError as error:
+        raise folder_refused(options.network_dir, error) from None
     except StoreError as error:
         raise CommandError(str(error), code="file") from None
     finally:
         lock.release()
+
+
+# --- restoring -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What a wallet is brought back from, beside its words.
+
+    Attributes:
+        backup: a channel backup's bytes, None without one.
+        old_installation_stopped: the person has said that no other copy of the wallet is running, so that its peers
+            may be called.
+    """
+
+    backup: bytes | None = None
+    old_installation_stopped: bool = False
+
+
+def restored_rows(options: NodeOptions, words: Sequence[str], restored: Restored) -> tuple[Row, ...]:
+    """The rows by which a new file knows what to look for; raises `CommandError` for a backup of no use."""
+    rows = [Row(RECOVERY_SPACE, SCAN_KEY, ALLOWED)]
+    if restored.backup is not None:
+        from wallet.bitcoin.records import encode
+        from wallet.node.backup import BackupError, open_backup
+
+        try:
+            backups = open_backup(bip39.seed_from_mnemonic(words), restored.backup)
+        except BackupError as error:
+            raise CommandError(str(error), code="backup") from None
+        if backups.network != options.network_name:
+            raise CommandError(
+                _("This channel backup belongs to {other}, not to {network}.").format(
+                    other=backups.network, network=options.network_name
+                ),
+                code="network",
+            )
+        rows += [Row(LOST_CHANNEL_SPACE, item.channel_id, encode(item)) for item in backups.channels]
+        if not restored.old_installation_stopped:
+            rows.append(Row(RECOVERY_SPACE, CONTACT_KEY, FORBIDDEN))
+    return tuple(rows)
 
 
 # --- words -----------------------------------------------------------------------------
