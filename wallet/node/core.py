@@ -44,6 +44,13 @@ class Batch:
     messages: list[MessageSendEvent] = field(default_factory=list)
     packages: list[BroadcastPackage] = field(default_factory=list)
     afterwards: list[Callable[[], None]] = field(default_factory=list)
+
+    @property
+    def waited_for(self) -> bool:
+        """Whether something is to leave. Else the rows may wait a moment for the next commit: should they be lost
+        with the process, nobody has been told of them, and the peer tells us again."""
+        return bool(self.messages or self.packages or self.afterwards)
+
     backup: ChannelBackups | None = None
 
 
@@ -68,6 +75,7 @@ class Core:
         settle: calls whatever an entry may have set off; within the lock, at the end of each entry.
         take_messages: the core's pending messages.
         release: sends a durable batch out; called on the writer thread, has to hand over quickly.
+        flush_soon: calls `Store.flush` within a moment.
     """
 
     def __init__(self, store: Store) -> None:
@@ -75,6 +83,7 @@ class Core:
         self.settle: Callable[[], None] = lambda: None
         self.take_messages: Callable[[], list[MessageSendEvent]] = list
         self.release: Callable[[Batch], None] = lambda batch: None
+        self.flush_soon: Callable[[], None] = store.flush
         self._lock = threading.Lock()
         self._owner: int | None = None
         self._batch: Batch | None = None
@@ -113,7 +122,10 @@ class Core:
                     batch.messages.extend(self.take_messages())
             finally:
                 self._batch = None
-                self.store.submit(batch.rows.values(), lambda: self.release(batch))
+                urgent = batch.waited_for or not batch.rows
+                self.store.submit(batch.rows.values(), lambda: self.release(batch), urgent=urgent)
+                if not urgent:
+                    self.flush_soon()
 
     @property
     def batch(self) -> Batch:

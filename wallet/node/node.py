@@ -15,6 +15,7 @@ import concurrent.futures
 import dataclasses
 import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,8 @@ if TYPE_CHECKING:
 __all__ = ["Node", "NodeLogger"]
 
 BEST_SPACE = "node_best_block"
+LAZY_COMMIT_SECONDS = 0.005
+"""How long rows may wait for company, when nothing that leaves depends on them."""
 LIGHTNING_SALT = b"leyden lightning"
 
 PEER_TICK_SECONDS = 10.0
@@ -137,6 +140,8 @@ class Node:
         self._released = ReleasedMessages()
         self.spends: dict[OutPoint, Txid] = {}
         self.own_names: dict[bytes, str] = {}
+        self._loop_thread = threading.get_ident()
+        self._flush_timer: asyncio.TimerHandle | None = None
         self._last_details: dict[ChannelId, ChannelDetails] = {}
         self._stopping = False
         self._chain_known = False
@@ -223,6 +228,7 @@ class Node:
         self.core.settle = self._settle
         self.core.take_messages = self._take_messages
         self.core.release = self._hand_over
+        self.core.flush_soon = self._flush_soon
         self.store.failed = self._store_failed
 
     def _read_best_block(self) -> tuple[BlockHash, int] | None:
@@ -427,6 +433,21 @@ class Node:
         self.recovery.save(batch)
         if batch.messages or batch.packages or batch.afterwards or batch.rows:
             self.loop.call_soon_threadsafe(self._release, batch)
+
+    def _flush_soon(self) -> None:
+        """On any thread: a batch that nobody waits for is committed within `LAZY_COMMIT_SECONDS`."""
+        if threading.get_ident() == self._loop_thread:
+            self._flush_later()
+        else:
+            self.loop.call_soon_threadsafe(self._flush_later)
+
+    def _flush_later(self) -> None:
+        if self._flush_timer is None:
+            self._flush_timer = self.loop.call_later(LAZY_COMMIT_SECONDS, self._flush)
+
+    def _flush(self) -> None:
+        self._flush_timer = None
+        self.store.flush()
 
     def _release(self, batch: Batch) -> None:
         """On the loop: what the batch wanted to leave, leaves."""

@@ -184,6 +184,7 @@ class Store:
         self._wake = threading.Condition(self._lock)
         self._queue: list[_Waiting] = []
         self._uncommitted: dict[tuple[str, bytes], bytes | None] = {}
+        self._due = False
         self._busy = False
         self._stopping = False
         self._failure: BaseException | None = None
@@ -479,8 +480,12 @@ class Store:
         self._thread = threading.Thread(target=self._run, name="leyden-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, rows: Iterable[Row], released: Callable[[], None]) -> None:
-        """Queues one batch; `released` is called when it is durable. Dropped after a failure, and once closed."""
+    def submit(self, rows: Iterable[Row], released: Callable[[], None], *, urgent: bool = True) -> None:
+        """Queues one batch; `released` is called when it is durable. Dropped after a failure, and once closed.
+
+        A batch that is not urgent, because nothing waits for it, is committed with the next one that is, or at the
+        next `flush`.
+        """
         batch = list(rows)
         with self._lock:
             if self._failure is not None or self._stopping:
@@ -489,9 +494,18 @@ class Store:
                 for row in batch:
                     self._uncommitted[row.space, row.key] = row.value
                 self._queue.append(_Waiting(batch, released))
-                self._wake.notify()
+                if urgent:
+                    self._due = True
+                    self._wake.notify()
                 return
         released()
+
+    def flush(self) -> None:
+        """Has everything that waits committed soon; returns at once."""
+        with self._lock:
+            if self._queue:
+                self._due = True
+                self._wake.notify()
 
     def write_now(self, rows: Iterable[Row]) -> None:
         """Commits rows before it returns; for set-up, before the writer thread is started."""
@@ -510,11 +524,12 @@ class Store:
     def _run(self) -> None:
         while True:
             with self._lock:
-                while not self._queue and not self._stopping:
+                while not (self._queue and self._due) and not self._stopping:
                     self._wake.wait()
                 if not self._queue:
                     return
                 batches, self._queue = self._queue, []
+                self._due = False
                 self._busy = True
             try:
                 self._commit(batches)
