@@ -47,6 +47,7 @@ from wallet.ln.events import (
     BumpHtlcs,
     Event,
     HtlcBumpDescriptor,
+    SpendableOutputDescriptor,
     SpendableOutputs,
 )
 from wallet.ln.htlc import HTLCSource
@@ -262,6 +263,12 @@ class ChannelMonitor:
         if self._resolution is not None:
             outputs.update(self._resolution.watched)
         return outputs
+
+    def spendable_outputs(self) -> tuple[tuple[int, SpendableOutputDescriptor], ...]:
+        """Outputs of the closed channel that are ours, told or not, with the tip at which each can be swept."""
+        if self._resolution is None or not self.is_spent:
+            return ()
+        return self._resolution.spendable
 
     @property
     def is_spent(self) -> bool:

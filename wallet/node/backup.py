@@ -146,6 +146,10 @@ class BackupKeeper:
             path.rename(aside)
             return None
 
+    def open(self, data: bytes) -> ChannelBackups:
+        """A backup of this wallet; raises `BackupError`."""
+        return open_backup(self._seed, data)
+
     def seal(self, backups: ChannelBackups) -> bytes:
         return seal_backup(self._seed, backups)
 

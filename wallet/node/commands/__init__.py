@@ -1,6 +1,6 @@
 """The commands: importing this package fills the registry."""
 
-from wallet.node.commands import channels, general, onchain, payments
+from wallet.node.commands import channels, general, onchain, payments, recovery
 from wallet.node.commands.registry import COMMANDS, Command, by_place, find_command, from_words, run
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "general",
     "onchain",
     "payments",
+    "recovery",
     "run",
 ]

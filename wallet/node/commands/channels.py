@@ -280,6 +280,8 @@ async def _sent(node: Node, outcome: ChannelPending) -> dict[str, Json]:
         tx = entry.tx
     if tx is None:
         return {}
+    if not node.recovery.may_leave([tx.txid]):
+        return {"warning": node.recovery.backup.problem}
     try:
         async with asyncio.timeout(BROADCAST_TIMEOUT_SECONDS):
             result = await node.electrum.broadcaster.broadcast(BroadcastPackage((tx,)))
@@ -461,6 +463,15 @@ async def close_channel(
                 "The peer is offline, so it cannot agree to the closing. Wait until it is back, or force-close."
             ),
             code="offline",
+        )
+    if force and item.channel_id in node.recovery.held:
+        raise CommandError(
+            _(
+                "This wallet was restored, and may not know the newest state of the channel: publishing an old one "
+                "could lose all of it. Wait until the peer is connected; it shows whether the file is current. If the "
+                "peer is gone for good, `leyden help publish_held_channel` says what can be done."
+            ),
+            code="restored",
         )
     with node.core.entry():
         try:

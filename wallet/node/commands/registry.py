@@ -111,7 +111,8 @@ def command(function: CommandFunction) -> CommandFunction:
 
 def find_command(name: str) -> Command:
     """A command by its name; raises `CommandError`."""
-    found = COMMANDS.get(name)
+    # As options do, commands may be written with dashes.
+    found = COMMANDS.get(name) or COMMANDS.get(name.replace("-", "_"))
     if found is None:
         raise CommandError(
             _("There is no command {name!r}. `leyden help` lists them.").format(name=name[:40]), code="usage"
