@@ -16,7 +16,7 @@ import dataclasses
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from wallet.bitcoin.hashes import hkdf_sha256
@@ -464,7 +464,11 @@ class Node:
                 continue
             self.electrum.broadcaster.broadcast_transactions(package)
         for call in batch.afterwards:
-            call()
+            try:
+                call()
+            except Exception as error:
+                # What one waiter does with the news is no reason for the others to miss theirs.
+                self.log(LogLevel.ERROR, "a call after a commit failed: %r", error)
         if batch.rows:
             self.views.publish_soon()
 
@@ -749,7 +753,21 @@ class Node:
 
     def call(self, command: str, /, **arguments: Json) -> concurrent.futures.Future[Json]:
         """Runs a command on the loop, from any thread."""
-        return asyncio.run_coroutine_threadsafe(run(self, command, arguments), self.loop)
+        return asyncio.run_coroutine_threadsafe(self._run(command, arguments), self.loop)
+
+    async def _run(self, command: str, arguments: Mapping[str, Json]) -> Json:
+        try:
+            return await run(self, command, arguments)
+        except CommandError:
+            raise
+        except Exception as error:
+            logging.getLogger("leyden").exception("the command %s failed", command)
+            raise CommandError(
+                _("{command} failed within Leyden ({kind}). Nothing was lost; the log says more.").format(
+                    command=command, kind=type(error).__name__
+                ),
+                code="internal",
+            ) from error
 
     def snapshot(self) -> WalletSnapshot:
         return self.views.snapshot()
