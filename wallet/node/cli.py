@@ -360,16 +360,78 @@ def _create(invocation: Invocation) -> int:
 
 
 def _restore(invocation: Invocation) -> int:
-    from wallet.node.wallets import check_new_wallet, check_words, create_wallet_file
+    from wallet.node.wallets import Restored, check_new_wallet, check_words, create_wallet_file
 
     check_new_wallet(invocation.options)
-    words = " ".join(_filled_in(invocation.arguments)).split()
+    backup_file, stopped, rest = _restore_options(invocation.arguments)
+    words = " ".join(_filled_in(rest)).split()
     report = check_words(words)
     if not report.usable:
         raise CommandError(report.message, code="words")
-    create_wallet_file(invocation.options, words, _ask_password(invocation, new=True))
-    _print({"path": str(invocation.options.wallet_file), "msg": report.message})
+    backup = None
+    if backup_file is not None:
+        from wallet.node.backup import BackupError, read_file
+
+        try:
+            backup = read_file(Path(backup_file).expanduser())
+        except BackupError as error:
+            raise CommandError(str(error), code="backup") from None
+        stopped = stopped or (_somebody_there() and _old_installation_stopped())
+    restored = Restored(backup=backup, old_installation_stopped=stopped)
+    create_wallet_file(invocation.options, words, _ask_password(invocation, new=True), restored)
+    message = report.message
+    if backup is not None and stopped:
+        message = _(
+            "The peers of your channels are asked to close them as soon as this wallet runs. `leyden recovery_report` "
+            "shows how far that is, and what comes back when."
+        )
+    elif backup is not None:
+        message = _(
+            "No peer is called before you say that no other copy of this wallet is running: `leyden "
+            "old_installation_stopped`. Then they are asked to close your channels, and `leyden recovery_report` shows "
+            "how far that is."
+        )
+    _print({"path": str(invocation.options.wallet_file), "msg": message})
     return 0
+
+
+def _restore_options(arguments: Sequence[str]) -> tuple[str | None, bool, list[str]]:
+    """The backup's file, whether the old installation has stopped, and the words."""
+    backup_file: str | None = None
+    stopped = False
+    words: list[str] = []
+    waiting = list(arguments)
+    while waiting:
+        word = waiting.pop(0)
+        name, equals, value = word.partition("=")
+        if name == "--backup":
+            if not equals:
+                if not waiting:
+                    raise _usage(_("{option} wants a value: {value}.").format(option=name, value="FILE"))
+                value = waiting.pop(0)
+            backup_file = value
+        elif word.replace("-", "_") == "__old_installation_stopped":
+            stopped = True
+        elif word.startswith("--"):
+            _no_more("restore", [word])
+        else:
+            words.append(word)
+    return backup_file, stopped, words
+
+
+def _old_installation_stopped() -> bool:
+    """Asks; two copies of a wallet that talk to the same peers get each other's channels closed."""
+    print(
+        _(
+            "Is another copy of this wallet still running, here or on another computer? Its channels would be closed. "
+            "Type {word} if the old one has stopped for good; anything else waits with calling its peers."
+        ).format(word="stopped"),
+        file=sys.stderr,
+    )
+    try:
+        return input().strip().lower() == "stopped"
+    except EOFError:
+        return False
 
 
 # --- the daemon ------------------------------------------------------------------------
@@ -469,9 +531,13 @@ def _daemon_command(invocation: Invocation, name: str) -> int:
 
 def _remote(invocation: Invocation, name: str) -> int:
     words: list[Json] = list(_filled_in(invocation.arguments))
-    if name == "getseed" and (password := _existing_password(invocation)):
+    plain_name = name.replace("-", "_")
+    if plain_name in FILE_COMMANDS:
+        # The daemon has another folder under its feet.
+        words = [_whole_path(str(word)) for word in words]
+    if plain_name in PASSWORD_COMMANDS and (password := _existing_password(invocation)):
         words.append(f"--password={password}")
-    elif invocation.password is not None and name != "getseed":
+    elif invocation.password is not None and plain_name not in PASSWORD_COMMANDS:
         raise _usage(_("{name} needs no password.").format(name=name))
     try:
         result = call_daemon(
@@ -492,11 +558,20 @@ def _check_command(name: str) -> None:
     find_command(name)
 
 
+def _whole_path(word: str) -> str:
+    return word if not word or word.startswith("-") else str(Path(word).expanduser().absolute())
+
+
+PASSWORD_COMMANDS = frozenset({"getseed", "change_password"})
+FILE_COMMANDS = frozenset({"export_channel_backup", "import_channel_backup", "set_backup_folder"})
 LOCAL_COMMANDS: dict[str, tuple[str, Callable[[], str]]] = {
     "create": ("create [--words24]", lambda: _("Makes a new wallet and shows its words.")),
     "restore": (
-        "restore WORDS",
-        lambda: _("Makes a wallet of words that you have. `restore :` asks for them and does not show them."),
+        "restore [--backup FILE] [--old_installation_stopped] WORDS",
+        lambda: _(
+            "Makes a wallet of words that you have, and of a channel backup. `restore :` asks for the words and does "
+            "not show them."
+        ),
     ),
     "daemon": (
         "daemon [-d]",

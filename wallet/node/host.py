@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from wallet.bitcoin import bip39
@@ -21,6 +22,7 @@ from wallet.bitcoin.errors import DecodeError
 from wallet.chain.interfaces import FeeEstimator
 from wallet.i18n import _
 from wallet.node.api import CommandError, NodeApi, WalletInfo, WordsReport
+from wallet.node.backup import BackupError, read_file
 from wallet.node.generation import Generation
 from wallet.node.node import Node
 from wallet.node.options import NodeOptions
@@ -29,6 +31,7 @@ from wallet.node.wallets import (
     SECRET_SPACE,
     WALLET_FILE,
     WORDS_KEY,
+    Restored,
     check_password,
     check_wallet_name,
     check_words,
@@ -212,12 +215,27 @@ class Host:
         return check_words(words)
 
     def create(
-        self, *, network: str, name: str, words: Sequence[str], password: str, restored: bool
+        self,
+        *,
+        network: str,
+        name: str,
+        words: Sequence[str],
+        password: str,
+        restored: bool,
+        channel_backup: Path | None = None,
+        old_installation_stopped: bool = False,
     ) -> Future[WalletInfo]:
+        """As `WalletHost`, and from a channel backup too, whose peers are called once the person has said that no
+        other copy of the wallet is running."""
         options = self._for_network(network, name)
 
         def work() -> WalletInfo:
-            create_wallet_file(options, words, password)
+            create_wallet_file(
+                options,
+                words,
+                password,
+                _restored(channel_backup, old_installation_stopped) if restored else None,
+            )
             return WalletInfo(name=name, network=network, path=options.wallet_file, encrypted=bool(password))
 
         return _in_thread(work)
@@ -262,6 +280,22 @@ class Host:
         await self._close_open()
         if self._closed is not None:
             await self._closed()
+
+
+def _restored(channel_backup: Path | None, old_installation_stopped: bool) -> Restored:
+    """Raises `CommandError`."""
+    if channel_backup is None:
+        return Restored()
+    try:
+        data = read_file(channel_backup)
+    except BackupError as error:
+        raise CommandError(str(error), code="backup") from None
+    except OSError as error:
+        raise CommandError(
+            _("{path} cannot be read: {why}.").format(path=channel_backup, why=error.strerror or error),
+            code="file",
+        ) from None
+    return Restored(backup=data, old_installation_stopped=old_installation_stopped)
 
 
 def _in_thread(work: Callable[[], T]) -> Future[T]:
