@@ -123,35 +123,70 @@ class Pair:
         self.us.wait("a usable channel", lambda: (self.channel() or {}).get("is_usable"))
         self.them.wait_channel(self.channel_id)
 
-    def we_open(self, amount_sat: int, *, push_sat: int = 0, static_remotekey: bool = False) -> str:
-        before = self.balance_sat()
+    def we_open(
+        self,
+        amount_sat: int,
+        *,
+        push_sat: int = 0,
+        static_remotekey: bool = False,
+        confirm: bool = True,
+        usable: bool = True,
+    ) -> str:
+        """Without `confirm` no block comes; without `usable` it is not waited for."""
         opened = self.us.call(
             "open_channel", connection_string=self.them.uri, amount_sat=amount_sat, push_sat=push_sat,
             static_remotekey=static_remotekey,
         )  # fmt: skip
-        self.channel_id, self.channel_point = opened["channel_id"], opened["channel_point"]
-        self.node.wait_for_tx(opened["funding_txid"])
-        self.mine(6)
-        self.wait_usable()
-        self.capacity_sat = amount_sat
         self.ours_msat = (amount_sat - push_sat) * 1000
-        self.onchain_sat = before - amount_sat - self.fee_sat(opened["funding_txid"])
-        self.check_books()
+        self.node.wait_for_tx(opened["funding_txid"])
+        self.onchain_sat -= amount_sat + self.fee_sat(opened["funding_txid"])
+        self._opened(
+            opened["channel_id"], opened["channel_point"], amount_sat, confirm=confirm, usable=usable
+        )
         return self.channel_id
 
-    def they_open(self, amount_sat: int, *, push_sat: int = 0, **options: Json) -> str:
+    def they_open(
+        self,
+        amount_sat: int,
+        *,
+        push_sat: int = 0,
+        confirm: bool = True,
+        usable: bool = True,
+        **options: Json,
+    ) -> str:
         self.them.call("connect", pubkey=self.us.node_id, port=self.us.port)
         opened = self.them.call(
             "open_channel", pubkey=self.us.node_id, sats=amount_sat, push_msat=push_sat * 1000, **options
         )
-        self.channel_id, self.channel_point = opened["channel_id"], opened["funding"]
-        self.node.wait_for_tx(opened["funding"].split(":")[0])
-        self.mine(6)
-        self.wait_usable()
-        self.capacity_sat = amount_sat
         self.ours_msat = push_sat * 1000
-        self.check_books()
+        self.node.wait_for_tx(opened["funding"].split(":")[0])
+        self._opened(opened["channel_id"], opened["funding"], amount_sat, confirm=confirm, usable=usable)
         return self.channel_id
+
+    def _opened(
+        self, channel_id: str, channel_point: str, amount_sat: int, *, confirm: bool, usable: bool
+    ) -> None:
+        self.channel_id, self.channel_point, self.capacity_sat = channel_id, channel_point, amount_sat
+        if confirm:
+            self.mine(6)
+        if usable:
+            self.wait_usable()
+            self.check_books()
+
+    def onchain_confirmed(self) -> None:
+        """Until nothing on the chain is unconfirmed; it is what the books say."""
+        self.us.wait("has its coins", lambda: self.balance_sat() == self.onchain_sat)
+        assert not self.balance_sat("unconfirmed")
+
+    def mine_closing(self) -> str:
+        """A cooperative close confirms; who funded is not told here, so the books take what the chain says."""
+        txid = self.wait_closing_tx()
+        self.mine(6)
+        self.us.wait_channel(self.channel_id, state="CLOSED")
+        self.us.wait("has its coins", lambda: list(self.us.call("getbalance")) == ["confirmed"])
+        assert self.balance_sat() - self.onchain_sat in self.values_sat(txid)
+        self.onchain_sat = self.balance_sat()
+        return txid
 
     def hang_up(self) -> None:
         """We end the connection, and call back only when `call_back` says so."""
@@ -274,7 +309,7 @@ class Pair:
         for line in self.us.log().splitlines():
             if self.may_be_refused and self.may_be_refused in line:
                 continue
-            assert not re.search(r"Traceback| E leyden|(?i:refused)", line), line
+            assert not re.search(r"Traceback| E leyden|broadcast .* refused", line), line
 
     def raw(self, txid: str) -> Json:
         """A transaction of the mempool or the chain, as the node tells it."""
