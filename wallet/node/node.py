@@ -186,9 +186,15 @@ class Node:
         self.recovery = NodeRecovery(self, bip39_seed, generation)
         with self.core.entry():
             self._read_core()
-        # 50,000 look-ups would be an imposition on a public server: there, gossip is believed.
-        utxo_lookup = None if options.network_name == "mainnet" else self.electrum.utxo_lookup
-        self.gossip = NetGraphMsgHandler(self.graph, utxo_lookup, self.logger, clock=read_clocks)
+        # 50,000 look-ups at once would be an imposition on a public server: there, gossip is believed first.
+        large = options.network_name == "mainnet"
+        self.gossip = NetGraphMsgHandler(
+            self.graph,
+            self.electrum.utxo_lookup,
+            self.logger,
+            clock=read_clocks,
+            draw=(lambda: os.urandom(8)) if large else None,
+        )
         self.peer_manager: PeerManager[PeerSocket] = PeerManager(
             message_handler=self.manager,
             route_handler=self.gossip,

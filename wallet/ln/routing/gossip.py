@@ -4,6 +4,8 @@ Theory of operation. In: an announcement is judged in the order of cost: chain, 
 signatures, and last, where a `chain.Access` is given, the funding output. That answer may come later; until
 then the channel waits outside the graph with the newest updates and node announcements that belong to it.
 When too much waits, `processing_queue_high` makes `PeerManager` stop reading from those who send gossip.
+Where the network is so large that its look-ups would be an imposition on the servers, a channel is believed
+first, and checked later: a few each tick, drawn at random, so that no server learns which are to be paid over.
 
 Sync: every peer that may have gossip, up to `MAX_SYNC_PEERS`, is asked for what is new from an hour ago on
 (`gossip_timestamp_filter`); the first `MAX_FULL_SYNC_PEERS` are asked as well for the ids of all channels
@@ -73,6 +75,8 @@ PENDING_LOOKUPS_HIGH: Final = 256
 """Look-ups under way above which no more gossip is asked for or read."""
 MAX_PENDING_LOOKUPS: Final = 2_048
 MAX_WAITING_NODES: Final = 1_024
+CHECKS_PER_TICK: Final = 5
+"""Of channels that were believed first. With ticks of ten seconds, 50,000 channels take a bit more than a day."""
 
 
 def verify_channel_announcement(msg: ChannelAnnouncement) -> bool:
@@ -151,11 +155,15 @@ class NetGraphMsgHandler:
         logger: Logger,
         *,
         clock: Callable[[], Now],
+        draw: Callable[[], bytes] | None = None,
     ) -> None:
+        """With `draw`, which gives random bytes, channels are believed first and checked later."""
         self.network_graph = network_graph
         self._utxo_lookup = utxo_lookup
         self._logger = logger
         self._clock = clock
+        self._draw = draw
+        self._checking: set[ShortChannelId] = set()
         self._chain_hash = network_graph.network.chain_hash
         self._peers: dict[NodeId, _PeerSync] = {}
         self._pending: dict[ShortChannelId, _PendingChannel] = {}
@@ -229,6 +237,7 @@ class NetGraphMsgHandler:
                     sync.wanted.clear()
                     self._send_filter(node_id, STALE_CHANNEL_SECONDS)
             self._query_next(node_id, sync)
+        self._check_some()
 
     def prune(self, now: Now) -> None:
         """Drop what is two weeks old."""
@@ -257,6 +266,10 @@ class NetGraphMsgHandler:
         if self._utxo_lookup is None or their_node_id is None:
             self._accept_channel(msg, None)
             return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
+        if self._draw is not None:
+            # BOLT 7, channel_announcement: what is not checked is not passed on.
+            self._accept_channel(msg, None)
+            return False
         if len(self._pending) >= MAX_PENDING_LOOKUPS:
             return False
         answer = self._utxo_lookup.get_utxo(msg.chain_hash, scid, self._utxo_answered)
@@ -317,6 +330,33 @@ class NetGraphMsgHandler:
                     self._events.append(BroadcastMessage(waiting))
         for peer_id, sync in self._peers.items():
             self._query_next(peer_id, sync)
+
+    def _check_some(self) -> None:
+        """Look up the funding outputs of a few channels that were believed so far."""
+        lookup, draw = self._utxo_lookup, self._draw
+        if lookup is None or draw is None:
+            return
+        unchecked = [scid for scid in self.network_graph.unchecked_channels() if scid not in self._checking]
+        for _ in range(min(CHECKS_PER_TICK - len(self._checking), len(unchecked))):
+            scid = unchecked.pop(int.from_bytes(draw(), "big") % len(unchecked))
+            self._checking.add(scid)
+            answer = lookup.get_utxo(self._chain_hash, scid, self._checked)
+            if answer is not None:
+                self._checked(answer)
+
+    def _checked(self, answer: UtxoAnswer) -> None:
+        """A channel that was believed has its capacity now, or is gone."""
+        scid = ShortChannelId(answer.short_channel_id)
+        self._checking.discard(scid)
+        announcement = self.network_graph.channel_announcement(scid)
+        if announcement is None:
+            return
+        capacity_sat = self._judge_utxo(announcement, answer)
+        if capacity_sat is not None:
+            self.network_graph.set_capacity(scid, capacity_sat)
+        elif answer.error is UtxoError.UNKNOWN_TX:
+            # BOLT 7: a channel whose output is spent is forgotten.
+            self.network_graph.channel_failed_permanent(scid, self._clock().at)
 
     def handle_channel_update(self, their_node_id: NodeId | None, msg: ChannelUpdate) -> bool:
         """Take in one side's terms; True when they are news that may be passed on."""

@@ -326,6 +326,11 @@ class NetworkGraph:
         scids = self._sorted_scids
         return scids[bisect_left(scids, start) : bisect_left(scids, end)]
 
+    def unchecked_channels(self) -> list[ShortChannelId]:
+        """The ids of those whose funding output was not looked up."""
+        capacities, index = self._arrays.capacity_sat, self._channel_index
+        return [scid for scid in self._sorted_scids if capacities[index[scid]] == CAPACITY_UNKNOWN]
+
     def next_channel(self, start: int) -> ShortChannelId | None:
         """The first channel whose id is `start` or higher."""
         position = bisect_left(self._sorted_scids, start)

@@ -31,7 +31,7 @@ from wallet.ln.events import BroadcastMessage, SendMessage
 from wallet.ln.features import Feature, Features
 from wallet.ln.msgs import ChannelAnnouncement, Init, Message
 from wallet.ln.routing import gossip
-from wallet.ln.routing.gossip import NetGraphMsgHandler, NetworkGraph
+from wallet.ln.routing.gossip import CHECKS_PER_TICK, NetGraphMsgHandler, NetworkGraph
 from wallet.ln.routing.graph import REMOVED_MEMORY_SECONDS, STALE_CHANNEL_SECONDS
 from wallet.ln.types import NodeId, Now, PeerError, ShortChannelId
 
@@ -216,6 +216,77 @@ def test_what_is_not_passed_on() -> None:
 
 
 # --- funding outputs ------------------------------------------------------------------------------
+
+
+# --- believed first, checked later ----------------------------------------------------------------
+
+
+def believing(utxos: Utxos) -> NetGraphMsgHandler:
+    draws = iter(range(1_000_000))
+    return NetGraphMsgHandler(
+        NetworkGraph(REGTEST),
+        utxos,
+        Log(),
+        clock=Clock(),
+        draw=lambda: (next(draws) * 7919).to_bytes(8, "big"),
+    )
+
+
+def test_a_channel_is_believed_first_and_gets_its_capacity_later() -> None:
+    utxos = Utxos()
+    utxos.fund(CHANNEL, 777)
+    net = believing(utxos)
+    assert not net.handle_channel_announcement(PEER, CHANNEL)
+    assert net.network_graph.has_channel(scid(100))
+    assert utxos.asked == []
+    net.timer_tick_occurred()
+    net.timer_tick_occurred()
+    assert utxos.asked == [scid(100)]
+    utxos.answer()
+    assert net.network_graph.capacity_sat(scid(100)) == 777
+    net.timer_tick_occurred()
+    assert utxos.asked == [scid(100)]
+
+
+def test_what_a_check_finds_spent_is_forgotten() -> None:
+    utxos = Utxos()
+    net = believing(utxos)
+    net.handle_channel_announcement(PEER, CHANNEL)
+    net.timer_tick_occurred()
+    utxos.answer()
+    assert not net.network_graph.has_channel(scid(100))
+    assert not net.handle_channel_announcement(PEER, CHANNEL)
+    assert not net.network_graph.has_channel(scid(100))
+
+
+def test_a_check_that_no_server_answers_is_made_again() -> None:
+    utxos = Utxos()
+    net = believing(utxos)
+    net.handle_channel_announcement(PEER, CHANNEL)
+    net.timer_tick_occurred()
+    ((asked, answer),) = utxos.waiting
+    answer(UtxoAnswer(asked, None, UtxoError.UNAVAILABLE))
+    assert net.network_graph.has_channel(scid(100))
+    net.timer_tick_occurred()
+    assert utxos.asked == [scid(100)] * 2
+
+
+def test_checks_are_few_at_a_time_and_in_disorder() -> None:
+    utxos = Utxos()
+    net = believing(utxos)
+    announcements = [announce_channel("A", "B", scid(100 + number)) for number in range(20)]
+    for announcement in announcements:
+        utxos.fund(announcement)
+        net.handle_channel_announcement(PEER, announcement)
+    net.timer_tick_occurred()
+    assert len(utxos.asked) == CHECKS_PER_TICK
+    net.timer_tick_occurred()
+    assert len(utxos.asked) == CHECKS_PER_TICK
+    while net.network_graph.unchecked_channels():
+        utxos.answer()
+        net.timer_tick_occurred()
+    assert sorted(utxos.asked) == [scid(100 + number) for number in range(20)]
+    assert utxos.asked != sorted(utxos.asked)
 
 
 def test_a_funding_output_that_is_told_at_once() -> None:
