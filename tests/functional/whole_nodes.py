@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -127,6 +128,28 @@ class WholeNode:
 
         store._commit = commit_or_die  # type: ignore[method-assign]  # the kernel's part in it
 
+    @contextlib.contextmanager
+    def slow_disk(self) -> Iterator[None]:
+        """Nothing is durable until the `with` ends, as on a disk that is busy with something else."""
+        store, free = self.node.store, threading.Event()
+        really_commit = store._commit
+
+        def commit_later(batches: Any) -> None:
+            free.wait(WAIT_SECONDS)
+            really_commit(batches)
+
+        store._commit = commit_later  # type: ignore[method-assign]  # the kernel's part in it
+        try:
+            yield
+        finally:
+            free.set()
+            store._commit = really_commit  # type: ignore[method-assign]
+
+    def hang_up(self) -> None:
+        """Every Lightning connection is lost."""
+        for peer_socket in list(self.node.connections._open):
+            peer_socket.drop()
+
     async def bury(self) -> None:
         """Ends a node without another word to the disk or to the world."""
         opened, self._open = self._open, None
@@ -144,7 +167,8 @@ class WholeNode:
         await self.start()
 
     async def call(self, command: str, **arguments: Json) -> Json:
-        return await asyncio.wait_for(run(self.node, command, arguments), WAIT_SECONDS)
+        async with asyncio.timeout(WAIT_SECONDS):
+            return await run(self.node, command, arguments)
 
     async def until(self, what: str, check: Callable[[], T | None]) -> T:
         """What `check` answers once that is true; asked again whenever the node says that something changed."""
