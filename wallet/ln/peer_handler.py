@@ -393,6 +393,11 @@ class PeerManager(Generic[_D]):
             if peer.init is not None
         ]
 
+    def socket_of(self, node_id: NodeId) -> _D | None:
+        """The connection that a message to this node would go over now."""
+        peer = self._by_node_id.get(node_id)
+        return None if peer is None else peer.descriptor
+
     def take_peers_changed(self) -> bool:
         """Tell whether a peer came or went since the last call."""
         changed, self._peers_changed = self._peers_changed, False

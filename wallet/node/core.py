@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from wallet.chain.interfaces import BroadcastPackage, Row
 from wallet.ln.channel_backup import ChannelBackups
 from wallet.ln.events import MessageSendEvent
-from wallet.ln.types import InvariantError, Now
+from wallet.ln.types import InvariantError, NodeId, Now
 from wallet.node.store import Store
 
 __all__ = ["Batch", "Core", "ReleasedMessages", "read_clocks"]
@@ -36,12 +36,14 @@ class Batch:
     """What one entry changed, and what has to leave once that is durable.
 
     Attributes:
+        sockets: over which connection each message is to go; a later one begins with another conversation.
         backup: to be written before anything leaves, because the channels have changed.
     """
 
     now: Now
     rows: dict[tuple[str, bytes], Row] = field(default_factory=dict)
     messages: list[MessageSendEvent] = field(default_factory=list)
+    sockets: dict[NodeId, object] = field(default_factory=dict)
     packages: list[BroadcastPackage] = field(default_factory=list)
     afterwards: list[Callable[[], None]] = field(default_factory=list)
 

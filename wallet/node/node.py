@@ -41,7 +41,7 @@ from wallet.ln.chainmonitor import ChainMonitor
 from wallet.ln.channel_details import ChannelDetails
 from wallet.ln.channelmanager import ChannelManager
 from wallet.ln.config import UserConfig
-from wallet.ln.events import FailedAttempt, PaymentClaimed
+from wallet.ln.events import FailedAttempt, PaymentClaimed, SendMessage
 from wallet.ln.keysinterface import KeysManager
 from wallet.ln.peer_handler import PeerManager
 from wallet.ln.route import Path
@@ -432,7 +432,18 @@ class Node:
         self.recovery.note(self.core.batch)
 
     def _take_messages(self) -> list[MessageSendEvent]:
-        return self.manager.get_and_clear_pending_msg_events()
+        messages = self.manager.get_and_clear_pending_msg_events()
+        for message in messages:
+            if isinstance(message, SendMessage):
+                self.core.batch.sockets[message.node_id] = self.peer_manager.socket_of(message.node_id)
+        return messages
+
+    def _may_still_leave(self, batch: Batch, message: MessageSendEvent) -> bool:
+        """Not over a connection that came later, while the disk was busy: there, channel_reestablish comes first, and
+        what it shows to be missing is sent again."""
+        if not isinstance(message, SendMessage):
+            return True
+        return self.peer_manager.socket_of(message.node_id) is batch.sockets.get(message.node_id)
 
     def _hand_over(self, batch: Batch) -> None:
         """On the writer thread: the batch is durable."""
@@ -460,8 +471,8 @@ class Node:
         if self._stopping:
             return
         if batch.messages:
-            self._released.extend(batch.messages)
             with self.core.locked():
+                self._released.extend(m for m in batch.messages if self._may_still_leave(batch, m))
                 self.peer_manager.process_events()
             self._peers_changed()
         for package in batch.packages:
