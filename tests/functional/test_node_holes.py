@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
-from tests.functional.whole_nodes import WholeWorld, play
+import pytest
+
+from tests.functional.whole_nodes import CONFIG, WholeWorld, play
+from wallet.node.api import CommandError
+from wallet.node.records import RequestState
 
 AMOUNT_MSAT = 2_000_000
 
@@ -29,5 +35,65 @@ def test_what_a_slow_disk_holds_back_does_not_go_over_a_later_connection(tmp_pat
             await payer.until("the end of all HTLCs", payer.quiet)
             assert payer.usable(payee)
             assert payee.channel_msat() == AMOUNT_MSAT
+
+    play(scenario())
+
+
+def test_a_held_payment_that_has_gone_back_cannot_be_settled(tmp_path: Path) -> None:
+    """Whoever is told "settled" hands out what was sold."""
+
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ("payer", "payee")) as world:
+            payer, payee = world.nodes
+            await payer.fund(2_000_000, coins=2)
+            await payer.open_channel(payee, 1_000_000)
+            preimage = bytes(32)
+            payment_hash = sha256(preimage)
+            invoice = await payee.call(
+                "add_hold_invoice", payment_hash=payment_hash.hexdigest(), amount_msat=AMOUNT_MSAT
+            )
+            paying = asyncio.ensure_future(payer.call("lnpay", invoice=invoice["invoice"]))
+            requests = payee.node.ledger.requests
+            request = await payee.until(
+                "the payment",
+                lambda: (found := requests[payment_hash.digest()]).state is RequestState.HELD and found,
+            )
+            world.chain.mine(request.claim_deadline_height - world.chain.height)
+            assert not (await paying)["success"]
+            with pytest.raises(CommandError) as refused:
+                await payee.call("settle_hold_invoice", preimage=preimage.hex())
+            assert refused.value.code == "not_held"
+            status = await payee.call("check_hold_invoice", payment_hash=payment_hash.hexdigest())
+            assert status["status"] == "unpaid"
+            assert status["received_amount_sat"] == 0
+
+    play(scenario())
+
+
+def test_a_payment_that_waits_for_room_can_be_called_off(tmp_path: Path) -> None:
+    """Else its invoice would be "under way" for ever, although nothing is."""
+
+    async def scenario() -> None:
+        narrow = replace(CONFIG.channel_handshake_config, max_inbound_htlc_value_in_flight_percent=10)
+        config = replace(CONFIG, channel_handshake_config=narrow)
+        async with WholeWorld.made(tmp_path, ("payer", "payee"), config=config) as world:
+            payer, payee = world.nodes
+            await payer.fund(2_000_000, coins=2)
+            await payer.open_channel(payee, 1_000_000)
+            preimage = bytes(32)
+            held = await payee.call(
+                "add_hold_invoice", payment_hash=sha256(preimage).hexdigest(), amount_msat=60_000_000
+            )
+            first = asyncio.ensure_future(payer.call("lnpay", invoice=held["invoice"]))
+            await payee.until("the payment", lambda: not payee.quiet())
+            request = await payee.call("add_request", amount_msat=60_000_000, lightning=True)
+            second = asyncio.ensure_future(payer.call("lnpay", invoice=request["lightning_invoice"]))
+            await payer.until("two payments", lambda: len(payer.node.ledger.payments) == 2)
+            second.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await second
+            await payee.call("cancel_hold_invoice", payment_hash=sha256(preimage).hexdigest())
+            assert not (await first)["success"]
+            assert (await payer.call("lnpay", invoice=request["lightning_invoice"]))["success"]
 
     play(scenario())

@@ -82,7 +82,7 @@ class WholeNode:
             servers=(world.address,),
             single_server_ok=True,
             listen=(HOST, 0),
-            user_config=CONFIG,
+            user_config=world.config,
             accept_without_reserve=True,
         )
         create_wallet_file(self.options, mnemonic_from_entropy(sha256(name.encode())[:16]).split(), "")
@@ -251,6 +251,7 @@ class WholeWorld:
     """A chain, its server, and the nodes on it."""
 
     folder: Path
+    config: UserConfig = CONFIG
     chain: SandboxChain = field(default_factory=SandboxChain)
     nodes: list[WholeNode] = field(default_factory=list)
     faults: Faults = field(default_factory=Faults)
@@ -258,8 +259,10 @@ class WholeWorld:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def made(cls, folder: Path, names: Sequence[str]) -> AsyncIterator[WholeWorld]:
-        world = cls(folder)
+    async def made(
+        cls, folder: Path, names: Sequence[str], *, config: UserConfig = CONFIG
+    ) -> AsyncIterator[WholeWorld]:
+        world = cls(folder, config)
         server = SandboxElectrumServer(world.chain)
         world.address = ServerAddress(HOST, await server.start(), False)
         log = logging.getLogger("leyden")

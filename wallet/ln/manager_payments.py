@@ -388,6 +388,11 @@ class PaymentRoom(MessageRoom):
                 )
             )
 
+    def is_claimable(self, payment_hash: PaymentHash) -> bool:
+        """Whether `claim_funds` would take a payment now."""
+        payment = self._claimable.get(payment_hash)
+        return payment is not None and payment.stage is ClaimStage.CLAIMABLE
+
     def fail_htlc_backwards(self, payment_hash: PaymentHash) -> None:
         """Refuses a payment that is claimable, or on its way."""
         with self._entry:

@@ -64,8 +64,10 @@ class EventHandler:
                 self._node.scorer_succeeded(event.path)
             case ev.PaymentPathFailed():
                 self._path_failed(event)
-            case ev.PaymentForwarded() | ev.HTLCHandlingFailed():
+            case ev.PaymentForwarded():
                 self._node.log(LogLevel.INFO, "%s", type(event).__name__)
+            case ev.HTLCHandlingFailed():
+                self._gone_back(event)
             case ev.SpendableOutputs():
                 self._node.sweeper.track_spendable_outputs(event.outputs, event.channel_id)
             case ev.BumpCommitment():
@@ -189,6 +191,21 @@ class EventHandler:
                 claim_deadline_height=event.claim_deadline_height,
             )
         )
+
+    def _gone_back(self, event: ev.HTLCHandlingFailed) -> None:
+        """A held payment may be among those that ran into their deadline: it can no longer be settled."""
+        node = self._node
+        node.log(LogLevel.INFO, "%s", type(event).__name__)
+        request = node.ledger.requests.get(event.payment_hash)
+        if request is None or request.state is not RequestState.HELD:
+            return
+        # A second try of the payer is refused while the first is held.
+        if not node.manager.is_claimable(event.payment_hash):
+            node.ledger.put_request(
+                dataclasses.replace(
+                    request, state=RequestState.UNPAID, received_msat=0, claim_deadline_height=0
+                )
+            )
 
     def _claimed(self, event: ev.PaymentClaimed) -> None:
         node = self._node

@@ -276,15 +276,18 @@ async def settle_hold_invoice(node: Node, preimage: str) -> Json:
     if len(secret) != 32:
         raise CommandError(_("A preimage is 64 characters of 0-9 and a-f."), code="usage")
     payment_hash = sha256(secret)
-    record = _request(node, payment_hash.hex())
-    if record.state is RequestState.PAID:
-        raise CommandError(_("This payment is settled already."), code="settled")
-    if record.state is not RequestState.HELD:
-        raise CommandError(
-            _("No payment is held for this invoice: nothing has arrived, or it was cancelled."),
-            code="not_held",
-        )
     with node.core.entry():
+        record = _request(node, payment_hash.hex())
+        if record.state is RequestState.PAID:
+            raise CommandError(_("This payment is settled already."), code="settled")
+        # Who is told that it is settled hands out what was sold.
+        if record.state is not RequestState.HELD or not node.manager.is_claimable(PaymentHash(payment_hash)):
+            raise CommandError(
+                _(
+                    "No payment is held for this invoice: nothing has arrived, it has gone back, or it was cancelled."
+                ),
+                code="not_held",
+            )
         node.ledger.put_request(dataclasses.replace(record, preimage=secret))
         node.manager.claim_funds(PaymentPreimage(secret))
         durable = node.durable()
@@ -295,12 +298,12 @@ async def settle_hold_invoice(node: Node, preimage: str) -> Json:
 @command
 async def cancel_hold_invoice(node: Node, payment_hash: str) -> Json:
     """Gives a held payment back, or calls off its invoice."""
-    record = _request(node, payment_hash)
-    if not record.hold:
-        raise CommandError(_("This is not a hold invoice."), code="usage")
-    if record.state is RequestState.PAID or record.preimage is not None:
-        raise CommandError(_("This payment is settled: it can no longer be given back."), code="settled")
     with node.core.entry():
+        record = _request(node, payment_hash)
+        if not record.hold:
+            raise CommandError(_("This is not a hold invoice."), code="usage")
+        if record.state is RequestState.PAID or record.preimage is not None:
+            raise CommandError(_("This payment is settled: it can no longer be given back."), code="settled")
         node.ledger.put_request(dataclasses.replace(record, state=RequestState.CANCELLED))
         node.manager.fail_htlc_backwards(PaymentHash(record.request_id))
         durable = node.durable()
@@ -408,9 +411,18 @@ async def lnpay(
         )
     try:
         async with asyncio.timeout(timeout):
-            await _send_when_possible(node, decoded, value_msat, limit_msat, timeout)
+            try:
+                await _send_when_possible(node, decoded, value_msat, limit_msat, timeout)
+            except BaseException:
+                # Called off while it waited, or a fault of ours: an invoice under way for ever could never be paid.
+                with node.core.entry():
+                    _not_sent(node, payment_hash, _("The payment was called off before anything was sent."))
+                raise
             await final
     except TimeoutError:
+        record = node.ledger.payments[payment_hash]
+        if record.state is not PaymentState.PENDING:
+            return payment_json(record)
         return {
             "payment_hash": payment_hash.hex(),
             "success": False,
@@ -446,17 +458,24 @@ async def _send_when_possible(
                 busy = isinstance(error, PaymentNotSent) and _only_busy(node, error, value_msat)
                 left_seconds = give_up_at - asyncio.get_running_loop().time()
                 if not busy or left_seconds <= 0:
-                    record = node.ledger.payments[payment_hash]
-                    node.ledger.put_payment(
-                        dataclasses.replace(
-                            record, state=PaymentState.FAILED, failure=str(error), settled_at=node.core.now.at
-                        )
-                    )
-                    node.events.tell_waiters(payment_hash)
+                    _not_sent(node, payment_hash, str(error))
                     return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(left_seconds):
                 await node.views.changed_since(version)
+
+
+def _not_sent(node: Node, payment_hash: bytes, failure: str) -> None:
+    """Ends a payment of which nothing has left; within an entry. One that has left ends by its event."""
+    record = node.ledger.payments[payment_hash]
+    under_way = {bytes(payment.payment_id) for payment in node.manager.list_recent_payments()}
+    if record.state is PaymentState.PENDING and payment_hash not in under_way:
+        node.ledger.put_payment(
+            dataclasses.replace(
+                record, state=PaymentState.FAILED, failure=failure, settled_at=node.core.now.at
+            )
+        )
+        node.events.tell_waiters(payment_hash)
 
 
 def _only_busy(node: Node, error: PaymentNotSent, value_msat: int) -> bool:
