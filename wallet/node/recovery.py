@@ -290,7 +290,7 @@ class NodeRecovery:
     def save(self, batch: Batch) -> None:
         """On the writer thread, once the batch is durable and before anything of it leaves."""
         if batch.backup is not None and not self.backup.save(batch.backup):
-            self._node.log(LogLevel.ERROR, "%s", self.backup.problem)
+            self._node.log(LogLevel.WARN, "%s", self.backup.problem)
 
     def may_leave(self, txids: list[Txid]) -> bool:
         """Whether no transaction among these funds a channel that no durable backup names."""
