@@ -72,13 +72,16 @@ class ForceClose:
         """Until an HTLC's output is spent; by which transaction."""
         return self.pair.wait_spent(self.txid, self.pair.values_sat(self.txid).index(held.sat))
 
+    def is_taken(self, held: Held) -> bool:
+        return self.pair.spender(self.txid, self.pair.values_sat(self.txid).index(held.sat)) is not None
+
     def mine_to_expiry(self, held: Held) -> None:
         """Until a transaction that waits for the expiry can be in the next block."""
         blocks = self.expiries[held.payment_hash] - self.pair.node.height
         assert blocks > 0
         self.pair.mine(blocks)
 
-    def finish(self, came_home: Sequence[Held] = ()) -> None:
+    def finish(self, came_home: Sequence[Held] = (), *, closed: bool = True) -> None:
         """Our outputs are swept, second stages included; then the books: each satoshi is a coin of ours or a fee."""
         now = self.pair
         homes = [(self.txid, now.values_sat(self.txid).index(self.main_sat))]
@@ -91,7 +94,8 @@ class ForceClose:
         for txid, vout in homes:
             now.wait_spent(txid, vout)
         now.mine(FINAL_BLOCKS)
-        now.us.wait_channel(now.channel_id, state="CLOSED")
+        if closed:
+            now.us.wait_channel(now.channel_id, state="CLOSED")
         now.onchain_sat += self.main_sat + sum(held.sat for held in came_home)
         for txid in now.our_txids(now.log_mark):
             if txid != self.txid:
@@ -100,5 +104,7 @@ class ForceClose:
                     (vin["txid"], vin["vout"]) in {(self.txid, vout) for vout in self.anchor_vouts()}
                     for vin in now.raw(txid)["vin"]
                 )
-        now.us.wait("the coins", lambda: list(now.us.call("getbalance")) == ["confirmed"])
+        if closed:
+            now.us.wait("the coins", lambda: list(now.us.call("getbalance")) == ["confirmed"])
+        now.us.wait("the coins", lambda: not now.balance_sat("unconfirmed"))
         assert now.balance_sat() == now.onchain_sat

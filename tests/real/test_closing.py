@@ -165,3 +165,38 @@ def test_their_word_and_ours(pair: StartPair) -> None:
     close.txid = now.wait_closing_tx()
     now.mine(OUR_DELAY_BLOCKS)
     close.finish()
+
+
+@CLOSERS
+def test_force_close_with_thirty_htlcs(pair: StartPair, by_us: bool) -> None:
+    """Fifteen each way, of which some are claimed and some expire; each satoshi of ours comes home."""
+    now = pair(max_accepted_htlcs=50)
+    now.we_open(10_000_000, push_sat=5_000_000)
+    ours = [now.we_pay_held(20_000_000 + 1_000_000 * n) for n in range(15)]
+    theirs = [now.they_pay_held(50_000_000 + 1_000_000 * n) for n in range(15)]
+    now.ours_msat = now.channel()["local_balance_msat"] + sum(held.amount_msat for held in ours)
+    close = ForceClose(now, anchors=True, by_us=by_us, we_open=True, htlcs=[*ours, *theirs])
+    close.publish()
+    for held in theirs[:8]:
+        now.us.call("settle_hold_invoice", preimage=held.preimage)
+    for held in ours[:7]:
+        now.they_claim(held)
+    # Each claim was made when its preimage came. Where it is an HTLC transaction, it wants a coin of its own, on their
+    # side as on ours: those that get none wait for the next block.
+    now.may_be_refused = "broadcast (HTLC claims|sweep): .* refused"
+    while untaken := [held for held in [*theirs[:8], *ours[:7]] if not close.is_taken(held)]:
+        now.mine(1)
+        now.us.call("test_rebroadcast")
+        now.them.call("rebroadcast")
+        now.node.wait_until("has one more", lambda: any(map(close.is_taken, untaken)))
+    now.mine(FINAL_BLOCKS)
+    assert all(held.end.result(timeout=30)["success"] for held in ours[:7])
+    assert all(held.end.result(timeout=30)["status"] == "sent" for held in theirs[:8])
+    close.mine_to_expiry(ours[-1])
+    for held in ours[7:]:
+        close.wait_taken(held)
+    now.mine(FINAL_BLOCKS)
+    assert not any(held.end.result(timeout=30)["success"] for held in ours[7:])
+    now.mine(OUR_DELAY_BLOCKS)
+    # LDK issue 3859: of what comes back to them, some may stay where it is. It is not ours.
+    close.finish(came_home=[*theirs[:8], *ours[7:]], closed=False)
