@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
-from PyQt6.QtCore import Qt
+from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtGui import QCloseEvent, QKeySequence, QResizeEvent, QShortcut, QShowEvent
 from PyQt6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QWidget
 
@@ -27,6 +28,9 @@ from wallet.gui.widgets.navigation import Navigation, Place
 from wallet.gui.widgets.statusbar import StatusBar
 from wallet.i18n import _
 from wallet.node.api import ChangeSet, NodeApi, WalletHost, WalletInfo
+
+if TYPE_CHECKING:
+    from wallet.gui.pages.unlock import UnlockPage
 
 __all__ = ["MainWindow", "NetworkStrip", "Shell"]
 
@@ -247,10 +251,12 @@ class MainWindow(QMainWindow):
     # --- what is shown ----------------------------------------------------------
 
     def start(self) -> None:
-        """The wizard where there is no wallet, else the unlock page."""
+        """The wizard where there is no wallet, else the unlock page; an only wallet without a password opens itself."""
         wallets = list(self.host.wallets(self.network))
         if wallets:
-            self.show_unlock(wallets[0])
+            page = self.show_unlock(wallets[0])
+            if len(wallets) == 1 and not wallets[0].encrypted:
+                QTimer.singleShot(0, page.open_now)
         else:
             self.show_wizard()
 
@@ -293,7 +299,7 @@ class MainWindow(QMainWindow):
         info, api = made
         self.show_wallet(info, api)
 
-    def show_unlock(self, info: WalletInfo) -> None:
+    def show_unlock(self, info: WalletInfo) -> UnlockPage:
         from wallet.gui.pages.unlock import UnlockPage
 
         page = UnlockPage(self.host, info)
@@ -301,6 +307,7 @@ class MainWindow(QMainWindow):
         page.wants_new.connect(self.show_wizard)
         self._show(page, info.network)
         page.set_first_focus()
+        return page
 
     def show_wallet(self, info: WalletInfo, api: NodeApi) -> None:
         self._info = info

@@ -87,7 +87,7 @@ def attention(snapshot: WalletSnapshot) -> list[tuple[str, str, str]]:
             found.append(("warning", f"{name}. {sentence}", channel.channel_id))
     height = snapshot.status.height
     for coin in snapshot.balance.locked:
-        reason = fmt.plain(coin.reason, 160)
+        reason = fmt.plain(coin.reason, 160).rstrip(".")
         if coin.until_height is not None and coin.until_height > height:
             left = fmt.blocks_long(coin.until_height - height)
             sentence = _("{amount} is free in {time}. {reason}.").format(

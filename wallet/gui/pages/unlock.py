@@ -33,7 +33,7 @@ class UnlockPage(QWidget):
         self._row = Field(_("Password"), self.password)
         self._row.setVisible(info.encrypted)
         self.unlock = Button(
-            _("Unlock") if info.encrypted else _("Open"), "filled", main=True, on_click=self._go
+            _("Unlock") if info.encrypted else _("Open"), "filled", main=True, on_click=self.open_now
         )
         self._note = Label(
             _("Until it is unlocked, nothing is being watched."), "caption", "text2", wrap=True, align=centre
@@ -55,13 +55,14 @@ class UnlockPage(QWidget):
         box.addStretch(3)
         self.setLayout(box)
         self._note.setMinimumWidth(theme().px(320))
-        self.password.returnPressed.connect(self._go)
+        self.password.returnPressed.connect(self.open_now)
 
     def set_first_focus(self) -> None:
         target: QWidget = self.password if self._info.encrypted else self.unlock
         target.setFocus(Qt.FocusReason.OtherFocusReason)
 
-    def _go(self) -> None:
+    def open_now(self) -> None:
+        """Opens the wallet with what is in the field."""
         if not self.unlock.isEnabled():
             return
         self.unlock.setEnabled(False)
