@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.whole_nodes import CONFIG, WholeWorld, play
+from tests.functional.whole_nodes import CONFIG, WholeNode, WholeWorld, play
 from wallet.node.api import CommandError
 from wallet.node.records import RequestState
 
@@ -56,7 +56,9 @@ def test_a_held_payment_that_has_gone_back_cannot_be_settled(tmp_path: Path) -> 
             requests = payee.node.ledger.requests
             request = await payee.until(
                 "the payment",
-                lambda: (found := requests[payment_hash.digest()]).state is RequestState.HELD and found,
+                lambda: (
+                    found if (found := requests[payment_hash.digest()]).state is RequestState.HELD else None
+                ),
             )
             world.chain.mine(request.claim_deadline_height - world.chain.height)
             assert not (await paying)["success"]
@@ -97,3 +99,39 @@ def test_a_payment_that_waits_for_room_can_be_called_off(tmp_path: Path) -> None
             assert (await payer.call("lnpay", invoice=request["lightning_invoice"]))["success"]
 
     play(scenario())
+
+
+def test_a_full_disk_ends_what_waits_and_hangs_up(tmp_path: Path) -> None:
+    """Nobody may be left waiting, the peer included: its HTLCs have deadlines."""
+
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ("payer", "payee")) as world:
+            payer, payee = world.nodes
+            await payer.fund(2_000_000, coins=2)
+            await payer.open_channel(payee, 1_000_000)
+            request = await payee.call("add_request", amount_msat=AMOUNT_MSAT, lightning=True)
+            await settled_on_disk(payer)
+            payer.crash_at(0, after=False)
+            paying = asyncio.ensure_future(payer.call("lnpay", invoice=request["lightning_invoice"]))
+            asking = asyncio.ensure_future(payer.call("createnewaddress"))
+            for command in (paying, asking):
+                with pytest.raises(CommandError) as ended:
+                    await command
+                assert ended.value.code == "file"
+            with pytest.raises(CommandError) as refused:
+                await payer.call("createnewaddress")
+            assert refused.value.code == "file"
+            await payee.until("the peer gone", lambda: not payee.node.peers.online)
+            assert "file" in payer.node.snapshot().status.problem
+            await payer.reopen()
+            await payer.until("a usable channel", lambda: payer.usable(payee))
+            assert (await payer.call("lnpay", invoice=request["lightning_invoice"]))["success"]
+
+    play(scenario())
+
+
+async def settled_on_disk(node: WholeNode) -> None:
+    """Nothing is waiting for the disk."""
+    with node.node.core.entry():
+        durable = node.node.durable()
+    await durable

@@ -17,7 +17,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wallet.bitcoin.hashes import hkdf_sha256
 from wallet.bitcoin.tx import BlockHash, BlockHeader, OutPoint, Transaction, Txid, txid_hex
@@ -117,6 +117,8 @@ class Node:
         ledger: payments, requests, peers, closed channels.
         recovery: restored mode, the channel backup, channels to be brought back.
         views: snapshots for front ends.
+        failure: a sentence once the file cannot be written: nothing is done any more, and the next start goes on
+            from the file.
     """
 
     def __init__(
@@ -146,6 +148,9 @@ class Node:
         self._stopping = False
         self._chain_known = False
         self.on_failure: Callable[[BaseException], None] = lambda error: None
+        self.failure = ""
+        self._promises: set[asyncio.Future[Any]] = set()
+        self._hanging_up: asyncio.Task[None] | None = None
 
         network = options.network
         self.electrum = ElectrumSync(
@@ -389,8 +394,7 @@ class Node:
             self._first_sync.cancel()
         await self.loop.run_in_executor(None, self.background.stop)
         await self.recovery.close()
-        await self.peers.close()
-        await self.connections.close()
+        await self._hang_up()
         await self.electrum.stop()
         self.views.close()
         await self.loop.run_in_executor(None, self._save_caches)
@@ -493,7 +497,31 @@ class Node:
         """On the writer thread: nothing later may leave. Sockets close; the owner rebuilds from the file."""
         self.log(LogLevel.ERROR, "the wallet file cannot be written: %r", error)
         self._stopping = True
-        self.loop.call_soon_threadsafe(self.on_failure, error)
+        self.loop.call_soon_threadsafe(self._give_up, error)
+
+    def _give_up(self, error: BaseException) -> None:
+        """On the loop: whoever waits is told, and peers are hung up on, so that they do not wait either."""
+        self.failure = _(
+            "The wallet file cannot be written ({why}). Leyden has stopped; nothing was lost. Free some space on the "
+            "disk, then start it again."
+        ).format(why=error)
+        for promise in list(self._promises):
+            if not promise.done():
+                promise.set_exception(CommandError(self.failure, code="file"))
+        self._hanging_up = self.loop.create_task(self._hang_up())
+        self.views.publish_soon()
+        self.on_failure(error)
+
+    async def _hang_up(self) -> None:
+        await self.peers.close()
+        await self.connections.close()
+
+    def promise(self) -> asyncio.Future[Any]:
+        """On the loop: a future for what depends on a commit; it fails when nothing can be committed any more."""
+        future = self.loop.create_future()
+        self._promises.add(future)
+        future.add_done_callback(self._promises.discard)
+        return future
 
     # --- the chain ----------------------------------------------------------------------
 
@@ -721,7 +749,7 @@ class Node:
 
     def durable(self) -> asyncio.Future[None]:
         """Within an entry, on the loop: a future that is done once the entry is on disk."""
-        future: asyncio.Future[None] = self.loop.create_future()
+        future: asyncio.Future[None] = self.promise()
         self.core.afterwards(lambda: resolve(future, None))
         return future
 

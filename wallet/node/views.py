@@ -226,7 +226,9 @@ class Views:
             graph_updated_at=node.graph.last_update_at,
             backup_text=backup_text,
             safe_until_height=safe_until,
-            problem=restored or self._problem(chain.is_synced, len(node.events.channel_requests)),
+            problem=node.failure
+            or restored
+            or self._problem(chain.is_synced, len(node.events.channel_requests)),
         )
 
     @staticmethod

@@ -233,7 +233,7 @@ async def open_channel(
     if not 0 <= push_sat < value_sat:
         raise CommandError(_("The pushed amount has to be smaller than the channel."), code="amount")
     await connect(node, uri)
-    opened: asyncio.Future[ChannelPending | ChannelClosed] = asyncio.get_running_loop().create_future()
+    opened: asyncio.Future[ChannelPending | ChannelClosed] = node.promise()
     with node.core.entry():
         _check_funds(node, value_sat, feerate_sat_per_kw)
         config = node.open_config(public=public, anchors=not static_remotekey)

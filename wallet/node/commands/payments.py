@@ -390,7 +390,7 @@ async def lnpay(
     value_msat = _payable_amount_msat(node, decoded, amount_msat)
     limit_msat = max_fee_msat if max_fee_msat is not None else default_max_fee_msat(value_msat)
     payment_hash = bytes(decoded.payment_hash)
-    final: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    final: asyncio.Future[None] = node.promise()
     with node.core.entry():
         known = node.ledger.payments.get(payment_hash)
         if known is not None and known.state is not PaymentState.FAILED:

@@ -192,6 +192,8 @@ async def run(node: Node, name: str, arguments: Mapping[str, Json]) -> Json:
     for parameter in found.parameters:
         if parameter.required and parameter.name not in values:
             raise _misused(found, _("{name} needs {argument}.").format(name=name, argument=parameter.name))
+    if node.failure:
+        raise CommandError(node.failure, code="file")
     return await found.function(node, **values)
 
 
