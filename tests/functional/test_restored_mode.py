@@ -229,9 +229,14 @@ def test_the_backup_is_there_when_the_funding_is_first_seen(
     """At the moment in which a server first has the funding transaction, both folders hold the backup of its
     channel, forced to disk."""
 
-    synced: list[str] = []
+    synced: list[int] = []
     really_sync = os.fsync
-    monkeypatch.setattr(backup_module.os, "fsync", lambda fd: (synced.append(""), really_sync(fd))[1])
+
+    def sync(descriptor: int) -> None:
+        synced.append(descriptor)
+        really_sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
 
     async def scenario() -> None:
         async with WholeWorld.made(tmp_path, ("alice", "bob")) as world:

@@ -1,0 +1,284 @@
+"""The channel backup's file: only the words open it, and whatever else it is told is a sentence."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from wallet.bitcoin.address import REGTEST
+from wallet.bitcoin.bip39 import seed_from_mnemonic
+from wallet.bitcoin.tx import OutPoint, Txid
+from wallet.ln.channel_backup import ChannelBackup, ChannelBackups
+from wallet.ln.features import ChannelTypeFeatures
+from wallet.ln.keysinterface import KeysManager
+from wallet.ln.types import ChannelId, NodeId
+from wallet.node import cli
+from wallet.node.api import CommandError
+from wallet.node.backup import (
+    BackupError,
+    BackupKeeper,
+    open_backup,
+    read_file,
+    seal_backup,
+    write_durably,
+)
+from wallet.node.cli import parse, run_command
+from wallet.node.generation import CONTACT_KEY, RECOVERY_SPACE, SCAN_KEY
+from wallet.node.options import NodeOptions
+from wallet.node.store import Store
+from wallet.node.wallets import Restored, create_wallet_file, new_words
+
+WORDS = "abandon " * 11 + "about"
+SEED = seed_from_mnemonic(WORDS.split())
+OTHER_SEED = seed_from_mnemonic(new_words())
+
+
+def channel(number: int) -> ChannelBackup:
+    keys = KeysManager(bytes(31) + b"\x05", REGTEST, entropy=lambda: bytes(32))
+    return ChannelBackup(
+        channel_id=ChannelId(bytes((number,)) * 32),
+        channel_keys_id=bytes((number,)) * 32,
+        counterparty_node_id=NodeId(b"\x02" + bytes(32)),
+        addresses=("127.0.0.1:9735", "[::1]:9735"),
+        counterparty_pubkeys=keys.derive_channel_signer(bytes(32)).pubkeys(),
+        holder_selected_contest_delay_blocks=1_008,
+        counterparty_selected_contest_delay_blocks=144,
+        is_outbound=True,
+        funding_outpoint=OutPoint(Txid(bytes((number,)) * 32), 1),
+        channel_value_sat=500_000,
+        channel_type=ChannelTypeFeatures.from_bytes(b"\x40\x10\x00"),
+    )
+
+
+def backups(count: int, network: str = "regtest", made_at: int = 1_700_000_000) -> ChannelBackups:
+    return ChannelBackups(
+        network=network,
+        node_id=NodeId(b"\x03" + bytes(32)),
+        made_at=made_at,
+        channels=tuple(channel(number) for number in range(1, count + 1)),
+    )
+
+
+def test_the_words_open_it_and_it_says_nothing_without_them() -> None:
+    made = backups(2)
+    sealed = seal_backup(SEED, made)
+    assert open_backup(SEED, sealed) == made
+    assert bytes(made.channels[0].funding_outpoint.txid) not in sealed
+    assert b"9735" not in sealed
+    assert seal_backup(SEED, made) != sealed
+    with pytest.raises(BackupError, match="do not open"):
+        open_backup(OTHER_SEED, sealed)
+
+
+def test_every_damage_is_a_sentence() -> None:
+    sealed = seal_backup(SEED, backups(1))
+    for at in range(len(sealed)):
+        broken = bytearray(sealed)
+        broken[at] ^= 1
+        with pytest.raises(BackupError):
+            open_backup(SEED, bytes(broken))
+        with pytest.raises(BackupError):
+            open_backup(SEED, sealed[:at])
+    with pytest.raises(BackupError, match="newer"):
+        open_backup(SEED, sealed[:8] + b"\x02" + sealed[9:])
+    for nonsense in (b"", b"LEYDENCB", b"PK\x03\x04 a zip", b"\0" * 500):
+        with pytest.raises(BackupError):
+            open_backup(SEED, nonsense)
+
+
+def test_a_file_is_whole_or_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "b"
+    write_durably(path, b"one")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="space"):
+            write_durably(path, b"two")
+    assert path.read_bytes() == b"one"
+    assert [file.name for file in tmp_path.iterdir()] == ["b"]
+    write_durably(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_too_large_is_no_backup(tmp_path: Path) -> None:
+    path = tmp_path / "b"
+    with path.open("wb") as file:
+        file.truncate(17 * 1024 * 1024)
+    with pytest.raises(BackupError, match="too large"):
+        read_file(path)
+
+
+def test_the_keeper_writes_what_changed_and_knows_what_is_missing(tmp_path: Path) -> None:
+    keeper = BackupKeeper(SEED, tmp_path / "w" / "channels.backup", "second.backup")
+    (tmp_path / "w").mkdir()
+    assert keeper.save(backups(1))
+    written = keeper.path.read_bytes()
+    assert keeper.save(backups(1, made_at=1_800_000_000))
+    assert keeper.path.read_bytes() == written
+    second = tmp_path / "stick"
+    keeper.use_second(str(second))
+    assert keeper.save(backups(1))
+    assert str(second) in keeper.problem
+    second.mkdir()
+    assert keeper.save_again()
+    assert keeper.problem == ""
+    assert open_backup(SEED, (second / "second.backup").read_bytes()) == backups(1)
+    assert not keeper.save_again()
+
+    (tmp_path / "w").rename(tmp_path / "gone")
+    assert not keeper.save(backups(2))
+    assert keeper.lacks(channel(2).funding_outpoint.txid)
+    assert not keeper.lacks(channel(1).funding_outpoint.txid)
+    assert not keeper.lacks(Txid(bytes(32)))
+    (tmp_path / "gone").rename(tmp_path / "w")
+    assert keeper.save_again()
+    assert not keeper.lacks(channel(2).funding_outpoint.txid)
+
+
+def test_what_other_words_sealed_is_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / "channels.backup"
+    path.write_bytes(seal_backup(OTHER_SEED, backups(3)))
+    keeper = BackupKeeper(SEED, path, "second.backup")
+    assert keeper.read(path) is None
+    aside = next(tmp_path.iterdir())
+    assert aside.name.endswith(".old")
+    assert open_backup(OTHER_SEED, aside.read_bytes()) == backups(3)
+    assert keeper.read(path) is None
+
+
+# --- a wallet made of words and a backup ---------------------------------------------------
+
+
+def restored(tmp_path: Path, made: Restored) -> Store:
+    options = NodeOptions(network_name="regtest", root=tmp_path)
+    create_wallet_file(options, WORDS.split(), "", made)
+    return Store.open(options.wallet_file, password="")
+
+
+def test_a_new_wallet_looks_for_nothing(tmp_path: Path) -> None:
+    options = NodeOptions(network_name="regtest", root=tmp_path)
+    create_wallet_file(options, WORDS.split(), "")
+    store = Store.open(options.wallet_file, password="")
+    assert list(store.rows(RECOVERY_SPACE)) == []
+    store.close()
+
+
+def test_restored_wallets_know_what_to_look_for(tmp_path: Path) -> None:
+    data = seal_backup(SEED, backups(2))
+    store = restored(tmp_path / "a", Restored(backup=data))
+    assert {key for key, _value in store.rows(RECOVERY_SPACE)} == {SCAN_KEY, CONTACT_KEY}
+    assert len(list(store.rows("lost_channel"))) == 2
+    store.close()
+    store = restored(tmp_path / "b", Restored(backup=data, old_installation_stopped=True))
+    assert {key for key, _value in store.rows(RECOVERY_SPACE)} == {SCAN_KEY}
+    store.close()
+    store = restored(tmp_path / "c", Restored())
+    assert {key for key, _value in store.rows(RECOVERY_SPACE)} == {SCAN_KEY}
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (seal_backup(OTHER_SEED, backups(1)), "backup"),
+        (b"nonsense", "backup"),
+        (seal_backup(SEED, backups(1, network="mainnet")), "network"),
+    ],
+)
+def test_a_backup_of_no_use_makes_no_wallet(tmp_path: Path, data: bytes, code: str) -> None:
+    options = NodeOptions(network_name="regtest", root=tmp_path)
+    with pytest.raises(CommandError) as refused:
+        create_wallet_file(options, WORDS.split(), "", Restored(backup=data))
+    assert refused.value.code == code
+    assert not options.wallet_file.exists()
+    create_wallet_file(options, WORDS.split(), "")
+
+
+# --- from the command line -----------------------------------------------------------------
+
+
+def typed(tmp_path: Path, *argv: str) -> Store:
+    folder = tmp_path / "dir"
+    assert run_command(parse(["--regtest", "-D", str(folder), *argv])) == 0
+    return Store.open(NodeOptions(network_name="regtest", root=folder).wallet_file, password="")
+
+
+@pytest.mark.parametrize(
+    ("options", "called"),
+    [
+        (("--backup", "{file}"), False),
+        (("--backup={file}", "--old_installation_stopped"), True),
+        (("--old-installation-stopped", "--backup", "{file}"), True),
+    ],
+)
+def test_restore_from_a_backup(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], called: bool
+) -> None:
+    file = tmp_path / "b"
+    write_durably(file, seal_backup(SEED, backups(1)))
+    store = typed(tmp_path, "restore", *(text.format(file=file) for text in options), WORDS)
+    assert (store.read_row(RECOVERY_SPACE, CONTACT_KEY) is None) is called
+    assert len(list(store.rows("lost_channel"))) == 1
+    store.close()
+    assert ("old_installation_stopped" in capsys.readouterr().out) is not called
+
+
+@pytest.mark.parametrize(("answer", "called"), [("stopped\n", True), ("yes\n", False), ("", False)])
+def test_restore_asks_whether_the_old_one_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, called: bool
+) -> None:
+    file = tmp_path / "b"
+    write_durably(file, seal_backup(SEED, backups(1)))
+    monkeypatch.setattr(cli, "_somebody_there", lambda: True)
+    monkeypatch.setattr(cli, "_ask_hidden", lambda prompt: "")
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    store = typed(tmp_path, "restore", "--backup", str(file), WORDS)
+    assert (store.read_row(RECOVERY_SPACE, CONTACT_KEY) is None) is called
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (("--backup",), "wants a value"),
+        (("--backup", "{file}x"), "No such file"),
+        (("--back", "{file}"), "is used so"),
+        (("--backup", "{nonsense}"), "not a channel backup"),
+    ],
+)
+def test_a_restore_that_cannot_be(tmp_path: Path, argv: tuple[str, ...], says: str) -> None:
+    file, nonsense = tmp_path / "b", tmp_path / "n"
+    write_durably(file, seal_backup(SEED, backups(1)))
+    nonsense.write_text("nonsense")
+    words = [text.format(file=file, nonsense=nonsense) for text in argv]
+    with pytest.raises(CommandError, match=says):
+        run_command(parse(["-D", str(tmp_path / "dir"), "restore", WORDS, *words]))
+
+
+def test_the_daemon_gets_whole_paths_and_the_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+
+    def call(_folder: Path, method: str, params: object) -> bool:
+        told.append((method, params))
+        return True
+
+    monkeypatch.setattr(cli, "call_daemon", call)
+    monkeypatch.chdir(tmp_path)
+    run_command(parse(["export-channel-backup", "b"]))
+    run_command(parse(["set_backup_folder", ""]))
+    run_command(parse(["change_password", "new", "-W", "old"]))
+    assert told == [
+        ("command_line", {"command": "export-channel-backup", "words": [str(tmp_path / "b")]}),
+        ("command_line", {"command": "set_backup_folder", "words": [""]}),
+        ("command_line", {"command": "change_password", "words": ["new", "--password=old"]}),
+    ]
