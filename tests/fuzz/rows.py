@@ -1,6 +1,6 @@
 """Every durable record that is stored by `wallet.bitcoin.records`, by the row space that it stands in.
 
-A space that is missing here fails a test of `test_decode`: it compares them with the rows of nodes that have run.
+A space that is missing here fails a test of `test_full_stack`, which looks at the rows of a node that has run.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from typing import Final
 
 from wallet.ln import channel_state, manager_base, manager_opening, manager_payments, monitor_state
 from wallet.ln.chan_utils import CounterpartyCommitmentSecrets
+from wallet.ln.channel_backup import ChannelBackup
 from wallet.ln.config import ChannelConfig
 from wallet.ln.monitor_update import LatestCounterpartyCommitment
 from wallet.ln.outbound_payment import _PaymentRow
 from wallet.ln.sweep import SweptOutput
 from wallet.node import records as node_records
+from wallet.node.generation import GenerationRecord
 from wallet.onchain import ledger as onchain
 from wallet.onchain.keyring import BranchState
 
@@ -41,6 +43,8 @@ SPACES: Final[Mapping[str, Mapping[str, type[object]]]] = {
     "forward": {"forward": manager_payments.ForwardedHtlc},
     "outbound_payment": {"outbound_payment": _PaymentRow},
     "sweep": {"sweep": SweptOutput},
+    "lost_channel": {"lost_channel": ChannelBackup},
+    "lost_tx": {"lost_tx": monitor_state.ConfirmedTx},
     "monitor": {"monitor": monitor_state.MonitorStatic},
     "monitor_archived": {"monitor_archived": monitor_state.MonitorStatic},
     "monitor_head": {"monitor_head": monitor_state.MonitorHead},
@@ -61,10 +65,20 @@ SPACES: Final[Mapping[str, Mapping[str, type[object]]]] = {
     "node_peer": {"node_peer": node_records.PeerRecord},
     "node_closed_channel": {"node_closed_channel": node_records.ClosedChannelRecord},
     "node_setting": {"node_setting": node_records.SettingRecord},
+    "node_generation": {"node_generation": GenerationRecord},
 }
 
 PLAIN_SPACES: Final = frozenset(
-    {"event", "manager", "monitor_preimage", "monitor_secret", "node_best_block", "node_secret"}
+    {
+        "event",
+        "manager",
+        "monitor_preimage",
+        "monitor_secret",
+        "node_best_block",
+        "node_held",
+        "node_recovery",
+        "node_secret",
+    }
 )
 """Spaces that hold no such record: events have a target of their own, the others are plain bytes or numbers."""
 

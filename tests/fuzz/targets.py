@@ -37,6 +37,7 @@ from wallet.chain.electrum.rpc import RpcBroken, RpcConnection, RpcRefusal, _Pro
 from wallet.chain.electrum.session import ElectrumSession, ServerAddress, SessionListener
 from wallet.chain.interfaces import Row
 from wallet.ln import msgs
+from wallet.ln.channel_backup import ChannelBackups
 from wallet.ln.event_queue import decode_event, encode_event
 from wallet.ln.features import Features
 from wallet.ln.invoice import Invoice, build_invoice, parse_invoice
@@ -49,6 +50,7 @@ from wallet.ln.routing.scoring import ProbabilisticScorer
 from wallet.ln.wire import StateReader, decode_bigsize, decode_tlv_stream, encode_bigsize, encode_tlv_stream
 from wallet.node import cli
 from wallet.node.api import CommandError, Json
+from wallet.node.backup import BackupError, _aead, open_backup, seal_backup
 from wallet.node.commands import by_place, find_command, from_words, registry, run
 from wallet.node.rpc import RpcServer, _Refused
 from wallet.node.rpc_client import _result
@@ -427,6 +429,24 @@ def _psbt(raw: bytes) -> None:
     )(raw)
 
 
+BACKUP_HEADER: Final = b"LEYDENCB\x01"
+
+
+def seal(plain: bytes) -> bytes:
+    """As `seal_backup` does it, whatever the plain text is."""
+    return BACKUP_HEADER + bytes(12) + _aead(SECRET).encrypt(bytes(12), plain, BACKUP_HEADER)
+
+
+def _channel_backup(raw: bytes) -> None:
+    """As a file, and as what is sealed in one."""
+
+    def read(data: bytes) -> ChannelBackups:
+        return open_backup(SECRET, data)
+
+    file = round_trip(read, lambda backups: seal_backup(SECRET, backups), refusals=(BackupError,))
+    both(file, lambda plain: file(seal(plain)))(raw)
+
+
 def _graph(raw: bytes) -> None:
     def read(data: bytes) -> NetworkGraph:
         graph = NetworkGraph.read(data, REGTEST)
@@ -774,6 +794,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "psbt": _psbt,
     "electrum_json": _electrum_json,
     "wallet_file": _wallet_file,
+    "channel_backup": _channel_backup,
     "graph_file": _graph,
     "scores_file": _scores,
     "state_row": _state_row,
