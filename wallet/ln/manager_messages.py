@@ -187,6 +187,8 @@ class MessageRoom(OpeningRoom):
                     channel_id=msg.channel_id,
                 )
             channel = self._channel_with(their_node_id, msg.channel_id)
+            # That answer came; what is asked next is waited for anew.
+            self._ticks_awaiting.pop(channel.channel_id, None)
             signer = self._signer(channel)
             dust_msat = self._max_dust_exposure_msat(channel)
             fees = self._closing_fees(channel)
