@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, assert_never
@@ -81,6 +81,7 @@ from wallet.ln.features import Features
 from wallet.ln.htlc import HTLCSource
 from wallet.ln.monitor_update import ChannelMonitorUpdate, ForceClosed, MonitorUpdateStep
 from wallet.ln.types import (
+    APIError,
     ChannelError,
     ChannelId,
     InvariantError,
@@ -203,8 +204,17 @@ class ManagerBase(ABC):
         """Channels whose state is lost, with their keys ids: their peers are asked to close them."""
         self.channel_reestablished: Callable[[ChannelId], None] = lambda channel_id: None
         """Called within the entry in which a peer has shown that our state of a channel is current."""
+        self.greetings: Callable[[NodeId, Features], Sequence[msgs.Message]] = lambda node_id, features: ()
+        """What goes to a peer after `init` and before any channel_reestablish."""
+        self.offers_storage = False
+        """Whether blobs are kept for peers: BOLT 1, option_provide_storage."""
+        self.may_know_too_little = False
+        """The wallet was made of words alone: channels that it does not know may be another copy's."""
+        self.claimants: set[NodeId] = set()
+        """Peers that named such a channel."""
 
         # Of the current entry.
+        self._monitor_moved = False
         self._tells: deque[tuple[ChannelId, FundedChannel, Tell]] = deque()
         self._written: dict[ChannelId, FundedChannel] = {}
         self._touched: dict[ChannelId, None] = {}
@@ -336,13 +346,17 @@ class ManagerBase(ABC):
                 message=error.message,
             )
             return False
-        except InvariantError as error:
+        except (APIError, PeerError):
+            # The caller's mistake, or the peer's: nothing has happened.
+            raise
+        except Exception as error:
             self._freeze(channel_id, error)
             return False
         return True
 
-    def _freeze(self, channel_id: ChannelId, error: InvariantError) -> None:
-        self._log(LogLevel.ERROR, "channel %s is frozen: %s", channel_id.hex(), error)
+    def _freeze(self, channel_id: ChannelId, error: Exception) -> None:
+        """A fault of ours. Until the next start reads the channel from its rows, nothing of it goes on."""
+        self._log(LogLevel.ERROR, "channel %s is frozen: %r", channel_id.hex(), error)
         self._frozen.add(channel_id)
         channel = self._channels.get(channel_id)
         if channel is not None:
@@ -363,10 +377,16 @@ class ManagerBase(ABC):
         self._touched[channel_id] = None
         if old.scope is not channel.scope:
             self._rename(old, channel)
+        self._monitor_moved = False
+        said = len(self._outbox)
         try:
             self._carry_out(channel, step)
-        except InvariantError:
-            self._channels[channel_id] = old
+        except Exception:
+            # The channel goes as far as its monitor went. What was to be said of it is not: a later
+            # channel_reestablish shows what the peer lacks.
+            if not self._monitor_moved:
+                self._channels[channel_id] = old
+            del self._outbox[said:]
             raise
 
     def _rename(self, old: FundedChannel, new: FundedChannel) -> None:
@@ -456,8 +476,9 @@ class ManagerBase(ABC):
     def _update_monitor(self, channel_id: ChannelId, update: ChannelMonitorUpdate) -> None:
         match self._chain_monitor.update_channel(channel_id, update):
             case ChannelMonitorUpdateStatus.COMPLETED:
-                pass
+                self._monitor_moved = True
             case ChannelMonitorUpdateStatus.IN_PROGRESS:
+                self._monitor_moved = True
                 self._in_progress[channel_id] = update.update_id
             case ChannelMonitorUpdateStatus.UNRECOVERABLE:
                 raise InvariantError("the monitor does not take its updates any more")
@@ -496,15 +517,27 @@ class ManagerBase(ABC):
     # --- the end of an entry ---
 
     def _settle(self) -> None:
+        try:
+            self._work_off()
+        finally:
+            self._write_touched()
+
+    def _work_off(self) -> None:
         while self._tells or self._to_commit:
             while self._tells:
                 channel_id, channel, tell = self._tells.popleft()
-                self._hear(channel_id, channel, tell)
+                try:
+                    self._hear(channel_id, channel, tell)
+                except Exception as error:
+                    # What it told was not heard: it must not go on as if it had been.
+                    self._freeze(channel_id, error)
             for channel_id in list(self._to_commit):
                 del self._to_commit[channel_id]
                 current = self._channels.get(channel_id)
                 if current is not None and channel_id not in self._frozen:
                     self._commit(current)
+
+    def _write_touched(self) -> None:
         rows: list[Row] = []
         for channel_id in self._touched:
             before, now = self._written.get(channel_id), self._channels.get(channel_id)

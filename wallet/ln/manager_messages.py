@@ -85,6 +85,8 @@ class MessageRoom(OpeningRoom):
             self._peers[their_node_id] = PeerState(features=init.features, unfunded={})
             if not init.features.supports(Feature.STATIC_REMOTE_KEY):
                 raise PeerError("We need option_static_remotekey.", warn_only=False)
+            for greeting in self.greetings(their_node_id, init.features):
+                self._send_to(their_node_id, greeting)
             for channel in self._channels_of(their_node_id):
                 self._begin_reestablish(channel)
             for channel_id in self._lost.get(their_node_id, ()):
@@ -100,6 +102,12 @@ class MessageRoom(OpeningRoom):
 
         self._blocked.pop(channel.channel_id, None)
         self._run(channel, transition)
+
+    def send_beside(self, their_node_id: NodeId, message: msgs.Message) -> None:
+        """A message that belongs to no channel, behind what waits for the peer already; nothing if it is gone."""
+        with self._entry:
+            if their_node_id in self._peers:
+                self._send_to(their_node_id, message)
 
     # --- channels whose state is lost ---
 
@@ -186,6 +194,10 @@ class MessageRoom(OpeningRoom):
                     "We have lost our state of this channel: please close it from your side.",
                     channel_id=msg.channel_id,
                 )
+            if self.may_know_too_little and msg.channel_id not in self._channels:
+                # An error would have the peer close it, and another copy of this wallet may still be using it.
+                self.claimants.add(their_node_id)
+                raise PeerError("We do not know this channel, and may have lost it: let it be for now.")
             channel = self._channel_with(their_node_id, msg.channel_id)
             # That answer came; what is asked next is waited for anew.
             self._ticks_awaiting.pop(channel.channel_id, None)

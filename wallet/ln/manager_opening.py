@@ -333,6 +333,8 @@ class OpeningRoom(ManagerBase):
             optional.append(Feature.ANCHORS)
         if self._config.manually_accept_inbound_channels:
             optional.append(Feature.ZEROCONF)
+        if self.offers_storage:
+            optional.append(Feature.PROVIDE_STORAGE)
         required = [
             Feature.DATA_LOSS_PROTECT,
             Feature.VAR_ONION_OPTIN,

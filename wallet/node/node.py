@@ -204,6 +204,7 @@ class Node:
             message_handler=self.manager,
             route_handler=self.gossip,
             onion_message_handler=None,
+            peer_storage_handler=self.recovery.storage,
             msg_events=self._released,
             keys_manager=self.keys_manager,
             logger=self.logger,
@@ -663,6 +664,7 @@ class Node:
     def _tick_channels(self) -> None:
         with self.core.entry():
             self.manager.timer_tick_occurred(self.core.now)
+            self.recovery.storage.tick()
 
     def _tick_rebroadcast(self) -> None:
         with self.core.entry():
@@ -675,6 +677,7 @@ class Node:
         with self.core.entry():
             self.gossip.prune(self.core.now)
             self._forget_resolved_channels()
+            self.recovery.storage.forget_strangers()
             self.scorer.forget_decayed(self.core.now)
         self._save_caches()
 

@@ -34,6 +34,7 @@ from wallet.node.generation import (
     Origin,
 )
 from wallet.node.ledger import PEER_SPACE
+from wallet.node.peer_storage import PeerStorageKeeper
 from wallet.node.sockets import NodeUri
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class NodeRecovery:
 
     Attributes:
         backup: keeps the file written.
+        storage: what peers keep for us, and we for them.
         held: channels that are not shown to be current yet.
         contact_allowed: peers of old channels may be called.
         ask_allowed: they may be asked to close channels that only a backup names.
@@ -77,6 +79,7 @@ class NodeRecovery:
         self._archived: set[ChannelId] = set()
         self._asked: dict[ChannelId, NodeId] = {}
         self._reaching: dict[NodeId, asyncio.Task[None]] = {}
+        self.storage = PeerStorageKeeper(node, bip39_seed)
         self.lost = LostChannels(
             filter=node.electrum.filter,
             keys_manager=node.keys_manager,
@@ -101,6 +104,10 @@ class NodeRecovery:
         """Once the core is whole; before the on-chain funds register theirs."""
         node = self._node
         node.manager.channel_reestablished = self.reestablished
+        node.manager.greetings = self.storage.greetings
+        node.manager.offers_storage = True
+        node.manager.may_know_too_little = self._scan and not self.ask_allowed
+        self.storage.read(node.store.rows)
         self.lost.start(scan=self._scan)
         # Our own close by a newer state than this file's is one that its monitor does not know.
         self.lost.add(backup_of(monitor.state.static, ()) for monitor in self._held_monitors())
@@ -176,6 +183,7 @@ class NodeRecovery:
     def allow_contact(self) -> None:
         """The person says that no other installation of this wallet is running."""
         self.contact_allowed = self.ask_allowed = True
+        self._node.manager.may_know_too_little = False
         self._node.core.write((Row(RECOVERY_SPACE, CONTACT_KEY, None), Row(RECOVERY_SPACE, ASK_KEY, None)))
 
     @property
@@ -209,6 +217,16 @@ class NodeRecovery:
             task = self._reaching.get(node_id)
             if task is None or task.done():
                 self._reaching[node_id] = node.loop.create_task(self._reach(node_id, addresses))
+
+    def reach_claimants(self) -> None:
+        """On the loop, outside of entries: once they may be told that we know nothing of their channels."""
+        node = self._node
+        with node.core.locked():
+            claimants, node.manager.claimants = node.manager.claimants, set()
+        for node_id in claimants:
+            record = node.ledger.peers.get(node_id)
+            if record is not None:
+                node.peers.keep(NodeUri(node_id, record.host, record.port))
 
     async def _reach(self, node_id: NodeId, addresses: tuple[str, ...]) -> None:
         node = self._node
@@ -286,6 +304,7 @@ class NodeRecovery:
         """At the end of an entry: whether its batch changes the backup."""
         if any(space in BACKED_UP_SPACES for space, _key in batch.rows):
             batch.backup = self.contents()
+            self.storage.channels_changed()
 
     def save(self, batch: Batch) -> None:
         """On the writer thread, once the batch is durable and before anything of it leaves."""
@@ -312,6 +331,11 @@ class NodeRecovery:
             return _(
                 "This wallet was restored. Its channels' peers are not called before you say that no other copy of it "
                 "is running: `leyden old_installation_stopped`"
+            )
+        if self._node.manager.claimants and not self.may_ask:
+            return _(
+                "A peer says that it has a channel with this wallet. Say that no other copy of the wallet is running, "
+                "and it is asked to close it: `leyden old_installation_stopped`"
             )
         if waiting:
             return ngettext(

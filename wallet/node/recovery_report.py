@@ -206,6 +206,7 @@ def recovery_report(node: Node) -> dict[str, Json]:
             prospects.append(prospect)
     prospects += reporter.found(node.recovery.lost.other_outputs())
     prospects += _left_over(reporter)
+    covered = frozenset(channel_id.hex() for channel_id in node.recovery.storage.covered())
     balance = node.onchain.balance()
     onchain_sat = balance.confirmed_sat + balance.unconfirmed_sat + balance.immature_sat
     return {
@@ -232,8 +233,29 @@ def recovery_report(node: Node) -> dict[str, Json]:
             "second_file": None if node.recovery.backup.second is None else str(node.recovery.backup.second),
             "problem": node.recovery.backup.problem,
         },
+        "words_and_peer_storage": {
+            "amount_sat": onchain_sat + sum(_stored_sat(item, covered) for item in prospects),
+            "text": _(
+                "From the words and the address of one peer that keeps the channel backup for you: the same, for the "
+                "channels that were open when it last got it."
+            ),
+            "channels": [
+                _way(
+                    node,
+                    item,
+                    _stored_sat(item, covered),
+                    item.backup_text if item.channel_id in covered else item.words_text,
+                )
+                for item in prospects
+            ],
+            "peers": [peer.hex() for peer in sorted(node.recovery.storage.keepers())],
+        },
         "problem": node.recovery.problem(),
     }
+
+
+def _stored_sat(prospect: _Prospect, covered: frozenset[str]) -> int:
+    return prospect.backup_sat if prospect.channel_id in covered else prospect.words_sat
 
 
 def _left_over(reporter: _Reporter) -> list[_Prospect]:

@@ -20,6 +20,7 @@ from wallet.i18n import _, ngettext
 from wallet.node.api import CommandError, WordsReport
 from wallet.node.generation import (
     ALLOWED,
+    ASK_KEY,
     CONTACT_KEY,
     FORBIDDEN,
     LOST_CHANNEL_SPACE,
@@ -205,6 +206,8 @@ class Restored:
 def restored_rows(options: NodeOptions, words: Sequence[str], restored: Restored) -> tuple[Row, ...]:
     """The rows by which a new file knows what to look for; raises `CommandError` for a backup of no use."""
     rows = [Row(RECOVERY_SPACE, SCAN_KEY, ALLOWED)]
+    if not restored.old_installation_stopped:
+        rows.append(Row(RECOVERY_SPACE, ASK_KEY, FORBIDDEN))
     if restored.backup is not None:
         from wallet.bitcoin.records import encode
         from wallet.node.backup import BackupError, open_backup

@@ -27,7 +27,7 @@ from wallet.node.backup import (
     write_durably,
 )
 from wallet.node.cli import parse, run_command
-from wallet.node.generation import CONTACT_KEY, RECOVERY_SPACE, SCAN_KEY
+from wallet.node.generation import ASK_KEY, CONTACT_KEY, RECOVERY_SPACE, SCAN_KEY
 from wallet.node.options import NodeOptions
 from wallet.node.store import Store
 from wallet.node.wallets import Restored, create_wallet_file, new_words
@@ -174,14 +174,14 @@ def test_a_new_wallet_looks_for_nothing(tmp_path: Path) -> None:
 def test_restored_wallets_know_what_to_look_for(tmp_path: Path) -> None:
     data = seal_backup(SEED, backups(2))
     store = restored(tmp_path / "a", Restored(backup=data))
-    assert {key for key, _value in store.rows(RECOVERY_SPACE)} == {SCAN_KEY, CONTACT_KEY}
+    assert {key for key, _value in store.rows(RECOVERY_SPACE)} == {SCAN_KEY, ASK_KEY, CONTACT_KEY}
     assert len(list(store.rows("lost_channel"))) == 2
     store.close()
     store = restored(tmp_path / "b", Restored(backup=data, old_installation_stopped=True))
     assert {key for key, _value in store.rows(RECOVERY_SPACE)} == {SCAN_KEY}
     store.close()
     store = restored(tmp_path / "c", Restored())
-    assert {key for key, _value in store.rows(RECOVERY_SPACE)} == {SCAN_KEY}
+    assert {key for key, _value in store.rows(RECOVERY_SPACE)} == {SCAN_KEY, ASK_KEY}
     store.close()
 
 

@@ -123,6 +123,7 @@ async def _stopped(node: Node) -> None:
             _("Leyden cannot listen for peers: {why}.").format(why=error.strerror or error), code="port"
         ) from None
     node.meet_peers()
+    node.recovery.reach_claimants()
     node.views.publish_soon()
 
 
