@@ -313,13 +313,14 @@ class LeydenNode:
         self.call("close_channel", channel_id=channel_id, force=force)
         return self.net.node.wait_for_spend(txid, int(vout))
 
-    def wait_swept(self, *, timeout_seconds: float = 30) -> None:
-        """Until every coin that was on its way is a confirmed one; blocks are the test's to mine."""
-        self.wait(
-            "all coins back",
-            lambda: not self.sat("closing") and not self.sat("unconfirmed"),
-            timeout_seconds=timeout_seconds,
-        )
+    def mine_until_swept(self, most_blocks: int = 60) -> None:
+        """Mines until every coin that was on its way is a confirmed one. A claim may follow upon another, and each
+        takes a moment to reach the real node: how many blocks that is, is not said beforehand."""
+        for _ in range(most_blocks):
+            self.mine(1)
+            if not self.sat("closing") and not self.sat("unconfirmed"):
+                return
+        raise ProcessError(f"{self.name}: after {most_blocks} blocks: {self.node.snapshot().balance.locked}")
 
     def check_coins(self, *, paid_away_sat: int, commitment_txids: Sequence[str] = ()) -> None:
         """With all channels closed that we had opened: confirmed coins are what was deposited, less what was paid

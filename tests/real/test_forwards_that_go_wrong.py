@@ -73,8 +73,7 @@ def test_the_payee_claims_on_the_chain(regtest: StartRegtest) -> None:
         assert us.local_msat(forward.left) == 200_000_000 + AMOUNT_MSAT + FEE_MSAT
         us.agrees_with(alice, forward.left)
         us.mine(144)
-        us.mine(6)
-        us.wait_swept()
+        us.mine_until_swept()
         # Bob's channel was ours; what alice pushed stays in hers.
         us.check_coins(paid_away_sat=100_000 + AMOUNT_MSAT // 1000, commitment_txids=[commitment_txid])
         us.check_log()
@@ -106,9 +105,7 @@ def test_it_times_out_on_the_chain(regtest: StartRegtest) -> None:
         assert us.local_msat(forward.left) == 200_000_000
         us.agrees_with(alice, forward.left)
         us.mine(144)
-        us.mine(6)
-        us.mine(6)
-        us.wait_swept()
+        us.mine_until_swept()
         us.check_coins(paid_away_sat=100_000, commitment_txids=[commitment_txid])
         us.check_log()
 

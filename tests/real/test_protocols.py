@@ -33,6 +33,8 @@ def test_open_pay_force_close_reorganise(regtest: StartRegtest, protocol: str) -
         ours_msat = us.local_msat(channel)
         assert ours_msat == 600_000_000 - 100_000_001 + 30_000_000
 
+        # Without the peer, whose own commitment could win.
+        alice.stop()
         commitment_txid = us.close_channel(channel, force=True)
         us.mine(DEPTH_BLOCKS)
         net.node.reorganise(DEPTH_BLOCKS, empty=True)
@@ -46,7 +48,6 @@ def test_open_pay_force_close_reorganise(regtest: StartRegtest, protocol: str) -
         net.sync()
         us.wait_height()
         assert net.node.mempool() == sweep_txids
-        us.mine(6)
-        us.wait_swept()
+        us.mine_until_swept()
         us.check_coins(paid_away_sat=1_000_000 - ours_msat // 1000 - 1, commitment_txids=[commitment_txid])
         us.check_log()

@@ -70,8 +70,7 @@ def test_under_a_cooperative_close(regtest: StartRegtest) -> None:
         us.wait_height()
         us.wait("our share unconfirmed again", lambda: us.sat() < closed_sat)
         assert net.node.mempool() == {closing_txid}
-        us.mine(6)
-        us.wait_swept()
+        us.mine_until_swept()
         assert us.sat() == closed_sat
         us.check_coins(paid_away_sat=400_000)
         us.check_log()
@@ -85,6 +84,9 @@ def test_under_our_force_close(regtest: StartRegtest) -> None:
         us.fund(10_000_000)
         channel = us.open(alice, 1_000_000, push_sat=400_000)
         us.pay(alice, 12_345_678)
+        us.agrees_with(alice, channel)
+        # Without the peer, whose own commitment could win.
+        alice.stop()
         commitment_txid = us.close_channel(channel, force=True)
         us.mine(DEPTH_BLOCKS)
         net.node.reorganise(DEPTH_BLOCKS, empty=True)
@@ -99,8 +101,7 @@ def test_under_our_force_close(regtest: StartRegtest) -> None:
         net.sync()
         us.wait_height()
         assert net.node.mempool() == sweep_txid
-        us.mine(6)
-        us.wait_swept()
+        us.mine_until_swept()
         us.check_coins(paid_away_sat=400_000 + 12_345, commitment_txids=[commitment_txid])
         us.check_log()
 
@@ -122,7 +123,6 @@ def test_under_their_force_close(regtest: StartRegtest) -> None:
         net.node.wait_for_spend(funding_txid, int(vout))
         us.mine(DELAY_BLOCKS)
         last_txid = us.channel(channel)["closing_txid"]
-        us.mine(6)
-        us.wait_swept()
+        us.mine_until_swept()
         us.check_coins(paid_away_sat=400_000, commitment_txids=[last_txid])
         us.check_log()

@@ -42,7 +42,8 @@ def test_the_only_server_dies_and_comes_back(regtest: StartRegtest) -> None:
         us.paid_by(alice, 50_000_000)
         assert us.local_msat(channel) == 600_000_000 - 100_000_001 + 50_000_000
 
-        # A close that is decided meanwhile is broadcast once there is a server again.
+        # A close that is decided meanwhile is broadcast once there is a server again (the peer could not do it for us).
+        alice.stop()
         us.call("close_channel", channel_id=channel, force=True)
         assert net.node.spender(opened["funding_txid"], 0) is None
         bring_back(us, net.electrum)
@@ -54,8 +55,7 @@ def test_the_only_server_dies_and_comes_back(regtest: StartRegtest) -> None:
         bring_back(us, net.electrum)
         us.wait_height()
         net.node.wait_until("the sweep", net.node.mempool)
-        us.mine(6)
-        us.wait_swept()
+        us.mine_until_swept()
         us.check_coins(paid_away_sat=400_000 + 50_000, commitment_txids=[commitment_txid])
         us.check_log()
 
@@ -84,8 +84,7 @@ def test_a_second_server_takes_over(regtest: StartRegtest) -> None:
         other.kill()
         us.wait("one server", lambda: connected(us) == 1)
         us.close_channel(channel)
-        us.mine(6)
-        us.wait_swept()
+        us.mine_until_swept()
         us.check_coins(paid_away_sat=500_000)
         us.check_log()
 
@@ -111,12 +110,12 @@ def test_two_servers_are_the_normal_case(regtest: StartRegtest) -> None:
         bring_back(us, net.servers[1])
         us.wait_height()
 
-        us.close_channel(channel, force=True)
-        commitment_txid = us.wait("the close", lambda: us.channel(channel)["closing_txid"])
+        us.local_msat(channel)
+        alice.stop()
+        commitment_txid = us.close_channel(channel, force=True)
         us.mine(144)
         net.node.wait_until("the sweep", net.node.mempool)
-        us.mine(6)
-        us.wait_swept()
+        us.mine_until_swept()
         us.check_coins(paid_away_sat=490_000, commitment_txids=[commitment_txid])
         us.check_log()
 
@@ -137,7 +136,6 @@ def test_one_of_three_servers_dies(regtest: StartRegtest) -> None:
         us.wait_usable(alice, opened["channel_id"])
         us.pay(alice, 100_000_000)
         us.close_channel(opened["channel_id"])
-        us.mine(6)
-        us.wait_swept()
+        us.mine_until_swept()
         us.check_coins(paid_away_sat=500_000)
         us.check_log()
