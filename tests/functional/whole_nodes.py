@@ -25,6 +25,7 @@ from wallet.chain.interfaces import ConfirmationTarget
 from wallet.ln.config import ChannelHandshakeConfig, UserConfig
 from wallet.node import peers
 from wallet.node.commands import run
+from wallet.node.generation import Origin
 from wallet.node.host import OpenNode, create_wallet_file, open_node
 from wallet.node.node import Node
 from wallet.node.options import NodeOptions
@@ -165,6 +166,8 @@ class WholeNode:
     async def reopen(self) -> None:
         await self.bury()
         await self.start()
+        # Whatever it died of, its own file is never taken for an old one.
+        assert self.node.recovery.origin is Origin.CURRENT
 
     async def call(self, command: str, **arguments: Json) -> Json:
         async with asyncio.timeout(WAIT_SECONDS):
