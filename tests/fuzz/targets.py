@@ -362,6 +362,7 @@ class _StandIn:
     """What `recognise` asks of a node: nothing was paid, no channel is there."""
 
     def __init__(self) -> None:
+        self.failure = ""
         self.options = SimpleNamespace(network=REGTEST)
         self.ledger = SimpleNamespace(payments={})
         self.keys_manager = SimpleNamespace(get_node_id=lambda: PUBKEY)
@@ -689,7 +690,7 @@ def _ask(method: str, params: Mapping[str, Json] | Sequence[Json]) -> Json:
         arguments = dict(params) if isinstance(params, Mapping) else by_place(found, params)
     stub = replace(found, function=_echo)
     with patch.dict(registry.COMMANDS, {found.name: stub}):
-        return finish(run(cast("Any", None), found.name, arguments))
+        return finish(run(cast("Any", _StandIn()), found.name, arguments))
 
 
 def _rpc_request(raw: bytes) -> None:

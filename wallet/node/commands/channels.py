@@ -55,6 +55,11 @@ def peer_uri(node: Node, text: str) -> NodeUri:
 
 async def connect(node: Node, uri: NodeUri) -> None:
     """Connects; raises `CommandError`."""
+    if uri.node_id == node.keys_manager.get_node_id():
+        raise CommandError(
+            _("This is your own node: it cannot connect to itself. Ask the other side for its address."),
+            code="own",
+        )
     try:
         await node.connect_peer(uri)
     except TimeoutError:

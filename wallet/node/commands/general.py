@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import urllib.parse
 from typing import TYPE_CHECKING
 
 from wallet.bitcoin.address import NETWORKS, address_to_script
 from wallet.chain.interfaces import ConfirmationTarget
 from wallet.i18n import _
+from wallet.ln.invoice import parse_invoice
 from wallet.ln.types import DecodeError
 from wallet.node.api import CommandError, Json
 from wallet.node.commands.payments import decode, default_max_fee_msat, why_not_payable
@@ -182,11 +184,25 @@ def _recognise_bip21(node: Node, text: str) -> dict[str, Json]:
     return _recognise_address(node, address, amount_sat, fields.get("label", "") or fields.get("message", ""))
 
 
+def _of_another_network(node: Node, text: str) -> bool:
+    """Whether an invoice that cannot be read here is a good one elsewhere."""
+    for network in NETWORKS.values():
+        if network != node.options.network:
+            with contextlib.suppress(DecodeError):
+                parse_invoice(text, network)
+                return True
+    return False
+
+
 def _recognise_invoice(node: Node, text: str) -> dict[str, Json]:
     try:
         invoice = decode(node, text)
     except CommandError as error:
-        return {"kind": "unknown", "message": error.message, "network_ok": "network" not in error.message}
+        return {
+            "kind": "unknown",
+            "message": error.message,
+            "network_ok": not _of_another_network(node, text),
+        }
     payment = node.ledger.payments.get(bytes(invoice.payment_hash))
     own = bytes(invoice.payee) == bytes(node.keys_manager.get_node_id())
     expired = invoice.is_expired(node.wall_clock_at())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ __all__ = ["feerate_from", "insufficient"]
 WEIGHT_PER_VBYTE = 4
 MAX_FEERATE_SAT_PER_VB = 5_000
 DEFAULT_TARGET_BLOCKS = 6
+MAX_ITEM_ID = 200
+"""A transaction id or an address, with what it is in front; as a row's key it has to be short."""
+_HASH_TEXT = re.compile("[0-9a-fA-F]{64}")
 
 
 def insufficient(error: OnchainError) -> CommandError:
@@ -250,6 +254,8 @@ async def bump_fee(node: Node, txid: str, *, feerate_sat_per_vb: int) -> Json:
 @command
 async def history(node: Node, *, limit: int = 1000) -> Json:
     """Lists what moved on both layers, oldest first."""
+    if limit < 0:
+        raise CommandError(_("The limit is how many items to list at most: 0 or more."), code="usage")
     page = node.views.activity_page(offset=0, limit=limit)
     return [
         {
@@ -290,6 +296,10 @@ async def listunspent(node: Node) -> Json:
 @command
 async def setlabel(node: Node, key: str, label: str) -> Json:
     """Gives a transaction or payment a label."""
+    if len(key) > MAX_ITEM_ID or (key.startswith("ln:") and not _HASH_TEXT.fullmatch(key[3:])):
+        raise CommandError(
+            _("Nothing has the id {id!r}: no label was set.").format(id=key[:40]), code="unknown"
+        )
     with node.core.entry():
         node.set_label(key, label)
         durable = node.durable()

@@ -165,7 +165,11 @@ async def add_request(
                     code="no_channel",
                 )
             delta = node.options.user_config.final_cltv_expiry_delta
-            request_id, invoice = _make_invoice(node, value_msat, text, lifetime_seconds, None, delta)
+            try:
+                request_id, invoice = _make_invoice(node, value_msat, text, lifetime_seconds, None, delta)
+            except APIError as error:
+                # More than there is, or words that are too long for an invoice.
+                raise CommandError(str(error), code="usage") from None
         else:
             address = node.onchain.new_address()
             request_id = sha256(address.encode())
