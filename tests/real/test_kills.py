@@ -202,8 +202,11 @@ class Restarts:
 
 
 def kill(now: Pair, load: Load) -> None:
+    """From a timer: the process may not be there yet, which is as well."""
     load.up.clear()
-    now.us.running.kill()
+    process = now.us.process
+    if process is not None:
+        process.kill()
 
 
 def start_again(now: Pair, load: Load, restarts: Restarts, dice: random.Random) -> None:

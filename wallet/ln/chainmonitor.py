@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from wallet.bitcoin.errors import InvariantError
 from wallet.bitcoin.records import encode
 from wallet.bitcoin.script import p2wsh
 from wallet.bitcoin.tx import BlockHash, BlockHeader, Transaction, Txid
@@ -150,7 +149,7 @@ class ChainMonitor:
             return ChannelMonitorUpdateStatus.UNRECOVERABLE
         try:
             status, effects = monitor.update_monitor(update, self._env)
-        except InvariantError as error:
+        except Exception as error:
             self._freeze(channel_id, error)
             return ChannelMonitorUpdateStatus.UNRECOVERABLE
         self._carry_out(effects)
@@ -274,14 +273,14 @@ class ChainMonitor:
             return
         try:
             effects = call(monitor)
-        except InvariantError as error:
+        except Exception as error:
             self._freeze(monitor.channel_id, error)
             return
         self._carry_out(effects)
 
-    def _freeze(self, channel_id: ChannelId, error: InvariantError) -> None:
+    def _freeze(self, channel_id: ChannelId, error: Exception) -> None:
         self._frozen[channel_id] = str(error)
-        self._logger.log(LogLevel.ERROR, "the monitor of channel %s is frozen: %s", channel_id.hex(), error)
+        self._logger.log(LogLevel.ERROR, "the monitor of channel %s is frozen: %r", channel_id.hex(), error)
 
     def _register_funding(self, monitor: ChannelMonitor) -> None:
         if self._filter is not None:
@@ -289,14 +288,21 @@ class ChainMonitor:
             self._filter.register_tx(monitor.funding_outpoint.txid, script_pubkey)
 
     def _carry_out(self, effects: Sequence[Effect]) -> None:
+        """The monitor has moved already: one effect that fails must not keep back the others."""
         for effect in effects:
-            match effect:
-                case WatchOutput():
-                    if self._filter is not None:
-                        self._filter.register_output(effect.outpoint, effect.script_pubkey, effect.block_hash)
-                case Broadcast():
-                    self._broadcaster.broadcast_transactions(effect.package)
-                case TellEvent():
-                    # What waits unchanged need not wait twice.
-                    if effect.event not in self.events.pending():
-                        self.events.push(effect.event)
+            try:
+                self._carry_out_one(effect)
+            except Exception as error:
+                self._logger.log(LogLevel.ERROR, "%s failed: %r", type(effect).__name__, error)
+
+    def _carry_out_one(self, effect: Effect) -> None:
+        match effect:
+            case WatchOutput():
+                if self._filter is not None:
+                    self._filter.register_output(effect.outpoint, effect.script_pubkey, effect.block_hash)
+            case Broadcast():
+                self._broadcaster.broadcast_transactions(effect.package)
+            case TellEvent():
+                # What waits unchanged need not wait twice.
+                if effect.event not in self.events.pending():
+                    self.events.push(effect.event)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, assert_never
 
@@ -154,6 +154,7 @@ class ForwardedHtlc:
     Attributes:
         shared_secret: of its onion, to wrap failures with.
         next_channel_id: where it went.
+        payment_preimage: known, while the channel that it came in by is out of order: claimed at the next start.
     """
 
     shared_secret: bytes
@@ -161,6 +162,7 @@ class ForwardedHtlc:
     incoming_msat: int
     outgoing_msat: int
     next_channel_id: ChannelId
+    payment_preimage: PaymentPreimage | None = field(default=None, metadata={"tlv": 11})
 
 
 def _hop_key(hop: PreviousHop) -> bytes:
@@ -447,6 +449,9 @@ class PaymentRoom(MessageRoom):
         htlc = None if channel is None else channel.inbound.get(add.htlc_id)
         if channel is None or htlc is None or htlc.stage is not InboundStage.COMMITTED:
             return
+        if channel_id in self._frozen:
+            # Whatever came of it could not be told to its channel: the next start decides.
+            return
         hop = PreviousHop(channel_id=channel_id, htlc_id=add.htlc_id)
         self._received_ms.setdefault(hop, now.mono_ms)
         incoming = decode_incoming_htlc(
@@ -650,8 +655,7 @@ class PaymentRoom(MessageRoom):
                     outgoing_msat=outgoing.amount_msat,
                     next_channel_id=candidate.channel_id,
                 )
-                self._forwards[hop] = forwarded
-                self._persist.write((Row(FORWARD_SPACE, _hop_key(hop), encode(forwarded)),))
+                self._keep_forward(hop, forwarded)
                 return
         if named.is_shutting_down:
             refuse(Failure.permanent_channel_failure(), named.channel_id)
@@ -669,6 +673,10 @@ class PaymentRoom(MessageRoom):
             best_height=self._best_height,
             expiry_buffer_blocks=HTLC_FAIL_BACK_BUFFER_BLOCKS,
         )
+
+    def _keep_forward(self, hop: PreviousHop, forwarded: ForwardedHtlc) -> None:
+        self._forwards[hop] = forwarded
+        self._persist.write((Row(FORWARD_SPACE, _hop_key(hop), encode(forwarded)),))
 
     def _take_forward(self, hop: PreviousHop) -> ForwardedHtlc | None:
         """The forwarded HTLC, once: its end is being decided in this batch."""
@@ -788,6 +796,10 @@ class PaymentRoom(MessageRoom):
                     forwarded.shared_secret,
                     downstream_attribution,
                 )
+                if source.channel_id in self._frozen:
+                    # Paid for downstream already: it is not forgotten before it is claimed.
+                    self._keep_forward(source, replace(forwarded, payment_preimage=payment_preimage))
+                    return
                 self._push_event(
                     PaymentForwarded(
                         source.channel_id,
@@ -875,6 +887,15 @@ class PaymentRoom(MessageRoom):
         for key, value in rows(FORWARD_SPACE):
             hop = PreviousHop(channel_id=ChannelId(key[:32]), htlc_id=int.from_bytes(key[32:], "big"))
             self._forwards[hop] = decode(ForwardedHtlc, value)
+        for hop, forwarded in list(self._forwards.items()):
+            if forwarded.payment_preimage is not None:
+                self._claim_source(
+                    hop,
+                    forwarded.payment_hash,
+                    forwarded.payment_preimage,
+                    downstream_attribution=None,
+                    from_onchain=False,
+                )
         decided = {
             (part.channel_id, part.htlc_id) for payment in self._claimable.values() for part in payment.parts
         }
