@@ -172,6 +172,7 @@ class StoredNode:
         self.unrelayed: list[tuple[int, Transaction]] = []
         self.copies: dict[ChannelId, list[FurtherCopy]] = {}
         self._held_from: dict[ChannelId, int] = {}
+        self._copied_up_to: dict[ChannelId, int] = {}
         self._undo: list[tuple[int, Callable[[], None]]] = []
         self._entropy_counter = 0
         self._inside = False
@@ -180,6 +181,8 @@ class StoredNode:
             self._make()
         else:
             self._read()
+            for channel_id in self.monitor.list_monitors():
+                self._copied_up_to[channel_id] = self._latest_update(channel_id)
 
     def __repr__(self) -> str:
         return self.name
@@ -241,9 +244,7 @@ class StoredNode:
             )
             update_ids: dict[ChannelId, int] = {}
             for channel_id in self.monitor.list_monitors():
-                monitor = self.monitor.get_monitor(channel_id)
-                assert monitor is not None
-                update_ids[channel_id] = monitor.latest_update_id
+                update_ids[channel_id] = self._latest_update(channel_id)
             self.manager = ChannelManager.read(
                 self.journal.read_space,
                 network=REGTEST,
@@ -273,6 +274,10 @@ class StoredNode:
         self.copies.clear()
         self._held_from.clear()
         self._read()
+        for channel_id in self.monitor.list_monitors():
+            if self._latest_update(channel_id) > self._copied_up_to.get(channel_id, 0):
+                # The copy lacks something, whether or not the core thinks of that.
+                self._held_from.setdefault(channel_id, 0)
         self.follow_chain(None)
 
     @property
@@ -424,6 +429,9 @@ class StoredNode:
             # Where in the manager's messages of this entry the copy begins to be waited for.
             waiting = getattr(self, "manager", None)
             self._held_from.setdefault(channel_id, 0 if waiting is None else len(waiting._outbox))
+        else:
+            self._copied_up_to[channel_id] = update_id
+            self._held_from.pop(channel_id, None)
         return self._live_style
 
     def _check_held(self, batch: int) -> None:
@@ -435,6 +443,11 @@ class StoredNode:
                 if isinstance(msg, msgs.CommitmentSigned | msgs.RevokeAndAck):
                     assert msg.channel_id != channel_id, f"{self} sends {type(msg).__name__} before its copy"
             self._held_from[channel_id] = 0
+
+    def _latest_update(self, channel_id: ChannelId) -> int:
+        monitor = self.monitor.get_monitor(channel_id)
+        assert monitor is not None
+        return monitor.latest_update_id
 
     def complete_copy(self, channel_id: ChannelId, place: int) -> bool:
         """Reports one further copy as durable, if it can be there."""
@@ -448,6 +461,7 @@ class StoredNode:
         if not waiting:
             del self.copies[channel_id]
             self._held_from.pop(channel_id, None)
+            self._copied_up_to[channel_id] = self._latest_update(channel_id)
         self.left(copy.batch)
         with self.entry():
             self.monitor.channel_monitor_updated(channel_id, copy.update_id)

@@ -13,22 +13,25 @@ from wallet.ln.types import ChannelId
 
 ANCHORS = 0x08
 
-# All of a payment from Alice to Carol, message by message; 0x1f and 0x27 are the events of Bob and of Carol.
-FORWARD = "34 11 19 11 19 1f 19 21 19 21 27 21 19 21 1f 19 11 19 11 17"
+# All of a payment from Alice to Carol, message by message; 0x1f and 0x27 are the events of Bob and of Carol, of which
+# one makes a payment claimable, and the next one claims it.
+FORWARD = "34 11 19 11 19 1f 19 21 19 21 27 27 21 19 21 1f 19 11 19 11 17"
 
 BY_HAND = {
     "a forward": f"{FORWARD} ff",
     "all amounts": "30 31 32 33 38 39 48 49 50 51 58 60 68 ff 34 35 4c 4d 54 55 ff",
-    "parts": "70 71 72 73 74 11 19 1f 21 27 ff",
-    "a refused payment": "34 11 19 11 19 1f 19 21 19 21 26 21 19 ff",
-    "a corrupted onion": "34 11 19 11 19 1f 18 21 19 21 27 ff",
-    "kills within a forward, newest state": "34 b1 0e 11 19 b4 0e 0f 1f 19 be 0f 21 19 27 bd 0f ff",
+    "parts": "70 71 72 73 74 11 19 1f 21 27 27 ff",
+    "a refused payment": "34 11 19 11 19 1f 19 21 19 21 27 26 21 19 ff",
+    "a corrupted onion": "34 11 19 11 19 1f 18 21 19 21 27 27 ff",
+    "kills within a forward, newest state": "34 b1 0e 11 19 b4 0e 0f 1f 19 be 0f 21 19 27 27 bd 0f ff",
     "kills within a forward, oldest state": "34 11 19 b5 0e 0f 11 19 11 1f 19 be 0f ff",
-    "a slow disk": "34 90 11 19 1f 91 19 21 b8 0e 0f 27 92 21 b1 0e ff",
+    "a slow disk": "34 90 11 19 1f 91 19 21 b8 0e 0f 27 27 92 21 b1 0e ff",
     "cut within a message": "34 13 0c 0e 11 19 12 0c 0e ff 31 1b 0c 0e 1b 15 0c 0e ff",
     "cut between update and commitment": "30 31 13 1b 0c 0e 11 19 13 0c 0e 1b ff",
+    "cut between fulfilment and commitment": "30 11 19 11 19 1f 1f 1b 0c 0e 11 1b ff",
+    "killed between fulfilment and commitment": "30 11 19 11 19 1f 1f 1b b4 0e 0f 11 1b ff",
     "both at once": "30 31 11 19 11 19 32 33 19 21 19 21 ff",
-    "lagging copies": "00 01 02 b1 b4 bd 0e 0f ff 34 13 13 f0 11 19 f4 f5 1b f6 19 f8 1f f9 19 fc 21 fe 27 ff",
+    "lagging copies": "00 01 02 b1 b4 bd 0e 0f ff 34 13 13 f0 11 19 f4 f5 1b f6 19 f8 1f f9 19 fc 21 fe 27 27 ff",
     "a kill while a copy lags": "01 b4 0e 0f 34 11 19 f4 b5 0e 0f 11 19 09 b3 0e 0f 0a 0b ff",
     "copies done last first": "00 b0 0e 30 30 31 11 f2 19 f2 11 f1 19 f1 08 ff",
     "fee rates": "30 11 80 13 1b 85 80 80 ff 80 11 19 b1 0e ff",
