@@ -26,9 +26,11 @@ from tests.functional.test_recovery import (
 )
 from tests.functional.whole_nodes import WholeNode, WholeWorld, play
 from wallet.node import backup as backup_module
+from wallet.node import store
 from wallet.node.api import CommandError
 from wallet.node.backup import BACKUP_FILE
 from wallet.node.commands.recovery import RISK_PHRASE
+from wallet.node.host import open_node
 from wallet.node.wallets import Restored
 
 pytestmark = pytest.mark.timeout(300)
@@ -355,5 +357,29 @@ def test_a_backup_of_a_new_wallet_names_no_channel(tmp_path: Path) -> None:
             assert answer["words"]["amount_sat"] == 0
             assert answer["words_and_channel_backup"]["channels"] == []
             await mine(alice, 1)
+
+    play(scenario())
+
+
+def test_the_password_changes_and_the_old_one_opens_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("ARGON2_MEMORY_KIB", 64), ("ARGON2_ITERATIONS", 1), ("ARGON2_LANES", 1)):
+        monkeypatch.setattr(store, name, value)
+
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ("alice",)) as world:
+            alice = world.nodes[0]
+            await alice.call("change_password", new_password="one")
+            with pytest.raises(CommandError) as refused:
+                await alice.call("change_password", new_password="two", password="wrong")
+            assert refused.value.code == "password"
+            await alice.call("change_password", new_password="two", password="one")
+            await close_files(alice)
+            for wrong in ("", "one"):
+                with pytest.raises(CommandError) as refused:
+                    await open_node(alice.options, wrong)
+                assert refused.value.code == "password"
+            alice._open = await open_node(alice.options, "two")
 
     play(scenario())
