@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.functional.whole_nodes import CONFIG, WholeNode, WholeWorld, play
+from wallet.bitcoin.address import REGTEST, address_to_script
 from wallet.node.api import CommandError
 from wallet.node.records import RequestState
 
@@ -135,3 +136,61 @@ async def settled_on_disk(node: WholeNode) -> None:
     with node.node.core.entry():
         durable = node.node.durable()
     await durable
+
+
+def test_an_event_whose_handler_fails_stops_nothing_and_is_not_lost(tmp_path: Path) -> None:
+    """Else every later entry would meet it again, and so would every start: nothing would watch the chain."""
+
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ("payer", "payee")) as world:
+            payer, payee = world.nodes
+            await payer.fund(2_000_000, coins=2)
+            await payer.open_channel(payee, 1_000_000)
+
+            def fail(event: object) -> None:
+                raise RuntimeError("a fault of ours")
+
+            handler = payer.node.events
+            really_sent = handler._sent
+            handler._sent = fail  # type: ignore[method-assign]
+            invoices = []
+            for _ in range(2):
+                request = await payee.call("add_request", amount_msat=AMOUNT_MSAT, lightning=True)
+                invoices.append(request["lightning_invoice"])
+            paying = asyncio.ensure_future(payer.call("lnpay", invoice=invoices[0], timeout=2))
+            await payee.until("the payment", lambda: payee.channel_msat() == AMOUNT_MSAT)
+            await payer.until("the end of all HTLCs", payer.quiet)
+            handler._sent = really_sent  # type: ignore[method-assign]
+            assert (await payer.call("lnpay", invoice=invoices[1]))["success"]
+            assert (await paying)["pending"]
+            assert len(await payer.history()) == 1
+            assert world.faults.lines
+            world.faults.lines.clear()
+            await payer.reopen()
+            assert len(await payer.history()) == 2
+
+    play(scenario())
+
+
+def test_a_listener_that_fails_does_not_blind_the_others(tmp_path: Path) -> None:
+    """Heights decide over HTLCs, whatever is wrong with the on-chain funds."""
+
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ("one",)) as world:
+            (one,) = world.nodes
+
+            def fail(*_args: object) -> None:
+                raise RuntimeError("a fault of ours")
+
+            one.node.onchain.transactions_confirmed = fail  # type: ignore[method-assign, assignment]
+            address = await one.call("createnewaddress")
+            world.chain.faucet(address_to_script(address, REGTEST), 100_000)
+            world.chain.mine(3)
+            height = world.chain.height
+            await one.until("the block", lambda: one.node.manager.current_best_block[1] == height)
+            assert world.faults.lines
+            world.faults.lines.clear()
+            await one.reopen()
+            assert one.onchain_sat() == 100_000
+
+    play(scenario())

@@ -17,7 +17,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from wallet.bitcoin.hashes import hkdf_sha256
 from wallet.bitcoin.tx import BlockHash, BlockHeader, OutPoint, Transaction, Txid, txid_hex
@@ -41,7 +41,8 @@ from wallet.ln.chainmonitor import ChainMonitor
 from wallet.ln.channel_details import ChannelDetails
 from wallet.ln.channelmanager import ChannelManager
 from wallet.ln.config import UserConfig
-from wallet.ln.events import FailedAttempt, PaymentClaimed, SendMessage
+from wallet.ln.event_queue import decode_event, encode_event
+from wallet.ln.events import Event, FailedAttempt, PaymentClaimed, SendMessage
 from wallet.ln.keysinterface import KeysManager
 from wallet.ln.peer_handler import PeerManager
 from wallet.ln.route import Path
@@ -86,7 +87,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Node", "NodeLogger"]
 
+P = ParamSpec("P")
+
 BEST_SPACE = "node_best_block"
+FAILED_EVENT_SPACE = "node_failed_event"
 LAZY_COMMIT_SECONDS = 0.005
 """How long rows may wait for company, when nothing that leaves depends on them."""
 LIGHTNING_SALT = b"leyden lightning"
@@ -150,6 +154,7 @@ class Node:
         self.on_failure: Callable[[BaseException], None] = lambda error: None
         self.failure = ""
         self._promises: set[asyncio.Future[Any]] = set()
+        self._failed_events = list(store.rows(FAILED_EVENT_SPACE))
         self._hanging_up: asyncio.Task[None] | None = None
 
         network = options.network
@@ -329,6 +334,7 @@ class Node:
         if self.recovery.contact_allowed:
             await self.listen()
         with self.core.entry():
+            self._handle_failed_events()
             self._fail_interrupted_payments()
             self._settle_reservations()
             self._send_pending_again()
@@ -429,12 +435,29 @@ class Node:
         """Whatever an entry set off, until nothing more comes of it."""
         while True:
             self.manager.process_pending_monitor_events()
-            self.manager.process_pending_events(self.events.handle)
-            self.chain_monitor.process_pending_events(self.events.handle)
+            self.manager.process_pending_events(self._handle_event)
+            self.chain_monitor.process_pending_events(self._handle_event)
             if not self.manager.needs_forwarding:
                 break
             self.manager.process_pending_htlc_forwards(self.core.now)
         self.recovery.note(self.core.batch)
+
+    def _handle_event(self, event_id: int, event: Event) -> None:
+        """A fault in handling one event keeps back neither the others nor the next start: it is tried again then."""
+        try:
+            self.events.handle(event_id, event)
+        except Exception as error:
+            self.log(LogLevel.ERROR, "%s could not be handled: %r", type(event).__name__, error)
+            # Ids begin again once their queue is empty: the time keeps two runs apart.
+            key = self.core.now.at.to_bytes(8, "big") + event_id.to_bytes(8, "big")
+            self.core.write((Row(FAILED_EVENT_SPACE, key, encode_event(event)),))
+
+    def _handle_failed_events(self) -> None:
+        """Within the first entries of a run: what an earlier one could not handle."""
+        failed, self._failed_events = self._failed_events, []
+        for key, value in failed:
+            self.core.write((Row(FAILED_EVENT_SPACE, key, None),))
+            self._handle_event(int.from_bytes(key[8:], "big"), decode_event(value))
 
     def _take_messages(self) -> list[MessageSendEvent]:
         messages = self.manager.get_and_clear_pending_msg_events()
@@ -535,25 +558,32 @@ class Node:
                     case TransactionsConfirmed(header, height, txdata):
                         self._note_spends([item.tx for item in txdata])
                         for listener in listeners:
-                            listener.transactions_confirmed(header, height, txdata)
+                            self._tell(listener.transactions_confirmed, header, height, txdata)
                     case TransactionUnconfirmed(txid):
                         for listener in listeners:
-                            listener.transaction_unconfirmed(txid)
+                            self._tell(listener.transaction_unconfirmed, txid)
                     case BestBlock(header, height):
                         self._put_best_block(header, height)
                         for listener in listeners:
-                            listener.best_block_updated(header, height)
+                            self._tell(listener.best_block_updated, header, height)
                     case TransactionsSeen(txs):
                         self._note_spends(txs)
                         for listener in listeners:
-                            listener.transactions_seen(txs)
+                            self._tell(listener.transactions_seen, txs)
                     case TransactionsEvicted(txids):
                         for listener in listeners:
-                            listener.transactions_evicted(txids)
+                            self._tell(listener.transactions_evicted, txids)
             self.recovery.chain_moved()
         if update.done is not None:
             update.done()
         self.views.publish_soon()
+
+    def _tell(self, hear: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """A fault in one listener must not blind the others. It hears of all that counts again at the next start."""
+        try:
+            hear(*args, **kwargs)
+        except Exception as error:
+            self.log(LogLevel.ERROR, "news of the chain was not taken (%s): %r", hear, error)
 
     def _note_spends(self, txs: Sequence[Transaction]) -> None:
         """Remembers which transaction closed which channel; within an entry."""
