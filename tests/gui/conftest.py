@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from PyQt6.QtCore import QEvent
 from PyQt6.QtWidgets import QApplication, QDialog, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -41,6 +42,7 @@ def _plain_amounts() -> Iterator[None]:
     fmt.own_names.clear()
     yield
     fmt.style.unit, fmt.style.hidden = "sat", False
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
     theme().choose(choice="light", scale_percent=100, motion=False)
 
 
@@ -91,6 +93,7 @@ class Desk:
 
     def end(self) -> None:
         self.window.close()
+        self.window.deleteLater()
         self.node.stop()
         self.host.stop()
 

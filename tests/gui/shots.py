@@ -14,7 +14,7 @@ from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from PyQt6.QtCore import QElapsedTimer, QEventLoop
+from PyQt6.QtCore import QElapsedTimer, QEvent, QEventLoop
 from PyQt6.QtWidgets import QApplication, QDialog
 
 from tests.gui.fake_node import FakeHost, FakeNode
@@ -105,6 +105,8 @@ class Stage:
         if self.host is not None:
             self.host.stop()
         spin(20)
+        # Outside a running loop nothing else deletes what was put aside.
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
 
 
 def main(arguments: list[str]) -> int:

@@ -10,6 +10,7 @@ from PyQt6.QtWidgets import (
     QAbstractItemView,
     QApplication,
     QDialog,
+    QHeaderView,
     QLineEdit,
     QPlainTextEdit,
     QPushButton,
@@ -39,7 +40,10 @@ def controls(where: QWidget) -> list[QWidget]:
     return [
         widget
         for widget in where.findChildren(QWidget)
-        if isinstance(widget, INTERACTIVE) and widget.isVisible() and widget.window() is where.window()
+        if isinstance(widget, INTERACTIVE)
+        and not isinstance(widget, QHeaderView)
+        and widget.isVisible()
+        and widget.window() is where.window()
     ]
 
 

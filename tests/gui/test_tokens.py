@@ -12,8 +12,11 @@ from pytestqt.qtbot import QtBot
 
 from wallet.gui import fonts, icons, tokens
 from wallet.gui.assets import asset
+from wallet.gui.describe import phase_look, request_look
+from wallet.gui.main_window import places
 from wallet.gui.style import sheet
 from wallet.gui.theme import theme
+from wallet.node.api import ChannelPhase, RequestStatus
 
 GUI = Path(tokens.__file__).parent
 

@@ -66,8 +66,7 @@ def make_window(host: WalletHost, network: str, preferences: Preferences) -> Mai
     from wallet.gui.main_window import MainWindow
 
     preferences.apply()
-    theme().apply()
-    theme().follow_system()
+    theme().start()
     return MainWindow(host, network, preferences)
 
 

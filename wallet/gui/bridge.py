@@ -15,7 +15,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from PyQt6 import sip
-from PyQt6.QtCore import QObject, Qt, pyqtSignal
+from PyQt6.QtCore import QObject, Qt, pyqtSignal, pyqtSlot
 
 from wallet.gui import format as fmt
 from wallet.i18n import _
@@ -48,8 +48,8 @@ class _Returner(QObject):
         super().__init__()
         self.settled.connect(self._call, Qt.ConnectionType.QueuedConnection)  # type: ignore[call-arg]  # the stub lacks it
 
-    @staticmethod
-    def _call(finish: Callable[[], None]) -> None:
+    @pyqtSlot(object)
+    def _call(self, finish: Callable[[], None]) -> None:
         finish()
 
 
@@ -128,6 +128,7 @@ class Bridge(QObject):
         if not sip.isdeleted(self):
             self._arrived.emit(changes)
 
+    @pyqtSlot(object)
     def _take(self, changes: ChangeSet) -> None:
         if self._unsubscribe is None:
             return

@@ -14,7 +14,7 @@ import traceback
 from types import TracebackType
 
 from PyQt6 import sip
-from PyQt6.QtCore import QObject, Qt, pyqtSignal
+from PyQt6.QtCore import QObject, Qt, pyqtSignal, pyqtSlot
 from PyQt6.QtWidgets import QApplication, QWidget
 
 from wallet.i18n import _
@@ -35,6 +35,7 @@ class Reporter(QObject):
         self._open: QObject | None = None
         self.raised.connect(self._show, Qt.ConnectionType.QueuedConnection)  # type: ignore[call-arg]  # the stub lacks it
 
+    @pyqtSlot(str)
     def _show(self, text: str) -> None:
         self.seen.append(text)
         if self._open is not None and not sip.isdeleted(self._open):

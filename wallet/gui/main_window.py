@@ -22,7 +22,7 @@ from wallet.gui.pages.base import Page
 from wallet.gui.preferences import Preferences
 from wallet.gui.theme import theme
 from wallet.gui.tokens import NARROW_BELOW, STRIP
-from wallet.gui.widgets.basic import Button, Label, add_action, hbox, menu, vbox
+from wallet.gui.widgets.basic import Button, Label, add_action, discard, hbox, menu, vbox
 from wallet.gui.widgets.focus import focus_watcher
 from wallet.gui.widgets.navigation import Navigation, Place
 from wallet.gui.widgets.statusbar import StatusBar
@@ -251,7 +251,8 @@ class MainWindow(QMainWindow):
     # --- what is shown ----------------------------------------------------------
 
     def start(self) -> None:
-        """The wizard where there is no wallet, else the unlock page; an only wallet without a password opens itself."""
+        """The wizard where there is no wallet, else the unlock page; an only wallet without a password opens
+        itself."""
         wallets = list(self.host.wallets(self.network))
         if wallets:
             page = self.show_unlock(wallets[0])
@@ -265,8 +266,7 @@ class MainWindow(QMainWindow):
         for widget in (old, strip):
             if widget is not None:
                 self._column.removeWidget(widget)
-                widget.hide()
-                widget.deleteLater()
+                discard(widget)
         self._strip = None
         if fmt.network_word(network):
             self._strip = NetworkStrip(network)
@@ -288,8 +288,7 @@ class MainWindow(QMainWindow):
         """The wizard has settled on a network: its strip appears or goes."""
         if self._strip is not None:
             self._column.removeWidget(self._strip)
-            self._strip.deleteLater()
-            self._strip.hide()
+            discard(self._strip)
             self._strip = None
         if fmt.network_word(network):
             self._strip = NetworkStrip(network)

@@ -98,6 +98,12 @@ class Theme(QObject):
         if hints is not None:
             hints.colorSchemeChanged.connect(lambda _scheme: self.choose())
 
+    def start(self) -> None:
+        """Puts the look on, once; later changes come by `choose`."""
+        if not self._applied:
+            self.apply()
+            self.follow_system()
+
     def apply(self) -> None:
         from wallet.gui.style import sheet
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from PyQt6.QtCore import QObject, Qt, QTimer
+from PyQt6.QtCore import QObject, Qt, QTimer, pyqtSlot
 from PyQt6.QtWidgets import QWidget
 
 from wallet.gui import format as fmt
@@ -83,7 +83,8 @@ class Driver(QObject):
     def begin(self) -> None:
         self._again.start()
 
-    def _poke(self, _what: object = None) -> None:
+    @pyqtSlot(object)
+    def _poke(self, _what: object) -> None:
         if not self._over:
             self._again.start()
 
@@ -434,11 +435,14 @@ def run_tour(host: WalletHost, network: str, out_dir: Path | str) -> int:
             print(sentence, file=sys.stderr, flush=True)
             grab(window).save(str(folder / "stopped-here.png"))
         window.close()
-        app.quit()
+        app.exit()
 
     driver = Driver(tour.walk(), ended)
     tour.follow = driver.follow
     driver.begin()
+    # Else closing the window would post a second end, for whatever loop comes next.
+    app.setQuitOnLastWindowClosed(False)
     app.exec()
+    app.setQuitOnLastWindowClosed(True)
     host.close().result(CLOSE_SECONDS)
     return codes[0] if codes else 1

@@ -30,6 +30,7 @@ from wallet.gui.widgets.basic import (
     Label,
     Pill,
     add_action,
+    discard,
     hbox,
     menu,
     vbox,
@@ -215,7 +216,7 @@ class ChannelsPage(Page):
     def _drop_detail(self) -> None:
         if self.detail is not None:
             self.stack.removeWidget(self.detail)
-            self.detail.deleteLater()
+            discard(self.detail)
             self.detail = None
 
     # --- the list -------------------------------------------------------------------
@@ -279,7 +280,7 @@ class ChannelsPage(Page):
     ) -> None:
         wanted = {channel.channel_id for channel in channels}
         for channel_id in [c for c in cards if c not in wanted]:
-            cards.pop(channel_id).deleteLater()
+            discard(cards.pop(channel_id))
         for channel in channels:
             card = cards.get(channel.channel_id)
             if card is not None:

@@ -26,6 +26,7 @@ from wallet.gui.widgets.basic import (
     Pill,
     Rule,
     button_row,
+    discard,
     hbox,
     vbox,
 )
@@ -368,8 +369,7 @@ class OnchainCard(_PayCard):
         self.button = button
 
         def back() -> None:
-            view.hide()
-            view.deleteLater()
+            discard(view)
             self.button = None
             self._content.show()
 

@@ -27,6 +27,7 @@ from wallet.gui.widgets.basic import (
     Rule,
     button_row,
     clear,
+    discard,
     hbox,
     vbox,
 )
@@ -147,7 +148,7 @@ class ReceivePage(Page):
         card.setMinimumHeight(theme().px(QR_SIDE + 2 * S6))
         if self._paid_page is not None:
             self._right.removeWidget(self._paid_page)
-            self._paid_page.deleteLater()
+            discard(self._paid_page)
         self._paid_page = card
         self._right.addWidget(card)
         self._right.setCurrentWidget(card)

@@ -21,7 +21,7 @@ from wallet.gui.pages.pay_cards import InvoiceCard, OnchainCard
 from wallet.gui.pages.results import ResultPage
 from wallet.gui.theme import theme
 from wallet.gui.tokens import FORM_WIDTH, S2, S4, S6
-from wallet.gui.widgets.basic import AmountLabel, Button, Label, Pill, hbox, vbox
+from wallet.gui.widgets.basic import AmountLabel, Button, Label, Pill, discard, hbox, vbox
 from wallet.gui.widgets.fields import LineEdit
 from wallet.gui.widgets.notices import Banner
 from wallet.gui.widgets.stepper import RouteLine
@@ -165,8 +165,7 @@ class SendPage(Page):
     def _drop_card(self) -> None:
         if self.card is not None:
             self._card_place.removeWidget(self.card)
-            self.card.hide()
-            self.card.deleteLater()
+            discard(self.card)
             self.card = None
 
     def _recognise(self) -> None:
@@ -217,7 +216,7 @@ class SendPage(Page):
         self.progress.end()
         if self.result is not None:
             self.views.removeWidget(self.result)
-            self.result.deleteLater()
+            discard(self.result)
             self.result = None
         self.views.setCurrentWidget(self._asking)
         self.field.clear()

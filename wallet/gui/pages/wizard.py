@@ -28,6 +28,7 @@ from wallet.gui.widgets.basic import (
     JarLabel,
     Label,
     add_action,
+    discard,
     hbox,
     menu,
     prose,
@@ -122,7 +123,7 @@ class Wizard(QWidget):
         self.stack.setCurrentWidget(step)
         if old is not None:
             self.stack.removeWidget(old)
-            old.deleteLater()
+            discard(old)
         if focus is not None:
             focus.setFocus(Qt.FocusReason.OtherFocusReason)
 

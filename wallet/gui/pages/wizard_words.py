@@ -9,7 +9,7 @@ from PyQt6.QtWidgets import QGridLayout, QWidget
 
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S3
-from wallet.gui.widgets.basic import Label, hbox
+from wallet.gui.widgets.basic import Label, discard, hbox
 from wallet.gui.widgets.fields import WordEdit
 
 __all__ = ["RestoreGrid", "WordGrid"]
@@ -59,7 +59,7 @@ class RestoreGrid(QWidget):
 
     def set_count(self, count: int) -> None:
         while len(self.edits) > count:
-            self.edits.pop().deleteLater()
+            discard(self.edits.pop())
         while len(self.edits) < count:
             place = len(self.edits)
             edit = WordEdit(place + 1, self._complete)

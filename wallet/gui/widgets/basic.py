@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from PyQt6 import sip
 from PyQt6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt
 from PyQt6.QtGui import (
     QAction,
@@ -36,7 +37,7 @@ from wallet.gui.tokens import CARD_PADDING, S2, S3
 
 __all__ = [
     "AmountLabel", "Button", "Card", "Clickable", "ClickCard", "ElidedLabel", "Flow", "IconLabel", "JarLabel",
-    "Label", "Pill", "Rule", "add_action", "button_row", "clear", "hbox", "menu", "prose", "restyle", "vbox",
+    "Label", "Pill", "Rule", "add_action", "button_row", "clear", "discard", "hbox", "menu", "prose", "restyle", "vbox",
 ]  # fmt: skip
 
 Item = QWidget | QLayout | int | str
@@ -70,6 +71,23 @@ def hbox(*items: Item, spacing: int = S2, margins: tuple[int, int, int, int] = (
     return box
 
 
+_limbo: QWidget | None = None
+
+
+def discard(widget: QWidget) -> None:
+    """Takes a widget out of the window at once, and deletes it when no event of its own is under way.
+
+    It waits in a hidden parent: without one it would belong to Python, which may delete it in the middle of the
+    click that led here.
+    """
+    global _limbo
+    if _limbo is None or sip.isdeleted(_limbo):
+        _limbo = QWidget()
+    widget.hide()
+    widget.setParent(_limbo)
+    widget.deleteLater()
+
+
 def clear(layout: QLayout) -> None:
     """Takes everything out of a layout and deletes its widgets."""
     while layout.count():
@@ -78,9 +96,7 @@ def clear(layout: QLayout) -> None:
             continue
         widget, inner = item.widget(), item.layout()
         if widget is not None:
-            widget.hide()
-            widget.setParent(None)
-            widget.deleteLater()
+            discard(widget)
         elif inner is not None:
             clear(inner)
 

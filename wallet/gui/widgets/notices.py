@@ -9,7 +9,7 @@ from PyQt6.QtWidgets import QFrame, QGraphicsDropShadowEffect, QGraphicsOpacityE
 
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S3, S4, S6, TOAST_SECONDS
-from wallet.gui.widgets.basic import Button, IconLabel, Label, clear, hbox, prose, restyle, vbox
+from wallet.gui.widgets.basic import Button, IconLabel, Label, clear, discard, hbox, prose, restyle, vbox
 
 __all__ = ["Banner", "EmptyState", "Toast", "toast"]
 
@@ -57,8 +57,7 @@ def toast(anywhere: QWidget, text: str, icon: str = "check") -> None:
     if host is None:
         return
     for old in host.findChildren(Toast, options=Qt.FindChildOption.FindDirectChildrenOnly):
-        old.deleteLater()
-        old.hide()
+        discard(old)
     Toast(host, text, icon)
 
 

@@ -12,7 +12,7 @@ from PyQt6.QtWidgets import QFrame, QWidget
 from wallet.gui import format as fmt
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S3, S4, STATUS_BAR
-from wallet.gui.widgets.basic import Button, Label, Rule, hbox, restyle, vbox
+from wallet.gui.widgets.basic import Button, Label, Rule, discard, hbox, restyle, vbox
 from wallet.i18n import _, ngettext
 from wallet.node.api import WalletSnapshot
 
@@ -140,7 +140,7 @@ class StatusBar(QWidget):
         self._items = items
         wanted = {item.key for item in items}
         for key in [key for key in self._buttons if key not in wanted]:
-            self._buttons.pop(key).deleteLater()
+            discard(self._buttons.pop(key))
         for place, item in enumerate(items):
             button = self._buttons.get(item.key)
             if button is None:
