@@ -12,6 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from tests.real.broadcasts import write_down
 from wallet.chain.electrum.session import ServerAddress
 from wallet.chain.interfaces import ConfirmationTarget
 from wallet.ln.config import UserConfig
@@ -22,6 +23,7 @@ from wallet.node.daemon import Daemon
 from wallet.node.node import Node
 from wallet.node.options import NodeOptions
 
+BROADCASTS = "broadcasts.hex"
 RATES_SAT_PER_KW = {
     ConfirmationTarget.MAXIMUM_FEE_ESTIMATE: 10_000,
     ConfirmationTarget.URGENT_ON_CHAIN_SWEEP: 5_000,
@@ -94,6 +96,7 @@ def main() -> None:
     )
     sys.setswitchinterval(0.0005)
     folder, listen_port, *servers = sys.argv[1:]
+    write_down(Path(folder, BROADCASTS))
     config = UserConfig(manually_accept_inbound_channels=True)
     options = NodeOptions(
         network_name="regtest",

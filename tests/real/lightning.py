@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from tests.real.broadcasts import check_broadcasts
 from tests.real.harness import LdkLines, LdkPeer, Regtest, RPCError, sat_from_btc
 from tests.real.leyden import ROOT, LeydenDaemon
 from tests.real.process import Process
@@ -310,6 +311,7 @@ class Pair:
             if self.may_be_refused and re.search(self.may_be_refused, line):
                 continue
             assert not re.search(r"Traceback| E leyden|broadcast .* refused", line), line
+        check_broadcasts(self.us.directory / "broadcasts.hex", self.net)
 
     def raw(self, txid: str) -> Json:
         """A transaction of the mempool or the chain, as the node tells it."""

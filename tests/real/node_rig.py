@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Self, TypeVar
 
+from tests.real.broadcasts import check_broadcasts, write_down
 from tests.real.harness import ElectrumServer, LdkPeer, Regtest, sat_from_btc
 from tests.real.process import HOST, ProcessError
 from wallet.chain.electrum.session import ServerAddress
@@ -110,6 +111,8 @@ class LeydenNode:
         if config is not None:
             self.options = replace(self.options, user_config=config)
         create_wallet_file(self.options, words.split(), "")
+        self._broadcasts = net.directory / f"{name}-broadcasts.hex"
+        write_down(self._broadcasts)
         self._thread = NodeThread()
         self._open: OpenNode | None = None
 
@@ -213,6 +216,7 @@ class LeydenNode:
     def check_log(self) -> None:
         """The node met no fault of its own, and no transaction of it was refused."""
         assert not self.complaints.lines, self.complaints.lines
+        check_broadcasts(self._broadcasts, self.net)
 
     # --- chain ------------------------------------------------------------------------
 

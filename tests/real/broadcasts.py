@@ -1,0 +1,57 @@
+"""Every transaction that a wallet under test hands to the servers is written down, and judged afterwards.
+
+What the real node took into its mempool is fine by that. What it never took, because another transaction had been
+faster or paid more, has to pass Bitcoin Core's own script check with the outputs that it spends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from tests.consensus import check_transaction
+from tests.real.harness import Regtest
+from wallet.bitcoin.tx import Transaction, Txid, TxOut, txid_hex
+from wallet.chain.electrum.broadcast import BroadcastResult, ElectrumBroadcaster
+from wallet.chain.interfaces import BroadcastPackage
+
+__all__ = ["check_broadcasts", "write_down"]
+
+_put = ElectrumBroadcaster._put
+
+
+def write_down(file: Path) -> None:
+    """From now on each broadcast of this process goes into the file, a line of hexadecimal each."""
+    known: set[Txid] = set()
+
+    def noting(
+        self: ElectrumBroadcaster, package: BroadcastPackage, future: asyncio.Future[BroadcastResult] | None
+    ) -> None:
+        new = [tx for tx in package.txs if tx.txid not in known]
+        known.update(tx.txid for tx in new)
+        with file.open("a") as out:
+            out.writelines(f"{tx.serialize().hex()}\n" for tx in new)
+        _put(self, package, future)
+
+    ElectrumBroadcaster._put = noting  # type: ignore[method-assign]  # a test listens in
+
+
+def check_broadcasts(file: Path, net: Regtest) -> int:
+    """Answers with how many transactions were judged by the script check, because the node never had them."""
+    if not file.exists():
+        return 0
+    txs = {tx.txid: tx for tx in map(Transaction.parse, map(bytes.fromhex, file.read_text().split()))}
+    judged = 0
+    for tx in txs.values():
+        if txid_hex(tx.txid) in net.node.seen_txids:
+            continue
+        check_transaction(tx, [_spent(txin.prevout.txid, txin.prevout.vout, txs, net) for txin in tx.inputs])
+        judged += 1
+    return judged
+
+
+def _spent(txid: Txid, vout: int, txs: dict[Txid, Transaction], net: Regtest) -> TxOut:
+    parent = txs.get(txid)
+    if parent is None:
+        parent = Transaction.parse(bytes.fromhex(net.node.rpc("getrawtransaction", txid_hex(txid))))
+    return parent.outputs[vout]
