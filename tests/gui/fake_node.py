@@ -194,6 +194,7 @@ class FakeNode:
         self.requests: dict[str, RequestView] = {}
         self.invoices: dict[str, dict[str, Any]] = {}
         self.paid: set[str] = set()
+        self.channel_requests: list[dict[str, Json]] = []
         now_at = int(time.time())
         self.status = NodeStatus(
             network=network,
@@ -893,6 +894,31 @@ class FakeNode:
             )
         self.tell(channels=[channel_id], activity=[f"tx:{txid}"])
         return {"channel_id": channel_id, "txid": None}
+
+    def do_list_channel_requests(self) -> Json:
+        return list(self.channel_requests)
+
+    def do_accept_channel_request(self, temporary_channel_id: str, accept: bool = True) -> Json:
+        self.channel_requests = [
+            request
+            for request in self.channel_requests
+            if request["temporary_channel_id"] != temporary_channel_id
+        ]
+        self.status = replace(self.status, problem="")
+        self.tell()
+        return True
+
+    def ask_for_channel(self, amount_sat: int) -> None:
+        self.channel_requests.append(
+            {
+                "temporary_channel_id": digest("temporary", amount_sat),
+                "peer": SHOP,
+                "amount_sat": amount_sat,
+                "risk": "You have no coins to pay for closing this channel yourself.",
+            }
+        )
+        self.status = replace(self.status, problem="A peer wants to open a channel: your word is needed")
+        self.tell()
 
     def do_set_label(self, item_id: str, label: str) -> Json:
         with self._lock:

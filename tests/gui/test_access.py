@@ -138,6 +138,18 @@ def test_each_page_is_for_everyone(name: str, qtbot: QtBot) -> None:
         stage.end()
 
 
+@pytest.mark.parametrize("name", [name for name in SCENES if name.startswith("dialog")])
+def test_a_dialog_shows_all_that_it_asks(name: str, qtbot: QtBot) -> None:
+    stage = Stage((1160, 760), "light")
+    try:
+        SCENES[name](stage)
+        where = top(stage)
+        bars = [b for b in where.findChildren(QScrollBar) if b.orientation() == Qt.Orientation.Vertical]
+        qtbot.waitUntil(lambda: not any(bar.isVisible() and bar.maximum() > 0 for bar in bars), timeout=2_000)
+    finally:
+        stage.end()
+
+
 def test_the_ring_follows_the_keyboard_and_not_the_mouse(qtbot: QtBot) -> None:
     stage = Stage((1160, 760), "light")
     SCENES["overview-typical"](stage)

@@ -21,6 +21,7 @@ from wallet.gui.describe import CLOSED
 from wallet.gui.main_window import MainWindow
 from wallet.gui.pages.activity import ActivityPageView
 from wallet.gui.pages.channel import ChannelDetail
+from wallet.gui.pages.channel_request import ChannelRequestDialog
 from wallet.gui.pages.channels import ChannelsPage
 from wallet.gui.pages.close_channel import CloseChannelDialog
 from wallet.gui.pages.item_dialog import ItemDialog
@@ -446,6 +447,18 @@ def test_a_failed_opening_leaves_the_dialog_as_it_was(desk: Make) -> None:
     one.until(lambda: "1 000 000" in dialog._banner.text())
     assert dialog.open_button.isEnabled()
     dialog.reject()
+
+
+def test_a_peer_that_wants_a_channel_is_asked_about_once(typical: Desk) -> None:
+    typical.node.submit(typical.node.ask_for_channel, 700_000)
+    dialog = typical.dialog(ChannelRequestDialog)
+    assert any("no coins" in banner.text() for banner in dialog.findChildren(Banner))
+    typical.node.submit(typical.node.tell)
+    typical.node.settle()
+    assert len(typical.window.findChildren(ChannelRequestDialog)) == 1
+    dialog.accept_button.click()
+    typical.until(lambda: typical.node.channel_requests == [])
+    typical.until(lambda: typical.window.findChild(ChannelRequestDialog) is None)
 
 
 def test_closing_together(typical: Desk) -> None:

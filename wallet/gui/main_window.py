@@ -6,9 +6,9 @@ refreshes the page that is shown; the others are marked stale and refreshed when
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtGui import QCloseEvent, QKeySequence, QResizeEvent, QShortcut, QShowEvent
@@ -132,6 +132,7 @@ class Shell(QWidget):
         self.status_bar = StatusBar()
         self.by_key: dict[str, Page] = {}
         self.current_key = ""
+        self._asked_about: set[str] = set()
         self._narrow = False
         self._row: QHBoxLayout = hbox(self.navigation, self.pages, spacing=0)
         self._row.setStretch(1, 1)
@@ -141,6 +142,8 @@ class Shell(QWidget):
         self.status_bar.show_snapshot(bridge.snapshot)
         bridge.changed.connect(self._changed)
         self.go("overview")
+        if bridge.snapshot.status.problem:
+            self._ask_about_requests()
 
     # --- pages ----------------------------------------------------------------
 
@@ -189,8 +192,24 @@ class Shell(QWidget):
 
         open_item(self, self.context, item_id)
 
+    def _ask_about_requests(self) -> None:
+        """Openings that wait for the user's word; each is asked about once."""
+
+        def done(answer: Any) -> None:
+            from wallet.gui.pages.channel_request import ChannelRequestDialog
+
+            for request in answer if isinstance(answer, Sequence) else ():
+                key = str(request.get("temporary_channel_id"))
+                if key not in self._asked_about:
+                    self._asked_about.add(key)
+                    ChannelRequestDialog(self, self.context, request).open()
+
+        self.bridge.call("list_channel_requests", done, owner=self)
+
     def _changed(self, changes: ChangeSet) -> None:
         self.status_bar.show_snapshot(changes.snapshot)
+        if changes.status and changes.snapshot.status.problem:
+            self._ask_about_requests()
         for key, page in self.by_key.items():
             if key == self.current_key and page.isVisible():
                 page.changed(changes)

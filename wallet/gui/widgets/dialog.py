@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PyQt6.QtCore import Qt, QTimer
+from PyQt6.QtCore import QEvent, QObject, Qt, QTimer
 from PyQt6.QtGui import QShowEvent
 from PyQt6.QtWidgets import QDialog, QScrollArea, QVBoxLayout, QWidget
 
@@ -30,8 +30,8 @@ class Dialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(title)
         self.setModal(True)
-        head = hbox(Label(title, "title"), spacing=S3)
-        head.addStretch(1)
+        head = hbox(spacing=S3)
+        head.addWidget(Label(title, "title", wrap=True), 1)
         word = fmt.network_word(network)
         if word:
             head.addWidget(Pill(word, "play", "sandbox"))
@@ -62,6 +62,7 @@ class Dialog(QDialog):
         self._fitter.setSingleShot(True)
         self._fitter.setInterval(0)
         self._fitter.timeout.connect(self._fit_now)
+        inside.installEventFilter(self)
 
     def add_button(
         self, text: str, kind: str, on_click: Callable[[], object], icon: str | None = None
@@ -78,8 +79,7 @@ class Dialog(QDialog):
     def fit(self) -> None:
         """As wide as it may be, as high as what it holds, within the window it stands on.
 
-        Once more after the event loop has shown what was just added: a layout leaves out what is not shown
-        yet.
+        Once more whenever the content asks for another size: what was just added counts only once it is shown.
         """
         self._fit_now()
         self._fitter.start()
@@ -94,10 +94,23 @@ class Dialog(QDialog):
         if inner <= 0:
             inner = self._inside.sizeHint().height()
         layout = self.layout()
-        rest = 0 if layout is None else layout.sizeHint().height() - self._scroll.sizeHint().height()
+        rest = 0
+        if layout is not None:
+            # A title of two lines makes the frame higher than its hint says.
+            whole = (
+                layout.totalHeightForWidth(width)
+                if layout.hasHeightForWidth()
+                else layout.sizeHint().height()
+            )
+            rest = whole - self._scroll.sizeHint().height()
         height = inner + rest + 2
         limit = px(800) if host is None else host.height() - px(S6)
         self.resize(width, min(height, limit))
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self._fitter.start()
+        return False
 
     def showEvent(self, event: QShowEvent | None) -> None:
         self.fit()
