@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wallet.node.api import CommandError
@@ -31,6 +35,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _has_display() -> bool:
+    """Whether a window can open: elsewhere than on Linux always."""
+    named = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in named)
+
+
+def _tour(invocation: Invocation) -> int:
+    """The window walks by itself, in a folder of its own that goes afterwards."""
+    from wallet.gui.tour import run_tour
+    from wallet.sandbox.host import SandboxHost
+
+    with tempfile.TemporaryDirectory(prefix="leyden-tour-") as folder:
+        host = SandboxHost(replace(invocation.options, root=Path(folder)))
+        return run_tour(host, "sandbox", invocation.shots)
+
+
 def _window(invocation: Invocation) -> int:
     from wallet.gui.app import run_gui
     from wallet.node.host import Host
@@ -40,10 +60,9 @@ def _window(invocation: Invocation) -> int:
     if options.network_name == "sandbox":
         from wallet.sandbox.host import SandboxHost
 
-        host = SandboxHost(options)
-        if invocation.tour:
-            from wallet.gui.tour import run_tour
-
-            return run_tour(host, "sandbox", invocation.shots)
-        return run_gui(host, "sandbox", sys.argv)
+        if invocation.tour or (invocation.demo and not _has_display()):
+            return _tour(invocation)
+        return run_gui(SandboxHost(options), "sandbox", sys.argv)
+    if not _has_display():
+        raise CommandError("There is no display for a window here. `leyden help` lists the commands.", code="display")
     return run_gui(Host(options), options.network_name, sys.argv)

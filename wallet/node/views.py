@@ -164,7 +164,11 @@ class Views:
             onchain_unconfirmed_sat=onchain.unconfirmed_sat,
             onchain_spendable_sat=max(0, onchain.spendable_sat - reserve_sat),
             anchor_reserve_sat=min(reserve_sat, onchain.confirmed_sat + onchain.unconfirmed_sat),
-            lightning_msat=sum(item.balance_msat for item in details if item.is_channel_ready),
+            lightning_msat=sum(
+                item.balance_msat
+                for item in details
+                if item.is_channel_ready or (item.is_outbound and item.funding_outpoint is not None)
+            ),
             can_send_msat=sum(item.next_outbound_htlc_limit_msat for item in details if item.is_usable),
             can_receive_msat=sum(item.inbound_capacity_msat for item in details if item.is_usable),
             reserve_msat=sum(
