@@ -78,6 +78,8 @@ PLAIN_SPACES: Final = frozenset(
         "node_held",
         "node_recovery",
         "node_secret",
+        "peer_storage",
+        "peer_storage_sent",
     }
 )
 """Spaces that hold no such record: events have a target of their own, the others are plain bytes or numbers."""

@@ -440,6 +440,9 @@ def valid(target: str) -> st.SearchStrategy[bytes]:
     if target == "channel_backup":
         plain = _strategy(ChannelBackups).map(records.encode)
         return st.one_of(plain, plain.map(seal))
+    if target == "peer_storage_blob":
+        plain = _strategy(ChannelBackups).map(records.encode)
+        return plain.map(lambda data: len(data).to_bytes(4, "big") + data + bytes(40))
     if target == "row_event":
         kinds = list(event_queue._NUMBERS)
         return st.one_of([_later(kind) for kind in kinds]).map(encode_event)
@@ -633,6 +636,6 @@ if (
     set(TARGETS)
     - set(fixed_samples())
     - {f"row_{name}" for name in RECORDS}
-    - {"row_event", "channel_backup"}
+    - {"row_event", "channel_backup", "peer_storage_blob"}
 ):
     raise RuntimeError("a target has no sample")

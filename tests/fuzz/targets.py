@@ -48,7 +48,7 @@ from wallet.ln.onion_utils import peel_payment_onion
 from wallet.ln.routing.graph import NetworkGraph
 from wallet.ln.routing.scoring import ProbabilisticScorer
 from wallet.ln.wire import StateReader, decode_bigsize, decode_tlv_stream, encode_bigsize, encode_tlv_stream
-from wallet.node import cli
+from wallet.node import cli, peer_storage
 from wallet.node.api import CommandError, Json
 from wallet.node.backup import BackupError, _aead, open_backup, seal_backup
 from wallet.node.commands import by_place, find_command, from_words, registry, run
@@ -448,6 +448,21 @@ def _channel_backup(raw: bytes) -> None:
     both(file, lambda plain: file(seal(plain)))(raw)
 
 
+def seal_for_peer(plain: bytes) -> bytes:
+    """As `seal_blob` does it, whatever the plain text is."""
+    return bytes(12) + peer_storage._aead(SECRET).encrypt(bytes(12), plain, peer_storage.PURPOSE)
+
+
+def _peer_storage_blob(raw: bytes) -> None:
+    """What a peer gives back as ours, and what is sealed in one."""
+
+    def read(data: bytes) -> ChannelBackups:
+        return peer_storage.open_blob(SECRET, data)
+
+    blob = round_trip(read, lambda backups: peer_storage.seal_blob(SECRET, backups)[0])
+    both(blob, lambda plain: blob(seal_for_peer(plain)))(raw)
+
+
 def _graph(raw: bytes) -> None:
     def read(data: bytes) -> NetworkGraph:
         graph = NetworkGraph.read(data, REGTEST)
@@ -796,6 +811,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "electrum_json": _electrum_json,
     "wallet_file": _wallet_file,
     "channel_backup": _channel_backup,
+    "peer_storage_blob": _peer_storage_blob,
     "graph_file": _graph,
     "scores_file": _scores,
     "state_row": _state_row,

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -520,7 +521,7 @@ def test_a_list_of_params_goes_by_place() -> None:
 
 def called(arguments: dict[str, Json], monkeypatch: pytest.MonkeyPatch) -> Json:
     monkeypatch.setitem(COMMANDS, "try_it", TRIED)
-    node: Any = None
+    node: Any = SimpleNamespace(failure="")
     return asyncio.run(run(node, "try_it", arguments))
 
 
@@ -537,6 +538,7 @@ def called(arguments: dict[str, Json], monkeypatch: pytest.MonkeyPatch) -> Json:
             {"invoice": "x", "amount_msat": " -12 ", "force": False},
             {"invoice": "x", "amount_msat": -12, "force": False},
         ),
+        ({"invoice": "x", "amount_msat": "12\x1f"}, {"invoice": "x", "amount_msat": 12}),
     ],
 )
 def test_values_are_read(given: dict[str, Json], read: Json, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,7 +209,8 @@ def _checked(parameter: Parameter, value: Json) -> Json:
     )
     if parameter.kind == "int":
         if isinstance(value, str) and _INT_TEXT.fullmatch(value.strip()):
-            value = int(value)
+            # `strip` takes more off than `int` puts up with.
+            value = int(value.strip())
         if isinstance(value, bool) or not isinstance(value, int):
             raise wrong
         if not -MAX_INT <= value <= MAX_INT:
