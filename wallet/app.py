@@ -64,5 +64,7 @@ def _window(invocation: Invocation) -> int:
             return _tour(invocation)
         return run_gui(SandboxHost(options), "sandbox", sys.argv)
     if not _has_display():
-        raise CommandError("There is no display for a window here. `leyden help` lists the commands.", code="display")
+        raise CommandError(
+            "There is no display for a window here. `leyden help` lists the commands.", code="display"
+        )
     return run_gui(Host(options), options.network_name, sys.argv)
