@@ -131,3 +131,31 @@ def test_a_fault_at_every_call(place: str, victim: int, after: bool) -> None:
             continue
         finish(world, nodes, payment)
     raise AssertionError("the payment never ended")
+
+
+@pytest.mark.parametrize("victim", [1, 2])
+def test_an_htlc_that_cannot_be_processed_keeps_back_nothing_else(
+    victim: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A peer chooses what is in an onion: it must not be able to keep a wallet from starting."""
+    world, nodes = start()
+    kind: Any = type(nodes[victim].manager)
+    really = kind._process
+    with monkeypatch.context() as patch:
+
+        def fail(manager: Any, *args: Any) -> None:
+            if manager.get_our_node_id() == nodes[victim].node_id:
+                raise Fault
+            really(manager, *args)
+
+        patch.setattr(kind, "_process", fail)
+        payment = world.route_payment(nodes, 20_000_000, settle=False)
+        world.settle()
+        assert nodes[victim].logger.errors
+        world.reload_node(nodes[victim])
+        reconnect_all(world, nodes)
+    for node in nodes:
+        node.logger.errors.clear()
+    world.reload_node(nodes[victim])
+    reconnect_all(world, nodes)
+    finish(world, nodes, payment)

@@ -434,7 +434,11 @@ class PaymentRoom(MessageRoom):
             self._now = now
             while self._to_process:
                 channel_id, add = self._to_process.popleft()
-                self._process(channel_id, add, now)
+                try:
+                    self._process(channel_id, add, now)
+                except Exception as error:
+                    # It stays undecided, and the next start tries again: others, and that start, must not suffer.
+                    self._log(LogLevel.ERROR, "an HTLC could not be processed: %r", error)
             self._outbound.check_retry_payments(now, self._best_height)
 
     def _on_htlcs_committed(self, channel_id: ChannelId, tell: TellHtlcsCommitted) -> None:
