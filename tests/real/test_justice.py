@@ -25,6 +25,7 @@ def open_channel(pair: Pair, *, anchors: bool, we_open: bool) -> None:
     else:
         pair.they_open(1_000_000, push_sat=300_000)
     pair.we_pay(10_000_400)
+    pair.wait_no_htlcs()
 
 
 def save(pair: Pair) -> Path:
