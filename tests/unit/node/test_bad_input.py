@@ -11,6 +11,7 @@ import asyncio
 import io
 import json
 import os
+import random
 import resource
 import socket
 import subprocess
@@ -787,7 +788,7 @@ def test_after_all_that_it_still_works(place: Place, typed: Typed) -> None:
         b"\xff" * 50,
         b"GET / HTTP/1.1\r\n\r\n",
         b"\x16\x03\x01\x02\x00",
-        os.urandom(70_000),
+        random.Random(70_000).randbytes(70_000),
     ],
     ids=lambda data: data[:8].hex() or "nothing",
 )
@@ -877,7 +878,9 @@ def test_a_server_that_talks_nonsense(place: Place, method: str) -> None:
 @pytest.mark.parametrize(
     "name", ["headers", "graph.bin", "scores.bin", "server-certificates.json", "daemon_rpc"]
 )
-@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"{", b"[]", b"null", os.urandom(500)], ids=range(6))
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00" * 100, b"{", b"[]", b"null", random.Random(500).randbytes(500)], ids=range(6)
+)
 def test_a_damaged_file_beside_the_wallet(tmp_path: Path, place: Place, name: str, content: bytes) -> None:
     """What can be fetched again is fetched again."""
     options = NodeOptions(
