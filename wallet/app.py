@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wallet.node.cli import Invocation
+    from wallet.node.options import NodeOptions
+    from wallet.sandbox.host import SandboxHost
 
 __all__ = ["main"]
+
+DEMO_COINS_SAT = 10_000_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,6 +55,19 @@ def _tour(invocation: Invocation) -> int:
         return run_tour(host, "sandbox", invocation.shots)
 
 
+def _demo(options: NodeOptions) -> SandboxHost:
+    """The sandbox with a wallet that has coins already: the first start makes both."""
+    from wallet.sandbox.host import SandboxHost
+
+    host = SandboxHost(options, first_coins_sat=DEMO_COINS_SAT)
+    if not host.wallets("sandbox"):
+        made = host.create(
+            network="sandbox", name="Practice", words=host.new_words(), password="", restored=False
+        )
+        made.result()
+    return host
+
+
 def _window(invocation: Invocation) -> int:
     from wallet.gui.app import run_gui
     from wallet.node.host import Host
@@ -62,7 +79,7 @@ def _window(invocation: Invocation) -> int:
 
         if invocation.tour or (invocation.demo and not _has_display()):
             return _tour(invocation)
-        return run_gui(SandboxHost(options), "sandbox", sys.argv)
+        return run_gui(_demo(options) if invocation.demo else SandboxHost(options), "sandbox", sys.argv)
     if not _has_display():
         raise CommandError(
             "There is no display for a window here. `leyden help` lists the commands.", code="display"

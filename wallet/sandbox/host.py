@@ -144,6 +144,15 @@ class Sandbox:
 
         return asyncio.run_coroutine_threadsafe(work(), self._loop)
 
+    async def welcome(self, amount_sat: int) -> None:
+        """The first coins, confirmed; on the loop."""
+        node = self._wallet()
+        await node.electrum.wait_synced()
+        with node.core.entry():
+            script = address_to_script(node.onchain.unused_address(), self._options.network)
+        self.chain.faucet(script, amount_sat)
+        self.chain.mine(1)
+
     def hub_uri(self) -> str:
         return str(self.hub.uri)
 
@@ -215,7 +224,8 @@ class Sandbox:
 class SandboxHost(Host):
     """`WalletHost` on play money."""
 
-    def __init__(self, options: NodeOptions) -> None:
+    def __init__(self, options: NodeOptions, *, first_coins_sat: int = 0) -> None:
+        """`first_coins_sat`: what the faucet gives to a wallet that has never had anything."""
         super().__init__(
             replace(options, network_name="sandbox"),
             prepare=self._prepare_sandbox,
@@ -223,6 +233,7 @@ class SandboxHost(Host):
             closed=self._close_sandbox,
         )
         self._sandbox: Sandbox | None = None
+        self._first_coins_sat = first_coins_sat
 
     async def _prepare_sandbox(self, options: NodeOptions) -> NodeOptions:
         if self._sandbox is None:
@@ -234,6 +245,10 @@ class SandboxHost(Host):
     def _attach(self, node: Node) -> None:
         if self._sandbox is not None:
             self._sandbox.attach(node)
+            if self._first_coins_sat and not node.views.activity_page(offset=0, limit=1).total:
+                self._welcome = asyncio.get_running_loop().create_task(
+                    self._sandbox.welcome(self._first_coins_sat)
+                )
 
     async def _close_sandbox(self) -> None:
         sandbox, self._sandbox = self._sandbox, None
