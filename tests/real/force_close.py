@@ -41,11 +41,11 @@ class ForceClose:
     def publish(self) -> None:
         """The commitment goes out, with its child where it needs one, and confirms."""
         now = self.pair
+        # Not connected: else who closes says so, the other publishes its commitment as well, and either may confirm.
+        now.hang_up()
         if self.by_us:
             now.us.call("close_channel", channel_id=now.channel_id, force=True)
         else:
-            # Not connected: else the peer says why, we publish our commitment as well, and either may confirm.
-            now.hang_up()
             now.them.call("close", channel_id=now.channel_id, force=True)
         self.confirm()
 

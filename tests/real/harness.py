@@ -663,18 +663,39 @@ class Regtest:
         return peer
 
     def open_channel(
-        self, opener: LdkPeer, other: LdkPeer, *, amount_sat: int, push_msat: int = 0, **params: Json
+        self,
+        opener: LdkPeer,
+        other: LdkPeer,
+        *,
+        amount_sat: int,
+        push_msat: int = 0,
+        public: bool = False,
+        **params: Json,
     ) -> str:
         """A channel between two LDK peers, confirmed and usable on both sides; its id."""
         opener.call("connect", pubkey=other.node_id, port=other.port)
         opened = opener.call(
-            "open_channel", pubkey=other.node_id, sats=amount_sat, push_msat=push_msat, **params
+            "open_channel",
+            pubkey=other.node_id,
+            sats=amount_sat,
+            push_msat=push_msat,
+            public=public,
+            **params,
         )
         # The peer answers before its broadcast has reached the node: too early to mine.
         self.node.wait_for_tx(opened["funding"].split(":")[0])
         self.mine(6)
         for peer in (opener, other):
             peer.wait_channel(opened["channel_id"])
+        if public:
+            # Who saw the sixth block first has sent its announcement_signatures to one who took them for too early
+            # and dropped them. They are sent again on reconnection.
+            opener.call("disconnect", pubkey=other.node_id)
+            for peer, gone in ((opener, other), (other, opener)):
+                peer.call("wait_peer", pubkey=gone.node_id, gone=True)
+            opener.call("connect", pubkey=other.node_id, port=other.port)
+            for peer in (opener, other):
+                peer.wait_channel(opened["channel_id"])
         return str(opened["channel_id"])
 
     def sync(self) -> None:

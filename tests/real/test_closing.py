@@ -152,15 +152,20 @@ def test_fees_that_are_far_apart(pair: StartPair, by_us: bool) -> None:
     check_closed_together(now, we_open=True)
 
 
-def test_their_word_and_ours(pair: StartPair) -> None:
-    """They force-close while we are connected: they say so, both publish, one confirms, and nobody loses."""
+@CLOSERS
+def test_a_word_makes_both_publish(pair: StartPair, by_us: bool) -> None:
+    """One side force-closes while we are connected and says so: both publish, one confirms, and nobody loses."""
     now = pair()
     open_channel(now, anchors=True, we_open=False)
     close = ForceClose(now, anchors=True, by_us=False, we_open=False)
     now.may_be_refused = "REPLACEMENT_FEE_TOO_LOW"
-    now.them.call("close", channel_id=now.channel_id, force=True)
+    if by_us:
+        now.us.call("close_channel", channel_id=now.channel_id, force=True)
+        now.them.wait_event("ChannelClosed", channel_id=now.channel_id)
+    else:
+        now.them.call("close", channel_id=now.channel_id, force=True)
     now.us.wait("has closed", lambda: now.channel()["state"] in ("CLOSING", "CLOSED"))
-    close.txid = now.wait_closing_tx()
+    now.wait_closing_tx()
     now.mine(1)
     close.txid = now.wait_closing_tx()
     now.mine(OUR_DELAY_BLOCKS)

@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import pytest
-
 from tests.real.conftest import StartLdkPeer, StartRegtest
 from tests.real.harness import LdkLines, LdkPeer
 from tests.real.process import HOST
@@ -162,9 +160,6 @@ def test_another_network_is_refused(regtest: StartRegtest, ldk_peer: StartLdkPee
     assert us.channels.inits == []
 
 
-# Long form: the fresh peer asks for gossip from a time that its chain decides, and on a fast machine every second
-# run it asks for nothing that we have. `make test-all` runs it; the cause is to be found.
-@pytest.mark.slow
 def test_the_network_is_learnt_from_a_peer(regtest: StartRegtest, ldk_peer: StartLdkPeer) -> None:
     net = regtest(electrumx=None)
     alice = ldk_peer(net, "alice", fund_sat=30_000_000)
