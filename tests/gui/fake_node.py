@@ -1080,7 +1080,8 @@ class FakeHost:
         def work() -> NodeApi:
             if password != self._passwords.get(info.name, ""):
                 raise CommandError("The password is wrong. Nothing was changed.", code="wrong_password")
-            self.node = self._make(info)
+            if self.node is None:
+                self.node = self._make(info)
             return self.node
 
         return self._pool.submit(work)

@@ -18,7 +18,7 @@ from tests.gui.fake_node import HUB_URI, WORDS, FakeHost, FakeNode
 from tests.gui.hands import click, press, type_text
 from wallet.gui import format as fmt
 from wallet.gui.describe import CLOSED
-from wallet.gui.main_window import MainWindow
+from wallet.gui.main_window import MainWindow, Shell
 from wallet.gui.pages.activity import ActivityPageView
 from wallet.gui.pages.channel import ChannelDetail
 from wallet.gui.pages.channel_request import ChannelRequestDialog
@@ -164,9 +164,36 @@ def test_a_wrong_password_is_said_and_forgiven(qtbot: QtBot) -> None:
     type_text(page.password, "correct")
     press(page.password, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: window.shell is not None)
+    window.close()
+    host.stop()
+
+
+def test_a_locked_wallet_goes_on_watching(qtbot: QtBot) -> None:
+    info = WalletInfo(name="Savings", network="signet", path=Path("/nowhere"), encrypted=True)
+    host = FakeHost(existing=[info])
+    window = made_window(host, "signet", qtbot)
+    window.start()
+    window.show()
+    page = window.findChild(UnlockPage)
+    assert page is not None
+    assert "nothing is being watched" in page.note.text()
+    type_text(page.password, "correct")
+    press(page.password, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: window.shell is not None)
+    running = host.node
+    assert running is not None
     window.lock()
-    qtbot.waitUntil(lambda: window.findChild(UnlockPage) is not None)
-    assert window.shell is None
+    assert host.node is running
+    locked = window._content
+    assert isinstance(locked, UnlockPage)
+    assert "goes on watching" in locked.note.text()
+    qtbot.waitUntil(locked.note.isVisible)
+    type_text(locked.password, "correct")
+    press(locked.password, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: isinstance(window._content, Shell))
+    shell = window._content
+    assert isinstance(shell, Shell)
+    assert shell.bridge.api is running
     window.close()
     host.stop()
 

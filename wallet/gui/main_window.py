@@ -15,7 +15,7 @@ from PyQt6.QtGui import QCloseEvent, QKeySequence, QResizeEvent, QShortcut, QSho
 from PyQt6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QWidget
 
 from wallet.gui import format as fmt
-from wallet.gui.bridge import Bridge, run
+from wallet.gui.bridge import Bridge
 from wallet.gui.context import Context
 from wallet.gui.icons import app_icon
 from wallet.gui.pages.base import Page
@@ -317,12 +317,14 @@ class MainWindow(QMainWindow):
         info, api = made
         self.show_wallet(info, api)
 
-    def show_unlock(self, info: WalletInfo) -> UnlockPage:
+    def show_unlock(self, info: WalletInfo, *, watching: bool = False) -> UnlockPage:
+        """`watching`: the wallet runs already, behind its lock."""
         from wallet.gui.pages.unlock import UnlockPage
 
-        page = UnlockPage(self.host, info)
+        page = UnlockPage(self.host, info, watching=watching)
         page.unlocked.connect(lambda api: self.show_wallet(info, api))
         page.wants_new.connect(self.show_wizard)
+        self.setWindowTitle("Leyden")
         self._show(page, info.network)
         page.set_first_focus()
         return page
@@ -355,17 +357,12 @@ class MainWindow(QMainWindow):
         self._strip.offer_tools(fill)
 
     def lock(self) -> None:
-        """Hides the wallet behind its password; what is open is closed first."""
+        """Hides the wallet behind its password; the node behind it goes on watching the chain."""
         info = self._info
         if info is None or self.shell is None:
             return
         self._forget_wallet()
-        run(
-            self.host.close(),
-            lambda _none: self.show_unlock(info),
-            lambda _s: self.show_unlock(info),
-            owner=self,
-        )
+        self.show_unlock(info, watching=True)
 
     def _forget_wallet(self) -> None:
         if self.bridge is not None:

@@ -430,7 +430,8 @@ class WalletHost(Protocol):
 
     def open(self, info: WalletInfo, password: str) -> Future[NodeApi]:
         """Unlocks and starts a wallet; raises `CommandError` with a sentence for a wrong password, a lock held by
-        another process, a damaged or newer file."""
+        another process, a damaged or newer file. One that runs already is handed out again once the password is
+        right, unless it has failed: then it is built anew from its file."""
         ...
 
     def close(self) -> Future[None]:

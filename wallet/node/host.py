@@ -249,6 +249,9 @@ class Host:
         if self._open is not None:
             # Before the wallet that is open is closed for it: a mistyped password costs nothing.
             await asyncio.get_running_loop().run_in_executor(None, check_password, options, password)
+            running = self._open.node
+            if running.options.wallet_file == options.wallet_file and not running.failure:
+                return running
             await self._close_open()
         try:
             if self._prepare is not None:

@@ -19,6 +19,7 @@ from wallet.node import host as host_module
 from wallet.node.api import CommandError, Json, WalletInfo
 from wallet.node.daemon import Daemon
 from wallet.node.host import Host, open_node
+from wallet.node.node import Node
 from wallet.node.options import NodeOptions
 from wallet.node.rpc_client import RPC_FILE
 from wallet.node.wallets import check_words, create_wallet_file, new_words
@@ -228,6 +229,24 @@ def test_a_host_lists_creates_opens_and_closes(options: NodeOptions) -> None:
     assert [wallet.name for wallet in host.wallets("regtest")] == ["alice"]
     host.close().result(WAIT_SECONDS)
     host.open(info, "secret").result(WAIT_SECONDS)
+    host.close().result(WAIT_SECONDS)
+
+
+def test_a_locked_wallet_runs_on_and_a_failed_one_is_built_anew(options: NodeOptions) -> None:
+    host = Host(options)
+    info = host.create(network="regtest", name="alice", words=WORDS, password="secret", restored=True).result(
+        WAIT_SECONDS
+    )
+    running = host.open(info, "secret").result(WAIT_SECONDS)
+    assert isinstance(running, Node)
+    with pytest.raises(CommandError, match="does not open"):
+        host.open(info, "wrong").result(WAIT_SECONDS)
+    assert host.open(info, "secret").result(WAIT_SECONDS) is running
+    assert running.call("nodeid").result(WAIT_SECONDS)
+    running.failure = "The wallet file cannot be written."
+    anew = host.open(info, "secret").result(WAIT_SECONDS)
+    assert anew is not running
+    assert anew.call("nodeid").result(WAIT_SECONDS)
     host.close().result(WAIT_SECONDS)
 
 

@@ -19,12 +19,12 @@ __all__ = ["UnlockPage"]
 
 
 class UnlockPage(QWidget):
-    """Signals: `unlocked(NodeApi)`, `wants_new()`. Attributes: `password`, `unlock`."""
+    """Signals: `unlocked(NodeApi)`, `wants_new()`. Attributes: `password`, `unlock`, `note`."""
 
     unlocked = pyqtSignal(object)
     wants_new = pyqtSignal()
 
-    def __init__(self, host: WalletHost, info: WalletInfo) -> None:
+    def __init__(self, host: WalletHost, info: WalletInfo, *, watching: bool) -> None:
         super().__init__()
         self._host = host
         self._info = info
@@ -35,10 +35,13 @@ class UnlockPage(QWidget):
         self.unlock = Button(
             _("Unlock") if info.encrypted else _("Open"), "filled", main=True, on_click=self.open_now
         )
-        self._note = Label(
-            _("Until it is unlocked, nothing is being watched."), "caption", "text2", wrap=True, align=centre
+        sentence = (
+            _("Leyden goes on watching your channels, and payments come in.")
+            if watching
+            else _("Until it is unlocked, nothing is being watched.")
         )
-        self._note.setVisible(info.encrypted)
+        self.note = Label(sentence, "caption", "text2", wrap=True, align=centre)
+        self.note.setVisible(watching or info.encrypted)
         self._banner = Banner("", "danger")
         self.other = Button(_("Another wallet"), "text", on_click=self.wants_new.emit)
         form = vbox(self._row, self._banner, self.unlock, spacing=S4)
@@ -50,11 +53,11 @@ class UnlockPage(QWidget):
         box.addWidget(Label(fmt.plain(info.name, 40), "amount", align=centre), 0, centre)
         box.addSpacing(theme().px(S2))
         box.addLayout(hbox("stretch", card, "stretch", spacing=0))
-        box.addWidget(self._note, 0, centre)
+        box.addWidget(self.note, 0, centre)
         box.addLayout(hbox("stretch", self.other, "stretch"))
         box.addStretch(3)
         self.setLayout(box)
-        self._note.setMinimumWidth(theme().px(320))
+        self.note.setMinimumWidth(theme().px(320))
         self.password.returnPressed.connect(self.open_now)
 
     def set_first_focus(self) -> None:

@@ -183,7 +183,7 @@ class Wizard(QWidget):
     def _open_existing(self, info: WalletInfo) -> None:
         from wallet.gui.pages.unlock import UnlockPage
 
-        page = UnlockPage(self._host, info)
+        page = UnlockPage(self._host, info, watching=False)
         page.unlocked.connect(lambda api: self.finished.emit((info, api)))
         page.wants_new.connect(self._start)
         self._show(page)
