@@ -38,7 +38,9 @@ _LEVELS = {
 
 def _take_message(kind: QtMsgType, _where: QMessageLogContext, text: str | None) -> None:
     """Qt's own messages go into our log, not onto the user's terminal."""
-    _qt_log.log(_LEVELS.get(kind, logging.WARNING), "%s", text)
+    # A platform without a window manager (offscreen) says so at every dialog; it is no news to anybody.
+    missing = (text or "").startswith("This plugin does not support")
+    _qt_log.log(logging.DEBUG if missing else _LEVELS.get(kind, logging.WARNING), "%s", text)
 
 
 def make_application(argv: Sequence[str]) -> QApplication:

@@ -8,6 +8,7 @@ from PyQt6.QtGui import QPainter, QPainterPath, QPixmap
 from PyQt6.QtWidgets import QApplication, QDialog, QWidget
 
 from wallet.gui.theme import theme
+from wallet.gui.widgets.dialog import Dialog
 
 __all__ = ["grab"]
 
@@ -17,9 +18,13 @@ def grab(window: QWidget) -> QPixmap:
     # What was just added is shown, and laid out, by events that wait in the queue.
     for _round in range(3):
         QApplication.sendPostedEvents()
+    dialogs = [d for d in window.findChildren(QDialog) if d.isVisible()]
+    for dialog in dialogs:
+        if isinstance(dialog, Dialog):
+            dialog.fit()  # else a timer does so, which this picture would not wait for
+    QApplication.sendPostedEvents()
     picture = window.grab()
     ratio = picture.devicePixelRatio()
-    dialogs = [d for d in window.findChildren(QDialog) if d.isVisible()]
     for dialog in dialogs:
         painter = QPainter(picture)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)

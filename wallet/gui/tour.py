@@ -72,6 +72,10 @@ class Driver(QObject):
         self._again.setSingleShot(True)
         self._again.setInterval(0)
         self._again.timeout.connect(self._look)
+        # What a page of the window does by a timer of its own comes without a signal.
+        self._now_and_then = QTimer(self)
+        self._now_and_then.setInterval(200)
+        self._now_and_then.timeout.connect(self._look)
         self._limit = QTimer(self)
         self._limit.setSingleShot(True)
         self._limit.timeout.connect(self._timed_out)
@@ -82,6 +86,7 @@ class Driver(QObject):
 
     def begin(self) -> None:
         self._again.start()
+        self._now_and_then.start()
 
     @pyqtSlot(object)
     def _poke(self, _what: object) -> None:
@@ -101,7 +106,7 @@ class Driver(QObject):
             self._end(1, str(error))
             return
         self._limit.start(self._waiting.seconds * 1000)
-        # What is waited for may be there already, or come without a signal: from a timer of the window's own.
+        # What is waited for may be there already.
         self._again.start()
 
     def _timed_out(self) -> None:
@@ -114,6 +119,7 @@ class Driver(QObject):
     def _end(self, code: int, sentence: str) -> None:
         self._over = True
         self._limit.stop()
+        self._now_and_then.stop()
         self._ended(code, sentence)
 
 
