@@ -288,6 +288,7 @@ class Servers:
             delivered_height=height,
             target_height=height,
             connected=1,
+            agreeing=1,
             required=1,
             watched_scripts=0,
             no_block_seconds=0,

@@ -195,6 +195,9 @@ class UserConfig:
         accept_inbound_channels: let peers open channels to us.
         manually_accept_inbound_channels: ask (`OpenChannelRequest`) before each; needed for zero-conf.
         final_cltv_expiry_delta: asked for in invoices; about a day, because a desktop sleeps.
+        htlc_pause_seconds: when the newest known block is older than this by the wall clock, no HTLC is offered,
+            forwarded or accepted: the chain may be hidden from us, and with it the deadlines. 0: never, where
+            blocks do not come by themselves.
     """
 
     channel_handshake_config: ChannelHandshakeConfig = field(default_factory=ChannelHandshakeConfig)
@@ -205,6 +208,7 @@ class UserConfig:
     accept_inbound_channels: bool = True
     manually_accept_inbound_channels: bool = False
     final_cltv_expiry_delta: int = 147
+    htlc_pause_seconds: int = 0
 
     def __post_init__(self) -> None:
         if self.final_cltv_expiry_delta < MIN_FINAL_CLTV_EXPIRY_DELTA:

@@ -315,6 +315,8 @@ class PaymentRoom(MessageRoom):
         """Queues an HTLC on a channel; its commitment_signed comes at the entry's end. A refusal, or None."""
         if channel.channel_id in self._frozen:
             return "The channel is out of order."
+        if self._is_chain_silent:
+            return "No block has come for too long."
         refusal = refusal_to_add(channel, add.amount_msat, self._max_dust_exposure_msat(channel))
         if refusal is not None:
             return refusal
@@ -470,6 +472,9 @@ class PaymentRoom(MessageRoom):
                 self._tell_failed(hop, None, add.payment_hash, incoming.failure_code)
             case Rejected():
                 self._fail_received(hop, add.payment_hash, incoming.shared_secret, incoming.failure, None)
+            case IncomingForward() | IncomingReceive() if self._is_chain_silent:
+                failure = Failure.temporary_node_failure()
+                self._fail_received(hop, add.payment_hash, incoming.shared_secret, failure, None)
             case IncomingForward():
                 if self._is_dust_too_many(channel, add):
                     failure = Failure.temporary_channel_failure()
@@ -484,6 +489,14 @@ class PaymentRoom(MessageRoom):
                     self._receive(channel, hop, add, incoming)
             case _:
                 assert_never(incoming)
+
+    @property
+    def _is_chain_silent(self) -> bool:
+        """Whether the newest block is so old that the chain may be hidden from us."""
+        limit_seconds = self._config.htlc_pause_seconds
+        if not limit_seconds or not self._highest_seen_at or self._now is None:
+            return False
+        return self._now.at - self._highest_seen_at >= limit_seconds
 
     def _is_dust_too_many(self, channel: FundedChannel, add: AddedHtlc) -> bool:
         """BOLT 2, max_dust_htlc_exposure_msat, receiving: failed once it is committed, no preimage shown."""

@@ -75,7 +75,7 @@ from wallet.node.peers import PeerKeeper
 from wallet.node.records import PaymentState, RequestRecord, RequestState
 from wallet.node.recovery import NodeRecovery
 from wallet.node.router import GraphRouter
-from wallet.node.sentences import peer_text
+from wallet.node.sentences import duration_text, peer_text
 from wallet.node.sockets import Connections, NodeUri, PeerEntries, PeerSocket
 from wallet.node.store import Store
 from wallet.node.views import Views
@@ -296,7 +296,9 @@ class Node:
             keys_manager=self.keys_manager,
             persist=self.core,
             logger=self.logger,
-            config=self.options.user_config,
+            config=dataclasses.replace(
+                self.options.user_config, htlc_pause_seconds=self.options.htlc_pause_seconds
+            ),
             best_block=best_block,
             monitor_update_ids={
                 channel_id: monitor.latest_update_id for channel_id, monitor in monitors.items()
@@ -610,6 +612,24 @@ class Node:
             listeners = (self.onchain, self.chain_monitor, self.manager, self.sweeper, self.recovery.lost)
             return [entry for listener in listeners for entry in listener.get_relevant_txids()]
 
+    def silence_seconds(self) -> int:
+        """The age of the newest block that the core knows, by the computer's clock; 0 where blocks do not come by
+        themselves, and before the first one is known."""
+        newest_at = self.manager.highest_seen_at
+        if not self.options.htlc_pause_seconds or not newest_at:
+            return 0
+        return max(0, self.wall_clock_at() - newest_at)
+
+    def pause_sentence(self) -> str:
+        """Why no payment moves now; empty while they do."""
+        seconds = self.silence_seconds()
+        if not seconds or seconds < self.options.htlc_pause_seconds:
+            return ""
+        return _(
+            "No new block has come for {time}: the servers may be keeping the chain from you. Payments over Lightning "
+            "are paused until one comes. Check the connection, the servers, and the computer's clock."
+        ).format(time=duration_text(seconds))
+
     def fee_sat_per_kw(self, target: ConfirmationTarget) -> int:
         return self.fee_estimator.get_est_sat_per_1000_weight(target)
 
@@ -695,6 +715,9 @@ class Node:
         with self.core.entry():
             self.manager.timer_tick_occurred(self.core.now)
             self.recovery.storage.tick()
+        if self.silence_seconds():
+            # Nothing else says that time goes by without a block.
+            self.loop.call_soon_threadsafe(self.views.publish_soon)
 
     def _tick_rebroadcast(self) -> None:
         with self.core.entry():

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["NETWORK_NAMES", "SANDBOX", "NodeOptions", "default_data_dir"]
 
 SANDBOX = "sandbox"
+PAUSE_WITHOUT_BLOCK_SECONDS = 8 * 60 * 60
+"""By chance a block takes eight hours once in 10^20 blocks (e^48): the chain is hidden from us, or the computer's clock
+is wrong."""
 NETWORK_NAMES = ("mainnet", "testnet4", "signet", "regtest", SANDBOX)
 
 
@@ -46,6 +49,8 @@ class NodeOptions:
         listen: host and port for Lightning peers; None does not listen.
         proxy: a SOCKS5 proxy for servers and peers.
         alias: what an announced node calls itself.
+        pause_without_block_seconds: no HTLC moves once the newest block is this old; None: eight hours where blocks
+            come by themselves, never (0) on regtest and in the sandbox.
         accept_without_reserve: take inbound anchor channels without coins to close them with, and without asking:
             for the sandbox's peers, who have nothing to lose.
     """
@@ -60,12 +65,20 @@ class NodeOptions:
     user_config: UserConfig = field(default_factory=_default_config)
     alias: str = ""
     accept_without_reserve: bool = False
+    pause_without_block_seconds: int | None = None
 
     @property
     def network(self) -> Network:
         from wallet.bitcoin.address import NETWORKS, REGTEST
 
         return REGTEST if self.network_name == SANDBOX else NETWORKS[self.network_name]
+
+    @property
+    def htlc_pause_seconds(self) -> int:
+        """How old the newest block may be before no HTLC moves; 0: as old as it likes."""
+        if self.pause_without_block_seconds is not None:
+            return self.pause_without_block_seconds
+        return 0 if self.network_name in ("regtest", SANDBOX) else PAUSE_WITHOUT_BLOCK_SECONDS
 
     @property
     def network_dir(self) -> Path:

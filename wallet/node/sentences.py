@@ -12,6 +12,7 @@ from wallet.ln.events import ClosureKind, ClosureReason, FailedAttempt, PaymentF
 __all__ = [
     "attempt_sentence",
     "closure_sentence",
+    "duration_text",
     "msat_text",
     "payment_failure_sentence",
     "peer_text",
@@ -42,6 +43,14 @@ def msat_text(amount_msat: int) -> str:
     sign = "\u2212" if amount_msat < 0 else ""
     digits = f"{whole_sat:,}".replace(",", THIN_NO_BREAK_SPACE)
     return f"{sign}{digits}.{rest_msat:03d}\u00a0sat"
+
+
+def duration_text(seconds: int) -> str:
+    """Whole hours, or minutes below two hours."""
+    hours, minutes = seconds // 3600, seconds // 60
+    if hours >= 2:
+        return ngettext("{count} hour", "{count} hours", hours).format(count=hours)
+    return ngettext("{count} minute", "{count} minutes", minutes).format(count=minutes)
 
 
 def peer_text(text: str) -> str:

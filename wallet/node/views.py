@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from wallet.bitcoin.tx import txid_hex
 from wallet.chain.electrum.server import ServerState
+from wallet.chain.electrum.sync import NO_BLOCK_SECONDS, SyncState, SyncStatus
 from wallet.i18n import _, ngettext
 from wallet.ln.channel_details import ChannelDetails, ChannelState
 from wallet.ln.events import Balance, BalanceKind
@@ -35,6 +36,7 @@ from wallet.node.api import (
 from wallet.node.details import in_flight_msat, type_name
 from wallet.node.futures import resolve
 from wallet.node.records import ClosedChannelRecord, PaymentRecord, PaymentState, RequestRecord, RequestState
+from wallet.node.sentences import duration_text
 
 if TYPE_CHECKING:
     from wallet.node.node import Node
@@ -232,13 +234,42 @@ class Views:
             safe_until_height=safe_until,
             problem=node.failure
             or restored
-            or self._problem(chain.is_synced, len(node.events.channel_requests)),
+            or node.pause_sentence()
+            or self._chain_problem(chain)
+            or self._request_problem(len(node.events.channel_requests)),
         )
 
-    @staticmethod
-    def _problem(synced: bool, requests: int) -> str:
-        if not synced:
+    def _chain_problem(self, chain: SyncStatus) -> str:
+        """What is wrong between us and the chain; a lie that was found out is told as long as the liar is left."""
+        silence_seconds = self._node.silence_seconds()
+        if silence_seconds >= min(
+            NO_BLOCK_SECONDS, self._node.options.htlc_pause_seconds or NO_BLOCK_SECONDS
+        ):
+            return _(
+                "No new block has come for {time}: other servers are asked. Check the connection, and the computer's "
+                "clock."
+            ).format(time=duration_text(silence_seconds))
+        if chain.state is SyncState.OFFLINE:
+            return _("No server can be reached: nothing new is seen. Leyden keeps trying.")
+        liars = [server for server in chain.servers if server.error is not None and server.error.is_dishonest]
+        lie = ""
+        if liars:
+            lie = _("{address} is not believed any more. {why}").format(
+                address=liars[0].address, why=liars[0].reason
+            )
+        if chain.state is SyncState.WAITING:
+            count = ngettext(
+                "{count} of {need} server agrees on the newest block; Leyden looks for another one.",
+                "{count} of {need} servers agree on the newest block; Leyden looks for another one.",
+                chain.required,
+            ).format(count=min(chain.agreeing, chain.required), need=chain.required)
+            return f"{count} {lie}".strip()
+        if not chain.is_synced:
             return _("Catching up with the chain")
+        return lie
+
+    @staticmethod
+    def _request_problem(requests: int) -> str:
         if requests:
             return ngettext(
                 "A peer wants to open a channel: your word is needed",

@@ -24,7 +24,10 @@ registration that it matters to: the core may have had no use for it before.
 
 Servers against each other: outputs are asked of every connected server, scripts of the wallet's own
 addresses only of one (privacy). One that does not show, at the same tip, a transaction that another
-proved, is asked once more, and dropped.
+proved, is asked once more, and dropped. What is claimed of blocks above our tip holds nothing up: it is
+looked at again when our chain gets there. A proof covers a transaction without its witnesses, and a witness
+may hold a preimage; so of what spends a watched output every server is asked for its version, and versions
+that differ are passed on as hints: a preimage proves itself.
 """
 
 from __future__ import annotations
@@ -33,10 +36,12 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from wallet.bitcoin.hashes import hash160, sha256
+from wallet.bitcoin.script import is_p2wpkh, is_p2wsh
 from wallet.bitcoin.tx import BlockHash, OutPoint, Transaction, Txid, txid_hex
 from wallet.chain.electrum.errors import ServerError, ServerErrorKind, ServerRefused
 from wallet.chain.electrum.headers import PERIOD_BLOCKS, HeaderChain, HeaderError
@@ -71,6 +76,8 @@ GRACE_MS = 20_000
 HTLCs."""
 RETRY_MS = 1_000
 MISSES_BEFORE_DROP = 5
+MISS_PAUSE_MS = 800
+"""Contradictions within this time count once: a race is over by then, a lie is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +204,12 @@ class ElectrumFilter:
         self._txs: OrderedDict[Txid, Transaction] = OrderedDict()
         self._places: dict[Txid, _Place] = {}
         self._confirmed: dict[Txid, _Place] = {}
-        self._misses: dict[tuple[Server, Txid], int] = {}
+        self._misses: dict[tuple[Server, Txid], tuple[int, int]] = {}
+        self._ahead: dict[bytes, None] = {}
+        self._looked_at: BlockHash | None = None
+        self._shown_by: dict[Txid, set[Server]] = {}
+        self._versions: dict[Txid, list[Transaction]] = {}
+        self._to_ask_again: dict[Server, set[Txid]] = {}
         self._reorganised = True
         self._settled = False
         self._retry_at_ms: int | None = None
@@ -296,6 +308,11 @@ class ElectrumFilter:
         self._retry_at_ms = None
         if self._reorganised:
             await self._unconfirm()
+        if self._looked_at != chain.tip_hash:
+            # What was claimed of blocks that we did not know may be of blocks that we know now.
+            self._looked_at = chain.tip_hash
+            self._touched.update(self._ahead)
+            self._ahead.clear()
         while True:
             self._drain()
             if self._has_unanswered():
@@ -303,6 +320,7 @@ class ElectrumFilter:
                 self._settled = False
                 return
             found = await self._look()
+            await self._deliver_versions()
             for height in sorted(height for height in found.confirmed if height <= found.open_height):
                 await self._deliver_block(height, found)
                 if self._queue or self._reorganised:
@@ -418,7 +436,7 @@ class ElectrumFilter:
         chain = self._pool.chain
         servers = [server for server in self._pool.online() if server.is_on_best]
         touched, self._touched = self._touched, {}
-        wanted: dict[tuple[Txid, int], list[Server]] = {}
+        wanted: dict[tuple[Txid, int], dict[Server, set[bytes]]] = {}
         for script in touched:
             watch = self._watches.get(script)
             if watch is None:
@@ -433,16 +451,23 @@ class ElectrumFilter:
                         continue
                     if item.height <= 0 and item.txid in self._txs:
                         continue
+                    if place is None and item.height > chain.height:
+                        continue
                     if place is None and item.height > 0:
                         delivered_in = watch.delivered.get(item.txid)
                         if delivered_in is not None and chain.hash_at(item.height) == delivered_in:
                             continue
-                    wanted.setdefault((item.txid, item.height), []).append(server)
+                    claimants = wanted.setdefault((item.txid, item.height), {})
+                    claimants.setdefault(server, set()).add(script)
         if wanted:
             # The earliest first, and not more at once than fits the cache: a wallet may be years old.
-            portion = sorted(wanted, key=lambda claim: claim[1] if claim[1] > 0 else MAX_HEIGHT)
-            found.more = len(portion) > FETCHED_AT_ONCE
-            await asyncio.gather(*(self._fetch(*claim, wanted[claim]) for claim in portion[:FETCHED_AT_ONCE]))
+            ordered = sorted(wanted, key=lambda claim: claim[1] if claim[1] > 0 else MAX_HEIGHT)
+            portion = ordered[:FETCHED_AT_ONCE]
+            await asyncio.gather(*(self._fetch(*claim, wanted[claim]) for claim in portion))
+            # Where nothing could be had, the next look comes after a pause.
+            found.more = len(portion) < len(ordered) and any(txid in self._txs for txid, _height in portion)
+        await self._ask_for_versions(touched, servers)
+        self._ask_again()
         for script in touched:
             watch = self._watches.get(script)
             if watch is not None and not self._sort(watch, servers, found):
@@ -465,6 +490,9 @@ class ElectrumFilter:
                 if txid in watch.foreign:
                     continue
                 place = self._places.get(txid)
+                if place is None and item.height > chain.height:
+                    self._ahead[watch.script_pubkey] = None
+                    continue
                 if place is None and item.height > 0:
                     delivered_in = watch.delivered.get(txid)
                     if delivered_in is None or chain.hash_at(item.height) != delivered_in:
@@ -489,19 +517,27 @@ class ElectrumFilter:
                     found.scripts.setdefault(txid, set()).add(watch.script_pubkey)
         return settled
 
-    async def _fetch(self, txid: Txid, height: int, claimants: Sequence[Server]) -> None:
+    async def _fetch(self, txid: Txid, height: int, claimants: Mapping[Server, Collection[bytes]]) -> None:
         """The transaction, and its proof where it is said to be in a block; from the first server that has
         them."""
-        for server in claimants:
+        for server, scripts in claimants.items():
             if not server.is_online:
                 continue
+            is_new = txid not in self._txs
             try:
                 tx, place = await self._fetch_from(server, txid, height)
             except ServerRefused:
-                self._missed(server, txid)
+                self._missed(server, txid, _cannot_show(txid))
                 continue
             except ServerError:
                 continue
+            if is_new and not all(_can_concern(tx, script) for script in scripts):
+                # Else a history could be filled with any transactions of the chain.
+                lie = f"The server shows the transaction {txid_hex(txid)} where it does not belong."
+                server.fail(ServerError(ServerErrorKind.LIED, lie))
+                continue
+            if is_new and txid not in self._txs:
+                self._shown_by[txid] = {server}
             self._cache(tx)
             if place is not None:
                 if could_be_inner_node(tx):
@@ -542,26 +578,78 @@ class ElectrumFilter:
         if current == theirs and current == header.serialize():
             lie = f"The server's proof for the transaction {txid_hex(txid)} is wrong."
             server.fail(ServerError(ServerErrorKind.LIED, lie))
+        elif server.is_on_best and server.height >= height:
+            # Its tip is in our chain, and so must this block be, unless the chain is changing at this moment.
+            lie = f"The server contradicts itself: its block {height} is not below its newest one."
+            self._missed(server, txid, ServerError(ServerErrorKind.LIED, lie))
         return None
 
-    def _missed(self, server: Server, txid: Txid) -> None:
-        """The server has a transaction in a history and cannot show it: once may be a race, often is not."""
-        misses = self._misses[server, txid] = self._misses.get((server, txid), 0) + 1
-        if misses >= MISSES_BEFORE_DROP:
+    def _missed(
+        self, server: Server, txid: Txid, error: ServerError, script_pubkey: bytes | None = None
+    ) -> bool:
+        """What the server says does not fit together: once may be a race, often is not. True if it is asked
+        again (without a script: about all for which it lists the transaction), False when that was enough."""
+        count, last_ms = self._misses.get((server, txid), (0, 0))
+        if count and _now_ms() - last_ms < MISS_PAUSE_MS:
+            return True
+        if count + 1 >= MISSES_BEFORE_DROP:
             del self._misses[server, txid]
-            lie = f"The server lists the transaction {txid_hex(txid)} and cannot show it."
-            server.fail(ServerError(ServerErrorKind.LIED, lie))
+            server.fail(error)
+            return False
+        self._misses[server, txid] = (count + 1, _now_ms())
+        if script_pubkey is None:
+            self._to_ask_again.setdefault(server, set()).add(txid)
         else:
-            for script, view in server.views.items():
-                if view.history and any(item.txid == txid for item in view.history):
-                    view.outdated = True
-                    server.ask([script])
+            server.ask_again([script_pubkey])
+        return True
+
+    def _ask_again(self) -> None:
+        """About every script for which a server lists what it could not show."""
+        doubtful, self._to_ask_again = self._to_ask_again, {}
+        for server, txids in doubtful.items():
+            server.ask_again(
+                script
+                for script, view in server.views.items()
+                if any(item.txid in txids for item in view.history or ())
+            )
+
+    async def _ask_for_versions(self, touched: Iterable[bytes], servers: Sequence[Server]) -> None:
+        """Of what spends a watched output, the version of every server that shows it."""
+        asked: dict[tuple[Server, Txid], None] = {}
+        for script in touched:
+            for server in servers:
+                view = server.views.get(script)
+                for item in (view.history or ()) if view is not None else ():
+                    tx = self._txs.get(item.txid)
+                    if tx is None or server in self._shown_by.get(item.txid, ()):
+                        continue
+                    if any(txin.prevout in self._by_outpoint for txin in tx.inputs):
+                        asked[server, item.txid] = None
+        if asked:
+            await asyncio.gather(*(self._ask_for_version(server, txid) for server, txid in asked))
+
+    async def _ask_for_version(self, server: Server, txid: Txid) -> None:
+        try:
+            tx = await server.guard(server.need().transaction(txid))
+        except ServerRefused:
+            self._missed(server, txid, _cannot_show(txid))
+            return
+        except ServerError:
+            return
+        self._shown_by.setdefault(txid, set()).add(server)
+        known = self._txs.get(txid)
+        if known is not None and tx != known:
+            self._logger.log(
+                LogLevel.WARN, "%s shows other witnesses of %s than others do", str(server), txid_hex(txid)
+            )
+            self._versions.setdefault(txid, []).append(tx)
 
     def _cache(self, tx: Transaction) -> None:
         self._txs[tx.txid] = tx
         self._txs.move_to_end(tx.txid)
         while len(self._txs) > MAX_CACHED_TXS:
-            self._txs.popitem(last=False)
+            txid, _tx = self._txs.popitem(last=False)
+            self._shown_by.pop(txid, None)
 
     # 4. blocks
 
@@ -576,7 +664,12 @@ class ElectrumFilter:
             return
         ordered = sorted(places, key=lambda txid: places[txid].index)
         txdata = tuple(TxInBlock(places[txid].index, self._txs[txid]) for txid in ordered)
-        await self._send([TransactionsConfirmed(header, height, txdata)])
+        steps: list[ChainStep] = [TransactionsConfirmed(header, height, txdata)]
+        # With the block, as what the next one buries is decided by what is known then.
+        steps += [
+            TransactionsSeen(tuple(self._versions.pop(txid))) for txid in ordered if txid in self._versions
+        ]
+        await self._send(steps)
         for item in txdata:
             self._confirmed[item.tx.txid] = places[item.tx.txid]
             self._mark(item.tx, header.hash, found)
@@ -592,6 +685,16 @@ class ElectrumFilter:
             if watch is not None and watch.matters(tx):
                 watch.delivered[tx.txid] = block_hash
 
+    async def _deliver_versions(self) -> None:
+        """Versions of transactions that were delivered before."""
+        told = [
+            txid
+            for txid in self._versions
+            if any(txid in watch.delivered for watch in self._watches.values())
+        ]
+        for txid in told:
+            await self._send([TransactionsSeen(tuple(self._versions.pop(txid)))])
+
     # 5. the tip, and the mempool
 
     async def _deliver_best(self, found: _Pass) -> None:
@@ -602,15 +705,15 @@ class ElectrumFilter:
         at_tip = [server for server in self._pool.online() if server.is_at_tip and server.is_settled]
         primary = self._pool.primary()
         own = any(watch.whole for watch in self._watches.values())
+        # Without the one that knows the addresses something of ours may be missing still.
         answered = len(at_tip) if not own or primary in at_tip else 0
         if self._best_known is not None and chain.height < self._best_known[1]:
             # The wallet has seen more than this: the servers are behind, or on a chain with less work.
             return
-        if answered == 0:
-            return
-        if answered < self._pool.required() and self._pool.tip_age_ms() < GRACE_MS:
+        if not at_tip or (answered < self._pool.required() and self._pool.tip_age_ms() < GRACE_MS):
             return
         if self._compare(at_tip):
+            self._retry_at_ms = _now_ms() + RETRY_MS
             return
         self.answered = answered
         if self.best is None or self.best[0] != tip.hash:
@@ -637,14 +740,8 @@ class ElectrumFilter:
                 if not missing:
                     continue
                 txid = min(missing)
-                view = server.views[script]
-                misses = self._misses[server, txid] = self._misses.get((server, txid), 0) + 1
-                if misses >= MISSES_BEFORE_DROP:
-                    hides = f"The server hides the transaction {txid_hex(txid)}, which another has proven."
-                    server.fail(ServerError(ServerErrorKind.HIDES, hides))
-                else:
-                    view.outdated = True
-                    server.ask([script])
+                hides = f"The server hides the transaction {txid_hex(txid)}, which another has proven."
+                if self._missed(server, txid, ServerError(ServerErrorKind.HIDES, hides), script):
                     waiting = True
         return waiting
 
@@ -694,6 +791,25 @@ def _matters_to(registration: _Registration, tx: Transaction) -> bool:
     if outpoint is None:
         return True
     return tx.txid == outpoint.txid or any(txin.prevout == outpoint for txin in tx.inputs)
+
+
+def _cannot_show(txid: Txid) -> ServerError:
+    lie = f"The server lists the transaction {txid_hex(txid)} and cannot show it."
+    return ServerError(ServerErrorKind.LIED, lie)
+
+
+def _can_concern(tx: Transaction, script_pubkey: bytes) -> bool:
+    """Whether a transaction can stand in a script's history: it pays to it, or an input shows what the script
+    commits to. Where a spend does not show that (taproot), the answer is yes."""
+    if any(output.script_pubkey == script_pubkey for output in tx.outputs):
+        return True
+    if is_p2wsh(script_pubkey):
+        commit = sha256
+    elif is_p2wpkh(script_pubkey):
+        commit = hash160
+    else:
+        return True
+    return any(txin.witness and commit(txin.witness[-1]) == script_pubkey[2:] for txin in tx.inputs)
 
 
 def _parents_first(txs: dict[Txid, Transaction]) -> tuple[Transaction, ...]:

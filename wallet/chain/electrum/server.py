@@ -38,6 +38,11 @@ HEADER_REQUESTS_AT_ONCE = 8
 REFUSALS_BEFORE_DROP = 4
 RETRY_REFUSED_SECONDS = 1.0
 SCRIPTS_ASKED_EAGERLY = 200
+HEADERS_TURN_SECONDS = 60.0
+"""A server that has more work than we know is asked for its headers alone; for this long at most for each
+eight portions, so that one that drips keeps no other from telling its blocks."""
+IDLE_NOTIFICATIONS_PER_MINUTE = 200
+"""Notifications that nothing has come of: each makes us ask, which is more work for us than for the server."""
 
 
 class ServerState(Enum):
@@ -61,7 +66,8 @@ class ScriptView:
     Attributes:
         history: as fetched last; None before the first time.
         fresh_at: the server's tip when the status was asked for last.
-        outdated: the server has notified of a change since the history was fetched.
+        outdated: the history may have changed since it was fetched.
+        notified: the server has said so.
         refusals: how often in a row the server would not answer.
     """
 
@@ -69,6 +75,7 @@ class ScriptView:
     history: tuple[HistoryItem, ...] | None = None
     fresh_at: BlockHash | None = None
     outdated: bool = False
+    notified: bool = False
     refusals: int = 0
 
 
@@ -124,6 +131,8 @@ class Server(SessionListener):
         self._script_event = asyncio.Event()
         self._failure: asyncio.Future[ServerError] | None = None
         self._asking = 0
+        self._idle_since_ms = 0
+        self._idle_notifications = 0
 
     def __str__(self) -> str:
         return str(self.address)
@@ -170,7 +179,8 @@ class Server(SessionListener):
             self.views, self.todo, self._asking = {}, {}, 0
             self.height, self.hash = -1, None
         self.error = error
-        self._logger.log(LogLevel.INFO, "%s: %s", str(self), error.message)
+        level = LogLevel.WARN if error.kind.is_dishonest else LogLevel.INFO
+        self._logger.log(level, "%s: %s", str(self), error.message)
 
     def fail(self, error: ServerError) -> None:
         """Something is wrong with this server: the connection ends."""
@@ -229,6 +239,8 @@ class Server(SessionListener):
     # --- SessionListener ---
 
     def on_header(self, tip: Tip) -> None:
+        if tip.height <= self.height:
+            self._note_idle()
         self._announced = tip
         self._header_event.set()
 
@@ -236,8 +248,19 @@ class Server(SessionListener):
         view = self.views.get(script_pubkey)
         if view is not None and view.status != status:
             view.status = status
-            view.outdated = True
+            view.outdated = view.notified = True
             self.ask([script_pubkey])
+
+    def _note_idle(self) -> None:
+        """A notification of something that was no news."""
+        now_ms = time.monotonic_ns() // 1_000_000
+        if now_ms - self._idle_since_ms > 60_000:
+            self._idle_since_ms, self._idle_notifications = now_ms, 0
+        self._idle_notifications += 1
+        if self._idle_notifications > IDLE_NOTIFICATIONS_PER_MINUTE:
+            self.fail(
+                ServerError(ServerErrorKind.FLOOD, "The server floods us with notifications of nothing.")
+            )
 
     def on_closed(self, error: ServerError) -> None:
         self.fail(error)
@@ -263,21 +286,33 @@ class Server(SessionListener):
 
     async def _follow(self, tip: Tip) -> None:
         """Takes the server's chain up to its tip, where it has more work than ours."""
-        chain = self._owner.chain
-        if chain.hash_at(tip.height) == tip.hash:
+        if self._is_followed(tip):
             return
         async with self._owner.header_lock:
-            if chain.hash_at(tip.height) == tip.hash:
+            if self._is_followed(tip):
                 return
             try:
-                if tip.height == chain.height + 1 and tip.raw[4:36] == chain.tip_hash and not chain.is_empty:
-                    self._connect(tip.height, [tip.raw])
-                else:
-                    await self._download(tip)
+                await self._download(tip)
             except HeaderError as exc:
-                if exc.fault is not HeaderFault.WEAKER:
-                    raise ServerError(ServerErrorKind.LIED, f"The server {exc.message}.") from None
-                self._logger.log(LogLevel.INFO, "%s %s", str(self), exc.message)
+                self._not_taken(exc)
+
+    def _is_followed(self, tip: Tip) -> bool:
+        """Whether our chain has the tip, or has it now: the next block, as a rule, waits for nobody."""
+        chain = self._owner.chain
+        if chain.hash_at(tip.height) == tip.hash:
+            return True
+        if tip.height != chain.height + 1 or tip.raw[4:36] != chain.tip_hash or chain.is_empty:
+            return False
+        try:
+            self._connect(tip.height, [tip.raw])
+        except HeaderError as exc:
+            self._not_taken(exc)
+        return True
+
+    def _not_taken(self, error: HeaderError) -> None:
+        if error.fault is not HeaderFault.WEAKER:
+            raise ServerError(ServerErrorKind.LIED, f"The server {error.message}.") from None
+        self._logger.log(LogLevel.INFO, "%s %s", str(self), error.message)
 
     def _connect(self, start_height: int, raws: list[bytes]) -> None:
         connected = self._owner.chain.connect(start_height, raws)
@@ -315,6 +350,15 @@ class Server(SessionListener):
     async def _fetch(self, start_height: int, end_height: int) -> list[bytes]:
         """All headers of a range; a server that has fewer than its tip promises has been reorganised
         meanwhile."""
+        try:
+            async with asyncio.timeout(HEADERS_TURN_SECONDS):
+                return await self._fetch_all(start_height, end_height)
+        except TimeoutError:
+            raise ServerError(
+                ServerErrorKind.TIMEOUT, "The server is too slow to tell its block headers."
+            ) from None
+
+    async def _fetch_all(self, start_height: int, end_height: int) -> list[bytes]:
         session = self.need()
         starts = range(start_height, end_height + 1, PERIOD_BLOCKS)
         portions = await asyncio.gather(
@@ -355,6 +399,13 @@ class Server(SessionListener):
         self.todo.update(dict.fromkeys(scripts))
         if self.todo:
             self._script_event.set()
+
+    def ask_again(self, scripts: Iterable[bytes]) -> None:
+        """Asks for histories anew, whatever their status says."""
+        doubtful = [script_pubkey for script_pubkey in scripts if script_pubkey in self.views]
+        for script_pubkey in doubtful:
+            self.views[script_pubkey].outdated = True
+        self.ask(doubtful)
 
     def forget_script(self, script_pubkey: bytes) -> None:
         self.views.pop(script_pubkey, None)
@@ -401,7 +452,7 @@ class Server(SessionListener):
         if view.fresh_at is None or view.fresh_at != tip_hash:
             if view.outdated or (view.history is None and len(self.views) <= SCRIPTS_ASKED_EAGERLY):
                 # The history will be wanted: both at once, as answers may be held back for a second.
-                view.outdated = False
+                view.outdated = view.notified = False
                 status, history = await asyncio.gather(
                     session.subscribe_script(script_pubkey), session.script_history(script_pubkey)
                 )
@@ -413,9 +464,12 @@ class Server(SessionListener):
                     view.status = status
                     view.outdated = True
         while view.outdated or view.history is None:
-            view.outdated = False
+            notified, view.outdated, view.notified = view.notified, False, False
             history = () if view.status is None else await session.script_history(script_pubkey)
-            changed = changed or history != view.history
+            if history != view.history:
+                changed = True
+            elif notified:
+                self._note_idle()
             view.history = history
         view.fresh_at = tip_hash
         view.refusals = 0

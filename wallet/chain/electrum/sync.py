@@ -55,6 +55,8 @@ other."""
 ALONE_RETRY_MS = 60_000
 PROVEN_AFTER_MS = 60_000
 """A connection that lasted this long ends the doubling of pauses."""
+BEHIND_AFTER_MS = 60_000
+"""A server is behind that does not have our tip after this long; honest ones take seconds."""
 STALE_AFTER_MS = 10 * 60 * 1000
 NO_BLOCK_SECONDS = 2 * 60 * 60
 """No block for two hours happens once in half a year by chance: other servers are asked."""
@@ -82,7 +84,8 @@ class ServerStatus:
 
     Attributes:
         height: of its tip; -1 while unknown.
-        reason: why it was left last, a sentence; empty where nothing happened yet.
+        error, reason: why it was left last, a sentence; while it is connected, how it differs from the others. None
+            and empty where all is well.
         retry_seconds: until it is tried again; 0 while it is connected.
     """
 
@@ -107,6 +110,7 @@ class SyncStatus:
         delivered_height: what the core has been told of; -1 for nothing.
         target_height: the highest tip that a server claims.
         connected: how many servers are up to date with our chain or on the way there.
+        agreeing: how many of them stand at our tip.
         no_block_seconds: the age of the tip by the computer's clock.
     """
 
@@ -117,6 +121,7 @@ class SyncStatus:
     delivered_height: int
     target_height: int
     connected: int
+    agreeing: int
     required: int
     watched_scripts: int
     no_block_seconds: int
@@ -286,6 +291,7 @@ class ElectrumSync:
             delivered_height=best[1] if best is not None else -1,
             target_height=max((server.height for server in self._servers), default=-1),
             connected=sum(server.is_online for server in self._servers),
+            agreeing=sum(server.is_at_tip for server in self._servers),
             required=self.required(),
             watched_scripts=self.filter.watched_scripts,
             no_block_seconds=max(0, int(time.time()) - tip.time_at) if tip is not None else 0,
@@ -295,6 +301,7 @@ class ElectrumSync:
     def _server_status(self, server: Server) -> ServerStatus:
         session = server.session
         waits = server.state in (ServerState.WAITING, ServerState.DROPPED)
+        error = self._difference(server) if server.is_online else server.error
         return ServerStatus(
             address=server.address,
             state=server.state,
@@ -303,9 +310,22 @@ class ElectrumSync:
             protocol=".".join(map(str, session.protocol)) if session is not None else "",
             height=server.height,
             is_on_best=server.is_on_best,
-            error=server.error.kind if server.error is not None else None,
-            reason=server.error.message if server.error is not None else "",
+            error=error.kind if error is not None else None,
+            reason=error.message if error is not None else "",
             retry_seconds=max(0, server.retry_at_ms - _now_ms()) // 1000 if waits else 0,
+        )
+
+    def _difference(self, server: Server) -> ServerError | None:
+        """How a connected server differs from the chain with most work."""
+        if not server.is_on_best:
+            return ServerError(
+                ServerErrorKind.STALE, "The server follows another chain, with less work than the best one."
+            )
+        if server.is_at_tip or self.tip_age_ms() < BEHIND_AFTER_MS:
+            return None
+        return ServerError(
+            ServerErrorKind.STALE,
+            f"The server is at block {server.height}; others are at {self.chain.height}.",
         )
 
     def _state(self) -> SyncState:
@@ -388,6 +408,7 @@ class ElectrumSync:
     async def _manage_servers(self) -> None:
         while True:
             self._manage.clear()
+            self._replace_primary()
             self._drop_stale()
             self._rotate()
             for server in self._to_connect():
@@ -469,6 +490,17 @@ class ElectrumSync:
             self._primary = primary
         if self._primary is not None and self._primary is not primary:
             self._primary.ask(self.filter.scripts_for(self._primary))
+
+    def _replace_primary(self) -> None:
+        """A primary that stays behind while others go on keeps our own coins from being seen: another takes its
+        part."""
+        primary = self._primary
+        if primary is None or primary.is_at_tip or self.tip_age_ms() < BEHIND_AFTER_MS:
+            return
+        better = next((server for server in self._servers if server.is_at_tip), None)
+        if better is not None:
+            self._primary = better
+            better.ask(self.filter.scripts_for(better))
 
     def _drop_stale(self) -> None:
         """Servers that stay behind while others follow the chain."""

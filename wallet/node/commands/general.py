@@ -40,6 +40,16 @@ async def getinfo(node: Node) -> Json:
         "spv_nodes": len(connected),
         "connected": bool(connected),
         "synchronized": status.synced,
+        "problem": status.problem,
+        "servers": [
+            {
+                "address": server.address,
+                "connected": server.connected,
+                "height": server.height,
+                "problem": server.problem,
+            }
+            for server in status.servers
+        ],
         "version": VERSION,
         "nodeid": status.node_id,
         "peers": status.peers_online,

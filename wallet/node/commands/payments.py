@@ -391,6 +391,8 @@ async def lnpay(
 ) -> Json:
     """Pays a BOLT 11 invoice; returns when the payment is final, or after the time-out with it still under way."""
     decoded = decode(node, invoice)
+    if paused := node.pause_sentence():
+        raise CommandError(_("{why} Nothing was paid.").format(why=paused), code="paused")
     value_msat = _payable_amount_msat(node, decoded, amount_msat)
     limit_msat = max_fee_msat if max_fee_msat is not None else default_max_fee_msat(value_msat)
     payment_hash = bytes(decoded.payment_hash)
@@ -546,6 +548,8 @@ def _payable_amount_msat(node: Node, invoice: Invoice, amount_msat: int | None) 
 
 def why_not_payable(node: Node, amount_msat: int) -> str | None:
     """A sentence when the channels cannot send the amount now; within the lock."""
+    if paused := node.pause_sentence():
+        return paused
     usable = node.manager.list_usable_channels()
     if not usable:
         return _("You have no channel that is ready to pay with.")
