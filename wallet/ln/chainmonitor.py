@@ -39,7 +39,7 @@ from wallet.ln.events import Balance, Event
 from wallet.ln.monitor_state import Rows, read_states
 from wallet.ln.monitor_update import ChannelMonitorUpdate, MonitorEvent, MonitorUpdateCompleted
 from wallet.ln.sign import SignerProvider
-from wallet.ln.types import APIError, ChannelId
+from wallet.ln.types import APIError, ChannelId, PaymentHash
 from wallet.ln.watch import ChannelMonitorUpdateStatus
 
 __all__ = ["ChainMonitor", "FurtherCopy"]
@@ -153,9 +153,16 @@ class ChainMonitor:
             self._freeze(channel_id, error)
             return ChannelMonitorUpdateStatus.UNRECOVERABLE
         self._carry_out(effects)
-        if status is not ChannelMonitorUpdateStatus.COMPLETED:
-            return status
-        return self._copied(channel_id, update.update_id)
+        # A refused commitment may have come with a preimage: that has to be copied as well.
+        copied = self._copied(channel_id, update.update_id)
+        return copied if status is ChannelMonitorUpdateStatus.COMPLETED else status
+
+    def is_preimage_pending(self, payment_hash: PaymentHash, besides: ChannelId) -> bool:
+        return any(
+            self._monitors[channel_id].can_claim(payment_hash)
+            for channel_id in self._in_progress
+            if channel_id != besides
+        )
 
     def release_pending_monitor_events(self) -> list[MonitorEvent]:
         taken, self._completed = self._completed, []
@@ -171,7 +178,10 @@ class ChainMonitor:
         waiting.discard(update_id)
         if not waiting:
             del self._in_progress[channel_id]
-            latest = self._monitors[channel_id].latest_update_id
+            head = self._monitors[channel_id].state.head
+            refused = head.refused_update_id
+            # What depends on a commitment that was refused never leaves.
+            latest = head.update_id if refused is None else min(head.update_id, refused - 1)
             self._completed.append(MonitorUpdateCompleted(channel_id=channel_id, update_id=latest))
 
     def _copied(self, channel_id: ChannelId, update_id: int) -> ChannelMonitorUpdateStatus:
@@ -253,7 +263,7 @@ class ChainMonitor:
     def archive_fully_resolved_monitors(self) -> None:
         """Forgets channels in which nothing has been left to do for four weeks."""
         for channel_id, monitor in list(self._monitors.items()):
-            if monitor.is_archivable:
+            if monitor.is_archivable and channel_id not in self._in_progress:
                 self._persist.write(
                     [
                         *monitor.deleting_rows(),

@@ -146,7 +146,10 @@ class ChannelManager(ChainRoom):
                     self._highest_seen_at = int.from_bytes(value, "big")
             self._written_highest_seen_at = self._highest_seen_at
             for key, value in rows(CLOSED_SPACE):
-                self._closed[ChannelId(key)] = decode(ClosedChannel, value)
+                closed = decode(ClosedChannel, value)
+                # A monitor that a fault kept from an update has to take the next preimage nevertheless.
+                known_id = (monitor_update_ids or {}).get(ChannelId(key), closed.last_update_id)
+                self._closed[ChannelId(key)] = replace(closed, last_update_id=known_id)
             for channel in read_channels(rows("channel"), rows("channel_htlc")):
                 channel_id = channel.channel_id
                 if channel_id in self._channels:
@@ -169,7 +172,7 @@ class ChannelManager(ChainRoom):
             self._read_payments(rows)
             if monitor_update_ids is not None:
                 self._compare_with_monitors(monitor_update_ids)
-            self._offer_again()
+            self._offer_again(monitor_update_ids or {})
             self._outbound.reconcile(self._parts_under_way())
             for channel_id, channel in self._channels.items():
                 if channel_id in self._in_progress:
@@ -197,16 +200,24 @@ class ChannelManager(ChainRoom):
                 message=None if known is None else message,
             )
 
-    def _offer_again(self) -> None:
+    def _offer_again(self, monitor_update_ids: Mapping[ChannelId, int]) -> None:
         """A further copy may lack the last updates: until it has them, what depends on them still has to wait."""
-        for channel_id, channel in list(self._channels.items()):
-            update = ChannelMonitorUpdate(
-                channel_id=channel_id, update_id=channel.core.last_update_id, steps=()
-            )
+        latest = {
+            channel_id: closed.last_update_id
+            for channel_id, closed in self._closed.items()
+            if channel_id in monitor_update_ids
+        }
+        latest |= {channel_id: channel.core.last_update_id for channel_id, channel in self._channels.items()}
+        for channel_id, update_id in latest.items():
+            update = ChannelMonitorUpdate(channel_id=channel_id, update_id=update_id, steps=())
             try:
                 self._update_monitor(channel_id, update)
             except InvariantError as error:
-                self._freeze(channel_id, error)
+                if channel_id in self._channels:
+                    self._freeze(channel_id, error)
+                else:
+                    # There is no channel left to freeze.
+                    self._log(LogLevel.ERROR, "the monitor of closed channel %s: %s", channel_id.hex(), error)
 
     # --- questions ---
 

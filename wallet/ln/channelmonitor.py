@@ -235,6 +235,17 @@ class ChannelMonitor:
         """HTLCs that we offered, whose end has not been told yet."""
         return frozenset(live_htlcs(self.state)) - self.state.onchain.told_sources
 
+    def can_claim(self, payment_hash: PaymentHash) -> bool:
+        """Whether the peer offers an HTLC of this hash, and we know its preimage."""
+        state = self.state
+        if payment_hash not in state.preimages:
+            return False
+        return any(
+            item.source is None and item.htlc.payment_hash == payment_hash
+            for items in (state.holder.htlcs, *(commitment.htlcs for commitment in state.counterparty))
+            for item in items
+        )
+
     @property
     def latest_update_id(self) -> int:
         return self.state.head.update_id
@@ -312,9 +323,9 @@ class ChannelMonitor:
             isinstance(step, LatestHolderCommitment | LatestCounterpartyCommitment) for step in update.steps
         )
         if update.update_id <= head.update_id:
-            # Offered again after a restart; what was refused then is refused still.
+            # Offered again after a restart, perhaps by its number alone; what was refused then is refused still.
             refused = head.refused_update_id
-            if commits and refused is not None and update.update_id >= refused:
+            if refused is not None and update.update_id >= refused:
                 return ChannelMonitorUpdateStatus.IN_PROGRESS, []
             return ChannelMonitorUpdateStatus.COMPLETED, []
         if update.update_id != head.update_id + 1:

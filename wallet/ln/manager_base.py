@@ -194,6 +194,8 @@ class ManagerBase(ABC):
         self._frozen: set[ChannelId] = set()
         self._in_progress: dict[ChannelId, int] = {}
         self._blocked: dict[ChannelId, list[Send]] = {}
+        self._waiting: dict[ChannelId, deque[Callable[[], None]]] = {}
+        """What peers said from a revoke_and_ack on that would have us forget a preimage too early."""
         self._announced: set[ChannelId] = set()
         self._disabled: set[ChannelId] = set()
         self._offline_ticks: dict[ChannelId, int] = {}
@@ -358,6 +360,7 @@ class ManagerBase(ABC):
         """A fault of ours. Until the next start reads the channel from its rows, nothing of it goes on."""
         self._log(LogLevel.ERROR, "channel %s is frozen: %r", channel_id.hex(), error)
         self._frozen.add(channel_id)
+        self._waiting.pop(channel_id, None)
         channel = self._channels.get(channel_id)
         if channel is not None:
             self._outbox.append(
@@ -479,7 +482,8 @@ class ManagerBase(ABC):
                 self._monitor_moved = True
             case ChannelMonitorUpdateStatus.IN_PROGRESS:
                 self._monitor_moved = True
-                self._in_progress[channel_id] = update.update_id
+                if channel_id in self._channels:
+                    self._in_progress[channel_id] = update.update_id
             case ChannelMonitorUpdateStatus.UNRECOVERABLE:
                 raise InvariantError("the monitor does not take its updates any more")
 
@@ -607,7 +611,9 @@ class ManagerBase(ABC):
         self._log(LogLevel.INFO, "channel %s closes: %s", channel_id.hex(), reason)
         self._touched[channel_id] = None
         self._to_commit.pop(channel_id, None)
+        self._in_progress.pop(channel_id, None)
         self._blocked.pop(channel_id, None)
+        self._waiting.pop(channel_id, None)
         self._ticks_awaiting.pop(channel_id, None)
         self._by_funding.pop(channel.scope.funding_outpoint.txid, None)
         for scid in (channel.terms.scid_alias, channel.scope.short_channel_id):

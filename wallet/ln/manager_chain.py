@@ -131,6 +131,7 @@ class ChainRoom(PaymentRoom):
                 self._monitor_closed(event.channel_id, ClosureKind.COMMITMENT_TX_CONFIRMED, event.reason)
             case MonitorUpdateCompleted():
                 self._monitor_completed(event.channel_id, event.update_id)
+                self._let_in()
             case _:
                 assert_never(event)
 

@@ -3,10 +3,13 @@ gossip."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from wallet.bitcoin import curve
+from wallet.bitcoin.hashes import sha256
 from wallet.chain.interfaces import LogLevel
 from wallet.ln import msgs
 from wallet.ln.channel_chain import receive_channel_ready
@@ -32,8 +35,15 @@ from wallet.ln.channel_htlcs import (
 )
 from wallet.ln.channel_open import is_legal_shutdown_script
 from wallet.ln.channel_reestablish import disconnect, make_reestablish, receive_reestablish
-from wallet.ln.channel_state import CounterpartyForwarding, FundedChannel, Link
-from wallet.ln.channel_step import Draft
+from wallet.ln.channel_state import (
+    CounterpartyForwarding,
+    Fulfilled,
+    FundedChannel,
+    InboundStage,
+    Link,
+    OutboundStage,
+)
+from wallet.ln.channel_step import Draft, TellHtlcFulfilled
 from wallet.ln.config import ANTI_REORG_DELAY_BLOCKS, ChannelConfig
 from wallet.ln.events import (
     BroadcastMessage,
@@ -64,8 +74,25 @@ CLOSING_TICKS: Final = 10
 """How many ticks (of a minute) the negotiation of a closing fee may take before the channel is
 force-closed."""
 
+MAX_WAITING_MESSAGES: Final = 2_000
+"""Twice what a peer may say before it needs an answer: 483 HTLCs added, and as many removed."""
+
 _ALL_CHANNELS: Final = bytes(32)
 """BOLT 1, error: an all-zero channel id means all channels with the peer."""
+
+ChannelMessage = TypeVar(
+    "ChannelMessage",
+    msgs.ChannelReady,
+    msgs.UpdateAddHtlc,
+    msgs.UpdateFulfillHtlc,
+    msgs.UpdateFailHtlc,
+    msgs.UpdateFailMalformedHtlc,
+    msgs.UpdateFee,
+    msgs.CommitmentSigned,
+    msgs.RevokeAndAck,
+    msgs.Shutdown,
+    msgs.ClosingSigned,
+)
 
 
 class MessageRoom(OpeningRoom):
@@ -101,6 +128,7 @@ class MessageRoom(OpeningRoom):
             draft.send(make_reestablish(channel, point))
 
         self._blocked.pop(channel.channel_id, None)
+        self._waiting.pop(channel.channel_id, None)
         self._run(channel, transition)
 
     def send_beside(self, their_node_id: NodeId, message: msgs.Message) -> None:
@@ -162,6 +190,8 @@ class MessageRoom(OpeningRoom):
             ]
             for channel in self._channels_of(their_node_id):
                 self._blocked.pop(channel.channel_id, None)
+                # The peer says it again, from where our channel_reestablish stands.
+                self._waiting.pop(channel.channel_id, None)
                 self._announced.discard(channel.channel_id)
                 self._ticks_awaiting.pop(channel.channel_id, None)
                 self._run(channel, disconnect)
@@ -183,8 +213,10 @@ class MessageRoom(OpeningRoom):
 
     def handle_channel_ready(self, their_node_id: NodeId, msg: msgs.ChannelReady) -> None:
         with self._entry:
-            channel = self._channel_with(their_node_id, msg.channel_id)
-            self._run(channel, lambda draft: receive_channel_ready(draft, msg))
+            self._in_turn(their_node_id, msg, self._channel_ready)
+
+    def _channel_ready(self, channel: FundedChannel, msg: msgs.ChannelReady) -> None:
+        self._run(channel, lambda draft: receive_channel_ready(draft, msg))
 
     def handle_channel_reestablish(self, their_node_id: NodeId, msg: msgs.ChannelReestablish) -> None:
         with self._entry:
@@ -227,67 +259,170 @@ class MessageRoom(OpeningRoom):
         )
         self._update_gossip(channel_id)
 
+    # --- in turn ---
+
+    def _in_turn(
+        self,
+        their_node_id: NodeId,
+        msg: ChannelMessage,
+        handle: Callable[[FundedChannel, ChannelMessage], None],
+    ) -> None:
+        """Handles a channel's message, or puts it behind a revoke_and_ack that has to wait.
+
+        An update that forgets a preimage waits until each monitor that needs it has it everywhere: that of the
+        channel which an HTLC came in by, those of a payment's other parts. A revoke_and_ack is what forgets. It is
+        kept as it came, with all that follows it, as if it were still on the wire; should the connection or this
+        process end before, the peer says it again.
+        """
+        channel = self._channel_with(their_node_id, msg.channel_id)
+        waiting = self._waiting.get(msg.channel_id)
+        if waiting is None and isinstance(msg, msgs.RevokeAndAck) and self._would_forget_too_early(channel):
+            waiting = self._waiting[msg.channel_id] = deque()
+        if waiting is None:
+            handle(channel, msg)
+            return
+        if len(waiting) >= MAX_WAITING_MESSAGES:
+            raise PeerError("There are more messages than can wait.", disconnect=True)
+        waiting.append(lambda: self._in_turn(their_node_id, msg, handle))
+        if isinstance(msg, msgs.UpdateFulfillHtlc):
+            self._use_preimage(channel, msg)
+
+    def _would_forget_too_early(self, channel: FundedChannel) -> bool:
+        ended = {
+            htlc.add.payment_hash
+            for htlc in channel.outbound.values()
+            if htlc.stage is OutboundStage.SENT_REMOVE_COMMIT and isinstance(htlc.removal, Fulfilled)
+        }
+        ended |= {
+            htlc.add.payment_hash
+            for htlc in channel.inbound.values()
+            if htlc.stage is InboundStage.SENT_REMOVE_COMMIT and isinstance(htlc.removal, Fulfilled)
+        }
+        return any(
+            self._chain_monitor.is_preimage_pending(payment_hash, channel.channel_id)
+            for payment_hash in ended
+        )
+
+    def _use_preimage(self, channel: FundedChannel, msg: msgs.UpdateFulfillHtlc) -> None:
+        """A preimage waits for nobody; its message is judged in its turn."""
+        htlc = channel.outbound.get(msg.htlc_id)
+        if htlc is not None and sha256(msg.payment_preimage) == htlc.add.payment_hash:
+            tell = TellHtlcFulfilled(
+                msg.htlc_id,
+                htlc.source,
+                htlc.add.payment_hash,
+                msg.payment_preimage,
+                htlc.add.amount_msat,
+                msg.attribution_data,
+            )
+            self._tells.append((channel.channel_id, channel, tell))
+
+    def _let_in(self) -> None:
+        """A monitor is complete: what waited for it is handled, up to the next that has to wait."""
+        for channel_id, waiting in list(self._waiting.items()):
+            del self._waiting[channel_id]
+            while waiting and channel_id in self._channels and channel_id not in self._frozen:
+                handle = waiting.popleft()
+                try:
+                    handle()
+                except PeerError as error:
+                    # All that follows stays behind it until the connection is gone.
+                    self._waiting[channel_id] = deque((handle, *waiting))
+                    self._hang_up_on(channel_id, error.message)
+                    break
+                # What follows may rest on what this one told.
+                self._work_off()
+                if channel_id in self._waiting:
+                    self._waiting[channel_id].extend(waiting)
+                    break
+
+    def _hang_up_on(self, channel_id: ChannelId, message: str) -> None:
+        channel = self._channels.get(channel_id)
+        if channel is not None:
+            self._outbox.append(
+                HandleError(
+                    channel.counterparty_node_id,
+                    ErrorAction.SEND_WARNING_AND_DISCONNECT,
+                    message,
+                    channel_id,
+                )
+            )
+
     # --- normal operation ---
 
     def handle_update_add_htlc(self, their_node_id: NodeId, msg: msgs.UpdateAddHtlc) -> None:
         with self._entry:
-            channel = self._channel_with(their_node_id, msg.channel_id)
-            self._run(channel, lambda draft: receive_add(draft, msg))
+            self._in_turn(their_node_id, msg, self._update_add_htlc)
+
+    def _update_add_htlc(self, channel: FundedChannel, msg: msgs.UpdateAddHtlc) -> None:
+        self._run(channel, lambda draft: receive_add(draft, msg))
 
     def handle_update_fulfill_htlc(self, their_node_id: NodeId, msg: msgs.UpdateFulfillHtlc) -> None:
         with self._entry:
-            channel = self._channel_with(their_node_id, msg.channel_id)
-            self._run(channel, lambda draft: receive_fulfill(draft, msg))
+            self._in_turn(their_node_id, msg, self._update_fulfill_htlc)
+
+    def _update_fulfill_htlc(self, channel: FundedChannel, msg: msgs.UpdateFulfillHtlc) -> None:
+        self._run(channel, lambda draft: receive_fulfill(draft, msg))
 
     def handle_update_fail_htlc(self, their_node_id: NodeId, msg: msgs.UpdateFailHtlc) -> None:
         with self._entry:
-            channel = self._channel_with(their_node_id, msg.channel_id)
-            self._run(channel, lambda draft: receive_fail(draft, msg))
+            self._in_turn(their_node_id, msg, self._update_fail_htlc)
+
+    def _update_fail_htlc(self, channel: FundedChannel, msg: msgs.UpdateFailHtlc) -> None:
+        self._run(channel, lambda draft: receive_fail(draft, msg))
 
     def handle_update_fail_malformed_htlc(
         self, their_node_id: NodeId, msg: msgs.UpdateFailMalformedHtlc
     ) -> None:
         with self._entry:
-            channel = self._channel_with(their_node_id, msg.channel_id)
-            self._run(channel, lambda draft: receive_fail_malformed(draft, msg))
+            self._in_turn(their_node_id, msg, self._update_fail_malformed_htlc)
+
+    def _update_fail_malformed_htlc(self, channel: FundedChannel, msg: msgs.UpdateFailMalformedHtlc) -> None:
+        self._run(channel, lambda draft: receive_fail_malformed(draft, msg))
 
     def handle_update_fee(self, their_node_id: NodeId, msg: msgs.UpdateFee) -> None:
         with self._entry:
-            channel = self._channel_with(their_node_id, msg.channel_id)
-            bounds = self._fee_bounds(anchors=channel.channel_type.anchors)
-            dust_msat = self._max_dust_exposure_msat(channel)
-            self._run(channel, lambda draft: receive_update_fee(draft, msg, bounds, dust_msat))
+            self._in_turn(their_node_id, msg, self._update_fee)
+
+    def _update_fee(self, channel: FundedChannel, msg: msgs.UpdateFee) -> None:
+        bounds = self._fee_bounds(anchors=channel.channel_type.anchors)
+        dust_msat = self._max_dust_exposure_msat(channel)
+        self._run(channel, lambda draft: receive_update_fee(draft, msg, bounds, dust_msat))
 
     def handle_commitment_signed(self, their_node_id: NodeId, msg: msgs.CommitmentSigned) -> None:
         with self._entry:
-            channel = self._channel_with(their_node_id, msg.channel_id)
-            point = self._signer(channel).get_per_commitment_point(channel.core.holder_number + 2)
-            fees = self._closing_fees(channel) if channel.is_shutting_down else None
+            self._in_turn(their_node_id, msg, self._commitment_signed)
 
-            def transition(draft: Draft) -> None:
-                receive_commitment_signed(draft, msg, point)
-                if fees is not None:
-                    continue_closing(draft, fees)
+    def _commitment_signed(self, channel: FundedChannel, msg: msgs.CommitmentSigned) -> None:
+        point = self._signer(channel).get_per_commitment_point(channel.core.holder_number + 2)
+        fees = self._closing_fees(channel) if channel.is_shutting_down else None
 
-            self._run(channel, transition)
+        def transition(draft: Draft) -> None:
+            receive_commitment_signed(draft, msg, point)
+            if fees is not None:
+                continue_closing(draft, fees)
+
+        self._run(channel, transition)
 
     def handle_revoke_and_ack(self, their_node_id: NodeId, msg: msgs.RevokeAndAck) -> None:
         with self._entry:
-            channel = self._channel_with(their_node_id, msg.channel_id)
-            self._ticks_awaiting.pop(channel.channel_id, None)
-            fees = self._closing_fees(channel) if channel.is_shutting_down else None
-            has_held = bool(channel.held) or channel.core.held_feerate_sat_per_kw is not None
-            dust_msat = self._max_dust_exposure_msat(channel) if has_held else 0
+            self._in_turn(their_node_id, msg, self._revoke_and_ack)
 
-            def transition(draft: Draft) -> None:
-                receive_revoke_and_ack(draft, msg)
-                if has_held:
-                    free_held(draft, dust_msat)
-                send_commitment(draft)
-                if fees is not None:
-                    continue_closing(draft, fees)
+    def _revoke_and_ack(self, channel: FundedChannel, msg: msgs.RevokeAndAck) -> None:
+        self._ticks_awaiting.pop(channel.channel_id, None)
+        fees = self._closing_fees(channel) if channel.is_shutting_down else None
+        has_held = bool(channel.held) or channel.core.held_feerate_sat_per_kw is not None
+        dust_msat = self._max_dust_exposure_msat(channel) if has_held else 0
 
-            self._run(channel, transition)
+        def transition(draft: Draft) -> None:
+            receive_revoke_and_ack(draft, msg)
+            if has_held:
+                free_held(draft, dust_msat)
+            send_commitment(draft)
+            if fees is not None:
+                continue_closing(draft, fees)
+
+        self._run(channel, transition)
 
     # --- closing ---
 
@@ -347,22 +482,26 @@ class MessageRoom(OpeningRoom):
 
     def handle_shutdown(self, their_node_id: NodeId, msg: msgs.Shutdown) -> None:
         with self._entry:
-            channel = self._channel_with(their_node_id, msg.channel_id)
-            theirs = self._peer(their_node_id).features
-            any_segwit = self._init_features().negotiated_with(theirs, Feature.SHUTDOWN_ANYSEGWIT)
-            fees = self._closing_fees(channel)
+            self._in_turn(their_node_id, msg, self._shutdown)
 
-            def transition(draft: Draft) -> None:
-                receive_shutdown(draft, msg, channel.terms.shutdown_script, any_segwit=any_segwit)
-                continue_closing(draft, fees)
+    def _shutdown(self, channel: FundedChannel, msg: msgs.Shutdown) -> None:
+        theirs = self._peer(channel.counterparty_node_id).features
+        any_segwit = self._init_features().negotiated_with(theirs, Feature.SHUTDOWN_ANYSEGWIT)
+        fees = self._closing_fees(channel)
 
-            self._run(channel, transition)
+        def transition(draft: Draft) -> None:
+            receive_shutdown(draft, msg, channel.terms.shutdown_script, any_segwit=any_segwit)
+            continue_closing(draft, fees)
+
+        self._run(channel, transition)
 
     def handle_closing_signed(self, their_node_id: NodeId, msg: msgs.ClosingSigned) -> None:
         with self._entry:
-            channel = self._channel_with(their_node_id, msg.channel_id)
-            fees = self._closing_fees(channel)
-            self._run(channel, lambda draft: receive_closing_signed(draft, msg, fees))
+            self._in_turn(their_node_id, msg, self._closing_signed)
+
+    def _closing_signed(self, channel: FundedChannel, msg: msgs.ClosingSigned) -> None:
+        fees = self._closing_fees(channel)
+        self._run(channel, lambda draft: receive_closing_signed(draft, msg, fees))
 
     def handle_error(self, their_node_id: NodeId, msg: msgs.Error) -> None:
         """BOLT 1, error: the channel it names is failed; all of them, if it names none."""
@@ -654,7 +793,10 @@ class MessageRoom(OpeningRoom):
     def _tick_patience(self, channel: FundedChannel) -> None:
         channel_id = channel.channel_id
         owes = channel.link is Link.AWAITING_REESTABLISH or (
-            channel.link is Link.UP and channel.is_awaiting_revocation and channel_id not in self._in_progress
+            channel.link is Link.UP
+            and channel.is_awaiting_revocation
+            and channel_id not in self._in_progress
+            and channel_id not in self._waiting
         )
         closing = channel.core.closing
         negotiates = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from wallet.ln.channelmonitor import ChannelMonitor
     from wallet.ln.monitor_update import ChannelMonitorUpdate, MonitorEvent
-    from wallet.ln.types import ChannelId
+    from wallet.ln.types import ChannelId, PaymentHash
 
 __all__ = ["ChannelMonitorUpdateStatus", "Watch"]
 
@@ -36,6 +36,11 @@ class Watch(Protocol):
     ) -> ChannelMonitorUpdateStatus:
         """Applies one update. Each is offered exactly once, in order; after a restart, those that the monitor
         has (`update_id` at or below its latest) may be offered again and are answered with COMPLETED."""
+        ...
+
+    def is_preimage_pending(self, payment_hash: PaymentHash, besides: ChannelId) -> bool:
+        """Whether the monitor of a channel other than `besides` claims an HTLC by this preimage, and a further copy
+        of that monitor may not know it yet. Until it does, no other monitor may forget it."""
         ...
 
     def release_pending_monitor_events(self) -> list[MonitorEvent]:
