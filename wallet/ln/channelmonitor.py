@@ -118,6 +118,17 @@ __all__ = [
 IRREVOCABLE_DEPTH_BLOCKS: Final = 100
 """BOLT 5: at this depth something is irrevocably resolved; nobody need ask about it any more."""
 
+PATIENCE_BLOCKS: Final = CLTV_CLAIM_BUFFER_BLOCKS // 2
+"""For how long the peer's close that was seen in the mempool may take before ours competes with it: as long as
+a transaction is given to confirm. On the peer's commitment nothing of ours waits for a delay."""
+
+PATIENCE_TICKS: Final = 2
+"""After the peer has said that it closes, its commitment has this many ticks of 30 seconds to show itself, and
+until the next block at most, before ours leaves."""
+
+FUNDING_WITNESS_WEIGHT: Final = 224
+"""BOLT 3, appendix A: the witness of the input that spends the funding output, with marker and flag."""
+
 ARCHIVAL_DELAY_BLOCKS: Final = 4032
 """Four weeks after everything is settled a monitor may be forgotten. As rust-lightning."""
 
@@ -180,6 +191,8 @@ class ChannelMonitor:
     def __init__(self, state: MonitorState) -> None:
         self.state = state
         self.held = False
+        self._patience_ticks = 0
+        self._seen_height = 0
         self._registered: set[OutPoint] = set()
         self._classified: _Classified | None = None
         self._resolution: Resolution | None = None
@@ -340,6 +353,8 @@ class ChannelMonitor:
         state = replace(state, head=head)
         for step in update.steps:
             state = _apply(state, step, closed)
+            if isinstance(step, ForceClosed) and step.by_counterparty and not self.state.head.holder_broadcast:
+                self._patience_ticks = PATIENCE_TICKS
         effects: list[Effect] = []
         if _is_closed_to_commitments(state):
             state, effects = self._settle(state, env)
@@ -350,6 +365,7 @@ class ChannelMonitor:
         """By hand: our commitment goes to the chain, whatever forbade it. Should it be outdated, all is
         lost."""
         self.held = False
+        self._patience_ticks = 0
         head = replace(self.state.head, force_closed=True, broadcast_forbidden=False, holder_broadcast=True)
         return self._settled(replace(self.state, head=head), env)
 
@@ -373,6 +389,7 @@ class ChannelMonitor:
                 state = replace(state, txs=txs)
                 self._read(state, env)
         if height > state.head.best_height:
+            self._patience_ticks = 0
             head = replace(state.head, best_height=height, best_hash=header.hash)
             state = replace(state, head=head)
         return [] if state is self.state else self._settled(state, env)
@@ -391,6 +408,7 @@ class ChannelMonitor:
             for txid, item in state.txs.items()
             if item.height > height or (item.height == height and item.block_hash != header.hash)
         }
+        self._patience_ticks = 0
         state = replace(state, head=replace(head, best_height=height, best_hash=header.hash))
         return self._forget(gone, state, env) if gone else self._settled(state, env)
 
@@ -401,6 +419,7 @@ class ChannelMonitor:
         for tx in txs:
             if _confirmed_spend(state) is None and _is_signed_spend(state, tx):
                 state = replace(state, seen_spend=tx)
+                self._seen_height = state.head.best_height
         spend, _ = self._spend(state, env)
         if spend is not None:
             state = _learn_preimages(state, spend, txs)
@@ -414,7 +433,9 @@ class ChannelMonitor:
 
     def rebroadcast_pending_claims(self, env: MonitorEnv) -> list[Effect]:
         """Sends again what is on its way, at a higher rate if the estimates have risen."""
-        if not self.state.onchain.claims.requests:
+        if self._patience_ticks:
+            self._patience_ticks -= 1
+        if not self.state.onchain.claims.requests and not self.state.head.holder_broadcast:
             return []
         return self._settled(self.state, env, resend=True)
 
@@ -519,7 +540,8 @@ class ChannelMonitor:
         best_height = state.head.best_height
         if confirmed is None:
             state = self._check_deadlines(state, env)
-            if state.head.holder_broadcast and not state.head.broadcast_forbidden and not self.held:
+            ours = state.head.holder_broadcast and not state.head.broadcast_forbidden and not self.held
+            if ours and not self._leaves_it_to_the_peer(state, spend):
                 claims.append(_commitment_claim(state))
         resolution = self._read(state, env)
         if resolution is not None and spend is not None:
@@ -544,6 +566,17 @@ class ChannelMonitor:
         resolution = self._read(state, env)
         state = _note_resolved(state, resolution, confirmed)
         return state, [*self._new_registrations(state), *effects]
+
+    def _leaves_it_to_the_peer(self, state: MonitorState, seen: FundingSpend | None) -> bool:
+        """Whether our commitment can wait for another close that is on its way, or is said to be. Were it to take
+        that one's place, our coins would have to wait for our own delay."""
+        if _pressing_htlc(state) is not None:
+            return False
+        if seen is None:
+            return self._patience_ticks > 0
+        if seen.kind not in (SpendKind.COUNTERPARTY, SpendKind.REVOKED, SpendKind.CLOSING):
+            return False
+        return state.head.best_height < self._seen_height + PATIENCE_BLOCKS
 
     def _check_deadlines(self, state: MonitorState, env: MonitorEnv) -> MonitorState:
         """Closes the channel when waiting any longer could lose an HTLC."""
@@ -707,16 +740,23 @@ def _pressing_htlc(state: MonitorState) -> str | None:
 
 def _commitment_claim(state: MonitorState) -> HolderCommitmentClaim:
     deadlines = []
+    commitment = state.holder.commitment.commitment
+    value_sat = commitment.to_broadcaster_sat
     for item in state.holder.htlcs:
         htlc = item.htlc
-        if htlc.output_index is None:
-            continue
         if htlc.offered:
-            deadlines.append(htlc.cltv_expiry_height + MIN_CLTV_EXPIRY_DELTA)
-        elif htlc.payment_hash in state.preimages:
+            # One without an output is lost as well, should it be settled upstream before this is over.
+            value_sat += htlc.amount_sat
+            if htlc.output_index is not None:
+                deadlines.append(htlc.cltv_expiry_height + MIN_CLTV_EXPIRY_DELTA)
+        elif htlc.output_index is not None and htlc.payment_hash in state.preimages:
+            value_sat += htlc.amount_sat
             deadlines.append(htlc.cltv_expiry_height)
     return HolderCommitmentClaim(
-        outpoint=state.params.funding_outpoint, deadline_height=min(deadlines) if deadlines else None
+        outpoint=state.params.funding_outpoint,
+        deadline_height=min(deadlines) if deadlines else None,
+        value_sat=value_sat,
+        weight=commitment.tx.weight + FUNDING_WITNESS_WEIGHT,
     )
 
 

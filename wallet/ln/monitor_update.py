@@ -12,7 +12,7 @@ name an HTLC that the channel has resolved already: whoever handles it must be i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wallet.bitcoin.records import tagged
 from wallet.ln.chan_utils import HolderCommitmentTransaction, HTLCOutputInCommitment
@@ -105,9 +105,11 @@ class ForceClosed:
 
     Attributes:
         should_broadcast: False where our commitment is outdated, or the funding never confirmed.
+        by_counterparty: the peer has said that it closes: its own commitment may be on its way.
     """
 
     should_broadcast: bool
+    by_counterparty: bool = field(default=False, metadata={"tlv": 1})
 
 
 @tagged(10)

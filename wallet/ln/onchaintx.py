@@ -7,9 +7,17 @@ attempt and the height of the next. `plan` compares the two, purely, and answers
 attempts to make now:
 
 - an output that nobody claims yet joins others of its cluster in a new request;
-- an output that is spent, or gone with a reorganisation, leaves its request, which is tried again without it;
+- where each transaction would cost a coin of the wallet, it joins a request that is on its way instead, which
+  it replaces: at the next block, or when claims are next sent again, so that what becomes known in quick
+  succession costs one replacement;
+- an output that is spent leaves its request, which is tried again without it;
 - a request whose height has come is tried again at a higher rate;
-- near to its deadline an output leaves the request that it shared.
+- near to its deadline an output leaves the request that it shared;
+- a request of which nothing is left is remembered until that is buried, so that a reorganisation finds the fee
+  rate that its transaction had.
+
+What replaces another transaction pays more than that one in all, and for its own bandwidth on top (BIP 125,
+rules 3 and 4). What is paid never exceeds what there is to gain.
 
 `transaction_of` makes an attempt of those that pay for themselves into a transaction; commitments and HTLC
 transactions with anchors are left to the wallet's coins, by events.
@@ -18,7 +26,7 @@ transactions with anchors are left to the wallet's coins, by events.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Final
 
@@ -26,6 +34,7 @@ from wallet.bitcoin.amounts import fee_sat_ceil
 from wallet.bitcoin.script import dust_limit_sat
 from wallet.bitcoin.tx import OutPoint
 from wallet.chain.interfaces import FLOOR_FEERATE_SAT_PER_KW, ConfirmationTarget, FeeEstimator
+from wallet.ln.config import ANTI_REORG_DELAY_BLOCKS
 from wallet.ln.package import (
     MAX_INPUTS_PER_CLAIM,
     Claim,
@@ -36,6 +45,9 @@ from wallet.ln.package import (
     claim_transaction_weight,
     cluster,
     deadline_height_of,
+    may_join,
+    outside_weight,
+    value_sat_of,
 )
 
 __all__ = ["Attempt", "ClaimRequest", "ClaimState", "Retry", "claim_output_sat", "plan"]
@@ -52,7 +64,11 @@ BUMP_DIVISOR: Final = 4
 """A claim that does not confirm, while the estimates stay, is raised by a quarter."""
 
 MAX_BUMP_OVER_ESTIMATE: Final = 5
-"""Where the wallet's other coins pay, raising stops at this multiple of the estimate."""
+"""Raising stops at this multiple of the estimate where the wallet's other coins pay, and while no deadline is
+near: whoever keeps our transactions from the miners would otherwise have us pay all of it away."""
+
+JOIN_MARGIN_DIVISOR: Final = 20
+"""What replaces a transaction whose weight and change we know only about is raised by a twentieth more."""
 
 
 class Retry(Enum):
@@ -62,6 +78,8 @@ class Retry(Enum):
     """Its set has changed, or it is sent again: the last rate, unless the estimates have risen above it."""
     BUMP = auto()
     """Its height has come: above the last rate in any case."""
+    REPLACE = auto()
+    """Its set has changed while its last transaction may confirm still: it has to outbid that one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +89,11 @@ class ClaimRequest:
     Attributes:
         claim_id: of the set as it was first; stays while outputs leave it.
         feerate_sat_per_kw: of the last attempt.
-        fee_paid_sat: of the last attempt, 0 where coins outside of it pay.
+        fee_paid_sat: of the last attempt: what a replacement has to outbid. Where coins outside of it pay, about
+            that, and 0 for commitments.
         next_height: at this height it is tried again.
+        sent_height: the tip at the last attempt.
+        finished_height: the tip since when nothing of it is left to claim.
     """
 
     claim_id: bytes
@@ -80,6 +101,8 @@ class ClaimRequest:
     feerate_sat_per_kw: int
     fee_paid_sat: int
     next_height: int
+    sent_height: int = field(default=0, metadata={"tlv": 1})
+    finished_height: int | None = field(default=None, metadata={"tlv": 3})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,14 +152,19 @@ def claim_output_sat(
         fee_sat = fee_sat_ceil(weight, feerate_sat_per_kw)
         return None if fee_sat > most_sat else (value_sat - fee_sat, feerate_sat_per_kw)
     feerate_sat_per_kw = max(previous_feerate_sat_per_kw, min(estimate_sat_per_kw, value_sat * 500 // weight))
-    if retry is Retry.BUMP and feerate_sat_per_kw == previous_feerate_sat_per_kw:
+    if retry is not Retry.SAME_OR_HIGHER and feerate_sat_per_kw == previous_feerate_sat_per_kw:
         feerate_sat_per_kw += feerate_sat_per_kw // BUMP_DIVISOR
+    least_sat_per_kw = 0
     if feerate_sat_per_kw > previous_feerate_sat_per_kw:
-        # BIP 125, rules 3 and 4: more in all than what it replaces, by its own bandwidth.
-        least_sat = previous_fee_sat + fee_sat_ceil(weight, INCREMENTAL_RELAY_FEE_SAT_PER_KW)
-        feerate_sat_per_kw = max(feerate_sat_per_kw, -(-least_sat * 1000 // weight))
+        least_sat_per_kw = _least_sat_per_kw(previous_fee_sat, weight)
+        feerate_sat_per_kw = max(feerate_sat_per_kw, least_sat_per_kw)
     # The fee follows from the rate alone, so that what is sent again is the same transaction.
     fee_sat = fee_sat_ceil(weight, feerate_sat_per_kw)
+    most_sat_per_kw = most_sat * 1000 // weight
+    if fee_sat > most_sat and most_sat_per_kw >= least_sat_per_kw > 0:
+        # The last step: all that there is.
+        feerate_sat_per_kw = most_sat_per_kw
+        fee_sat = fee_sat_ceil(weight, feerate_sat_per_kw)
     if fee_sat > most_sat:
         # It can rise no more: what was sent last is sent again.
         feerate_sat_per_kw = previous_feerate_sat_per_kw
@@ -146,12 +174,49 @@ def claim_output_sat(
     return value_sat - fee_sat, feerate_sat_per_kw
 
 
-def _outside_feerate(estimate_sat_per_kw: int, previous_sat_per_kw: int, retry: Retry) -> int:
-    """The target where coins of the wallet pay the fee."""
-    if estimate_sat_per_kw > previous_sat_per_kw or retry is not Retry.BUMP:
-        return max(estimate_sat_per_kw, previous_sat_per_kw)
-    raised = previous_sat_per_kw + previous_sat_per_kw // BUMP_DIVISOR
-    return max(previous_sat_per_kw, min(raised, estimate_sat_per_kw * MAX_BUMP_OVER_ESTIMATE))
+def _least_sat_per_kw(previous_fee_sat: int, weight: int) -> int:
+    """BIP 125, rules 3 and 4: more in all than what it replaces, by its own bandwidth."""
+    least_sat = previous_fee_sat + fee_sat_ceil(weight, INCREMENTAL_RELAY_FEE_SAT_PER_KW)
+    return -(-least_sat * 1000 // weight)
+
+
+def _outside_feerate(
+    claims: Sequence[HolderHtlcClaim | HolderCommitmentClaim],
+    request: ClaimRequest,
+    estimate_sat_per_kw: int,
+    retry: Retry,
+) -> int:
+    """The target where coins of the wallet pay the fee. It is not raised above what there is to gain; HTLCs that
+    are not worth the estimate are left out where the transaction is made."""
+    weight = outside_weight(claims)
+    most_sat_per_kw = sum(map(value_sat_of, claims)) * 1000 // weight
+    if most_sat_per_kw < estimate_sat_per_kw:
+        if isinstance(claims[0], HolderCommitmentClaim):
+            # It goes alone, and confirms when its own fee does.
+            return FLOOR_FEERATE_SAT_PER_KW
+        most_sat_per_kw = estimate_sat_per_kw
+    previous_sat_per_kw = request.feerate_sat_per_kw
+    if not previous_sat_per_kw:
+        return min(estimate_sat_per_kw, most_sat_per_kw)
+    if retry is Retry.REPLACE:
+        return min(_replacing_sat_per_kw(request, weight, estimate_sat_per_kw), most_sat_per_kw)
+    wanted_sat_per_kw = estimate_sat_per_kw
+    if retry is Retry.BUMP:
+        step_sat_per_kw = max(previous_sat_per_kw // BUMP_DIVISOR, INCREMENTAL_RELAY_FEE_SAT_PER_KW)
+        limit_sat_per_kw = estimate_sat_per_kw * MAX_BUMP_OVER_ESTIMATE
+        raised_sat_per_kw = min(previous_sat_per_kw + step_sat_per_kw, limit_sat_per_kw)
+        wanted_sat_per_kw = max(wanted_sat_per_kw, raised_sat_per_kw)
+    wanted_sat_per_kw = min(wanted_sat_per_kw, most_sat_per_kw)
+    # Mempools would refuse a smaller step.
+    if wanted_sat_per_kw < previous_sat_per_kw + INCREMENTAL_RELAY_FEE_SAT_PER_KW:
+        return min(previous_sat_per_kw, most_sat_per_kw)
+    return wanted_sat_per_kw
+
+
+def _replacing_sat_per_kw(request: ClaimRequest, weight: int, estimate_sat_per_kw: int) -> int:
+    """The least that outbids a request's last transaction by one of another weight."""
+    least_sat_per_kw = max(_least_sat_per_kw(request.fee_paid_sat, weight), request.feerate_sat_per_kw + 1)
+    return max(estimate_sat_per_kw, least_sat_per_kw + least_sat_per_kw // JOIN_MARGIN_DIVISOR)
 
 
 def _target_of(claims: Sequence[Claim]) -> ConfirmationTarget:
@@ -204,34 +269,91 @@ class _Task:
 def _kept(
     request: ClaimRequest, wanted: Mapping[OutPoint, Claim], best_height: int, resend: bool
 ) -> list[_Task]:
-    """What becomes of a request: gone, smaller, split, due, or left alone."""
+    """What becomes of a request: finished, back, smaller, split, due, or left alone."""
     claims = tuple(wanted[outpoint] for outpoint in request.outpoints if outpoint in wanted)
     if not claims:
-        return []
+        return _finished(request, best_height)
+    retry = None
+    if request.finished_height is not None:
+        # A reorganisation: the transaction that was in the chain is as good as it was.
+        request = replace(
+            request, finished_height=None, next_height=max(request.next_height, best_height + 1)
+        )
+        retry = Retry.SAME_OR_HIGHER
+    elif len(claims) < len(request.outpoints):
+        # Whatever spent the others has made the last transaction impossible: there is nothing to outbid.
+        request = replace(request, outpoints=tuple(claim.outpoint for claim in claims), fee_paid_sat=0)
+        retry = Retry.SAME_OR_HIGHER
+    elif resend:
+        retry = Retry.SAME_OR_HIGHER
     groups = _grouped(claims, best_height)
     if len(groups) > 1:
-        # Some have come near to their deadline. The first keeps the name.
-        return [
-            _Task(
-                request=replace(
-                    request,
-                    claim_id=request.claim_id if index == 0 else claim_id_of([c.outpoint for c in group]),
-                    outpoints=tuple(claim.outpoint for claim in group),
-                    # Each alone has to outbid what they paid together.
-                    fee_paid_sat=request.fee_paid_sat if index == 0 else 0,
-                ),
-                claims=group,
-                retry=Retry.BUMP,
-            )
-            for index, group in enumerate(groups)
-        ]
-    retry = None
+        return _split(request, groups)
     if best_height >= request.next_height:
         retry = Retry.BUMP
-    elif len(claims) < len(request.outpoints) or resend:
-        retry = Retry.SAME_OR_HIGHER
-    outpoints = tuple(claim.outpoint for claim in claims)
-    return [_Task(request=replace(request, outpoints=outpoints), claims=claims, retry=retry)]
+    request = replace(request, outpoints=tuple(claim.outpoint for claim in claims))
+    return [_Task(request=request, claims=claims, retry=retry)]
+
+
+def _finished(request: ClaimRequest, best_height: int) -> list[_Task]:
+    height = best_height if request.finished_height is None else request.finished_height
+    if best_height >= height + ANTI_REORG_DELAY_BLOCKS or not request.feerate_sat_per_kw:
+        return []
+    if height != request.finished_height:
+        request = replace(request, finished_height=height)
+    return [_Task(request=request, claims=(), retry=None)]
+
+
+def _split(request: ClaimRequest, groups: list[tuple[Claim, ...]]) -> list[_Task]:
+    """Some have come near to their deadline. The most valuable keep the name: alone they have to outbid what all
+    paid together, and once they have, the others find nothing in their way."""
+    groups = sorted(groups, key=lambda group: -sum(map(value_sat_of, group)))
+    return [
+        _Task(
+            request=replace(
+                request,
+                claim_id=request.claim_id if index == 0 else claim_id_of([c.outpoint for c in group]),
+                outpoints=tuple(claim.outpoint for claim in group),
+                fee_paid_sat=request.fee_paid_sat if index == 0 else 0,
+            ),
+            claims=group,
+            retry=Retry.REPLACE if index == 0 and request.fee_paid_sat else Retry.BUMP,
+        )
+        for index, group in enumerate(groups)
+    ]
+
+
+def _joined(
+    tasks: list[_Task], fresh: Sequence[Claim], best_height: int, fee_estimator: FeeEstimator, *, resend: bool
+) -> list[Claim]:
+    """Lets new claims join a request on its way; answers with those that need one of their own."""
+    left: list[Claim] = []
+    for group in _grouped(fresh, best_height):
+        place = next(
+            (
+                index
+                for index, task in enumerate(tasks)
+                if task.claims
+                and may_join(task.claims[0], best_height)
+                and cluster(task.claims[0], best_height) == cluster(group[0], best_height)
+                and len(task.claims) + len(group) <= MAX_INPUTS_PER_CLAIM
+            ),
+            None,
+        )
+        if place is None:
+            left.extend(group)
+            continue
+        host = tasks[place]
+        claims = (*host.claims, *group)
+        estimate_sat_per_kw = fee_estimator.get_est_sat_per_1000_weight(_target_of(claims))
+        weight = outside_weight([claim for claim in claims if isinstance(claim, HolderHtlcClaim)])
+        least_sat_per_kw = _replacing_sat_per_kw(host.request, weight, estimate_sat_per_kw)
+        if least_sat_per_kw > estimate_sat_per_kw * MAX_BUMP_OVER_ESTIMATE:
+            left.extend(group)
+        elif resend or best_height > host.request.sent_height:
+            request = replace(host.request, outpoints=tuple(claim.outpoint for claim in claims))
+            tasks[place] = _Task(request=request, claims=claims, retry=Retry.REPLACE)
+    return left
 
 
 def plan(
@@ -250,7 +372,9 @@ def plan(
     wanted = {claim.outpoint: claim for claim in claims}
     tasks = [task for request in state.requests for task in _kept(request, wanted, best_height, resend)]
     covered = {outpoint for task in tasks for outpoint in task.request.outpoints}
-    for group in _grouped([claim for claim in claims if claim.outpoint not in covered], best_height):
+    fresh = [claim for claim in claims if claim.outpoint not in covered]
+    fresh = _joined(tasks, fresh, best_height, fee_estimator, resend=resend)
+    for group in _grouped(fresh, best_height):
         outpoints = tuple(claim.outpoint for claim in group)
         request = ClaimRequest(
             claim_id=claim_id_of(outpoints),
@@ -281,19 +405,27 @@ def _attempt(
     request, claims = task.request, task.claims
     estimate_sat_per_kw = fee_estimator.get_est_sat_per_1000_weight(_target_of(claims))
     next_height = request.next_height
-    if retry is Retry.BUMP or request.feerate_sat_per_kw == 0:
+    if retry is not Retry.SAME_OR_HIGHER or request.feerate_sat_per_kw == 0:
         next_height = _next_height(claims, best_height)
     deadlines = [height for claim in claims if (height := deadline_height_of(claim)) is not None]
-    malleable = [claim for claim in claims if not isinstance(claim, HolderHtlcClaim | HolderCommitmentClaim)]
-    output_sat, fee_paid_sat = 0, 0
+    malleable: list[MalleableClaim] = []
+    outside: list[HolderHtlcClaim | HolderCommitmentClaim] = []
+    for claim in claims:
+        if isinstance(claim, HolderHtlcClaim | HolderCommitmentClaim):
+            outside.append(claim)
+        else:
+            malleable.append(claim)
+    output_sat = 0
     if malleable:
+        pressing = bool(deadlines) and min(deadlines) <= best_height + LOW_FREQUENCY_BUMP_BLOCKS
+        far_above = request.feerate_sat_per_kw >= estimate_sat_per_kw * MAX_BUMP_OVER_ESTIMATE
         answer = claim_output_sat(
             malleable,
             destination_script,
             estimate_sat_per_kw,
             request.feerate_sat_per_kw,
             request.fee_paid_sat,
-            retry,
+            Retry.SAME_OR_HIGHER if retry is Retry.BUMP and far_above and not pressing else retry,
         )
         if answer is None:
             # Worth less than its fee, for now: looked at again, should fees fall.
@@ -301,7 +433,10 @@ def _attempt(
         output_sat, feerate_sat_per_kw = answer
         fee_paid_sat = sum(claim.output.value_sat for claim in malleable) - output_sat
     else:
-        feerate_sat_per_kw = _outside_feerate(estimate_sat_per_kw, request.feerate_sat_per_kw, retry)
+        feerate_sat_per_kw = _outside_feerate(outside, request, estimate_sat_per_kw, retry)
+        fee_paid_sat = 0
+        if not any(isinstance(claim, HolderCommitmentClaim) for claim in outside):
+            fee_paid_sat = fee_sat_ceil(outside_weight(outside), feerate_sat_per_kw)
     attempt = Attempt(
         claim_id=request.claim_id,
         claims=claims,
@@ -310,6 +445,10 @@ def _attempt(
         deadline_height=min(deadlines) if deadlines else None,
     )
     request = replace(
-        request, feerate_sat_per_kw=feerate_sat_per_kw, fee_paid_sat=fee_paid_sat, next_height=next_height
+        request,
+        feerate_sat_per_kw=feerate_sat_per_kw,
+        fee_paid_sat=fee_paid_sat,
+        next_height=next_height,
+        sent_height=best_height,
     )
     return request, attempt

@@ -1,17 +1,19 @@
 """What has to be claimed on chain: one record for each kind of output, and the transactions that claim them.
 
 A claim is derived anew from what is confirmed whenever that changes; nothing of it is stored. It knows what
-its input weighs, which lock times it needs, until when only we can spend it, and what its witness is. Claims
-whose transactions are ours to shape are aggregated where that cannot be turned against us.
+its input weighs, which lock times it needs, until when only we can spend it, and what its witness is.
 
-| claim | spends | who else can |
-| --- | --- | --- |
-| `RevokedOutputClaim` | the cheater's to_local, or the output of its HTLC transaction | the cheater, after
-its delay | | `RevokedHtlcClaim` | an HTLC output of a revoked commitment | the cheater, by an HTLC
-transaction | | `CounterpartyHtlcClaim` | an HTLC output of the peer's commitment, by preimage or after its
-expiry | the peer, by the other way | | `HolderHtlcClaim` | an HTLC output of ours, by its HTLC transaction |
-the peer, by the other way | | `HolderCommitmentClaim` | the funding output, by our commitment | the peer, by
-its own |
+- `RevokedOutputClaim`: the cheater's to_local, or the output of its HTLC transaction. Its turn comes after its
+  delay.
+- `RevokedHtlcClaim`: an HTLC output of a revoked commitment. The cheater can spend it by an HTLC transaction.
+- `CounterpartyHtlcClaim`: an HTLC output of the peer's commitment, by preimage or after its expiry. The peer
+  can spend it the other way.
+- `HolderHtlcClaim`: an HTLC output of our own commitment, by its HTLC transaction. The same holds.
+- `HolderCommitmentClaim`: the funding output, by our commitment. The peer has its own.
+
+What shares a transaction shares its fate: whoever spends one of its inputs first makes the whole invalid, and
+can pin it by a large transaction at a low rate. So claims are joined only while nobody else can spend any of
+them, or while there is ample time to part them; `cluster` says which.
 """
 
 from __future__ import annotations
@@ -45,19 +47,38 @@ __all__ = [
     "claim_id_of",
     "claim_transaction_weight",
     "cluster",
+    "may_join",
+    "outside_weight",
+    "value_sat_of",
 ]
 
 SECURITY_DELAY_BLOCKS: Final = 18
-"""BOLT 5, revoked transactions with anchors: this near to the cheater's turn, each output is claimed on its
-own."""
+"""BOLT 5, revoked transactions with anchors: this near to the cheater's turn, or to the end of our own, each
+output is claimed on its own."""
+
+PEERS_TURN_BLOCKS: Final = 12
+"""This near to its expiry an HTLC that we have the preimage of parts from those that expire later: the peer can
+soon take it back, and so hold up what shares its transaction. Below half of CLTV_CLAIM_BUFFER_BLOCKS, so that
+HTLCs of a commitment that was published in time, and took the 18 blocks it may take, can still be joined."""
+
+ALONE_BLOCKS: Final = 3
+"""Where each transaction costs a coin of the wallet, those of one expiry stay together until this near to it."""
 
 MAX_INPUTS_PER_CLAIM: Final = 400
 """The heaviest input is 417 weight units: stays below half of what a standard transaction may weigh."""
+
+SHARED: Final = "shared"
+"""The cluster of what only we can spend for a while."""
 
 # Outpoint 36, script length 1, sequence 4, times 4.
 _INPUT_BASE_WEIGHT: Final = 164
 # A count of items, and a signature of 73 bytes behind its length.
 _WITNESS_HEAD_WEIGHT: Final = 1 + 74
+# What a transaction weighs that spends nothing, and a coin of the wallet with its change (P2WPKH).
+_FRAME_WEIGHT: Final = 4 * 10 + 2
+_COIN_AND_CHANGE_WEIGHT: Final = _INPUT_BASE_WEIGHT + 109 + 4 * 31
+_OUTPUT_P2WSH_WEIGHT: Final = 4 * 43
+_ANCHOR_INPUT_WEIGHT: Final = _INPUT_BASE_WEIGHT + 1 + 74 + 1 + 40
 
 
 # --- the kinds ----------------------------------------------------------------
@@ -97,6 +118,7 @@ class CounterpartyHtlcClaim:
 
     Attributes:
         payment_preimage: of an HTLC that the peer offered; None for one of ours that has expired.
+        contested: the peer was seen to claim it.
     """
 
     outpoint: OutPoint
@@ -105,6 +127,7 @@ class CounterpartyHtlcClaim:
     htlc: HTLCOutputInCommitment
     witness_script: bytes
     payment_preimage: PaymentPreimage | None
+    contested: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +136,7 @@ class HolderHtlcClaim:
 
     Attributes:
         payment_preimage: of an HTLC that the peer offered; None for one of ours that has expired.
+        contested: the peer was seen to claim it.
     """
 
     outpoint: OutPoint
@@ -122,6 +146,7 @@ class HolderHtlcClaim:
     counterparty_signature: bytes
     payment_preimage: PaymentPreimage | None
     anchors: bool
+    contested: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +154,15 @@ class HolderCommitmentClaim:
     """The funding output: our commitment has to confirm.
 
     Attributes:
-        deadline_height: the first expiry of an HTLC in it; None without HTLCs.
+        deadline_height: the first deadline of an HTLC in it; None without HTLCs.
+        value_sat: what it can bring us: no more is paid for it.
+        weight: of the commitment transaction.
     """
 
     outpoint: OutPoint
     deadline_height: int | None
+    value_sat: int
+    weight: int
 
 
 MalleableClaim = RevokedOutputClaim | RevokedHtlcClaim | CounterpartyHtlcClaim
@@ -175,27 +204,6 @@ def deadline_height_of(claim: Claim) -> int | None:
             assert_never(claim)
 
 
-def _pinnable(claim: Claim, best_height: int) -> bool:
-    """Whether the other side may spend it soon as well, and so could hold up what is claimed together with
-    it."""
-    match claim:
-        case RevokedOutputClaim():
-            return claim.deadline_height <= best_height + SECURITY_DELAY_BLOCKS
-        case RevokedHtlcClaim():
-            # With the preimage the cheater can claim what we offered at once; its own only after the expiry.
-            return not claim.htlc.offered or (
-                claim.htlc.cltv_expiry_height <= best_height + SECURITY_DELAY_BLOCKS
-            )
-        case CounterpartyHtlcClaim() | HolderHtlcClaim():
-            return claim.payment_preimage is None or (
-                claim.htlc.cltv_expiry_height <= best_height + SECURITY_DELAY_BLOCKS
-            )
-        case HolderCommitmentClaim():
-            return True
-        case _:
-            assert_never(claim)
-
-
 def cluster(claim: Claim, best_height: int) -> tuple[str, int, bytes]:
     """Claims with equal answers may share a transaction."""
     alone = claim.outpoint.serialize()
@@ -203,15 +211,57 @@ def cluster(claim: Claim, best_height: int) -> tuple[str, int, bytes]:
         case HolderCommitmentClaim():
             return ("commitment", 0, alone)
         case HolderHtlcClaim():
-            # Signed by the peer as it is; with anchors it can be combined with others of the same lock time.
-            return ("htlc tx", lock_time_of(claim), b"" if claim.anchors else alone)
-        case RevokedOutputClaim() if _pinnable(claim, best_height):
-            # BOLT 5, security_delay: on its own, so that nothing can hold it up.
-            return ("urgent", 0, alone)
-        case RevokedOutputClaim() | RevokedHtlcClaim() | CounterpartyHtlcClaim():
-            return ("pinnable" if _pinnable(claim, best_height) else "ours alone", 0, b"")
+            return _cluster_of_htlc_transaction(claim, best_height)
+        case CounterpartyHtlcClaim():
+            if claim.payment_preimage is not None:
+                if claim.htlc.cltv_expiry_height <= best_height + PEERS_TURN_BLOCKS:
+                    return ("urgent", 0, alone)
+                return (SHARED, 0, b"")
+            # The peer can spend it at any time, if it learns the preimage.
+            if claim.contested or _ends_soon(claim, best_height):
+                return ("urgent", 0, alone)
+            return ("pinnable", 0, b"")
+        case RevokedOutputClaim():
+            if claim.deadline_height <= best_height + SECURITY_DELAY_BLOCKS:
+                return ("urgent", 0, alone)
+            return (SHARED, 0, b"")
+        case RevokedHtlcClaim():
+            # With the preimage the cheater can claim what we offered at once; its own only after the expiry.
+            pinnable = not claim.htlc.offered or (
+                claim.htlc.cltv_expiry_height <= best_height + SECURITY_DELAY_BLOCKS
+            )
+            return ("pinnable" if pinnable else SHARED, 0, b"")
         case _:
             assert_never(claim)
+
+
+def _cluster_of_htlc_transaction(claim: HolderHtlcClaim, best_height: int) -> tuple[str, int, bytes]:
+    # BOLT 3: the peer has signed the lock time; with anchors (SIGHASH_SINGLE|ANYONECANPAY) nothing else of
+    # what stands beside it.
+    lock_time = lock_time_of(claim)
+    alone = claim.outpoint.serialize()
+    if not claim.anchors:
+        return ("htlc tx", lock_time, alone)
+    if claim.payment_preimage is None:
+        if claim.contested or _ends_soon(claim, best_height):
+            return ("htlc tx", lock_time, alone)
+        return (SHARED, lock_time, b"")
+    expiry_height = claim.htlc.cltv_expiry_height
+    if expiry_height <= best_height + ALONE_BLOCKS:
+        return ("htlc tx", lock_time, alone)
+    if expiry_height <= best_height + PEERS_TURN_BLOCKS:
+        return ("htlc tx", lock_time, expiry_height.to_bytes(4, "big"))
+    return (SHARED, lock_time, b"")
+
+
+def _ends_soon(claim: CounterpartyHtlcClaim | HolderHtlcClaim, best_height: int) -> bool:
+    deadline_height = deadline_height_of(claim)
+    return deadline_height is not None and deadline_height <= best_height + SECURITY_DELAY_BLOCKS
+
+
+def may_join(claim: Claim, best_height: int) -> bool:
+    """Whether it may join a request that is on its way: each transaction of its own would cost a coin."""
+    return isinstance(claim, HolderHtlcClaim) and cluster(claim, best_height)[0] == SHARED
 
 
 def claim_id_of(outpoints: Sequence[OutPoint]) -> bytes:
@@ -248,6 +298,30 @@ def claim_transaction_weight(claims: Sequence[MalleableClaim], destination_scrip
     # Version, lock time, counts of inputs (3 bytes with many) and outputs, the output; marker and flag.
     head_weight = 4 * (4 + 4 + 3 + 1 + 9 + len(destination_script)) + 2
     return head_weight + sum(_input_weight(claim) for claim in claims)
+
+
+def htlc_transaction_weight(claim: HolderHtlcClaim) -> int:
+    """The most that one HTLC adds to a transaction of HTLC inputs and outputs."""
+    # A count, an empty item, two signatures, the preimage or an empty item, the script.
+    preimage_weight = 1 if claim.payment_preimage is None else 33
+    witness_weight = 1 + 1 + 74 + 74 + preimage_weight + 1 + len(claim.witness_script)
+    return _INPUT_BASE_WEIGHT + witness_weight + _OUTPUT_P2WSH_WEIGHT
+
+
+def outside_weight(claims: Sequence[HolderHtlcClaim | HolderCommitmentClaim]) -> int:
+    """About what is paid for where the wallet's coins pay: the claims with one coin and its change."""
+    weight = _FRAME_WEIGHT + _COIN_AND_CHANGE_WEIGHT
+    for claim in claims:
+        if isinstance(claim, HolderCommitmentClaim):
+            weight += claim.weight + _ANCHOR_INPUT_WEIGHT
+        else:
+            weight += htlc_transaction_weight(claim)
+    return weight
+
+
+def value_sat_of(claim: Claim) -> int:
+    """What there is to gain by it."""
+    return claim.value_sat if isinstance(claim, HolderCommitmentClaim) else claim.output.value_sat
 
 
 def build_claim_transaction(

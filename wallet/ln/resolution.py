@@ -375,6 +375,7 @@ class _Reading:
                     counterparty_signature=signatures[htlc_output.vout],
                     payment_preimage=preimage,
                     anchors=state.params.anchors,
+                    contested=item.source in state.onchain.told_sources,
                 )
                 self.claims.append((htlc.cltv_expiry_height if htlc.offered else height, claim))
 
@@ -443,6 +444,8 @@ class _Reading:
                     htlc=htlc,
                     witness_script=htlc_output.witness_script,
                     payment_preimage=preimage,
+                    # Told of while its output is unspent: the preimage was seen in the mempool.
+                    contested=item.source in state.onchain.told_sources,
                 )
                 self.claims.append((height if htlc.offered else htlc.cltv_expiry_height, claim))
 

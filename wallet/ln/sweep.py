@@ -36,6 +36,11 @@ from wallet.ln.channelmonitor import IRREVOCABLE_DEPTH_BLOCKS
 from wallet.ln.events import SpendableOutputDescriptor
 from wallet.ln.keysinterface import KeysManager, spendable_input_weight
 from wallet.ln.monitor_state import Rows
+from wallet.ln.onchaintx import (
+    BUMP_DIVISOR,
+    INCREMENTAL_RELAY_FEE_SAT_PER_KW,
+    MAX_BUMP_OVER_ESTIMATE,
+)
 from wallet.ln.types import APIError, ChannelId
 
 __all__ = ["OutputSweeper", "Sweep", "SweptOutput"]
@@ -44,9 +49,6 @@ SPACE: Final = "sweep"
 
 BUMP_INTERVAL_BLOCKS: Final = 6
 """How long a sweep may wait before it offers more. Nobody else can take these outputs."""
-
-BUMP_DIVISOR: Final = 4
-"""A sweep that does not confirm is raised by a quarter, and to the estimate at least."""
 
 # The numbers of the descriptor union are set there.
 _ = event_queue.SPACE
@@ -174,7 +176,7 @@ class OutputSweeper:
             # Something else may have spent a part of it: then it can never confirm.
             whole = len(items) == len(sweep.tx.inputs)
             due = not whole or self._best_height >= sweep.next_height
-            replaced = due and self._sweep(items, sweep, changed, packages)
+            replaced = due and self._sweep(items, sweep, changed, packages, whole=whole)
             if whole and not replaced:
                 packages.append(sweep.tx)
         self._swap(changed)
@@ -262,8 +264,13 @@ class OutputSweeper:
         previous: Sweep | None,
         changed: dict[OutPoint, SweptOutput],
         packages: list[Transaction],
+        *,
+        whole: bool = True,
     ) -> bool:
-        """One transaction for all of `items` that are worth it; False when there is none."""
+        """One transaction for all of `items` that are worth it; False when there is none.
+
+        `whole`: `previous` may confirm still, and has to be outbid.
+        """
         feerate_sat_per_kw = self._fee_estimator.get_est_sat_per_1000_weight(
             ConfirmationTarget.OUTPUT_SPENDING_FEE
         )
@@ -277,9 +284,15 @@ class OutputSweeper:
                 > fee_sat_ceil(spendable_input_weight(item.descriptor), feerate_sat_per_kw)
             ]
         else:
-            # BIP 125, rules 3 and 4: of the same inputs, so that a higher rate is a higher fee.
             change_script = previous.tx.outputs[-1].script_pubkey
-            raised_sat_per_kw = previous.feerate_sat_per_kw + previous.feerate_sat_per_kw // BUMP_DIVISOR
+            raised_sat_per_kw = previous.feerate_sat_per_kw
+            if whole:
+                # BIP 125, rules 3 and 4: of the same inputs, so that a higher rate is a higher fee.
+                step_sat_per_kw = raised_sat_per_kw // BUMP_DIVISOR
+                raised_sat_per_kw += max(step_sat_per_kw, INCREMENTAL_RELAY_FEE_SAT_PER_KW)
+                if raised_sat_per_kw > feerate_sat_per_kw * MAX_BUMP_OVER_ESTIMATE:
+                    # Nothing presses: it is not for want of a fee that it does not confirm.
+                    return False
             feerate_sat_per_kw = max(feerate_sat_per_kw, raised_sat_per_kw)
         if not items:
             return False
