@@ -628,9 +628,10 @@ class ManagerBase(ABC):
         self._persist.write((Row(CLOSED_SPACE, channel_id, encode(closed)),))
         if message is not None:
             if tell_monitor:
-                self._update_closed_monitor(
-                    channel_id, (ForceClosed(should_broadcast=broadcast and not channel.core.outdated),)
-                )
+                by_peer = reason.kind is ClosureKind.COUNTERPARTY_FORCE_CLOSED
+                should_broadcast = broadcast and not channel.core.outdated
+                step = ForceClosed(should_broadcast=should_broadcast, by_counterparty=by_peer)
+                self._update_closed_monitor(channel_id, (step,))
             if message and channel.counterparty_node_id in self._peers:
                 self._outbox.append(
                     HandleError(channel.counterparty_node_id, ErrorAction.SEND_ERROR, message, channel_id)
