@@ -1,42 +1,50 @@
 """Nodes joined in memory, and the verbs of the functional tests: open, pay, mine, cut, reload.
 
 Every message goes through its bytes. Every transaction that a node broadcasts is checked by Bitcoin Core's script
-engine against the outputs that it spends. Rows land in a store that `reload_node` starts from, as a killed process
-would. `World.done` fails on whatever was left unread.
+engine against the outputs that it spends (`chain.py`). Rows land in a store that `reload_node` starts from, as a killed
+process would. Each node hears of the chain in a style of its own (`delivery.py`).
+
+A test takes the fixture `world`, or `make_world` where it needs several. At its end `World.look_through` fails on a
+message or an event that nobody read, on an update whose copy is still awaited, and on a state that a restart would not
+find again.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from typing import TypeVar
 
-from tests.consensus import check_transaction
+from tests.functional.chain import Chain
+from tests.functional.delivery import ChainView, StyleDraw
+from tests.stateful.small_chain import OP_TRUE_SCRIPT, Coins
 from wallet.bitcoin.address import REGTEST
 from wallet.bitcoin.hashes import sha256
-from wallet.bitcoin.script import p2wpkh
-from wallet.bitcoin.tx import (
-    BlockHash,
-    BlockHeader,
-    OutPoint,
-    Transaction,
-    Txid,
-    TxIn,
-    TxOut,
+from wallet.bitcoin.tx import OutPoint, Transaction
+from wallet.chain.interfaces import (
+    BroadcasterInterface,
+    BroadcastPackage,
+    Confirm,
+    ConfirmationTarget,
+    LogLevel,
+    Row,
 )
-from wallet.chain.interfaces import BroadcastPackage, ConfirmationTarget, LogLevel, Row, TxInBlock
 from wallet.ln import events as ev
 from wallet.ln import msgs
+from wallet.ln.bump_transaction import BumpTransactionEventHandler
 from wallet.ln.chainmonitor import ChainMonitor
+from wallet.ln.chan_utils import ANCHOR_OUTPUT_SAT, sign_funding_witness
 from wallet.ln.channel_details import ChannelDetails
 from wallet.ln.channel_reestablish import disconnect
-from wallet.ln.channel_state import read_channels
+from wallet.ln.channel_state import FundedChannel, read_channels
 from wallet.ln.channel_step import Draft
 from wallet.ln.channelmanager import ChannelManager
 from wallet.ln.config import ChannelConfig, ChannelHandshakeConfig, UserConfig
 from wallet.ln.events import ErrorAction, HandleError, SendMessage
 from wallet.ln.keysinterface import KeysManager
+from wallet.ln.monitor_state import MonitorState
 from wallet.ln.route import (
     FirstHop,
     InFlightHtlcs,
@@ -47,6 +55,7 @@ from wallet.ln.route import (
     RouteNotFound,
     RouteParameters,
 )
+from wallet.ln.sweep import OutputSweeper
 from wallet.ln.types import (
     ChannelError,
     ChannelId,
@@ -130,8 +139,31 @@ class PresetRouter:
         return replace(self.routes.popleft(), route_params=route_params)
 
 
+class Nowhere:
+    """A broadcaster for a node that is read only to be compared."""
+
+    def broadcast_transactions(self, package: BroadcastPackage) -> None:
+        pass
+
+
+REPORTS = (
+    ev.PaymentPathSuccessful,
+    ev.PaymentPathFailed,
+    ev.PaymentForwarded,
+    ev.HTLCHandlingFailed,
+)
+"""Events for lists and logs: nothing waits for them, and so a test need not read them."""
+
+
 class Node:
-    """One node: a manager, a chain monitor, and what surrounds them."""
+    """One node: a manager, a chain monitor, a sweeper, and what surrounds them.
+
+    Attributes:
+        events: taken from the queues, and not read by the test yet.
+        reports: the same, of those that need not be read.
+        spendable: what closed channels left; the sweeper has it.
+        coins: pay for anchor channels' closes; none unless a test gives some.
+    """
 
     def __init__(self, world: World, name: str, config: UserConfig) -> None:
         self.world = world
@@ -141,15 +173,19 @@ class Node:
         self.fees = Fees()
         self.logger = TestLogger()
         self.router = PresetRouter()
+        self.coins = Coins(())
         self.events: list[ev.Event] = []
+        self.reports: list[ev.Event] = []
+        self.spendable: list[ev.SpendableOutputs] = []
         self.inbox: deque[tuple[NodeId, bytes]] = deque()
         self.sent: list[tuple[NodeId, msgs.Message]] = []
         self._entropy_counter = 0
         self.copies_late = False
         self.copies_due: list[tuple[ChannelId, int]] = []
-        self.keys = self._make_keys()
+        self.chain = ChainView(world.draw.next_style(), world.blocks, self._listeners)
+        self.keys = self.make_keys()
         self.monitor = ChainMonitor(
-            filter=None,
+            filter=self.chain.filter,
             broadcaster=self,
             fee_estimator=self.fees,
             keys_manager=self.keys,
@@ -163,7 +199,7 @@ class Node:
             fee_estimator=self.fees,
             chain_monitor=self.monitor,
             tx_broadcaster=self,
-            filter=None,
+            filter=self.chain.filter,
             router=self.router,
             keys_manager=self.keys,
             persist=self.store,
@@ -171,9 +207,27 @@ class Node:
             config=config,
             best_block=world.tip,
         )
+        self.sweeper = self._make_sweeper(self.store, self)
 
-    def _make_keys(self) -> KeysManager:
+    def make_keys(self) -> KeysManager:
         return KeysManager(sha256(self.name.encode()), REGTEST, self._entropy)
+
+    def _make_sweeper(self, store: Store, broadcaster: BroadcasterInterface) -> OutputSweeper:
+        return OutputSweeper(
+            filter=self.chain.filter,
+            broadcaster=broadcaster,
+            fee_estimator=self.fees,
+            keys_manager=self.keys,
+            change_script=lambda: OP_TRUE_SCRIPT,
+            persist=store,
+            logger=self.logger,
+            best_height=self.world.height,
+        )
+
+    def _listeners(self) -> Sequence[Confirm]:
+        """In the order in which the running wallet has them, or the other way round."""
+        listeners: tuple[Confirm, ...] = (self.monitor, self.manager, self.sweeper)
+        return listeners[::-1] if self.chain.style.manager_first else listeners
 
     def _entropy(self) -> bytes:
         self._entropy_counter += 1
@@ -203,6 +257,8 @@ class Node:
         for tx in package.txs:
             self.world.broadcast(tx)
 
+    # --- what is durable ---
+
     def check_rows(self) -> None:
         """What a restart would find is what is in memory, but for what is not durable."""
         found = {
@@ -214,75 +270,189 @@ class Node:
         live = self.manager._channels
         assert found.keys() == live.keys()
         for channel_id, channel in live.items():
-            draft = Draft(channel)
-            disconnect(draft)
-            durable = draft.finish().state
-            assert found[channel_id] == durable
+            assert found[channel_id] == _durable(channel)
+
+    def check_survives(self) -> None:
+        """All that the node knows, and nothing else, is found again by a node that is read from its rows."""
+        store = Store(rows=dict(self.store.rows))
+        promised = store.read_space("channel_promised")
+        monitor, manager = self._read(store, Nowhere(), further_copies=False)
+        sweeper = self._make_sweeper(store, Nowhere())
+        sweeper.read(store.read_space)
+        live = _monitor_states(self.monitor)
+        for channel_id, state in _monitor_states(monitor).items():
+            for part in fields(state):
+                if part.name.startswith("seen_"):
+                    # Only a hint of the mempool.
+                    continue
+                found, known = getattr(state, part.name), getattr(live[channel_id], part.name)
+                assert found == known, f"{self} would not find again the {part.name} of a monitor"
+        assert set(monitor.list_monitors()) == set(self.monitor.list_monitors())
+        assert monitor.events.pending() == self.monitor.events.pending()
+        assert manager._channels == {
+            channel_id: _durable(channel) for channel_id, channel in self.manager._channels.items()
+        }
+        assert manager._closed == self.manager._closed
+        assert manager._claimable == self.manager._claimable
+        assert manager._forwards == self.manager._forwards
+        assert manager._outbound._payments == self.manager._outbound._payments
+        assert manager.highest_seen_at == self.manager.highest_seen_at
+        assert sweeper.tracked_spendable_outputs() == self.sweeper.tracked_spendable_outputs()
+        if not promised:
+            # Otherwise a restart tells that nothing comes of an opening that was under way.
+            assert manager.pending_events() == self.manager.pending_events()
+        assert not manager.needs_forwarding, f"{self} would have to decide about an HTLC again"
+
+    # --- restarts ---
 
     def reload(self) -> None:
         """As after SIGKILL: what was in memory only is gone."""
         self.copies_due.clear()
-        self.keys = self._make_keys()
-        self.monitor = ChainMonitor.read(
-            self.store.read_space,
-            filter=None,
-            broadcaster=self,
+        self.keys = self.make_keys()
+        self.chain.begin_again()
+        self.monitor, self.manager = self._read(self.store, self, further_copies=True)
+        self.sweeper = self._make_sweeper(self.store, self)
+        self.sweeper.read(self.store.read_space)
+        self.inbox.clear()
+        self.chain.catch_up()
+
+    def _read(
+        self, store: Store, broadcaster: BroadcasterInterface, *, further_copies: bool
+    ) -> tuple[ChainMonitor, ChannelManager]:
+        monitor = ChainMonitor.read(
+            store.read_space,
+            filter=self.chain.filter,
+            broadcaster=broadcaster,
             fee_estimator=self.fees,
             keys_manager=self.keys,
-            persist=self.store,
-            revoked_states=self.store,
+            persist=store,
+            revoked_states=store,
             logger=self.logger,
-            further_copy=self._further_copy,
+            further_copy=self._further_copy if further_copies else None,
         )
         update_ids: dict[ChannelId, int] = {}
-        for channel_id in self.monitor.list_monitors():
-            monitor = self.monitor.get_monitor(channel_id)
-            assert monitor is not None
-            update_ids[channel_id] = monitor.latest_update_id
-        self.manager = ChannelManager.read(
-            self.store.read_space,
+        for channel_id in monitor.list_monitors():
+            found = monitor.get_monitor(channel_id)
+            assert found is not None
+            update_ids[channel_id] = found.latest_update_id
+        manager = ChannelManager.read(
+            store.read_space,
             network=REGTEST,
             fee_estimator=self.fees,
-            chain_monitor=self.monitor,
-            tx_broadcaster=self,
-            filter=None,
+            chain_monitor=monitor,
+            tx_broadcaster=broadcaster,
+            filter=self.chain.filter,
             router=self.router,
             keys_manager=self.keys,
-            persist=self.store,
+            persist=store,
             logger=self.logger,
             config=self.config,
             best_block=self.world.tip,
             monitor_update_ids=update_ids,
         )
-        self.inbox.clear()
+        return monitor, manager
+
+    # --- events ---
+
+    def hear_monitors(self) -> None:
+        """Acts on what the monitors ask for, as a wallet does by itself."""
+
+        def handle(_event_id: int, event: ev.Event) -> None:
+            match event:
+                case ev.BumpCommitment() | ev.BumpHtlcs():
+                    handler = BumpTransactionEventHandler(self, self.coins, self.keys, self.logger)
+                    handler.handle_event(event)
+                case ev.SpendableOutputs():
+                    self.spendable.append(event)
+                    self.sweeper.track_spendable_outputs(event.outputs, event.channel_id)
+                case _:
+                    raise AssertionError(f"a monitor tells {event}")
+
+        self.monitor.process_pending_events(handle)
+
+    def hear_events(self) -> None:
+        """Takes the manager's events out of their queue, in which they outlive a restart."""
+
+        def handle(_event_id: int, event: ev.Event) -> None:
+            (self.reports if isinstance(event, REPORTS) else self.events).append(event)
+
+        self.manager.process_pending_events(handle)
 
     def take_events(self) -> list[ev.Event]:
-        def handle(_event_id: int, event: ev.Event) -> None:
-            self.events.append(event)
-
-        self.manager.process_pending_events(handler=handle)
-        self.monitor.process_pending_events(handle)
-        taken, self.events = self.events, []
+        """All that there is to read."""
+        self.hear_events()
+        taken = [*self.events, *self.reports]
+        self.events, self.reports = [], []
         return taken
 
+    def events_of(self, kind: type[E]) -> list[E]:
+        """Reads the events of one kind; others stay unread."""
+        self.hear_events()
+        found = [event for event in (*self.events, *self.reports) if isinstance(event, kind)]
+        self.events = [event for event in self.events if not isinstance(event, kind)]
+        self.reports = [event for event in self.reports if not isinstance(event, kind)]
+        return found
+
     def one_event(self, kind: type[E]) -> E:
-        """The one pending event of a kind; others of other kinds are passed over, a second one fails."""
-        found = [event for event in self.take_events() if isinstance(event, kind)]
+        """The one event of a kind; a second one fails."""
+        found = self.events_of(kind)
         assert len(found) == 1, f"{self} has {len(found)} {kind.__name__}"
         return found[0]
 
+    def expect_events(self, *kinds: type[ev.Event]) -> list[ev.Event]:
+        """Reads everything: of events that count, one of each of these kinds is there, in whatever order."""
+        self.hear_events()
+        taken, self.events, self.reports = self.events, [], []
+        names = sorted(type(event).__name__ for event in taken)
+        assert names == sorted(kind.__name__ for kind in kinds), f"{self} has {taken}"
+        return sorted(taken, key=lambda event: kinds.index(type(event)))
+
     def one_event_or_none(self, kind: type[E]) -> E | None:
-        found = [event for event in self.take_events() if isinstance(event, kind)]
+        found = self.events_of(kind)
         assert len(found) <= 1
         return found[0] if found else None
 
     def channel(self, peer: Node) -> ChannelDetails:
-        found = [c for c in self.manager.list_channels() if c.counterparty_node_id == peer.node_id]
+        found = self.channels(peer)
         assert len(found) == 1, f"{self} has {len(found)} channels with {peer}"
         return found[0]
 
     def channels(self, peer: Node) -> list[ChannelDetails]:
         return [c for c in self.manager.list_channels() if c.counterparty_node_id == peer.node_id]
+
+    def balances(self) -> list[tuple[ev.BalanceKind, int, int | None]]:
+        """What waits in all channels, open or closed: kind, amount in sat, height."""
+        found = self.monitor.get_claimable_balances()
+        return sorted(
+            ((item.kind, item.amount_sat, item.height) for item in found), key=lambda item: item[0].name
+        )
+
+    def came_home_sat(self) -> int:
+        """What closed channels have given back so far, before the sweeps' own fees."""
+        return sum(item.output.value_sat for event in self.spendable for item in event.outputs)
+
+    def sweeps_under_way(self) -> int:
+        return sum(item.spent is None for item in self.sweeper.tracked_spendable_outputs())
+
+    def give_coins(self, count: int, value_sat: int = 100_000) -> None:
+        """Coins out of thin air, for fees of anchor channels."""
+        self.coins = Coins((*self.coins.coins.items(), *(self.world.coin(value_sat) for _ in range(count))))
+
+
+def _durable(channel: FundedChannel) -> FundedChannel:
+    """A channel as a restart finds it."""
+    draft = Draft(channel)
+    disconnect(draft)
+    return draft.finish().state
+
+
+def _monitor_states(chain_monitor: ChainMonitor) -> dict[ChannelId, MonitorState]:
+    found = {}
+    for channel_id in chain_monitor.list_monitors():
+        monitor = chain_monitor.get_monitor(channel_id)
+        assert monitor is not None
+        found[channel_id] = monitor.state
+    return found
 
 
 FORWARDING = UserConfig(accept_forwards=True, accept_forwards_to_priv_channels=True)
@@ -297,6 +467,7 @@ def config(
     fixed_script: bool = True,
     channel: ChannelConfig | None = None,
     max_htlcs: int = 100,
+    delay_blocks: int = 1_008,
 ) -> UserConfig:
     return UserConfig(
         channel_handshake_config=ChannelHandshakeConfig(
@@ -305,6 +476,7 @@ def config(
             negotiate_scid_privacy=scid_privacy,
             commit_upfront_shutdown_pubkey=fixed_script,
             our_max_accepted_htlcs=max_htlcs,
+            our_to_self_delay_blocks=delay_blocks,
         ),
         channel_config=channel or ChannelConfig(),
         accept_forwards=True,
@@ -324,105 +496,50 @@ class Payment:
     amount_msat: int
 
 
-class World:
+class World(Chain):
     """The chain, the wires, and all nodes."""
 
-    def __init__(self) -> None:
+    def __init__(self, draw: StyleDraw) -> None:
+        super().__init__()
+        self.draw = draw
         self.nodes: dict[NodeId, Node] = {}
         self.links: set[frozenset[NodeId]] = set()
-        self.blocks: list[tuple[BlockHeader, list[Transaction]]] = []
-        self.mempool: dict[Txid, Transaction] = {}
-        self.outputs: dict[OutPoint, TxOut] = {}
-        self.spent_by: dict[OutPoint, Txid] = {}
-        self.broadcasts: list[Transaction] = []
         self.mono_ms = 1_000_000
-        self._coins = 0
         self._payments = 0
-        self._forks = 0
         self.check_rows = True
         self.filter: Callable[[Node, Node, msgs.Message], bool] | None = None
         for _ in range(10):
-            self._append([])
+            self.append_block(empty=True)
 
     # --- chain ---
 
     @property
-    def height(self) -> int:
-        return len(self.blocks)
-
-    @property
-    def tip(self) -> tuple[BlockHash, int]:
-        return self.blocks[-1][0].hash, self.height
-
-    @property
     def now(self) -> Now:
-        return Now(self.blocks[-1][0].time_at, self.mono_ms)
-
-    def _append(self, txs: list[Transaction]) -> BlockHeader:
-        before = self.blocks[-1][0].hash if self.blocks else BlockHash(bytes(32))
-        root = sha256(b"".join(tx.txid for tx in txs) + self._forks.to_bytes(4, "big"))
-        time_at = 1_700_000_000 + 600 * (len(self.blocks) + 1)
-        header = BlockHeader(0x20000000, before, root, time_at, 0x207FFFFF, 0)
-        self.blocks.append((header, txs))
-        return header
-
-    def broadcast(self, tx: Transaction) -> None:
-        """Judges a transaction as a node of the network would; a conflict with the mempool is left out."""
-        if tx.txid in self.mempool or any(tx.txid == known.txid for _, txs in self.blocks for known in txs):
-            return
-        spent = []
-        for txin in tx.inputs:
-            assert txin.prevout in self.outputs, f"{tx.txid.hex()} spends an output that never was"
-            spent.append(self.outputs[txin.prevout])
-        check_transaction(tx, spent)
-        self.broadcasts.append(tx)
-        if any(txin.prevout in self.spent_by for txin in tx.inputs):
-            return
-        self.mempool[tx.txid] = tx
-        for txin in tx.inputs:
-            self.spent_by[txin.prevout] = tx.txid
-        for vout, output in enumerate(tx.outputs):
-            self.outputs[OutPoint(tx.txid, vout)] = output
-
-    def fund(self, script_pubkey: bytes, value_sat: int) -> Transaction:
-        """A transaction out of thin air that pays to a script; its coin needs no signature."""
-        self._coins += 1
-        prevout = OutPoint(Txid(sha256(b"coin" + self._coins.to_bytes(4, "big"))), 0)
-        # Anyone can spend it: the hash of OP_TRUE.
-        op_true = b"\x51"
-        self.outputs[prevout] = TxOut(value_sat + 10_000, b"\x00\x20" + sha256(op_true))
-        change = TxOut(5_000, p2wpkh(b"\x02" * 33))
-        return Transaction(
-            2, (TxIn(prevout, witness=(op_true,)),), (change, TxOut(value_sat, script_pubkey)), 0
-        )
+        return Now(self.blocks[-1].header.time_at, self.mono_ms)
 
     def mine(self, count: int = 1, *, empty: bool = False) -> None:
-        for _ in range(count):
-            txs = [] if empty else list(self.mempool.values())
-            if not empty:
-                self.mempool.clear()
-            header = self._append(txs)
-            found = [TxInBlock(index + 1, tx) for index, tx in enumerate(txs)]
+        """Everybody hears of these blocks, in their own ways; of all of them once the last one is there."""
+        for number in range(count):
+            block = self.append_block(empty=empty)
             for node in self.nodes.values():
-                for listener in (node.monitor, node.manager):
-                    if found:
-                        listener.transactions_confirmed(header, self.height, found)
-                    listener.best_block_updated(header, self.height)
+                node.chain.connect(block, last=number == count - 1)
+                node.coins.block_connected(item.tx for item in block.txs)
             self.settle()
+
+    def mine_to(self, height: int) -> None:
+        """Block by block, each of which everybody hears of before the next."""
+        while self.height < height:
+            self.mine(1)
+
+    def disconnect_blocks(self, depth: int, *, keep_transactions: bool = True) -> None:
+        """The last blocks are none any more."""
+        lost = self.remove_blocks(depth, keep_transactions=keep_transactions)
+        for node in self.nodes.values():
+            node.chain.disconnect(lost)
 
     def reorganise(self, depth: int, *, keep_transactions: bool = True) -> None:
         """Replaces the last blocks by as many and one more; their transactions are mined again in the last one."""
-        self._forks += 1
-        lost = self.blocks[-depth:]
-        del self.blocks[-depth:]
-        for _, txs in reversed(lost):
-            for tx in reversed(txs):
-                for node in self.nodes.values():
-                    node.monitor.transaction_unconfirmed(tx.txid)
-                    node.manager.transaction_unconfirmed(tx.txid)
-        if keep_transactions:
-            for _, txs in lost:
-                self.mempool.update({tx.txid: tx for tx in txs})
+        self.disconnect_blocks(depth, keep_transactions=keep_transactions)
         self.mine(depth, empty=True)
         self.mine(1)
 
@@ -432,6 +549,9 @@ class World:
         node = Node(self, name, settings or FORWARDING)
         self.nodes[node.node_id] = node
         return node
+
+    def nodes_named(self, *names: str, settings: UserConfig | None = None) -> list[Node]:
+        return [self.node(name, settings or config()) for name in names]
 
     def connect(self, a: Node, b: Node, *, settle: bool = True) -> None:
         self.links.add(frozenset((a.node_id, b.node_id)))
@@ -529,10 +649,12 @@ class World:
 
     def step(self) -> bool:
         """One round: everybody's messages go out, one message is delivered to each."""
+        worked = False
         for node in self.nodes.values():
+            worked |= node.chain.look_at_mempool(self.mempool)
+            node.hear_monitors()
             node.manager.process_pending_monitor_events()
             self.collect(node)
-        worked = False
         for node in list(self.nodes.values()):
             worked |= self.deliver_one(node)
             if self.check_rows:
@@ -589,6 +711,77 @@ class World:
             assert a.one_event(ev.ChannelReadyEvent).channel_id == pending.channel_id
             assert b.one_event(ev.ChannelReadyEvent).channel_id == pending.channel_id
         return pending.channel_id
+
+    def line(self, *names: str, value_sat: int = 1_000_000, settings: UserConfig | None = None) -> list[Node]:
+        """Nodes in a row, each with a channel to the next, half of it pushed."""
+        nodes = self.nodes_named(*names, settings=settings)
+        for one, other in pairwise(nodes):
+            self.open_channel(one, other, value_sat, value_sat * 500)
+        return nodes
+
+    def force_close(self, closer: Node, other: Node) -> Transaction:
+        """Without a word to the other side. Answers with the commitment, which is in the mempool."""
+        channel_id = closer.channel(other).channel_id
+        if frozenset((closer.node_id, other.node_id)) in self.links:
+            self.disconnect(closer, other)
+        closer.manager.force_close_broadcasting_latest_txn(channel_id, other.node_id, "test")
+        self.settle()
+        assert closer.one_event(ev.ChannelClosed).reason.kind is ev.ClosureKind.HOLDER_FORCE_CLOSED
+        funding = self.funding_of(closer, channel_id)
+        found = [tx for tx in self.mempool.values() if tx.inputs[0].prevout == funding]
+        assert len(found) == 1
+        return found[0]
+
+    def confirm_close(self, *others: Node) -> None:
+        """Mines the commitment that waits; those who did not send it learn of it."""
+        self.mine(1)
+        for node in others:
+            kind = node.one_event(ev.ChannelClosed).reason.kind
+            assert kind is ev.ClosureKind.COMMITMENT_TX_CONFIRMED
+
+    def funding_of(self, node: Node, channel_id: ChannelId) -> OutPoint:
+        monitor = node.monitor.get_monitor(channel_id)
+        assert monitor is not None
+        return monitor.funding_outpoint
+
+    def commitment_of(self, node: Node, channel_id: ChannelId) -> Transaction:
+        """A node's commitment as it is now, signed: what a cheater keeps for later."""
+        monitor = node.monitor.get_monitor(channel_id)
+        assert monitor is not None
+        signed = monitor.state.holder.commitment
+        params = monitor.state.params
+        forgetful = node.make_keys().derive_channel_signer(monitor.state.static.channel_keys_id)
+        signature = forgetful.sign_holder_commitment(params, signed)
+        return sign_funding_witness(params, signed.commitment.tx, signature, signed.counterparty_sig)
+
+    def check_all_claimed(self, funding: OutPoint, *nodes: Node) -> None:
+        """Of a channel's coins nothing was left lying: each output is a node's own by now, or an anchor."""
+        told = {item.outpoint for node in nodes for event in node.spendable for item in event.outputs}
+        confirmed = {item.tx.txid: item.tx for block in self.blocks for item in block.txs}
+        to_follow = [funding]
+        while to_follow:
+            outpoint = to_follow.pop()
+            spender = self.spender_of(outpoint)
+            assert spender is not None, f"{outpoint} was left"
+            for vout, output in enumerate(confirmed[spender].outputs):
+                child = OutPoint(spender, vout)
+                if child in told or output.script_pubkey == OP_TRUE_SCRIPT:
+                    continue
+                if output.value_sat != ANCHOR_OUTPUT_SAT:
+                    to_follow.append(child)
+
+    def drain(self, *nodes: Node, most_blocks: int = 400) -> None:
+        """Mines until nothing of closed channels waits any more."""
+
+        def waits(node: Node) -> bool:
+            opened = [details.channel_id for details in node.manager.list_channels()]
+            return bool(node.monitor.get_claimable_balances(opened) or node.sweeps_under_way())
+
+        for _ in range(most_blocks):
+            if not any(waits(node) for node in nodes):
+                return
+            self.mine(1)
+        raise AssertionError(f"these balances stay: {[node.balances() for node in nodes]}")
 
     # --- payments ---
 
@@ -677,12 +870,29 @@ class World:
 
     # --- the end ---
 
-    def done(self) -> None:
-        """Nothing was left unread, no channel is frozen, and both ends agree on every balance."""
+    def look_through(self) -> None:
+        """Nothing was left unread or unwritten, no channel is frozen, and both ends agree on every balance."""
         for node in self.nodes.values():
+            node.hear_monitors()
+            node.manager.process_pending_monitor_events()
             self.collect(node)
-            assert not node.inbox, f"{node} has unread messages"
+        for node in self.nodes.values():
+            assert not node.inbox, f"{node} has unread messages: {[_name_of(raw) for _, raw in node.inbox]}"
             assert not node.logger.errors, node.logger.errors
+            assert not node.manager._frozen, f"{node} has frozen channels"
+            assert not node.monitor.frozen(), f"{node} has frozen monitors"
+            assert not node.manager.needs_forwarding, f"{node} has HTLCs to process"
+            assert not node.copies_due, f"{node} waits for copies of monitors: {node.copies_due}"
+            assert not node.manager._in_progress, f"{node} waits for its monitors"
+            assert not node.manager._blocked, f"{node} keeps back messages"
+            node.check_survives()
+            node.hear_events()
+            unread = [type(event).__name__ for event in node.events]
+            assert not unread, f"{node} has unread events: {unread}"
+        self._compare_balances()
+
+    def _compare_balances(self) -> None:
+        for node in self.nodes.values():
             for details in node.manager.list_channels():
                 peer = self.nodes[details.counterparty_node_id]
                 if details.pending_htlcs or not details.is_usable:
@@ -691,3 +901,34 @@ class World:
                 if mirror and not mirror[0].pending_htlcs:
                     total_msat = details.balance_msat + mirror[0].balance_msat
                     assert total_msat == details.channel_value_sat * 1000
+
+
+def _name_of(raw: bytes) -> str:
+    return type(msgs.decode_message(raw)).__name__
+
+
+class WorldMaker:
+    """Makes the worlds of one test, and looks each through before the next, and at the test's end.
+
+    Attributes:
+        failed: the test has failed already; what it left says nothing.
+    """
+
+    def __init__(self, test_id: str, named_styles: str, seed: str) -> None:
+        self._draw = StyleDraw(test_id, named_styles, seed)
+        self._world: World | None = None
+        self.failed = False
+
+    def __call__(self) -> World:
+        self.look_through()
+        self._draw.begin()
+        self._world = World(self._draw)
+        return self._world
+
+    def look_through(self) -> None:
+        if self._world is not None:
+            self._world.look_through()
+            self._world = None
+
+    def how_to_repeat(self) -> str:
+        return self._draw.how_to_repeat()

@@ -19,13 +19,12 @@ BAD_SIGNATURE = bytes(31) + b"\x01" + bytes(31) + b"\x01"
 
 
 def start(
-    settings: UserConfig | None = None, *, push_msat: int = 400_000_000
-) -> tuple[World, Node, Node, ChannelId]:
+    world: World, settings: UserConfig | None = None, *, push_msat: int = 400_000_000
+) -> tuple[Node, Node, ChannelId]:
     """Alice, whom we watch, and Bob, who will misbehave; Bob is the funder."""
-    world = World()
     alice, bob = world.node("alice", settings or config()), world.node("bob", config())
     channel_id = world.open_channel(bob, alice, 1_000_000, push_msat)
-    return world, alice, bob, channel_id
+    return alice, bob, channel_id
 
 
 def inject(world: World, alice: Node, bob: Node, *messages: msgs.Message) -> None:
@@ -45,6 +44,8 @@ def assert_failed(world: World, alice: Node, words: str) -> None:
     assert errors[0].channel_id == closed.channel_id
     assert len(world.mempool) == 1
     assert not alice.manager.list_channels()
+    (other,) = (node for node in world.nodes.values() if node is not alice)
+    assert other.one_event(ev.ChannelClosed).reason.kind is ClosureKind.COUNTERPARTY_FORCE_CLOSED
 
 
 def add(channel_id: ChannelId, **changes: object) -> msgs.UpdateAddHtlc:
@@ -70,45 +71,45 @@ def add(channel_id: ChannelId, **changes: object) -> msgs.UpdateAddHtlc:
         ({"amount_msat": 2**63}, "in flight"),
     ],
 )
-def test_additions(changes: dict[str, object], words: str) -> None:
+def test_additions(world: World, changes: dict[str, object], words: str) -> None:
     settings = UserConfig(
         channel_handshake_config=ChannelHandshakeConfig(
             our_htlc_minimum_msat=1_000, max_inbound_htlc_value_in_flight_percent=30
         )
     )
-    world, alice, bob, channel_id = start(settings)
+    alice, bob, channel_id = start(world, settings)
     inject(world, alice, bob, add(channel_id, **changes))
     assert_failed(world, alice, words)
 
 
 @pytest.mark.parametrize("amount_msat", [600_000_001, 599_000_000, 590_000_001])
-def test_an_addition_that_its_sender_cannot_afford(amount_msat: int) -> None:
+def test_an_addition_that_its_sender_cannot_afford(world: World, amount_msat: int) -> None:
     """Above the balance; into the fee; into the reserve of one percent."""
-    world, alice, bob, channel_id = start()
+    alice, bob, channel_id = start(world)
     inject(world, alice, bob, add(channel_id, amount_msat=amount_msat))
     assert_failed(world, alice, "update_add_htlc")
 
 
-def test_too_many_additions() -> None:
-    world, alice, bob, channel_id = start(config(max_htlcs=3))
+def test_too_many_additions(world: World) -> None:
+    alice, bob, channel_id = start(world, config(max_htlcs=3))
     inject(world, alice, bob, *(add(channel_id, htlc_id=number) for number in range(4)))
     assert_failed(world, alice, "limit of 3 HTLCs")
 
 
-def test_an_addition_after_shutdown() -> None:
-    world, alice, bob, channel_id = start()
+def test_an_addition_after_shutdown(world: World) -> None:
+    alice, bob, channel_id = start(world)
     script = bob.keys.get_shutdown_scriptpubkey()
     inject(world, alice, bob, msgs.Shutdown(channel_id=channel_id, script_pubkey=script), add(channel_id))
     assert_failed(world, alice, "after shutdown")
 
 
-def test_updates_before_channel_ready() -> None:
-    world = World()
+def test_updates_before_channel_ready(world: World) -> None:
     alice, bob = world.node("alice", config()), world.node("bob", config())
     channel_id = world.open_channel(bob, alice, 1_000_000, confirm=False)
     inject(world, alice, bob, add(channel_id))
     closed = alice.one_event(ev.ChannelClosed)
     assert "before channel_ready" in closed.reason.message
+    bob.one_event(ev.ChannelClosed)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +126,8 @@ def test_updates_before_channel_ready() -> None:
         ),
     ],
 )
-def test_removals_of_what_is_not_there(make: Callable[[ChannelId, int], msgs.Message]) -> None:
-    world, alice, bob, channel_id = start()
+def test_removals_of_what_is_not_there(world: World, make: Callable[[ChannelId, int], msgs.Message]) -> None:
+    alice, bob, channel_id = start(world)
     inject(world, alice, bob, make(channel_id, 0))
     assert_failed(world, alice, "not there")
 
@@ -159,15 +160,15 @@ def test_removals_of_what_is_not_there(make: Callable[[ChannelId, int], msgs.Mes
         ),
     ],
 )
-def test_bad_removals(make: Callable[[ChannelId], list[msgs.Message]], words: str) -> None:
-    world, alice, bob, channel_id = start()
+def test_bad_removals(world: World, make: Callable[[ChannelId], list[msgs.Message]], words: str) -> None:
+    alice, bob, channel_id = start(world)
     world.route_payment([alice, bob], 5_000_000)
     inject(world, alice, bob, *make(channel_id))
     assert_failed(world, alice, words)
 
 
-def test_a_removal_before_the_addition_is_committed() -> None:
-    world, alice, bob, channel_id = start()
+def test_a_removal_before_the_addition_is_committed(world: World) -> None:
+    alice, bob, channel_id = start(world)
     payment = world.route_payment([alice, bob], 5_000_000, settle=False)
     inject(
         world,
@@ -179,8 +180,8 @@ def test_a_removal_before_the_addition_is_committed() -> None:
 
 
 @pytest.mark.parametrize("kind", ["signature", "htlc", "missing", "extra", "high_s"])
-def test_bad_commitments(kind: str) -> None:
-    world, alice, bob, _ = start()
+def test_bad_commitments(world: World, kind: str) -> None:
+    alice, bob, _ = start(world)
     payment = world.invoice(alice, 5_000_000)
     seen: list[bool] = []
 
@@ -211,8 +212,8 @@ def test_bad_commitments(kind: str) -> None:
     assert_failed(world, alice, "signature" if kind in ("signature", "htlc", "high_s") else "HTLC signatures")
 
 
-def test_a_revocation_out_of_the_blue() -> None:
-    world, alice, bob, channel_id = start()
+def test_a_revocation_out_of_the_blue(world: World) -> None:
+    alice, bob, channel_id = start(world)
     msg = msgs.RevokeAndAck(
         channel_id=channel_id,
         per_commitment_secret=b"\x01" * 32,
@@ -223,8 +224,8 @@ def test_a_revocation_out_of_the_blue() -> None:
 
 
 @pytest.mark.parametrize("secret", [bytes(32), b"\x01" * 32])
-def test_a_revocation_with_a_wrong_secret(secret: bytes) -> None:
-    world, alice, bob, channel_id = start()
+def test_a_revocation_with_a_wrong_secret(world: World, secret: bytes) -> None:
+    alice, bob, channel_id = start(world)
     world.route_payment([alice, bob], 5_000_000, settle=False)
     msg = msgs.RevokeAndAck(
         channel_id=channel_id, per_commitment_secret=secret, next_per_commitment_point=bytes(alice.node_id)
@@ -236,8 +237,8 @@ def test_a_revocation_with_a_wrong_secret(secret: bytes) -> None:
 @pytest.mark.parametrize(
     ("feerate_sat_per_kw", "words"), [(200, "too low"), (1_000_000, "above our limit"), (24_999, None)]
 )
-def test_fee_rates(feerate_sat_per_kw: int, words: str | None) -> None:
-    world, alice, bob, channel_id = start()
+def test_fee_rates(world: World, feerate_sat_per_kw: int, words: str | None) -> None:
+    alice, bob, channel_id = start(world)
     inject(world, alice, bob, msgs.UpdateFee(channel_id=channel_id, feerate_sat_per_kw=feerate_sat_per_kw))
     if words is not None:
         assert_failed(world, alice, words)
@@ -245,22 +246,21 @@ def test_fee_rates(feerate_sat_per_kw: int, words: str | None) -> None:
         assert alice.channel(bob).is_usable
 
 
-def test_a_fee_rate_that_the_funder_cannot_pay() -> None:
-    world, alice, bob, channel_id = start(push_msat=980_000_000)
+def test_a_fee_rate_that_the_funder_cannot_pay(world: World) -> None:
+    alice, bob, channel_id = start(world, push_msat=980_000_000)
     inject(world, alice, bob, msgs.UpdateFee(channel_id=channel_id, feerate_sat_per_kw=24_000))
     assert_failed(world, alice, "more than its sender can pay")
 
 
-def test_a_fee_rate_from_the_side_that_does_not_pay() -> None:
-    world = World()
+def test_a_fee_rate_from_the_side_that_does_not_pay(world: World) -> None:
     alice, bob = world.node("alice", config()), world.node("bob", config())
     channel_id = world.open_channel(alice, bob, 1_000_000, 400_000_000)
     inject(world, alice, bob, msgs.UpdateFee(channel_id=channel_id, feerate_sat_per_kw=500))
     assert_failed(world, alice, "does not pay the fee")
 
 
-def test_a_shutdown_to_a_strange_script() -> None:
-    world, alice, bob, channel_id = start()
+def test_a_shutdown_to_a_strange_script(world: World) -> None:
+    alice, bob, channel_id = start(world)
     inject(
         world,
         alice,
@@ -273,8 +273,8 @@ def test_a_shutdown_to_a_strange_script() -> None:
     assert not world.mempool
 
 
-def test_closing_signed_out_of_the_blue() -> None:
-    world, alice, bob, channel_id = start()
+def test_closing_signed_out_of_the_blue(world: World) -> None:
+    alice, bob, channel_id = start(world)
     msg = msgs.ClosingSigned(
         channel_id=channel_id, fee_sat=500, signature=BAD_SIGNATURE, fee_range=(1, 1_000)
     )
@@ -283,8 +283,8 @@ def test_closing_signed_out_of_the_blue() -> None:
 
 
 @pytest.mark.parametrize("kind", ["signature", "too_much"])
-def test_bad_closing_signed(kind: str) -> None:
-    world, alice, bob, channel_id = start()
+def test_bad_closing_signed(world: World, kind: str) -> None:
+    alice, bob, channel_id = start(world)
 
     def change(sender: Node, receiver: Node, msg: msgs.Message) -> bool:
         if not isinstance(msg, msgs.ClosingSigned) or sender is not bob:
@@ -301,6 +301,7 @@ def test_bad_closing_signed(kind: str) -> None:
     world.settle()
     closed = alice.one_event(ev.ChannelClosed)
     assert closed.reason.kind is ClosureKind.PROCESSING_ERROR
+    bob.one_event(ev.ChannelClosed)
 
 
 def reestablish(channel_id: ChannelId, point: bytes, **changes: object) -> msgs.ChannelReestablish:
@@ -323,8 +324,8 @@ def reestablish(channel_id: ChannelId, point: bytes, **changes: object) -> msgs.
         ({"next_revocation_number": 7, "your_last_per_commitment_secret": bytes(32)}, "never gave"),
     ],
 )
-def test_reestablishing_with_wrong_numbers(changes: dict[str, object], words: str) -> None:
-    world, alice, bob, channel_id = start()
+def test_reestablishing_with_wrong_numbers(world: World, changes: dict[str, object], words: str) -> None:
+    alice, bob, channel_id = start(world)
     world.disconnect(alice, bob)
     world.filter = lambda sender, _receiver, _msg: sender is not bob
     world.connect(alice, bob, settle=False)
@@ -332,8 +333,8 @@ def test_reestablishing_with_wrong_numbers(changes: dict[str, object], words: st
     assert_failed(world, alice, words)
 
 
-def test_updates_before_reestablishing() -> None:
-    world, alice, bob, channel_id = start()
+def test_updates_before_reestablishing(world: World) -> None:
+    alice, bob, channel_id = start(world)
     world.disconnect(alice, bob)
     world.filter = lambda sender, _receiver, _msg: sender is not bob
     world.connect(alice, bob, settle=False)
@@ -341,8 +342,8 @@ def test_updates_before_reestablishing() -> None:
     assert_failed(world, alice, "before channel_reestablish")
 
 
-def test_a_repeated_channel_ready_changes_the_alias_only() -> None:
-    world, alice, bob, channel_id = start()
+def test_a_repeated_channel_ready_changes_the_alias_only(world: World) -> None:
+    alice, bob, channel_id = start(world)
     point = alice.manager._channels[channel_id].core.counterparty_next_point
     assert point is not None
     inject(
@@ -359,16 +360,16 @@ def test_a_repeated_channel_ready_changes_the_alias_only() -> None:
     assert alice.channel(bob).is_usable
 
 
-def test_an_unknown_channel_is_answered_with_an_error() -> None:
-    world, alice, bob, _ = start()
+def test_an_unknown_channel_is_answered_with_an_error(world: World) -> None:
+    alice, bob, _ = start(world)
     inject(world, alice, bob, add(ChannelId(b"\x07" * 32)))
     errors = [msg for _, msg in alice.sent if isinstance(msg, msgs.Error)]
     assert [msg.channel_id for msg in errors] == [b"\x07" * 32]
     assert len(alice.manager.list_channels()) == 1
 
 
-def test_another_peer_cannot_touch_the_channel() -> None:
-    world, alice, bob, channel_id = start()
+def test_another_peer_cannot_touch_the_channel(world: World) -> None:
+    alice, bob, channel_id = start(world)
     mallory = world.node("mallory", config())
     world.connect(alice, mallory)
     alice.inbox.append((mallory.node_id, msgs.encode_message(add(channel_id))))
@@ -377,28 +378,30 @@ def test_another_peer_cannot_touch_the_channel() -> None:
     world.settle()
     assert alice.channel(bob).is_usable
     world.pay([alice, bob], 1_000_000)
-    world.done()
 
 
-def test_an_error_for_all_channels_closes_them_all() -> None:
-    world, alice, bob, _ = start()
+def test_an_error_for_all_channels_closes_them_all(world: World) -> None:
+    alice, bob, _ = start(world)
     world.open_channel(alice, bob, 500_000)
     inject(world, alice, bob, msgs.Error(channel_id=ChannelId(bytes(32)), data=b"good\x1b[31mbye"))
     closed = [event for event in alice.take_events() if isinstance(event, ev.ChannelClosed)]
     assert len(closed) == 2
     assert {event.reason.kind for event in closed} == {ClosureKind.COUNTERPARTY_FORCE_CLOSED}
     assert "\x1b" not in closed[0].reason.message
+    # Bob's own commitments are given until the next block to show themselves.
+    assert not world.mempool
+    world.mine(1)
     assert len(world.mempool) == 2
 
 
-def test_a_script_that_was_fixed() -> None:
-    world, alice, bob, channel_id = start()
+def test_a_script_that_was_fixed(world: World) -> None:
+    alice, bob, channel_id = start(world)
     inject(world, alice, bob, msgs.Shutdown(channel_id=channel_id, script_pubkey=p2wpkh(b"\x02" * 33)))
     assert not world.links
 
 
-def test_an_onion_of_noise_is_malformed() -> None:
-    world, alice, bob, _ = start()
+def test_an_onion_of_noise_is_malformed(world: World) -> None:
+    alice, bob, _ = start(world)
     payment = world.invoice(alice, 5_000_000)
 
     def spoil(sender: Node, receiver: Node, msg: msgs.Message) -> bool:
@@ -414,11 +417,9 @@ def test_an_onion_of_noise_is_malformed() -> None:
     failed = bob.one_event(ev.PaymentFailed)
     assert failed.attempts[0].failure_code == 0xC005
     assert any(isinstance(msg, msgs.UpdateFailMalformedHtlc) for _, msg in alice.sent)
-    world.done()
 
 
-def test_a_malformed_onion_at_the_next_hop_comes_back_readable() -> None:
-    world = World()
+def test_a_malformed_onion_at_the_next_hop_comes_back_readable(world: World) -> None:
     nodes = [world.node(name, config()) for name in ("alice", "bob", "carol")]
     for one, other in ((0, 1), (1, 2)):
         world.open_channel(nodes[one], nodes[other], 1_000_000, 500_000_000)
@@ -437,4 +438,3 @@ def test_a_malformed_onion_at_the_next_hop_comes_back_readable() -> None:
     failed = nodes[0].one_event(ev.PaymentFailed)
     assert failed.attempts[0].hop_index == 0
     assert failed.attempts[0].failure_code == 0xC004
-    world.done()

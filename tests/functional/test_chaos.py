@@ -16,9 +16,9 @@ from wallet.ln.types import PaymentHash, PaymentId
 
 
 class Chaos:
-    def __init__(self, seed: int, *, anchors: bool) -> None:
+    def __init__(self, world: World, seed: int, *, anchors: bool) -> None:
         self.dice = Random(seed)
-        self.world = World()
+        self.world = world
         self.world.check_rows = False
         self.nodes = [self.world.node(name, config(anchors=anchors)) for name in ("alice", "bob", "carol")]
         for node in self.nodes:
@@ -163,13 +163,12 @@ class Chaos:
             assert not node.manager._forwards
             assert not node.manager._claimable
         assert self.balances_msat() == self.total_msat
-        world.done()
 
 
 @pytest.mark.parametrize("anchors", [True, False])
 @pytest.mark.parametrize("seed", range(6))
-def test_chaos(seed: int, anchors: bool) -> None:
-    chaos = Chaos(seed, anchors=anchors)
+def test_chaos(world: World, seed: int, anchors: bool) -> None:
+    chaos = Chaos(world, seed, anchors=anchors)
     chaos.run(150)
     chaos.finish()
 
@@ -177,7 +176,7 @@ def test_chaos(seed: int, anchors: bool) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(100, 160))
-def test_long_chaos(seed: int) -> None:
-    chaos = Chaos(seed, anchors=bool(seed % 2))
+def test_long_chaos(world: World, seed: int) -> None:
+    chaos = Chaos(world, seed, anchors=bool(seed % 2))
     chaos.run(500)
     chaos.finish()

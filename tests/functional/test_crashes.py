@@ -6,18 +6,17 @@ from itertools import pairwise
 
 import pytest
 
-from tests.functional.joined import Node, Payment, World, config
+from tests.functional.joined import Node, Payment, World, WorldMaker, config
 from wallet.ln import events as ev
 from wallet.ln import msgs
 from wallet.ln.events import ClosureKind
 
 
-def start(count: int = 3) -> tuple[World, list[Node]]:
-    world = World()
+def start(world: World, count: int = 3) -> list[Node]:
     nodes = [world.node(name, config()) for name in ("alice", "bob", "carol")[:count]]
     for one, other in pairwise(nodes):
         world.open_channel(one, other, 1_000_000, 500_000_000)
-    return world, nodes
+    return nodes
 
 
 def reconnect_all(world: World, nodes: list[Node]) -> None:
@@ -46,14 +45,14 @@ def finish(world: World, nodes: list[Node], payment: Payment) -> None:
     sent = isinstance(ends[0], ev.PaymentSent)
     moved_msat = payment.amount_msat if sent else 0
     assert payee.channel(nodes[-2]).balance_msat == 500_000_000 + moved_msat
-    world.done()
 
 
 @pytest.mark.parametrize("victim", [0, 1, 2])
 @pytest.mark.parametrize("kill", [False, True])
-def test_cut_or_killed_after_every_message(victim: int, kill: bool) -> None:
+def test_cut_or_killed_after_every_message(make_world: WorldMaker, victim: int, kill: bool) -> None:
     for moment in range(60):
-        world, nodes = start()
+        world = make_world()
+        nodes = start(world)
         payment = world.route_payment(nodes, 20_000_000, settle=False)
         claimed = False
         steps = 0
@@ -84,8 +83,8 @@ def test_cut_or_killed_after_every_message(victim: int, kill: bool) -> None:
 
 
 @pytest.mark.parametrize("kill", [False, True])
-def test_many_payments_both_ways_with_cuts(kill: bool) -> None:
-    world, (alice, bob) = start(2)
+def test_many_payments_both_ways_with_cuts(world: World, kill: bool) -> None:
+    alice, bob = start(world, 2)
     there = [world.route_payment([alice, bob], 1_000_000 + i, settle=False) for i in range(8)]
     back = [world.route_payment([bob, alice], 2_000_000 + i, settle=False) for i in range(8)]
     ends = {alice: 0, bob: 0}
@@ -116,11 +115,10 @@ def test_many_payments_both_ways_with_cuts(kill: bool) -> None:
     assert alice.channel(bob).pending_htlcs == ()
     moved_msat = sum(p.amount_msat for p in back) - sum(p.amount_msat for p in there)
     assert alice.channel(bob).balance_msat == 500_000_000 + moved_msat
-    world.done()
 
 
-def test_an_old_state_is_found_out_and_never_broadcast() -> None:
-    world, (alice, bob) = start(2)
+def test_an_old_state_is_found_out_and_never_broadcast(world: World) -> None:
+    alice, bob = start(world, 2)
     old = dict(bob.store.rows)
     world.pay([alice, bob], 20_000_000)
     world.pay([alice, bob], 10_000_000)
@@ -134,12 +132,11 @@ def test_an_old_state_is_found_out_and_never_broadcast() -> None:
     paid_sat = [output.value_sat for output in commitment.outputs]
     assert 530_000 in paid_sat
     world.mine(6)
-    outputs = [event for event in bob.take_events() if isinstance(event, ev.SpendableOutputs)]
-    assert [item.output.value_sat for event in outputs for item in event.outputs] == [530_000]
+    assert [item.output.value_sat for event in bob.spendable for item in event.outputs] == [530_000]
 
 
-def test_a_peer_that_lost_state_is_closed_on() -> None:
-    world, (alice, bob) = start(2)
+def test_a_peer_that_lost_state_is_closed_on(world: World) -> None:
+    alice, bob = start(world, 2)
     world.pay([alice, bob], 20_000_000)
     world.disconnect(alice, bob)
 
@@ -165,11 +162,12 @@ def test_a_peer_that_lost_state_is_closed_on() -> None:
     world.filter = forget
     world.connect(alice, bob)
     assert alice.one_event(ev.ChannelClosed).reason.kind is ClosureKind.PROCESSING_ERROR
+    bob.one_event(ev.ChannelClosed)
     assert len(world.mempool) == 1
 
 
-def test_a_channel_that_lags_behind_its_monitor_is_closed_by_the_monitor() -> None:
-    world, (alice, bob) = start(2)
+def test_a_channel_that_lags_behind_its_monitor_is_closed_by_the_monitor(world: World) -> None:
+    alice, bob = start(world, 2)
     old = {key: value for key, value in alice.store.rows.items() if key[0].startswith("channel")}
     world.pay([alice, bob], 20_000_000)
     world.disconnect(alice, bob)
@@ -185,3 +183,4 @@ def test_a_channel_that_lags_behind_its_monitor_is_closed_by_the_monitor() -> No
     assert not [
         tx for tx in world.broadcasts if tx.inputs[0].prevout.txid == commitment.txid and tx.lock_time
     ]
+    bob.one_event(ev.ChannelClosed)

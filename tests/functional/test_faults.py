@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.joined import Node, World
+from tests.functional.joined import Node, World, WorldMaker
 from tests.functional.test_crashes import finish, reconnect_all, start
 from wallet.ln import events as ev
 from wallet.ln.channel_reestablish import disconnect
@@ -106,9 +106,10 @@ def durable(channel: FundedChannel) -> FundedChannel:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("victim", [0, 1, 2])
 @pytest.mark.parametrize("after", [False, True])
-def test_a_fault_at_every_call(place: str, victim: int, after: bool) -> None:
+def test_a_fault_at_every_call(make_world: WorldMaker, place: str, victim: int, after: bool) -> None:
     for call in range(MOST_CALLS):
-        world, nodes = start()
+        world = make_world()
+        nodes = start(world)
         payment = None
         injected = Injected(nodes[victim], place, call, after=after)
         with injected.there():
@@ -118,6 +119,8 @@ def test_a_fault_at_every_call(place: str, victim: int, after: bool) -> None:
             except Fault:
                 pass
         if not injected.raised:
+            for node in nodes:
+                node.take_events()
             return
         world.reload_node(nodes[victim])
         reconnect_all(world, nodes)
@@ -125,6 +128,8 @@ def test_a_fault_at_every_call(place: str, victim: int, after: bool) -> None:
         if payment is None:
             # The fault came to whoever wanted to pay, before the payment was written down or after.
             world.settle()
+            for node in nodes:
+                node.take_events()
             continue
         finish(world, nodes, payment)
     raise AssertionError("the payment never ended")
@@ -132,10 +137,10 @@ def test_a_fault_at_every_call(place: str, victim: int, after: bool) -> None:
 
 @pytest.mark.parametrize("victim", [1, 2])
 def test_an_htlc_that_cannot_be_processed_keeps_back_nothing_else(
-    victim: int, monkeypatch: pytest.MonkeyPatch
+    world: World, victim: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A peer chooses what is in an onion: it must not be able to keep a wallet from starting."""
-    world, nodes = start()
+    nodes = start(world)
     kind: Any = type(nodes[victim].manager)
     really = kind._process
     with monkeypatch.context() as patch:

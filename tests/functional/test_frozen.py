@@ -8,8 +8,7 @@ from wallet.ln.keysinterface import InMemorySigner
 from wallet.ln.sign import SignerRefusal
 
 
-def test_a_signer_that_refuses_freezes_its_channel_only() -> None:
-    world = World()
+def test_a_signer_that_refuses_freezes_its_channel_only(world: World) -> None:
     alice, bob, carol = (world.node(name, config()) for name in ("alice", "bob", "carol"))
     channel_id = world.open_channel(alice, bob, 1_000_000, 500_000_000)
     world.open_channel(alice, carol, 1_000_000, 500_000_000)
@@ -43,4 +42,3 @@ def test_a_signer_that_refuses_freezes_its_channel_only() -> None:
         world.connect(alice, peer)
     assert bob.one_event(ev.PaymentClaimable).payment_hash == payment.payment_hash
     world.claim([alice, bob], payment)
-    world.done()

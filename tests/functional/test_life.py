@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.functional.joined import Node, World, config
+from tests.functional.joined import Node, World, WorldMaker, config
 from wallet.bitcoin.script import p2wpkh
 from wallet.chain.interfaces import ConfirmationTarget
 from wallet.ln import events as ev
@@ -25,8 +25,7 @@ def pair(world: World) -> tuple[Node, Node]:
 # --- opening ---
 
 
-def test_the_type_is_humbled_when_refused() -> None:
-    world = World()
+def test_the_type_is_humbled_when_refused(world: World) -> None:
     alice, bob = world.node("alice", config(anchors=True)), world.node("bob", config(anchors=True))
     bob.config = config(anchors=False)
     bob.manager._config = bob.config
@@ -41,8 +40,7 @@ def test_the_type_is_humbled_when_refused() -> None:
     assert not channel_type.anchors
 
 
-def test_accepting_by_hand_and_rejecting() -> None:
-    world = World()
+def test_accepting_by_hand_and_rejecting(world: World) -> None:
     alice, bob = world.node("alice", config()), world.node("bob", config(manual=True))
     world.open_channel(alice, bob)
     alice.manager.create_channel(bob.node_id, 500_000, 0, 2)
@@ -60,11 +58,10 @@ def test_accepting_by_hand_and_rejecting() -> None:
     world.settle()
     assert alice.one_event(ev.ChannelClosed).reason.message == "no, thank you"
     assert not alice.one_event_or_none(ev.DiscardFunding)
-    world.done()
+    assert len(bob.events_of(ev.ChannelClosed)) == 2
 
 
-def test_a_channel_without_confirmations() -> None:
-    world = World()
+def test_a_channel_without_confirmations(world: World) -> None:
     alice, bob = world.node("alice", config()), world.node("bob", config(manual=True))
     world.connect(alice, bob)
     alice.manager.create_channel(bob.node_id, 1_000_000, 300_000_000, 1)
@@ -78,13 +75,13 @@ def test_a_channel_without_confirmations() -> None:
     world.settle()
     assert alice.channel(bob).is_usable
     world.pay([alice, bob], 10_000_000)
+    for node in (alice, bob):
+        node.expect_events(ev.ChannelPending, ev.ChannelReadyEvent)
     world.mine(3)
     world.pay([bob, alice], 10_000_000)
-    world.done()
 
 
-def test_disconnected_before_the_funding_is_agreed() -> None:
-    world = World()
+def test_disconnected_before_the_funding_is_agreed(world: World) -> None:
     alice, bob = pair(world)
     world.connect(alice, bob)
     alice.manager.create_channel(bob.node_id, 1_000_000, 0, 1)
@@ -98,12 +95,11 @@ def test_disconnected_before_the_funding_is_agreed() -> None:
     assert [e.reason.kind for e in told if isinstance(e, ev.ChannelClosed)] == [
         ClosureKind.DISCONNECTED_BEFORE_FUNDING
     ]
+    bob.expect_events(ev.ChannelClosed)
     assert not world.mempool
-    world.done()
 
 
-def test_killed_before_the_funding_is_agreed() -> None:
-    world = World()
+def test_killed_before_the_funding_is_agreed(world: World) -> None:
     alice, bob = pair(world)
     world.connect(alice, bob)
     alice.manager.create_channel(bob.node_id, 1_000_000, 0, 1)
@@ -119,21 +115,19 @@ def test_killed_before_the_funding_is_agreed() -> None:
     assert not world.mempool
     world.reload_node(alice)
     assert not alice.take_events()
+    bob.expect_events(ev.ChannelClosed)
 
 
-def test_a_peer_may_not_announce_what_we_keep_private() -> None:
-    world = World()
+def test_a_peer_may_not_announce_what_we_keep_private(world: World) -> None:
     alice, bob = world.node("alice", config(announced=True)), world.node("bob", config())
     world.connect(alice, bob)
     alice.manager.create_channel(bob.node_id, 1_000_000, 0, 1)
     world.settle()
     assert "private" in alice.one_event(ev.ChannelClosed).reason.message
-    world.done()
 
 
-def test_the_real_id_of_a_private_channel_leads_nowhere() -> None:
+def test_the_real_id_of_a_private_channel_leads_nowhere(world: World) -> None:
     """BOLT 2, channel_ready: with scid_alias in the type, only the alias is known to payers."""
-    world = World()
     settings = config(scid_privacy=True)
     alice, bob, carol = (world.node(name, settings) for name in ("alice", "bob", "carol"))
     world.open_channel(alice, bob, 1_000_000)
@@ -148,11 +142,9 @@ def test_the_real_id_of_a_private_channel_leads_nowhere() -> None:
     failed = alice.one_event(ev.PaymentFailed)
     assert failed.attempts[0].failure_code == FailureCode.UNKNOWN_NEXT_PEER
     world.pay([alice, bob, carol], 1_000_000)
-    world.done()
 
 
-def test_a_large_channel_has_longer_waits() -> None:
-    world = World()
+def test_a_large_channel_has_longer_waits(world: World) -> None:
     alice, bob = pair(world)
     world.open_channel(alice, bob, 20_000_000, 0, confirm=False)
     details = alice.channel(bob)
@@ -163,24 +155,22 @@ def test_a_large_channel_has_longer_waits() -> None:
     assert not alice.channel(bob).is_usable
     world.mine(1)
     assert alice.channel(bob).is_usable
-    world.done()
+    for node in (alice, bob):
+        node.expect_events(ev.ChannelReadyEvent)
 
 
 @pytest.mark.parametrize(
     ("value_sat", "push_msat"), [(1_000, 0), (100_000, 100_000_001), (100_000, 99_500_000)]
 )
-def test_openings_that_cannot_work(value_sat: int, push_msat: int) -> None:
-    world = World()
+def test_openings_that_cannot_work(world: World, value_sat: int, push_msat: int) -> None:
     alice, bob = pair(world)
     world.connect(alice, bob)
     with pytest.raises(APIError):
         alice.manager.create_channel(bob.node_id, value_sat, push_msat, 1)
-    world.done()
 
 
-def tampered_open(**changes: object) -> tuple[World, Node, Node]:
+def tampered_open(world: World, **changes: object) -> tuple[Node, Node]:
     """Alice's open_channel reaches Bob with other values."""
-    world = World()
     alice, bob = pair(world)
     world.connect(alice, bob)
 
@@ -194,7 +184,7 @@ def tampered_open(**changes: object) -> tuple[World, Node, Node]:
     world.filter = change
     alice.manager.create_channel(bob.node_id, 1_000_000, 0, 1)
     world.settle()
-    return world, alice, bob
+    return alice, bob
 
 
 @pytest.mark.parametrize(
@@ -222,13 +212,13 @@ def tampered_open(**changes: object) -> tuple[World, Node, Node]:
         {"upfront_shutdown_script": b"\x51"},
     ],
 )
-def test_offers_that_are_refused(changes: dict[str, object]) -> None:
+def test_offers_that_are_refused(world: World, changes: dict[str, object]) -> None:
     """BOLT 2, open_channel, receiver: each MUST."""
-    world, _, bob = tampered_open(**changes)
+    alice, bob = tampered_open(world, **changes)
     assert not bob.manager.list_channels()
     assert any(isinstance(msg, msgs.Error) for _, msg in bob.sent)
     assert not any(isinstance(msg, msgs.AcceptChannel) for _, msg in bob.sent)
-    world.done()
+    alice.expect_events(ev.ChannelClosed)
 
 
 @pytest.mark.parametrize(
@@ -246,9 +236,8 @@ def test_offers_that_are_refused(changes: dict[str, object]) -> None:
         {"htlc_minimum_msat": 10_000_000},
     ],
 )
-def test_acceptances_that_are_refused(changes: dict[str, object]) -> None:
+def test_acceptances_that_are_refused(world: World, changes: dict[str, object]) -> None:
     """BOLT 2, accept_channel, receiver: each MUST."""
-    world = World()
     alice, bob = pair(world)
     world.connect(alice, bob)
 
@@ -266,13 +255,12 @@ def test_acceptances_that_are_refused(changes: dict[str, object]) -> None:
     assert not [event for event in told if isinstance(event, ev.FundingGenerationReady)]
     assert [e.reason.kind for e in told if isinstance(e, ev.ChannelClosed)] == [ClosureKind.PROCESSING_ERROR]
     assert not bob.manager.list_channels()
-    world.done()
+    bob.expect_events(ev.ChannelClosed)
 
 
 @pytest.mark.parametrize("kind", [msgs.FundingCreated, msgs.FundingSigned])
-def test_bad_first_signatures(kind: type[msgs.Message]) -> None:
+def test_bad_first_signatures(world: World, kind: type[msgs.Message]) -> None:
     """BOLT 2, funding_created and funding_signed, recipient."""
-    world = World()
     alice, bob = pair(world)
     world.connect(alice, bob)
 
@@ -295,14 +283,17 @@ def test_bad_first_signatures(kind: type[msgs.Message]) -> None:
         ClosureKind.PROCESSING_ERROR,
         ClosureKind.COUNTERPARTY_FORCE_CLOSED,
     )
+    assert alice.one_event(ev.DiscardFunding).tx == tx
     assert not alice.manager.list_channels()
+    # Whoever signed last had the channel for real, for a moment.
+    assert bob.events_of(ev.ChannelClosed)
+    assert len(bob.events_of(ev.ChannelPending)) == (kind is msgs.FundingSigned)
 
 
 # --- the chain ---
 
 
-def test_a_reorganisation_before_channel_ready() -> None:
-    world = World()
+def test_a_reorganisation_before_channel_ready(world: World) -> None:
     alice, bob = pair(world)
     world.open_channel(alice, bob, 1_000_000, 100_000_000, confirm=False)
     world.mine(2)
@@ -312,16 +303,17 @@ def test_a_reorganisation_before_channel_ready() -> None:
     assert not alice.channel(bob).is_usable
     world.mine(3)
     assert alice.channel(bob).is_usable
+    for node in (alice, bob):
+        node.expect_events(ev.ChannelReadyEvent)
     world.pay([alice, bob], 10_000_000)
     world.pay([bob, alice], 10_000_000)
-    world.done()
 
 
-def test_a_deep_reorganisation_closes() -> None:
-    world = World()
+def test_a_deep_reorganisation_closes(world: World) -> None:
     alice, bob = pair(world)
     world.open_channel(alice, bob, 1_000_000)
-    world.reorganise(7, keep_transactions=False)
+    world.disconnect_blocks(7, keep_transactions=False)
+    world.mine(9, empty=True)
     for node in (alice, bob):
         assert node.one_event(ev.ChannelClosed).reason.kind in (
             ClosureKind.PROCESSING_ERROR,
@@ -329,8 +321,7 @@ def test_a_deep_reorganisation_closes() -> None:
         )
 
 
-def test_the_funding_never_confirms() -> None:
-    world = World()
+def test_the_funding_never_confirms(world: World) -> None:
     alice, bob = pair(world)
     world.open_channel(alice, bob, confirm=False)
     world.disconnect(alice, bob)
@@ -344,8 +335,7 @@ def test_the_funding_never_confirms() -> None:
 
 
 @pytest.mark.parametrize("anchors", [True, False])
-def test_the_fee_rate_follows_the_estimate(anchors: bool) -> None:
-    world = World()
+def test_the_fee_rate_follows_the_estimate(world: World, anchors: bool) -> None:
     alice, bob = world.node("alice", config(anchors=anchors)), world.node("bob", config(anchors=anchors))
     world.open_channel(alice, bob, 1_000_000, 500_000_000)
     held = world.route_payment([alice, bob], 30_000_000)
@@ -360,11 +350,9 @@ def test_the_fee_rate_follows_the_estimate(anchors: bool) -> None:
     world.tick()
     assert alice.channel(bob).feerate_sat_per_kw == 300
     world.claim([alice, bob], held)
-    world.done()
 
 
-def test_a_fee_rate_in_the_middle_of_payments() -> None:
-    world = World()
+def test_a_fee_rate_in_the_middle_of_payments(world: World) -> None:
     alice, bob = pair(world)
     world.open_channel(alice, bob, 1_000_000, 500_000_000)
     payments = [world.route_payment([alice, bob], 1_000_000, settle=False) for _ in range(3)]
@@ -375,16 +363,16 @@ def test_a_fee_rate_in_the_middle_of_payments() -> None:
     world.connect(alice, bob)
     world.tick()
     assert alice.channel(bob).feerate_sat_per_kw == 900
+    assert len(bob.events_of(ev.PaymentClaimable)) == len(payments)
     for payment in payments:
         bob.manager.claim_funds(payment.payment_preimage)
     world.settle()
     assert not alice.channel(bob).pending_htlcs
-    world.done()
+    assert len(alice.events_of(ev.PaymentSent)) == len(bob.events_of(ev.PaymentClaimed)) == len(payments)
 
 
 @pytest.mark.parametrize("anchors", [True, False])
-def test_a_fee_rate_that_is_too_low(anchors: bool) -> None:
-    world = World()
+def test_a_fee_rate_that_is_too_low(world: World, anchors: bool) -> None:
     alice, bob = world.node("alice", config(anchors=anchors)), world.node("bob", config(anchors=anchors))
     alice.fees.sat_per_kw = 5_000
     bob.fees.by_target[ConfirmationTarget.MIN_ALLOWED_ANCHOR_CHANNEL_REMOTE_FEE] = 400
@@ -396,6 +384,7 @@ def test_a_fee_rate_that_is_too_low(anchors: bool) -> None:
         assert alice.channel(bob).feerate_sat_per_kw == 253
         return
     assert bob.one_event(ev.ChannelClosed).reason.kind is ClosureKind.PROCESSING_ERROR
+    alice.expect_events(ev.ChannelClosed)
 
 
 # --- closing ---
@@ -403,8 +392,7 @@ def test_a_fee_rate_that_is_too_low(anchors: bool) -> None:
 
 @pytest.mark.parametrize("by_funder", [True, False])
 @pytest.mark.parametrize("anchors", [True, False])
-def test_closing_waits_for_htlcs(by_funder: bool, anchors: bool) -> None:
-    world = World()
+def test_closing_waits_for_htlcs(world: World, by_funder: bool, anchors: bool) -> None:
     alice, bob = world.node("alice", config(anchors=anchors)), world.node("bob", config(anchors=anchors))
     channel_id = world.open_channel(alice, bob, 1_000_000, 500_000_000)
     payment = world.route_payment([alice, bob], 30_000_000)
@@ -418,13 +406,14 @@ def test_closing_waits_for_htlcs(by_funder: bool, anchors: bool) -> None:
     world.claim([alice, bob], payment)
     (tx,) = world.mempool.values()
     assert sorted(output.value_sat for output in tx.outputs)[1] == 530_000
+    for node in (alice, bob):
+        node.expect_events(ev.ChannelClosed)
     world.mine(6)
-    world.done()
 
 
-def test_closing_over_a_cut_wire() -> None:
+def test_closing_over_a_cut_wire(make_world: WorldMaker) -> None:
     for moment in range(12):
-        world = World()
+        world = make_world()
         alice, bob = pair(world)
         channel_id = world.open_channel(alice, bob, 1_000_000, 500_000_000)
         alice.manager.close_channel(channel_id, bob.node_id)
@@ -439,11 +428,11 @@ def test_closing_over_a_cut_wire() -> None:
         world.mine(6)
         assert not alice.manager.list_channels()
         assert not bob.manager.list_channels()
-        world.done()
+        for node in (alice, bob):
+            node.expect_events(ev.ChannelClosed)
 
 
-def test_closing_asked_for_while_disconnected() -> None:
-    world = World()
+def test_closing_asked_for_while_disconnected(world: World) -> None:
     alice, bob = pair(world)
     channel_id = world.open_channel(alice, bob, 1_000_000, 500_000_000)
     world.disconnect(alice, bob)
@@ -452,12 +441,11 @@ def test_closing_asked_for_while_disconnected() -> None:
     world.connect(alice, bob)
     world.settle()
     assert bob.one_event(ev.ChannelClosed).reason.kind is ClosureKind.COOPERATIVE_BY_HOLDER
+    assert alice.one_event(ev.ChannelClosed).reason.kind is ClosureKind.COOPERATIVE_BY_COUNTERPARTY
     world.mine(6)
-    world.done()
 
 
-def test_closing_fees_meet_in_the_overlap() -> None:
-    world = World()
+def test_closing_fees_meet_in_the_overlap(world: World) -> None:
     alice, bob = pair(world)
     channel_id = world.open_channel(alice, bob, 1_000_000, 500_000_000)
     # The other side insists on more than we would propose, within what we would pay.
@@ -468,11 +456,11 @@ def test_closing_fees_meet_in_the_overlap() -> None:
     (tx,) = world.mempool.values()
     fee_sat = 1_000_000 - sum(output.value_sat for output in tx.outputs)
     assert fee_sat * 1000 // tx.weight >= 990
-    world.done()
+    for node in (alice, bob):
+        node.expect_events(ev.ChannelClosed)
 
 
-def test_closing_fees_that_never_meet() -> None:
-    world = World()
+def test_closing_fees_that_never_meet(world: World) -> None:
     alice, bob = pair(world)
     channel_id = world.open_channel(alice, bob, 1_000_000, 500_000_000)
     bob.fees.by_target[ConfirmationTarget.CHANNEL_CLOSE_MINIMUM] = 50_000
@@ -483,10 +471,11 @@ def test_closing_fees_that_never_meet() -> None:
     assert not alice.manager.list_channels()
     assert not bob.manager.list_channels()
     assert len(world.mempool) == 1
+    for node in (alice, bob):
+        node.expect_events(ev.ChannelClosed)
 
 
-def test_a_chosen_closing_address_and_fee() -> None:
-    world = World()
+def test_a_chosen_closing_address_and_fee(world: World) -> None:
     settings = config(fixed_script=False)
     alice, bob = world.node("alice", settings), world.node("bob", settings)
     channel_id = world.open_channel(alice, bob, 1_000_000, 500_000_000)
@@ -497,11 +486,11 @@ def test_a_chosen_closing_address_and_fee() -> None:
     assert script in [output.script_pubkey for output in tx.outputs]
     fee_sat = 1_000_000 - sum(output.value_sat for output in tx.outputs)
     assert 1_900 <= fee_sat * 1000 // tx.weight <= 2_100
-    world.done()
+    for node in (alice, bob):
+        node.expect_events(ev.ChannelClosed)
 
 
-def test_a_fixed_closing_address_stays() -> None:
-    world = World()
+def test_a_fixed_closing_address_stays(world: World) -> None:
     alice, bob = pair(world)
     channel_id = world.open_channel(alice, bob)
     with pytest.raises(APIError):
@@ -522,8 +511,7 @@ def test_a_fixed_closing_address_stays() -> None:
     assert not world.links
 
 
-def test_force_close_with_htlcs_both_ways() -> None:
-    world = World()
+def test_force_close_with_htlcs_both_ways(world: World) -> None:
     alice, bob, carol = (world.node(name, config()) for name in ("alice", "bob", "carol"))
     world.open_channel(alice, bob, 1_000_000, 500_000_000)
     channel_id = world.open_channel(bob, carol, 1_000_000, 500_000_000)
@@ -541,6 +529,7 @@ def test_force_close_with_htlcs_both_ways() -> None:
     world.mine(2)
     sent = alice.one_event(ev.PaymentSent)
     assert sent.payment_hash == claimed.payment_hash
+    assert carol.one_event(ev.PaymentClaimed).payment_hash == claimed.payment_hash
     # The other HTLC runs out, and is failed back once that is buried.
     world.mine(90)
     for _ in range(12):
@@ -549,14 +538,12 @@ def test_force_close_with_htlcs_both_ways() -> None:
     failed = [event for event in alice.take_events() if isinstance(event, ev.PaymentFailed)]
     if failed:
         assert failed[0].payment_hash == lost.payment_hash
-    world.done()
 
 
 # --- gossip ---
 
 
-def test_an_announced_channel_is_announced() -> None:
-    world = World()
+def test_an_announced_channel_is_announced(world: World) -> None:
     settings = config(announced=True)
     alice, bob = world.node("alice", settings), world.node("bob", settings)
     heard: list[msgs.Message] = []
@@ -586,11 +573,9 @@ def test_an_announced_channel_is_announced() -> None:
     updates = [msg for msg in heard if isinstance(msg, msgs.ChannelUpdate)]
     assert not updates[-1].disabled
     assert [msg.timestamp_at for msg in updates] == sorted({msg.timestamp_at for msg in updates})
-    world.done()
 
 
-def test_a_private_channel_is_known_to_the_peer_only() -> None:
-    world = World()
+def test_a_private_channel_is_known_to_the_peer_only(world: World) -> None:
     settings = config(scid_privacy=True)
     alice, bob = world.node("alice", settings), world.node("bob", settings)
     world.open_channel(alice, bob)
@@ -605,7 +590,6 @@ def test_a_private_channel_is_known_to_the_peer_only() -> None:
     assert all(msg.dont_forward for msg in updates)
     assert {msg.short_channel_id for msg in updates} == {details.outbound_scid_alias}
     assert not any(isinstance(msg, msgs.AnnouncementSignatures) for _, msg in alice.sent)
-    world.done()
 
 
 def test_settings_refuse_nonsense() -> None:

@@ -10,8 +10,7 @@ from wallet.ln.events import ClosureKind
 
 
 @pytest.mark.parametrize("anchors", [True, False])
-def test_open_pay_close(anchors: bool) -> None:
-    world = World()
+def test_open_pay_close(world: World, anchors: bool) -> None:
     alice, bob = world.node("alice", config(anchors=anchors)), world.node("bob", config(anchors=anchors))
     channel_id = world.open_channel(alice, bob, 1_000_000, 200_000_000)
     details = alice.channel(bob)
@@ -28,4 +27,3 @@ def test_open_pay_close(anchors: bool) -> None:
     assert bob.one_event(ev.ChannelClosed).reason.kind is ClosureKind.COOPERATIVE_BY_COUNTERPARTY
     assert len(world.mempool) == 1
     world.mine(6)
-    world.done()

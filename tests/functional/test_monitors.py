@@ -10,16 +10,15 @@ from wallet.ln import msgs
 from wallet.ln.events import ClosureKind
 
 
-def start(count: int = 2, *, anchors: bool = True) -> tuple[World, list[Node]]:
-    world = World()
+def start(world: World, count: int = 2, *, anchors: bool = True) -> list[Node]:
     nodes = [world.node(name, config(anchors=anchors)) for name in ("alice", "bob", "carol")[:count]]
     for index in range(count - 1):
         world.open_channel(nodes[index], nodes[index + 1], 1_000_000, 500_000_000)
-    return world, nodes
+    return nodes
 
 
-def test_commitments_wait_for_a_late_copy() -> None:
-    world, (alice, bob) = start()
+def test_commitments_wait_for_a_late_copy(world: World) -> None:
+    alice, bob = start(world)
     alice.copies_late = True
     alice.sent.clear()
     payment = world.route_payment([alice, bob], 5_000_000, settle=False)
@@ -41,11 +40,11 @@ def test_commitments_wait_for_a_late_copy() -> None:
         alice.complete_copies()
         world.settle()
     assert not alice.channel(bob).pending_htlcs
-    world.done()
+    bob.one_event(ev.PaymentClaimed)
 
 
-def test_commitments_wait_for_a_late_copy_after_a_restart_too() -> None:
-    world, (alice, bob) = start()
+def test_commitments_wait_for_a_late_copy_after_a_restart_too(world: World) -> None:
+    alice, bob = start(world)
     alice.copies_late = True
     world.route_payment([alice, bob], 5_000_000, settle=False)
     world.settle()
@@ -59,12 +58,11 @@ def test_commitments_wait_for_a_late_copy_after_a_restart_too() -> None:
         alice.complete_copies()
         world.settle()
     bob.one_event(ev.PaymentClaimable)
-    world.done()
 
 
 @pytest.mark.parametrize("kill", [False, True])
-def test_a_cut_while_a_copy_is_late(kill: bool) -> None:
-    world, (alice, bob) = start()
+def test_a_cut_while_a_copy_is_late(world: World, kill: bool) -> None:
+    alice, bob = start(world)
     bob.copies_late = True
     payment = world.route_payment([alice, bob], 5_000_000, settle=False)
     world.settle()
@@ -81,11 +79,9 @@ def test_a_cut_while_a_copy_is_late(kill: bool) -> None:
     world.settle()
     bob.one_event(ev.PaymentClaimable)
     world.claim([alice, bob], payment)
-    world.done()
 
 
-def test_opening_waits_for_a_late_copy() -> None:
-    world = World()
+def test_opening_waits_for_a_late_copy(world: World) -> None:
     alice, bob = world.node("alice", config()), world.node("bob", config())
     world.connect(alice, bob)
     alice.copies_late = True
@@ -101,13 +97,14 @@ def test_opening_waits_for_a_late_copy() -> None:
     world.settle()
     assert tx.txid in world.mempool
     world.mine(6)
+    for node in (alice, bob):
+        node.expect_events(ev.ChannelPending, ev.ChannelReadyEvent)
     world.pay([alice, bob], 5_000_000)
-    world.done()
 
 
 @pytest.mark.parametrize("reload", [False, True])
-def test_a_preimage_that_is_seen_on_the_chain_goes_upstream(reload: bool) -> None:
-    world, (alice, bob, carol) = start(3, anchors=False)
+def test_a_preimage_that_is_seen_on_the_chain_goes_upstream(world: World, reload: bool) -> None:
+    alice, bob, carol = start(world, 3, anchors=False)
     payment = world.route_payment([alice, bob, carol], 20_000_000)
     channel_id = carol.channel(bob).channel_id
     world.disconnect(bob, carol)
@@ -124,14 +121,14 @@ def test_a_preimage_that_is_seen_on_the_chain_goes_upstream(reload: bool) -> Non
     forwarded = bob.one_event(ev.PaymentForwarded)
     assert forwarded.claimed_on_chain
     assert not alice.channel(bob).pending_htlcs
-    world.done()
+    carol.expect_events(ev.ChannelClosed, ev.PaymentClaimed)
 
 
 @pytest.mark.parametrize("reload", [False, True])
 @pytest.mark.parametrize("amount_msat", [20_000_000, 100_000])
-def test_a_time_out_on_the_chain_goes_upstream(reload: bool, amount_msat: int) -> None:
+def test_a_time_out_on_the_chain_goes_upstream(world: World, reload: bool, amount_msat: int) -> None:
     """With an output, and as dust that has none."""
-    world, (alice, bob, carol) = start(3, anchors=False)
+    alice, bob, carol = start(world, 3, anchors=False)
     world.route_payment([alice, bob, carol], amount_msat)
     channel_id = bob.channel(carol).channel_id
     world.disconnect(bob, carol)
@@ -148,12 +145,13 @@ def test_a_time_out_on_the_chain_goes_upstream(reload: bool, amount_msat: int) -
     assert failed.attempts[0].hop_index == 0
     assert alice.channel(bob).is_usable
     assert not alice.channel(bob).pending_htlcs
-    world.done()
+    for node in (bob, carol):
+        node.expect_events(ev.ChannelClosed)
 
 
 @pytest.mark.parametrize("reload", [False, True])
-def test_a_payment_of_ours_on_a_closed_channel_ends_by_the_chain(reload: bool) -> None:
-    world, (alice, bob) = start(2, anchors=False)
+def test_a_payment_of_ours_on_a_closed_channel_ends_by_the_chain(world: World, reload: bool) -> None:
+    alice, bob = start(world, 2, anchors=False)
     paid = world.route_payment([alice, bob], 20_000_000)
     lost = world.route_payment([alice, bob], 30_000_000)
     channel_id = alice.channel(bob).channel_id
@@ -175,11 +173,11 @@ def test_a_payment_of_ours_on_a_closed_channel_ends_by_the_chain(reload: bool) -
         failed = failed or alice.one_event_or_none(ev.PaymentFailed)
     assert failed is not None
     assert failed.payment_hash == lost.payment_hash
-    world.done()
+    bob.expect_events(ev.ChannelClosed, ev.PaymentClaimed)
 
 
-def test_an_htlc_that_nobody_resolves_closes_the_channel_in_time() -> None:
-    world, (alice, bob) = start(2, anchors=False)
+def test_an_htlc_that_nobody_resolves_closes_the_channel_in_time(world: World) -> None:
+    alice, bob = start(world, 2, anchors=False)
     payment = world.route_payment([alice, bob], 20_000_000)
     world.disconnect(alice, bob)
     # Bob has claimed, and Alice will not hear of it: his monitor goes to the chain before the time-out.
@@ -189,15 +187,15 @@ def test_an_htlc_that_nobody_resolves_closes_the_channel_in_time() -> None:
     assert closed.reason.kind in (ClosureKind.HTLCS_TIMED_OUT, ClosureKind.COMMITMENT_TX_CONFIRMED)
     world.mine(3)
     assert alice.one_event(ev.PaymentSent).payment_hash == payment.payment_hash
-    world.done()
+    alice.expect_events(ev.ChannelClosed)
+    bob.expect_events(ev.PaymentClaimed)
 
 
-def test_an_unclaimed_payment_is_given_back_in_time() -> None:
-    world, (alice, bob) = start()
+def test_an_unclaimed_payment_is_given_back_in_time(world: World) -> None:
+    alice, bob = start(world)
     payment = world.route_payment([alice, bob], 20_000_000)
     world.mine(40)
     assert alice.one_event(ev.PaymentFailed).payment_hash == payment.payment_hash
     assert alice.channel(bob).is_usable
     bob.manager.claim_funds(payment.payment_preimage)
     world.settle()
-    world.done()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from tests.functional.joined import World, config
 
 
-def test_a_peer_that_was_slow_to_reestablish_is_not_hung_up_on_later() -> None:
-    world = World()
+def test_a_peer_that_was_slow_to_reestablish_is_not_hung_up_on_later(world: World) -> None:
     alice, bob = world.node("alice", config()), world.node("bob", config())
     world.open_channel(alice, bob, 1_000_000, 500_000_000)
     world.disconnect(alice, bob)
@@ -19,4 +18,3 @@ def test_a_peer_that_was_slow_to_reestablish_is_not_hung_up_on_later() -> None:
     world.tick()
     assert frozenset((alice.node_id, bob.node_id)) in world.links
     assert bob.channel(alice).feerate_sat_per_kw == 900
-    world.done()

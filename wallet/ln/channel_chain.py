@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from wallet.bitcoin.tx import BlockHash
 from wallet.ln import msgs
 from wallet.ln.channel_htlcs import drop_held_adds
 from wallet.ln.channel_reestablish import send_channel_ready
@@ -90,19 +91,31 @@ def funding_confirmed(draft: Draft, place: FundingConfirmation) -> None:
         draft.scope = replace(draft.scope, confirmation=place, lost_at_height=None)
 
 
-def funding_unconfirmed(draft: Draft, best_height: int) -> None:
-    """The funding left the best chain. It may come back with the next blocks; `best_block` judges."""
+def funding_unconfirmed(draft: Draft, highest_height: int) -> None:
+    """The funding left the best chain. It may come back with the next blocks; `best_block` judges.
+
+    `highest_height`: of any tip there was: a branch is no better than the one before until it is longer.
+    """
     if draft.scope.confirmation is not None:
-        draft.scope = replace(draft.scope, confirmation=None, lost_at_height=best_height)
+        draft.scope = replace(draft.scope, confirmation=None, lost_at_height=highest_height)
 
 
-def best_block(draft: Draft, best_height: int, first_point: bytes) -> None:
+def best_block(
+    draft: Draft, best_hash: BlockHash, best_height: int, highest_height: int, first_point: bytes
+) -> None:
     """A new tip: ready, too late, or an HTLC that can no longer be offered."""
+    place = draft.scope.confirmation
+    if place is not None and (
+        place.height > best_height or (place.height == best_height and place.block_hash != best_hash)
+    ):
+        # A tip that is lower, or another at the same height: nobody need name what stood above it.
+        funding_unconfirmed(draft, highest_height)
     channel = draft.channel
     scope, terms = draft.scope, channel.terms
     lost = scope.lost_at_height
-    if scope.confirmation is None and lost is not None and best_height >= lost and draft.core.holder_ready:
-        if not terms.may_use_unconfirmed:
+    if scope.confirmation is None and lost is not None and draft.core.holder_ready:
+        # One block more than a better branch needs: its tip may be told before its transactions.
+        if best_height > lost + 1 and not terms.may_use_unconfirmed:
             _close(
                 draft,
                 ClosureReason(

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
+from wallet.bitcoin.curve import verify_ecdsa_many
 from wallet.bitcoin.records import encode
 from wallet.bitcoin.script import p2wsh
 from wallet.bitcoin.tx import BlockHash, BlockHeader, Transaction, Txid
 from wallet.chain.interfaces import LogLevel, Row, TxInBlock
 from wallet.ln.chan_utils import funding_script
-from wallet.ln.channel_chain import best_block, funding_confirmed, funding_unconfirmed
+from wallet.ln.channel_chain import become_ready, best_block, funding_confirmed, funding_unconfirmed
 from wallet.ln.channel_state import FundedChannel, FundingConfirmation
 from wallet.ln.channel_step import Draft
 from wallet.ln.events import ClosureKind, ClosureReason, PaymentFailed, PaymentSent
@@ -31,6 +32,9 @@ __all__ = ["ChainRoom"]
 
 
 class ChainRoom(PaymentRoom):
+    _highest_height: int = 0
+    """Of any tip since the start, be it of a branch that is left."""
+
     # --- Confirm ---
 
     def transactions_confirmed(self, header: BlockHeader, height: int, txdata: Sequence[TxInBlock]) -> None:
@@ -62,17 +66,50 @@ class ChainRoom(PaymentRoom):
                 message=message,
             )
             return
-        self._run(channel, lambda draft: funding_confirmed(draft, place))
+        point = channel.core.holder_next_point
+
+        def transition(draft: Draft) -> None:
+            funding_confirmed(draft, place)
+            # The tip may have been told before: then no other call would come to see how deep it is.
+            become_ready(draft, self._best_height, point)
+
+        moved = channel.scope.confirmation != place
+        if self._run(channel, transition):
+            if moved:
+                self._check_announcement(channel.channel_id)
+            self._announce_when_deep(channel.channel_id)
+
+    def _check_announcement(self, channel_id: ChannelId) -> None:
+        """A funding that a reorganisation has moved has another short channel id: what the peer signed was the old."""
+        channel = self._channels.get(channel_id)
+        theirs = None if channel is None else channel.core.announcement_sigs_received
+        if channel is None or theirs is None:
+            return
+        digest = self._announcement(channel).digest()
+        triples = [
+            (theirs[0], digest, bytes(channel.counterparty_node_id)),
+            (theirs[1], digest, channel.scope.params.counterparty_pubkeys.funding_pubkey),
+        ]
+        if verify_ecdsa_many(triples):
+            return
+
+        def transition(draft: Draft) -> None:
+            draft.core = replace(draft.core, announcement_sigs_received=None)
+
+        self._announced.discard(channel_id)
+        self._run(channel, transition)
 
     def transaction_unconfirmed(self, txid: Txid) -> None:
         with self._entry:
             channel_id = self._by_funding.get(txid)
             channel = None if channel_id is None else self._channels.get(channel_id)
             if channel is not None:
-                self._run(channel, lambda draft: funding_unconfirmed(draft, self._best_height))
+                highest = max(self._highest_height, self._best_height)
+                self._run(channel, lambda draft: funding_unconfirmed(draft, highest))
 
     def best_block_updated(self, header: BlockHeader, height: int) -> None:
         with self._entry:
+            self._highest_height = max(self._highest_height, self._best_height, height)
             self._best_hash, self._best_height = header.hash, height
             self._highest_seen_at = max(self._highest_seen_at, header.time_at)
             for channel in list(self._channels.values()):
@@ -86,13 +123,14 @@ class ChainRoom(PaymentRoom):
         first_point = channel.core.holder_next_point
 
         def transition(draft: Draft) -> None:
-            best_block(draft, self._best_height, first_point)
+            best_block(draft, self._best_hash, self._best_height, self._highest_height, first_point)
 
         self._run(channel, transition)
-        now = self._channels.get(channel_id)
-        if now is None or not self._may_announce(now):
-            return
-        if channel_id not in self._announced:
+        self._announce_when_deep(channel_id)
+
+    def _announce_when_deep(self, channel_id: ChannelId) -> None:
+        channel = self._channels.get(channel_id)
+        if channel is not None and channel_id not in self._announced and self._may_announce(channel):
             self._update_gossip(channel_id)
 
     def get_relevant_txids(self) -> Sequence[tuple[Txid, int, BlockHash | None]]:

@@ -508,7 +508,9 @@ class OpeningRoom(ManagerBase):
             )
         peer.unfunded.pop(temporary_id, None)
         if message is not None:
-            self._outbox.append(HandleError(node_id, ErrorAction.SEND_ERROR, message, temporary_id))
+            # BOLT 1, error: the funder names the channel by its real id once it has sent funding_created.
+            known_as = state.channel_id if isinstance(state, opening.SentFundingCreated) else temporary_id
+            self._outbox.append(HandleError(node_id, ErrorAction.SEND_ERROR, message, known_as))
         if isinstance(state, opening.SentFundingCreated) and state.scope.funding_tx is not None:
             self._persist.write((Row(PROMISED_SPACE, state.channel_id, None),))
             self._push_event(DiscardFunding(state.channel_id, state.scope.funding_tx))
