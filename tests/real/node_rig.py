@@ -12,10 +12,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from tests.real.broadcasts import check_broadcasts, write_down
-from tests.real.harness import ElectrumServer, LdkPeer, Regtest, sat_from_btc
+from tests.real.harness import LdkPeer, Regtest, sat_from_btc
 from tests.real.process import HOST, ProcessError
 from wallet.chain.electrum.session import ServerAddress
 from wallet.chain.interfaces import ConfirmationTarget
@@ -37,6 +37,12 @@ FORWARDING = UserConfig(
     accept_forwards_to_priv_channels=True,
     manually_accept_inbound_channels=True,
 )
+
+
+class Listening(Protocol):
+    """An Electrum server, or what stands before one."""
+
+    port: int
 
 
 class Rates:
@@ -86,7 +92,7 @@ class LeydenNode:
         net: Regtest,
         name: str = "leyden",
         *,
-        servers: Sequence[ElectrumServer] = (),
+        servers: Sequence[Listening] = (),
         single_server_ok: bool = False,
         real_fees: bool = False,
         config: UserConfig | None = None,
@@ -100,7 +106,7 @@ class LeydenNode:
         self.deposited_sat = 0
         self.deposits: set[str] = set()
         self.complaints = Complaints()
-        chosen = servers or (net.electrum,)
+        chosen: Sequence[Listening] = servers or (net.electrum,)
         self.options = NodeOptions(
             network_name="regtest",
             root=net.directory / name,
@@ -156,6 +162,10 @@ class LeydenNode:
         with self.node.core.entry():
             self.node.peer_manager._flush_relay()
             self.node.peer_manager.process_events()
+
+    def tick_channels(self) -> None:
+        """What the timer thread does once a minute: now, for a test."""
+        self.node._tick_channels()
 
     def wait_graph(self, channels: int, *, timeout_seconds: float = 30) -> None:
         """Until so many public channels are known with the terms of both sides."""

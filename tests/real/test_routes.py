@@ -58,6 +58,7 @@ def test_we_are_a_public_hop(regtest: StartRegtest) -> None:
         us.relay_gossip()
         for peer in (alice, bob):
             peer.call("wait_graph", channels=2, timeout_ms=30_000)
+        us.tick_channels()
         ours_msat = us.local_msat(left, right)
         for payer, payee in ((alice, bob), (bob, alice)):
             invoice = payee.call("invoice", amount_msat=10_000_000, description="public")["bolt11"]
@@ -66,6 +67,10 @@ def test_we_are_a_public_hop(regtest: StartRegtest) -> None:
             assert paid["fee_msat"] == FEE_MSAT
             ours_msat += FEE_MSAT
         assert us.local_msat(left, right) == ours_msat
+        # What was said before the payments has been read before them: our name and signature are believed.
+        for peer in (alice, bob):
+            nodes = peer.call("graph", detail=True)["node_list"]
+            assert {node["node_id"]: node["announced"] for node in nodes}[us.node_id]
         us.check_log()
 
 

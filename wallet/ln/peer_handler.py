@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar, assert_never
 
@@ -88,6 +88,7 @@ from wallet.ln.msgs import (
     UpdateFulfillHtlc,
     Warning_,
     decode_message,
+    encode_addresses,
     encode_message,
 )
 from wallet.ln.peer_channel_encryptor import (
@@ -899,27 +900,62 @@ class PeerManager(Generic[_D]):
                     self._queue_relay(message, None)
                     return
                 self._tell_graph(message)
-                # BOLT 7: what we say ourselves goes to everybody, whatever their filters.
-                encoded = encode_message(message)
-                for peer in self._by_node_id.values():
-                    if peer.init is not None:
-                        self._queue_gossip(peer, encoded)
+                self._gossip_to_all(message)
             case HandleError():
                 self._process_handle_error(event)
             case _:
                 assert_never(event)
 
-    def _tell_graph(self, message: Message) -> None:
-        """Let our own graph hear what we announce."""
+    def broadcast_node_announcement(
+        self, *, rgb_color: bytes, alias: bytes, addresses: tuple[SocketAddress, ...], at: int
+    ) -> bool:
+        """Sign who we are and tell every peer; False, and nothing is told, unless it is news to our own graph.
+
+        Without a public channel the graph does not know us, and nobody else would take it either.
+
+        Args:
+            rgb_color: 3 bytes.
+            alias: 32 bytes, zeros behind the name.
+            at: seconds since 1970; above that of the announcement before.
+        """
+        features = self._message_handler.provided_node_features()
+        features |= self._route_handler.provided_node_features()
+        if self._onion_message_handler is not None:
+            features |= self._onion_message_handler.provided_node_features()
+        unsigned = NodeAnnouncement(
+            signature=bytes(64),
+            features=features,
+            timestamp_at=at,
+            node_id=self._our_node_id,
+            rgb_color=rgb_color,
+            alias=alias,
+            address_data=encode_addresses(addresses),
+        )
+        made = replace(unsigned, signature=self._keys_manager.sign_gossip_message(unsigned.digest()))
+        if not self._tell_graph(made):
+            return False
+        self._gossip_to_all(made)
+        return True
+
+    def _gossip_to_all(self, message: Message) -> None:
+        # BOLT 7: what we say ourselves goes to everybody, whatever their filters.
+        encoded = encode_message(message)
+        for peer in self._by_node_id.values():
+            if peer.init is not None:
+                self._queue_gossip(peer, encoded)
+
+    def _tell_graph(self, message: Message) -> bool:
+        """Let our own graph hear what we announce; True when it is news to it."""
         try:
             if isinstance(message, ChannelAnnouncement):
-                self._route_handler.handle_channel_announcement(None, message)
-            elif isinstance(message, ChannelUpdate):
-                self._route_handler.handle_channel_update(None, message)
-            elif isinstance(message, NodeAnnouncement):
-                self._route_handler.handle_node_announcement(None, message)
+                return self._route_handler.handle_channel_announcement(None, message)
+            if isinstance(message, ChannelUpdate):
+                return self._route_handler.handle_channel_update(None, message)
+            if isinstance(message, NodeAnnouncement):
+                return self._route_handler.handle_node_announcement(None, message)
         except (PeerError, DecodeError) as error:
             self._logger.log(LogLevel.ERROR, "The graph refuses our own announcement: %s", error)
+        return False
 
     def _process_handle_error(self, event: HandleError) -> None:
         peer = self._by_node_id.get(event.node_id)

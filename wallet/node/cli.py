@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from wallet.i18n import _
 from wallet.node.api import CommandError, Json
-from wallet.node.options import NETWORK_NAMES, NodeOptions, default_data_dir
+from wallet.node.options import ALIAS_LENGTH, NETWORK_NAMES, NodeOptions, default_data_dir
 from wallet.node.rpc_client import call_daemon, daemon_answers
 from wallet.node.version import VERSION
 
@@ -85,6 +85,8 @@ _OPTIONS = (
     _Option(("--server",), "HOST:PORT:s|t", lambda: _("an Electrum server of your own; may be said again")),
     _Option(("--proxy",), "HOST:PORT", lambda: _("a SOCKS5 proxy, such as Tor's")),
     _Option(("--listen",), "HOST:PORT", lambda: _("take connections of Lightning peers")),
+    _Option(("--alias",), "NAME", lambda: _("what the network calls a node that has public channels")),
+    _Option(("--announce",), "HOST:PORT", lambda: _("where such a node can be reached; may be said again")),
     _Option(("--forward",), help=lambda: _("forward payments of others")),
     _Option(("--rpcport",), "PORT", lambda: _("where the daemon takes commands; any free port if left away")),
     _Option(("--password", "-W"), "PASSWORD", lambda: _("asked for if it is needed and not given")),
@@ -147,6 +149,29 @@ def _host_port(text: str, what: str, *, least: int) -> tuple[str, int]:
     return bare, port
 
 
+def _alias(text: str) -> str:
+    length = len(text.encode("utf-8", "surrogateescape"))
+    if length > ALIAS_LENGTH or not text.isprintable():
+        raise _usage(
+            _("--alias is to be a name of at most {most} bytes; {text!r} has {length}.").format(
+                most=ALIAS_LENGTH, text=text, length=length
+            )
+        )
+    return text
+
+
+def _announced(texts: Sequence[str]) -> tuple[str, ...]:
+    if not texts:
+        return ()
+    from wallet.bitcoin.errors import DecodeError
+    from wallet.ln.msgs import SocketAddress
+
+    try:
+        return tuple(str(SocketAddress.parse(text)) for text in texts)
+    except DecodeError as error:
+        raise _usage(f"--announce: {error}") from None
+
+
 def _servers(texts: Sequence[str]) -> tuple[ServerAddress, ...]:
     if not texts:
         return ()
@@ -193,6 +218,8 @@ def parse(argv: Sequence[str]) -> Invocation:
         single_server_ok=len(servers) == 1,
         listen=_host_port(last["--listen"], "--listen", least=0) if "--listen" in last else None,
         proxy=_host_port(last["--proxy"], "--proxy", least=1) if "--proxy" in last else None,
+        alias=_alias(last.get("--alias", "")),
+        announce=_announced(given.get("--announce", ())),
     )
     if "--forward" in given:
         config = replace(options.user_config, accept_forwards=True, accept_forwards_to_priv_channels=True)

@@ -44,12 +44,14 @@ from wallet.ln.config import UserConfig
 from wallet.ln.event_queue import decode_event, encode_event
 from wallet.ln.events import Event, FailedAttempt, PaymentClaimed, SendMessage
 from wallet.ln.keysinterface import KeysManager
+from wallet.ln.msgs import SocketAddress
 from wallet.ln.peer_handler import PeerManager
 from wallet.ln.route import Path
 from wallet.ln.routing.gossip import NetGraphMsgHandler, NetworkGraph
 from wallet.ln.routing.scoring import ProbabilisticScorer
 from wallet.ln.sweep import OutputSweeper
 from wallet.ln.types import ChannelId, NodeId
+from wallet.node.announcement import NodeAnnouncer
 from wallet.node.api import (
     ActivityKind,
     ActivityPage,
@@ -214,6 +216,13 @@ class Node:
             keys_manager=self.keys_manager,
             logger=self.logger,
             network=network,
+        )
+        self.announcer = NodeAnnouncer(
+            self.keys_manager.get_node_id(),
+            alias=options.alias,
+            addresses=tuple(SocketAddress.parse(text) for text in options.announce),
+            graph=self.graph,
+            peers=self.peer_manager,
         )
         self.events = EventHandler(self)
         self.connections = Connections(
@@ -714,6 +723,7 @@ class Node:
     def _tick_channels(self) -> None:
         with self.core.entry():
             self.manager.timer_tick_occurred(self.core.now)
+            self.announcer.tick(self.core.now)
             self.recovery.storage.tick()
         if self.silence_seconds():
             # Nothing else says that time goes by without a block.

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from wallet.chain.electrum.session import ServerAddress
     from wallet.ln.config import UserConfig
 
-__all__ = ["NETWORK_NAMES", "SANDBOX", "NodeOptions", "default_data_dir"]
+__all__ = ["ALIAS_LENGTH", "NETWORK_NAMES", "SANDBOX", "NodeOptions", "default_data_dir"]
 
 SANDBOX = "sandbox"
+ALIAS_LENGTH = 32
+"""BOLT 7, node_announcement: bytes."""
 PAUSE_WITHOUT_BLOCK_SECONDS = 8 * 60 * 60
 """By chance a block takes eight hours once in 10^20 blocks (e^48): the chain is hidden from us, or the computer's clock
 is wrong."""
@@ -48,7 +50,8 @@ class NodeOptions:
         single_server_ok: the person named one server and trusts it alone.
         listen: host and port for Lightning peers; None does not listen.
         proxy: a SOCKS5 proxy for servers and peers.
-        alias: what an announced node calls itself.
+        alias: what an announced node calls itself: at most 32 bytes of UTF-8.
+        announce: where an announced node can be reached, each as `host:port`; empty says nothing of it.
         pause_without_block_seconds: no HTLC moves once the newest block is this old; None: eight hours where blocks
             come by themselves, never (0) on regtest and in the sandbox.
         accept_without_reserve: take inbound anchor channels without coins to close them with, and without asking:
@@ -64,6 +67,7 @@ class NodeOptions:
     proxy: tuple[str, int] | None = None
     user_config: UserConfig = field(default_factory=_default_config)
     alias: str = ""
+    announce: tuple[str, ...] = ()
     accept_without_reserve: bool = False
     pause_without_block_seconds: int | None = None
 
