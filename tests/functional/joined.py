@@ -55,7 +55,7 @@ from wallet.ln.route import (
     RouteNotFound,
     RouteParameters,
 )
-from wallet.ln.sweep import OutputSweeper
+from wallet.ln.sweep import OutputSweeper, SweptOutput
 from wallet.ln.types import (
     ChannelError,
     ChannelId,
@@ -297,7 +297,7 @@ class Node:
         assert manager._forwards == self.manager._forwards
         assert manager._outbound._payments == self.manager._outbound._payments
         assert manager.highest_seen_at == self.manager.highest_seen_at
-        assert sweeper.tracked_spendable_outputs() == self.sweeper.tracked_spendable_outputs()
+        assert _by_outpoint(sweeper) == _by_outpoint(self.sweeper)
         if not promised:
             # Otherwise a restart tells that nothing comes of an opening that was under way.
             assert manager.pending_events() == self.manager.pending_events()
@@ -444,6 +444,10 @@ def _durable(channel: FundedChannel) -> FundedChannel:
     draft = Draft(channel)
     disconnect(draft)
     return draft.finish().state
+
+
+def _by_outpoint(sweeper: OutputSweeper) -> dict[OutPoint, SweptOutput]:
+    return {item.descriptor.outpoint: item for item in sweeper.tracked_spendable_outputs()}
 
 
 def _monitor_states(chain_monitor: ChainMonitor) -> dict[ChannelId, MonitorState]:
