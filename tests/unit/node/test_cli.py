@@ -108,8 +108,16 @@ def test_servers_listening_and_proxy() -> None:
             "[::]:0",
             "--proxy",
             "localhost:9050",
+            "--alias",
+            "Joe",
+            "--announce",
+            "203.0.113.4",
+            "--announce",
+            "joe.example:9736",
         ]
     )
+    assert found.options.alias == "Joe"
+    assert found.options.announce == ("203.0.113.4:9735", "joe.example:9736")
     assert [str(server) for server in found.options.servers] == ["a.example:50002:s", "[::1]:50001:t"]
     assert not found.options.single_server_ok
     assert found.options.listen == ("::", 0)
@@ -146,6 +154,10 @@ def test_forwarding_is_off_unless_switched_on() -> None:
         ["--server", "host:0:t"],
         ["--server", "host:99999:t"],
         ["--server", "host:" + "9" * 5000 + ":t"],
+        ["--alias", "é" * 17],
+        ["--alias", "two\nlines"],
+        ["--announce", "host:0"],
+        ["--announce", "host:nine"],
         ["--listen", "nonsense"],
         ["--listen", ":9735"],
         ["--listen", "host:"],
