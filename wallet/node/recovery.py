@@ -94,9 +94,11 @@ class NodeRecovery:
         """Before the monitors are read."""
         store = self._node.store
         self.held = {ChannelId(key) for key, _value in store.rows(HELD_SPACE)}
-        self.contact_allowed = store.read_row(RECOVERY_SPACE, CONTACT_KEY) is None
-        self.ask_allowed = store.read_row(RECOVERY_SPACE, ASK_KEY) is None
-        self._scan = store.read_row(RECOVERY_SPACE, SCAN_KEY) is not None
+        # As a whole: a row whose key is damaged would not be found by it, and count as an answer.
+        known = dict(store.rows(RECOVERY_SPACE))
+        self.contact_allowed = CONTACT_KEY not in known
+        self.ask_allowed = ASK_KEY not in known
+        self._scan = SCAN_KEY in known
         self._archived = {ChannelId(key) for key, _value in store.rows(ARCHIVE_SPACE)}
         self.lost.read(store.rows)
 

@@ -318,7 +318,7 @@ def test_a_password_typed_on_another_keyboard_is_the_same(path: Path) -> None:
 
 def test_a_changed_password_takes_the_old_one_out_of_the_file(path: Path) -> None:
     store = Store.create(path, network="regtest", password="old", rows=[put(1, b"one")])
-    old_seal = store._read_meta(store._connection)["key_sealed"]
+    old_seal = store._read_meta(store._connection, path)["key_sealed"]
     assert old_seal in path.read_bytes()
     store.start()
     store.change_password("new")
@@ -430,7 +430,7 @@ def read_all(path: Path) -> None:
 DAMAGES = {
     "truncated": (truncate, "cannot be read"),
     "header only": (truncate_to_header, "cannot be read|not a Leyden"),
-    "empty": (empty, "not a Leyden wallet"),
+    "empty": (empty, "it is empty"),
     "scribbled": (scribble, "cannot be read"),
     "not a database": (not_a_database, "cannot be read"),
     "another program's": (another_program, "not a Leyden wallet"),
