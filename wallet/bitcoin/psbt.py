@@ -439,7 +439,8 @@ def _read_map(raw: bytes, offset: int) -> tuple[_Entries, int]:
     while True:
         key_length, offset = read_compact_size(raw, offset)
         if key_length == 0:
-            return entries, offset
+            # BIP 174: a map has no order; this is the one that it is written in.
+            return dict(sorted(entries.items())), offset
         key, offset = _read_bytes(raw, offset, key_length)
         value_length, offset = read_compact_size(raw, offset)
         value, offset = _read_bytes(raw, offset, value_length)
