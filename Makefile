@@ -9,17 +9,19 @@ PEERS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/leyden-peers
 export PEERS
 WORKERS ?= 2
 PYTEST_ARGS ?=
+KILLS ?= 50
+SECONDS ?= 120
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 # A target of pip's work is done when its stamp is newer than the lock it was made from.
 RUNTIME := $(VENV)/leyden-runtime.stamp
 TESTING := $(VENV)/leyden-test.stamp
 
-.PHONY: help demo run venv test test-all lint lint-rules lint-format lint-types format bench peers lock system-window system-test clean
+.PHONY: help demo run venv test test-all lint lint-rules lint-format lint-types format bench chaos peers lock system-window system-test clean
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
-	@echo "Also: make run, lint, format, test-all, bench, peers, venv, lock, clean"
+	@echo "Also: make run, lint, format, test-all, bench, chaos, peers, venv, lock, clean"
 
 $(BIN)/python:
 	python="$$(packaging/find-python.sh)" && "$$python" -m venv $(VENV)
@@ -76,6 +78,10 @@ format: venv
 
 bench: system-test venv peers
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# Our process under load between two rust-lightning nodes, killed again and again; whichever comes last ends it.
+chaos: system-test venv peers
+	$(BIN)/python -m tests.real.chaos --kills $(KILLS) --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 # Writes the locks anew, with the newest versions that pyproject.toml allows.
 lock: $(BIN)/python

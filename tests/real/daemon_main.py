@@ -1,7 +1,7 @@
 """A daemon whose fee rates and ticks a test decides: `python -m tests.real.daemon_main FOLDER SERVER...`.
 
-It is the daemon of the command line with two commands more. A young regtest chain gives no fee estimates, and a tick
-comes once a minute: too late for a test. `delay` shortens the wait for a close by the peer to its least.
+It is the daemon of the command line with some commands more. A young regtest chain gives no fee estimates, and a tick
+comes once a minute: too late for a test. With `--forward` it forwards payments of others.
 """
 
 from __future__ import annotations
@@ -95,9 +95,14 @@ def main() -> None:
         level=logging.INFO, format="%(asctime)s.%(msecs)03d %(levelname).1s %(name)s: %(message)s"
     )
     sys.setswitchinterval(0.0005)
-    folder, listen_port, *servers = sys.argv[1:]
+    forward = "--forward" in sys.argv
+    folder, listen_port, *servers = (word for word in sys.argv[1:] if word != "--forward")
     write_down(Path(folder, BROADCASTS))
-    config = UserConfig(manually_accept_inbound_channels=True)
+    config = UserConfig(
+        manually_accept_inbound_channels=True,
+        accept_forwards=forward,
+        accept_forwards_to_priv_channels=forward,
+    )
     options = NodeOptions(
         network_name="regtest",
         root=Path(folder),

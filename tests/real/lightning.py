@@ -32,13 +32,14 @@ HELD_BLOCKS = 60
 class Wallet(LeydenDaemon):
     """Our daemon with the commands of `daemon_main`, at a port that stays the same after a restart."""
 
-    def __init__(self, net: Regtest, name: str = "leyden") -> None:
-        super().__init__(net, net.directory, name, words=WORDS.split())
+    def __init__(self, net: Regtest, name: str = "leyden", *, forward: bool = False) -> None:
+        extra_args = ("--forward",) if forward else ()
+        super().__init__(net, net.directory, name, extra_args, words=WORDS.split())
         self.port = net.ports.take()
 
     def start(self, *, sync: bool = True) -> None:
         argv = [sys.executable, "-X", "faulthandler", "-m", "tests.real.daemon_main"]
-        argv += [str(self.directory), str(self.port)]
+        argv += [*self.extra_args, str(self.directory), str(self.port)]
         argv += [f"{server.host}:{server.port}:t" for server in self.net.servers]
         env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         self.process = Process(self.name, argv, directory=self.directory, env=env)
