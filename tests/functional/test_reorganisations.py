@@ -241,6 +241,7 @@ def test_a_time_out_counts_only_when_it_is_buried(world: World, settings: UserCo
     world.confirm_close(other)
     world.mine_to(expiry_height - 40)
     bob.manager.claim_funds(payment.payment_preimage)
+    world.settle()
     slow = [tx for tx in claims_of(world, commitment)]
     assert slow
     for tx in slow:
@@ -283,7 +284,7 @@ def test_a_forward_that_timed_out_is_failed_back_only_when_that_is_buried(
         world.mine(1)
         assert alice.channel(bob).pending_htlcs
     # Not quite, and from the beginning.
-    world.reorganise(ANTI_REORG_DELAY_BLOCKS - 2)
+    world.reorganise(ANTI_REORG_DELAY_BLOCKS - 1)
     assert alice.channel(bob).pending_htlcs
     world.mine(ANTI_REORG_DELAY_BLOCKS)
     assert alice.one_event(ev.PaymentFailed).payment_hash == payment.payment_hash
