@@ -270,7 +270,7 @@ class ChannelMonitor:
     def get_claimable_balances(self) -> tuple[Balance, ...]:
         """What each amount of the channel waits for."""
         if _confirmed_spend(self.state) is None:
-            return open_balances(self.state)
+            return () if self.state.head.unfunded else open_balances(self.state)
         return self._resolution.balances if self._resolution is not None else ()
 
     def get_relevant_txids(self) -> list[tuple[Txid, int, BlockHash | None]]:
@@ -301,6 +301,9 @@ class ChannelMonitor:
 
     @property
     def is_archivable(self) -> bool:
+        if self.state.head.unfunded and not self.is_spent:
+            # BOLT 2, channel_ready: a fundee forgets it. Otherwise openings without a funding would fill our disk.
+            return True
         resolved_height = self.state.onchain.resolved_height
         if resolved_height is None:
             return False
@@ -638,7 +641,7 @@ def _apply(state: MonitorState, step: MonitorUpdateStep, closed: bool) -> Monito
             preimages = {**state.preimages, step.payment_hash: step.payment_preimage}
             return replace(state, preimages=preimages)
         case ForceClosed():
-            head = replace(state.head, force_closed=True)
+            head = replace(state.head, force_closed=True, unfunded=step.unfunded)
             if step.should_broadcast:
                 head = replace(head, holder_broadcast=not head.broadcast_forbidden)
             elif not state.onchain.told_spend and not head.holder_broadcast:

@@ -630,7 +630,11 @@ class ManagerBase(ABC):
             if tell_monitor:
                 by_peer = reason.kind is ClosureKind.COUNTERPARTY_FORCE_CLOSED
                 should_broadcast = broadcast and not channel.core.outdated
-                step = ForceClosed(should_broadcast=should_broadcast, by_counterparty=by_peer)
+                step = ForceClosed(
+                    should_broadcast=should_broadcast,
+                    by_counterparty=by_peer,
+                    unfunded=reason.kind is ClosureKind.FUNDING_TIMED_OUT,
+                )
                 self._update_closed_monitor(channel_id, (step,))
             if message and channel.counterparty_node_id in self._peers:
                 self._outbox.append(

@@ -220,6 +220,7 @@ class ChainRoom(PaymentRoom):
             self._now = now
             self._tick_channels()
             self._tick_claimable()
+            self._tick_late_forwards()
             self._age_unfunded()
             self._outbound.timer_tick_occurred(self._undelivered_payments())
             self._outbound.check_retry_payments(now, self._best_height)

@@ -47,6 +47,9 @@ __all__ = ["OpeningRoom"]
 MAX_UNFUNDED_CHANNELS_PER_PEER: Final = 4
 """Openings under way cost memory, and nothing yet to the peer."""
 
+MAX_UNFUNDED_PEERS: Final = 50
+"""How many peers without a confirmed channel may be opening some: anybody can be many peers. As rust-lightning."""
+
 UNFUNDED_AGE_LIMIT_TICKS: Final = 60
 """How many ticks (of a minute) an opening may take; the person may be asked meanwhile."""
 
@@ -206,6 +209,8 @@ class OpeningRoom(ManagerBase):
                 )
                 if waiting + unconfirmed >= MAX_UNFUNDED_CHANNELS_PER_PEER:
                     raise ChannelError("Too many channels of yours are being opened.")
+                if not self._may_begin_opening(their_node_id):
+                    raise ChannelError("Too many channels are being opened just now: please try again later.")
                 anchors = ChannelTypeFeatures.from_bytes(msg.channel_type or b"").anchors
                 state = opening.receive_open(
                     msg,
@@ -237,6 +242,24 @@ class OpeningRoom(ManagerBase):
                 return
             user_channel_id = int.from_bytes(self._keys.get_secure_random_bytes()[:8], "big")
             self._accept(their_node_id, peer, state, user_channel_id, zero_conf=False)
+
+    def _may_begin_opening(self, their_node_id: NodeId) -> bool:
+        """Those with a confirmed channel may always; of the others only so many at a time."""
+        known = {
+            channel.counterparty_node_id
+            for channel in self._channels.values()
+            if channel.scope.confirmation is not None
+        }
+        busy = {
+            channel.counterparty_node_id for channel in self._channels.values() if not channel.terms.is_outbound
+        }
+        busy |= {
+            node_id
+            for node_id, peer in self._peers.items()
+            if any(isinstance(state, opening.ReceivedOpen | opening.SentAccept) for state in peer.unfunded.values())
+        }
+        busy -= known
+        return their_node_id in known or their_node_id in busy or len(busy) < MAX_UNFUNDED_PEERS
 
     def handle_accept_channel(self, their_node_id: NodeId, msg: msgs.AcceptChannel) -> None:
         with self._entry:

@@ -48,7 +48,12 @@ from wallet.ln.channel_step import (
     TellHtlcsCommitted,
     TellHtlcSettled,
 )
-from wallet.ln.config import HTLC_FAIL_BACK_BUFFER_BLOCKS, MIN_CLAIMABLE_EXPIRY_DELTA, ChannelConfig
+from wallet.ln.config import (
+    HTLC_FAIL_BACK_BUFFER_BLOCKS,
+    LATENCY_GRACE_PERIOD_BLOCKS,
+    MIN_CLAIMABLE_EXPIRY_DELTA,
+    ChannelConfig,
+)
 from wallet.ln.events import (
     HTLCHandlingFailed,
     PaymentClaimable,
@@ -890,6 +895,21 @@ class PaymentRoom(MessageRoom):
             self._claimable_ticks[payment_hash] = ticks
             if ticks > MPP_TIMEOUT_TICKS:
                 self._fail_claimable(payment, Failure.mpp_timeout())
+
+    def _tick_late_forwards(self) -> None:
+        """Downstream is on the chain, or should be, and no preimage came before the upstream peer has to go there too:
+        that HTLC is lost to us by now, and its channel need not be. In a tick, because a tip may be told before the
+        transactions below it, and one of these may hold the preimage.
+        """
+        for hop, forwarded in list(self._forwards.items()):
+            if forwarded.next_channel_id in self._channels or forwarded.payment_preimage is not None:
+                continue
+            channel = self._channels.get(hop.channel_id)
+            htlc = None if channel is None else channel.inbound.get(hop.htlc_id)
+            if htlc is None or hop.channel_id in self._frozen:
+                continue
+            if htlc.add.cltv_expiry_height <= self._best_height + LATENCY_GRACE_PERIOD_BLOCKS:
+                self._fail_forward(hop, None, Failure.permanent_channel_failure())
 
     def _expire_claimable(self) -> None:
         """An HTLC that could not be claimed on chain in time any more is given back while that is easy."""

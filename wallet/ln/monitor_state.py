@@ -105,6 +105,7 @@ class MonitorHead:
         broadcast_forbidden: our commitment is outdated; it never leaves.
         holder_broadcast: our commitment is to be confirmed.
         refused_update_id: the first update whose commitment came too late to be taken.
+        unfunded: the peer's funding never came.
     """
 
     update_id: int = 0
@@ -115,6 +116,7 @@ class MonitorHead:
     refused_update_id: int | None = None
     best_height: int
     best_hash: BlockHash
+    unfunded: bool = field(default=False, metadata={"tlv": 1})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,10 +106,12 @@ class ForceClosed:
     Attributes:
         should_broadcast: False where our commitment is outdated, or the funding never confirmed.
         by_counterparty: the peer has said that it closes: its own commitment may be on its way.
+        unfunded: the peer's funding never came: nothing is left to be watched.
     """
 
     should_broadcast: bool
     by_counterparty: bool = field(default=False, metadata={"tlv": 1})
+    unfunded: bool = field(default=False, metadata={"tlv": 3})
 
 
 @tagged(10)
