@@ -27,7 +27,15 @@ from wallet.i18n import _
 from wallet.ln.channel_backup import ChannelBackup, ChannelBackups
 from wallet.node.store import sync_folder
 
-__all__ = ["BACKUP_FILE", "BackupError", "BackupKeeper", "open_backup", "seal_backup", "write_durably"]
+__all__ = [
+    "BACKUP_FILE",
+    "BackupError",
+    "BackupKeeper",
+    "backup_name",
+    "open_backup",
+    "seal_backup",
+    "write_durably",
+]
 
 BACKUP_FILE = "channels.backup"
 MAGIC = b"LEYDENCB"
@@ -44,6 +52,12 @@ class BackupError(Exception):
 
 def _aead(bip39_seed: bytes) -> ChaCha20Poly1305:
     return ChaCha20Poly1305(hkdf_sha256(KEY_SALT, bip39_seed, b"sealing", 32))
+
+
+def backup_name(bip39_seed: bytes) -> str:
+    """What tells this wallet's backup from others in a folder that strangers may see: it says nothing of the wallet,
+    not its node id either."""
+    return hkdf_sha256(KEY_SALT, bip39_seed, b"name", 8).hex()
 
 
 def seal_backup(bip39_seed: bytes, backups: ChannelBackups) -> bytes:

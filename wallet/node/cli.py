@@ -496,7 +496,8 @@ def _detach(invocation: Invocation) -> int:
     arguments = [word for word in invocation.argv if word not in ("-d", "--detach")]
     try:
         make_folder(folder)
-        log = (folder / "daemon.log").open("ab+")
+        # It names peers and channels: for its owner alone, whoever may look into the folder.
+        log = os.fdopen(os.open(folder / "daemon.log", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "ab+")
     except OSError as error:
         raise folder_refused(folder, error) from None
     with log:

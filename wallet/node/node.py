@@ -192,7 +192,7 @@ class Node:
         self.graph = NetworkGraph(network)
         self.scorer = ProbabilisticScorer(self.graph)
         self.router = GraphRouter(self.graph, self.scorer, lambda: self.core.now, lambda: os.urandom(32))
-        self.caches = RoutingCaches(options.network_dir, network, self.logger)
+        self.caches = RoutingCaches(options.network_dir, options.wallet_dir, bip39_seed, network, self.logger)
         self._caches_read = False
         self._generation = generation
         self.recovery = NodeRecovery(self, bip39_seed, generation)

@@ -22,7 +22,7 @@ from wallet.ln.channelmonitor import ChannelMonitor
 from wallet.ln.lost_channels import CHANNEL_SPACE, LostChannels
 from wallet.ln.msgs.addresses import SocketAddress
 from wallet.ln.types import ChannelId, DecodeError, NodeId
-from wallet.node.backup import BACKUP_FILE, BackupKeeper
+from wallet.node.backup import BACKUP_FILE, BackupKeeper, backup_name
 from wallet.node.generation import (
     ASK_KEY,
     CONTACT_KEY,
@@ -66,11 +66,10 @@ class NodeRecovery:
         self._generation = generation
         self.origin = Origin.CURRENT if generation is None else generation.origin
         options = node.options
-        node_id = node.keys_manager.get_node_id().hex()
         self.backup = BackupKeeper(
             bip39_seed,
             options.wallet_dir / BACKUP_FILE,
-            f"leyden-{options.network_name}-{node_id[:16]}.backup",
+            f"leyden-{options.network_name}-{backup_name(bip39_seed)}.backup",
         )
         self.held: set[ChannelId] = set()
         self.contact_allowed = True

@@ -876,7 +876,8 @@ def test_a_server_that_talks_nonsense(place: Place, method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["headers", "graph.bin", "scores.bin", "server-certificates.json", "daemon_rpc"]
+    "name",
+    ["headers", "graph.bin", "wallets/default_wallet/scores.bin", "server-certificates.json", "daemon_rpc"],
 )
 @pytest.mark.parametrize(
     "content", [b"", b"\x00" * 100, b"{", b"[]", b"null", random.Random(500).randbytes(500)], ids=range(6)

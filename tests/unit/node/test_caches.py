@@ -1,8 +1,11 @@
-"""The graph and the scores as files: what is saved comes back, what is damaged is thrown away."""
+"""The graph and the scores as files: what is saved comes back, what is damaged is thrown away; of the scores, which
+tell where payments went, nothing is in the clear."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import pytest
 
 from tests.unit.ln.routing.graph_builder import announce_channel, announce_terms, node_id, scid
 from wallet.bitcoin.address import REGTEST, SIGNET
@@ -12,6 +15,11 @@ from wallet.ln.routing.scoring import ProbabilisticScorer
 from wallet.node.caches import RoutingCaches
 
 CHANNEL = scid(500)
+SEED = bytes(range(64))
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 class Lines:
@@ -33,7 +41,14 @@ def a_graph() -> NetworkGraph:
 
 def caches(folder: Path) -> tuple[RoutingCaches, Lines]:
     log = Lines()
-    return RoutingCaches(folder, REGTEST, log), log
+    return RoutingCaches(folder, folder / "w", SEED, REGTEST, log), log
+
+
+@pytest.fixture(autouse=True)
+def wallet_folder(tmp_path: Path) -> Path:
+    made = tmp_path / "w"
+    made.mkdir()
+    return made
 
 
 def save(store: RoutingCaches, graph: NetworkGraph) -> None:
@@ -49,7 +64,20 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     assert graph.write() == a_graph().write()
     assert scorer.write() == ProbabilisticScorer(graph).write()
     assert log.lines == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["graph.bin", "scores.bin"]
+    assert files(tmp_path) == ["graph.bin", "w/scores.bin"]
+
+
+def test_scores_are_sealed_and_open_for_one_wallet_only(tmp_path: Path) -> None:
+    store, log = caches(tmp_path)
+    (tmp_path / "scores.bin").write_bytes(b"of an earlier Leyden")
+    plain = b"channels that payments went through"
+    store.save(a_graph().write(), plain)
+    assert plain not in (tmp_path / "w" / "scores.bin").read_bytes()
+    assert store._unsealed((tmp_path / "w" / "scores.bin").read_bytes()) == plain
+    other = RoutingCaches(tmp_path, tmp_path / "w", bytes(64), REGTEST, log)
+    other.read()
+    assert [line.split()[0] for line in log.lines] == ["scores.bin"]
+    assert files(tmp_path) == ["graph.bin"], "the unsealed ones are gone as well"
 
 
 def test_nothing_saved_is_an_empty_graph(tmp_path: Path) -> None:
@@ -62,19 +90,19 @@ def test_nothing_saved_is_an_empty_graph(tmp_path: Path) -> None:
 def test_damage_is_thrown_away_and_said(tmp_path: Path) -> None:
     store, log = caches(tmp_path)
     save(store, a_graph())
-    for name in ("graph.bin", "scores.bin"):
+    for name in ("graph.bin", "w/scores.bin"):
         data = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(data[:-2])
     graph, _scorer = store.read()
     assert graph.channel_count == 0
     assert [line.split()[0] for line in log.lines] == ["graph.bin", "scores.bin"]
-    assert list(tmp_path.iterdir()) == []
+    assert files(tmp_path) == []
 
 
 def test_another_networks_graph_is_not_read(tmp_path: Path) -> None:
     store, _log = caches(tmp_path)
     save(store, a_graph())
-    other = RoutingCaches(tmp_path, SIGNET, Lines())
+    other = RoutingCaches(tmp_path, tmp_path / "w", SEED, SIGNET, Lines())
     assert other.read()[0].channel_count == 0
 
 

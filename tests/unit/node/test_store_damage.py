@@ -14,7 +14,7 @@ import signal
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -87,7 +87,7 @@ def judge(path: Path, whole: dict[str, list[tuple[bytes, bytes]]]) -> str:
     return "whole"
 
 
-def each(path: Path, damages: list[Callable[[], object]]) -> dict[str, int]:
+def each(path: Path, damages: Sequence[Callable[[], object]]) -> dict[str, int]:
     whole = contents(path)
     kept = path.read_bytes()
     told = {"said": 0, "whole": 0}
