@@ -229,7 +229,8 @@ def test_the_monitor_of_a_closed_channel_counts_too(world: World, kill: bool) ->
     all_arrive(world, bob)
     assert not bob.channel(carol).pending_htlcs
     bob.copies_late = False
-    world.mine(3)
+    for _ in range(3):
+        world.mine(1)
     assert alice.one_event(ev.ChannelClosed).reason.kind is ClosureKind.COMMITMENT_TX_CONFIRMED
     assert alice.one_event(ev.PaymentSent).payment_preimage == payment.payment_preimage
     carol.one_event(ev.PaymentClaimed)
