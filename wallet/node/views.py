@@ -252,21 +252,21 @@ class Views:
         if chain.state is SyncState.OFFLINE:
             return _("No server can be reached: nothing new is seen. Leyden keeps trying.")
         liars = [server for server in chain.servers if server.error is not None and server.error.is_dishonest]
-        lie = ""
-        if liars:
-            lie = _("{address} is not believed any more. {why}").format(
-                address=liars[0].address, why=liars[0].reason
-            )
+        words = []
         if chain.state is SyncState.WAITING:
-            count = ngettext(
+            agreeing = ngettext(
                 "{count} of {need} server agrees on the newest block; Leyden looks for another one.",
                 "{count} of {need} servers agree on the newest block; Leyden looks for another one.",
                 chain.required,
-            ).format(count=min(chain.agreeing, chain.required), need=chain.required)
-            return f"{count} {lie}".strip()
-        if not chain.is_synced:
-            return _("Catching up with the chain")
-        return lie
+            )
+            words.append(agreeing.format(count=min(chain.agreeing, chain.required), need=chain.required))
+        elif not chain.is_synced:
+            words.append(_("Catching up with the chain."))
+        words += [
+            _("{address} is not believed any more. {why}").format(address=liar.address, why=liar.reason)
+            for liar in liars
+        ]
+        return " ".join(words)
 
     @staticmethod
     def _request_problem(requests: int) -> str:

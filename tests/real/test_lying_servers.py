@@ -1,0 +1,266 @@
+"""Electrum servers that lie, hang or rave, as the one that is asked most, with one honest server beside: what they say
+is not believed, the person is told in words, the honest one serves, and when the lie ends all is as before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.real.conftest import StartRegtest
+from tests.real.harness import LdkPeer, Regtest
+from tests.real.node_rig import LeydenNode
+from tests.real.process import HOST
+from tests.real.proxy import (
+    HISTORY,
+    SUBSCRIBE,
+    AbsurdFees,
+    Drip,
+    EndlessAnswer,
+    ForeignHistory,
+    FutureBlock,
+    HiddenTransactions,
+    HugeAnswer,
+    Lie,
+    LyingServer,
+    MissingHeader,
+    NotJson,
+    OtherBlock,
+    OtherTransaction,
+    OtherWitness,
+    Silence,
+    StaleTip,
+    Storm,
+    WeakerFork,
+    WrongHeader,
+    WrongIds,
+    WrongProof,
+)
+from wallet.chain.electrum import filter as filter_module
+from wallet.chain.electrum import session as session_module
+from wallet.chain.electrum import sync as sync_module
+from wallet.chain.electrum.errors import ServerErrorKind
+from wallet.chain.electrum.fees import MAX_ANCHOR_SAT_PER_KW, MAX_SANE_SAT_PER_KW
+from wallet.chain.electrum.server import ServerState
+from wallet.chain.electrum.session import ServerAddress
+from wallet.chain.electrum.sync import ServerStatus
+from wallet.chain.interfaces import FLOOR_FEERATE_SAT_PER_KW, ConfirmationTarget
+
+COIN_SAT = 100_000
+REQUEST_TIMEOUT_SECONDS = 3.0
+
+
+class World:
+    """A wallet with a channel, between a server that lies when it is told to and an honest one."""
+
+    def __init__(self, net: Regtest, stack: ExitStack, *, name: str = "leyden") -> None:
+        self.net = net
+        self.liar = stack.enter_context(LyingServer(net.electrum))
+        self.honest = stack.enter_context(LyingServer(net.electrum))
+        self.us = LeydenNode(net, name, servers=(self.liar, self.honest), real_fees=True)
+        stack.enter_context(self.us)
+
+    def status_of(self, server: LyingServer) -> ServerStatus:
+        found = [s for s in self.us.node.electrum.status().servers if s.address.port == server.port]
+        return found[0]
+
+    def is_primary(self, server: LyingServer) -> bool:
+        return self.status_of(server).is_primary
+
+    def bring_back(self) -> None:
+        """As if the person named the servers anew: whoever was left is tried again."""
+        addresses = [ServerAddress(HOST, server.port, tls=False) for server in (self.liar, self.honest)]
+        task = self.us.node.electrum.set_servers(addresses, single_server_ok=False)
+        asyncio.run_coroutine_threadsafe(task, self.us.node.loop).result(30)
+
+    def make_healthy(self) -> None:
+        """Both honest, both at the tip; the one that will lie is the one that is asked about our own coins."""
+        self.honest.tell()
+        self.net.sync()
+        if self.liar.lies:
+            self.liar.tell()
+            # What it had told stays told as long as the connection does.
+            self.liar.hang_up()
+        self.bring_back()
+        self.us.wait_height()
+        if not self.is_primary(self.liar):
+            self.honest.hang_up()
+            self.us.wait("the other server is asked", lambda: self.is_primary(self.liar))
+            self.bring_back()
+        self.us.wait("both servers", lambda: self.us.node.electrum.status().agreeing == 2)
+        self.us.wait_height()
+        info = self.us.call("getinfo")
+        assert info["problem"] == "", info
+        assert [server["problem"] for server in info["servers"]] == ["", ""], info
+
+    def wait_tip(self) -> None:
+        """Until the core stands at the real node's tip; it need not be as sure of it as it would like."""
+        tip_hash = bytes.fromhex(self.net.node.rpc("getbestblockhash"))[::-1]
+        self.us.wait("the tip", lambda: (self.us.node.best_block or (b"", 0))[0] == tip_hash)
+
+    def check_all_is_seen(self) -> None:
+        """A coin for us in a new block: seen, confirmed, and counted."""
+        before = self.us.sat()
+        self.net.node.send(self.us.call("createnewaddress"), COIN_SAT)
+        self.net.mine(1)
+        self.wait_tip()
+        self.us.wait("the coin", lambda: self.us.sat() == before + COIN_SAT)
+
+
+def patch_patience(patch: pytest.MonkeyPatch) -> None:
+    """Hours as seconds: how long the wallet puts up with what, and how soon it tries again."""
+    patch.setattr(filter_module, "GRACE_MS", 500)
+    patch.setattr(filter_module, "RETRY_MS", 100)
+    patch.setattr(filter_module, "MISS_PAUSE_MS", 50)
+    patch.setattr(sync_module, "BEHIND_AFTER_MS", 500)
+    patch.setattr(sync_module, "TICK_SECONDS", 0.2)
+    patch.setattr(sync_module, "FIRST_RETRY_MS", 100)
+    patch.setattr(sync_module, "LAST_RETRY_MS", 500)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with ExitStack() as stack:
+        patch_patience(stack.enter_context(pytest.MonkeyPatch.context()))
+        net = stack.enter_context(Regtest(tmp_path_factory.mktemp("liars")))
+        made = World(net, stack)
+        yield made
+        made.us.check_log()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One lie.
+
+    Attributes:
+        lie: made when it is told.
+        kind, words: what is said of the server then.
+        at_once: it shows when the connection is made: the liar is called again.
+        impatient: it is found out by a time-out.
+    """
+
+    lie: Callable[[World], Lie]
+    kind: ServerErrorKind | None
+    words: str = ""
+    at_once: bool = False
+    impatient: bool = False
+
+
+def foreign_places(world: World) -> list[tuple[str, int]]:
+    """Transactions of others: the first block of each miner."""
+    node = world.net.node
+    return [
+        (node.rpc("getblock", node.rpc("getblockhash", height))["tx"][0], height) for height in range(1, 40)
+    ]
+
+
+LIED, BAD, STALE = ServerErrorKind.LIED, ServerErrorKind.BAD_ANSWER, ServerErrorKind.STALE
+CASES = {
+    "wrong proof": Case(lie=lambda world: WrongProof(), kind=LIED, words="proof for the transaction"),
+    "another block": Case(lie=lambda world: OtherBlock(), kind=LIED, words="contradicts itself"),
+    "another transaction": Case(lie=lambda world: OtherTransaction(), kind=LIED, words="another transaction"),
+    "no work": Case(
+        lie=lambda world: WrongHeader(world.net.node), kind=LIED, words="without its work", at_once=True
+    ),
+    "missing header": Case(
+        lie=lambda world: MissingHeader(),
+        kind=ServerErrorKind.CLOSED,
+        words="while it was read",
+        at_once=True,
+    ),
+    "weaker fork": Case(
+        lie=lambda world: WeakerFork(world.net.node, depth_blocks=3, length_blocks=2),
+        kind=STALE,
+        words="another chain",
+        at_once=True,
+    ),
+    "stale tip": Case(lie=lambda world: StaleTip(world.net.node.height), kind=STALE, words="others are at"),
+    "a block to come": Case(lie=lambda world: FutureBlock(), kind=None),
+    "others' transactions": Case(
+        lie=lambda world: ForeignHistory(foreign_places(world)), kind=LIED, words="where it does not belong"
+    ),
+    "silence": Case(
+        lie=lambda world: Silence(), kind=ServerErrorKind.TIMEOUT, words="hangs", at_once=True, impatient=True
+    ),
+    "silence about histories": Case(
+        lie=lambda world: Silence((HISTORY,)), kind=ServerErrorKind.TIMEOUT, words="hangs", impatient=True
+    ),
+    "slow drip": Case(
+        lie=lambda world: Drip((HISTORY,)), kind=ServerErrorKind.TIMEOUT, words="hangs", impatient=True
+    ),
+    "huge answer": Case(lie=lambda world: HugeAnswer((HISTORY,)), kind=BAD, words="16,000,000 bytes"),
+    "endless answer": Case(lie=lambda world: EndlessAnswer((HISTORY,)), kind=BAD, words="16,000,000 bytes"),
+    "storm of notifications": Case(lie=lambda world: Storm(), kind=ServerErrorKind.FLOOD, words="floods us"),
+    "not JSON": Case(lie=lambda world: NotJson(), kind=BAD, words="not JSON", at_once=True),
+    "wrong ids": Case(lie=lambda world: WrongIds(), kind=BAD, words="rules of JSON-RPC", at_once=True),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_lie_is_found_out_and_told_and_the_honest_server_serves(
+    world: World, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.make_healthy()
+    if case.impatient:
+        # The liar's next connection alone: the honest one may take its time.
+        monkeypatch.setattr(session_module, "REQUEST_TIMEOUT_SECONDS", REQUEST_TIMEOUT_SECONDS)
+    if case.impatient and not case.at_once:
+        call_again(world)
+        monkeypatch.undo()
+        take_the_lead(world)
+    world.liar.tell(case.lie(world))
+    if case.at_once:
+        world.liar.hang_up()
+
+    def found_out() -> ServerStatus | None:
+        status = world.status_of(world.liar)
+        return status if status.error is case.kind and case.words in status.reason else None
+
+    if case.at_once:
+        world.us.wait(f"the server is found out: {case.words}", found_out)
+        monkeypatch.undo()
+    world.check_all_is_seen()
+    if case.kind is not None:
+        status = world.us.wait(f"the server is found out: {case.words}", found_out)
+        check_told(world, status)
+    world.make_healthy()
+    world.check_all_is_seen()
+
+
+def call_again(world: World) -> None:
+    """The liar has a new connection."""
+    before = world.liar.connections
+    world.liar.hang_up()
+    world.us.wait("another connection", lambda: world.liar.connections > before)
+    world.us.wait("it is online", lambda: world.status_of(world.liar).state is ServerState.ONLINE)
+
+
+def take_the_lead(world: World) -> None:
+    """The liar is the one that is asked about our own coins, without a new connection."""
+    before = world.honest.connections
+    world.honest.hang_up()
+    world.us.wait("the other server is asked", lambda: world.is_primary(world.liar))
+    world.bring_back()
+    world.us.wait("another connection", lambda: world.honest.connections > before)
+    world.us.wait("both servers", lambda: world.us.node.electrum.status().agreeing == 2)
+
+
+def check_told(world: World, status: ServerStatus) -> None:
+    """Words for the person: which server, what it did, and that one alone does not make the wallet sure."""
+    words = ["1 of 2 servers agree on the newest block"]
+    if status.error is not None and status.error.is_dishonest:
+        assert status.state is ServerState.DROPPED
+        words.append(f"{status.address} is not believed any more. {status.reason}")
+    info = world.us.wait(
+        f"the words {words}",
+        lambda: (
+            (told := world.us.call("getinfo")) and all(text in told["problem"] for text in words) and told
+        ),
+    )
+    row = next(server for server in info["servers"] if server["address"] == str(status.address))
+    assert row["problem"].startswith("The server"), row
+    assert not info["synchronized"]
