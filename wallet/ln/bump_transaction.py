@@ -164,7 +164,7 @@ class BumpTransactionEventHandler:
             return BumpResult.NOT_ENOUGH_COINS
         # Without change all goes to the fee; a transaction needs an output nevertheless.
         change = selection.change_output or TxOut(0, op_return(b""))
-        coins = selection.confirmed_utxos
+        coins = _in_order(selection.confirmed_utxos)
         unsigned = Transaction(
             2,
             (
@@ -226,7 +226,7 @@ class BumpTransactionEventHandler:
     def _send_htlcs(
         self, event: BumpHtlcs, chosen: Sequence[HtlcBumpDescriptor], selection: CoinSelection
     ) -> None:
-        coins = selection.confirmed_utxos
+        coins = _in_order(selection.confirmed_utxos)
         change = () if selection.change_output is None else (selection.change_output,)
         unsigned = Transaction(
             2,
@@ -252,6 +252,11 @@ class BumpTransactionEventHandler:
         self._broadcaster.broadcast_transactions(
             BroadcastPackage(txs=(signed,), deadline_height=event.deadline_height, label="HTLC claims")
         )
+
+
+def _in_order(coins: Sequence[Utxo]) -> list[Utxo]:
+    """The same coins make the same transaction, however they were found."""
+    return sorted(coins, key=lambda coin: coin.outpoint)
 
 
 def _htlc_satisfaction_weight(htlc: HtlcBumpDescriptor) -> int:

@@ -783,7 +783,8 @@ class OnchainWallet:
         The coins are set aside for `claim_id`: a later call with the same id may use them again, also while an
         earlier attempt at the same claim, which it would replace, spends them. Raises `InsufficientFunds`.
         """
-        old = self._state.claims.get(claim_id)
+        stored = self._state.claims.get(claim_id)
+        old = stored or self._earlier_attempt([outpoint for outpoint, _, _ in must_spend])
         change_script = self._change_script() if old is None else old.change_script
         own_coins = self._claim_coins(old, {outpoint for outpoint, _, _ in must_spend})
         free = [coin for coin in self._usable(None, allow_unconfirmed=False) if coin not in own_coins]
@@ -814,7 +815,7 @@ class OnchainWallet:
             change_script=change_script,
             asked_height=self._state.tip.height,
         )
-        if claim != old:
+        if claim != stored:
             edit = self._edit()
             edit.put_claim(claim_id, claim)
             if selection.change_sat is not None:
@@ -822,6 +823,30 @@ class OnchainWallet:
             self._apply(edit)
         change = None if selection.change_sat is None else TxOut(selection.change_sat, change_script)
         return CoinSelection(confirmed_utxos=selection.coins, change_output=change)
+
+    def _earlier_attempt(self, must_spend: Sequence[OutPoint]) -> Claim | None:
+        """What a waiting transaction of ours spends beside `must_spend`. After a reorganisation that is the claim which
+        was in the chain: made of the same coins, it is the same again, and servers have it already."""
+        held = {outpoint for claim in self._state.claims.values() for outpoint in claim.outpoints}
+        for outpoint in must_spend:
+            record = self._state.txs.get(self._state.spenders.get(outpoint, Txid(b"")))
+            if record is None or record.height is not None:
+                continue
+            prevouts = [txin.prevout for txin in record.tx.inputs]
+            coins = [
+                prevout
+                for prevout in prevouts
+                if (output := self._state.output(prevout)) is not None and self.is_mine(output.script_pubkey)
+            ]
+            change_script = record.tx.outputs[-1].script_pubkey
+            if coins and not held.intersection(coins) and self.is_mine(change_script):
+                return Claim(
+                    outpoints=tuple(sorted(coins)),
+                    must_spend=tuple(must_spend),
+                    change_script=change_script,
+                    asked_height=self._state.tip.height,
+                )
+        return None
 
     def _held_by_others(self, claim_id: bytes) -> list[Coin]:
         """Confirmed coins that another claim holds and nothing spends yet."""

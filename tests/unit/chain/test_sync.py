@@ -461,6 +461,22 @@ def test_broadcast_needs_no_second_server_but_a_deadline_does(monkeypatch: pytes
     run(scenario())
 
 
+def test_what_a_package_carries_does_not_go_alone_as_well() -> None:
+    async def scenario() -> None:
+        async with network(before=with_coin) as net:
+            await net.at_tip()
+            parent = spend(net.chain, [coin_of(net.chain)])
+            child = spend(net.chain, [(parent.outpoint(0), Coin(parent.outputs[0], 0, False))])
+            for txs in ((parent,), (parent, child), (parent,), (parent, child)):
+                net.sync.broadcaster.broadcast_transactions(BroadcastPackage(txs))
+            await net.recorder.wait_for(lambda: child.txid in net.chain.mempool)
+            # Whoever waits for an answer gets one.
+            await net.sync.broadcaster.broadcast(BroadcastPackage((parent,)))
+            assert [result.package.txs for result in net.recorder.broadcasts] == [(parent, child), (parent,)]
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("protocol", ["1.4", "1.6"])
 def test_packages(protocol: str) -> None:
     async def scenario() -> None:

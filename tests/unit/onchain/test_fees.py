@@ -329,6 +329,25 @@ def test_a_claim_ends_when_a_block_spends_what_it_claims(world: World) -> None:
     world.check_rows()
 
 
+def test_a_claim_that_a_reorganisation_takes_out_is_made_of_the_same_coins(world: World) -> None:
+    world.fund(100_000, 100_001, 100_002)
+
+    def made() -> Transaction:
+        found = world.wallet.select_confirmed_utxos(b"one", ((ANCHOR, 330, 116 + 1_124),), (), 1_000)
+        spent = (TxOut(330, FUNDING), *(coin.output for coin in found.confirmed_utxos))
+        return world.wallet.sign_inputs(claim_tx(found), spent)
+
+    before = made()
+    world.mine(before)
+    world.unmine()
+    assert made() == before
+    # Another claim that is on its way keeps what it has.
+    other = OutPoint(ANCHOR.txid, 1)
+    part = world.wallet.select_confirmed_utxos(b"two", ((ANCHOR, 330, 116), (other, 330, 116)), (), 1_000)
+    assert not {coin.outpoint for coin in part.confirmed_utxos} & {item.prevout for item in before.inputs}
+    world.check_rows()
+
+
 def test_a_claim_that_falls_silent_lets_its_coins_go(world: World) -> None:
     world.fund(100_000)
     world.wallet.select_confirmed_utxos(b"one", ((ANCHOR, 330, 116),), (), 1_000)

@@ -229,8 +229,13 @@ class ElectrumBroadcaster:
         if not package.txs:
             return
         with self._mutex:
-            if future is None and any(queued.txs == package.txs for queued, _future in self._queue):
+            txids = _txids(package)
+            if future is None and any(txids <= _txids(queued) for queued, _future in self._queue):
                 return
+            # What this one carries as well need not go alone before it: parents are sent first.
+            self._queue = deque(
+                item for item in self._queue if item[1] is not None or not _txids(item[0]) <= txids
+            )
             while len(self._queue) >= MAX_QUEUED:
                 self._queue.popleft()
             self._queue.append((package, future))
@@ -314,6 +319,10 @@ class ElectrumBroadcaster:
             if len(shown) >= needed:
                 break
         return shown
+
+
+def _txids(package: BroadcastPackage) -> frozenset[Txid]:
+    return frozenset(tx.txid for tx in package.txs)
 
 
 def _best(txid: Txid, said: Sequence[TxVerdict]) -> TxVerdict:
