@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from wallet.bitcoin.amounts import fee_sat
@@ -67,6 +68,7 @@ __all__ = [
     "derive_public_revocation_key",
     "derive_tx_keys",
     "funding_script",
+    "holder_balance_sat",
     "htlc_fee_sat",
     "htlc_script",
     "htlc_sighash_type",
@@ -196,10 +198,14 @@ class TxCreationKeys:
     broadcaster_delayed_payment_key: bytes
 
 
+@lru_cache(maxsize=256)
 def derive_tx_keys(
     per_commitment_point: bytes, broadcaster: ChannelPublicKeys, countersignatory: ChannelPublicKeys
 ) -> TxCreationKeys:
-    """Raises DecodeError for a point that is not on the curve."""
+    """Raises DecodeError for a point that is not on the curve.
+
+    Kept for a while: the builder, the signer and the monitor ask for the same ones within one entry.
+    """
     return TxCreationKeys(
         per_commitment_point=per_commitment_point,
         revocation_key=derive_public_revocation_key(
@@ -503,6 +509,24 @@ class CommitmentTransaction:
 
     def htlc_script(self, htlc: HTLCOutputInCommitment) -> bytes:
         return htlc_script(htlc, self.keys, self.anchors)
+
+
+def holder_balance_sat(params: ChannelTransactionParameters, commitment: CommitmentTransaction) -> int:
+    """What a commitment holds for us besides its HTLCs, with the fee and the anchors that we pay as the funder.
+
+    0 where it has no output for us: then it is dust, or all goes to the fee.
+    """
+    ours_sat = (
+        commitment.to_broadcaster_sat
+        if commitment.holder_is_broadcaster
+        else commitment.to_countersignatory_sat
+    )
+    if ours_sat and params.is_outbound_from_holder:
+        ours_sat += commit_tx_fee_sat(
+            commitment.feerate_sat_per_kw, len(commitment.htlcs), params.channel_type
+        )
+        ours_sat += 2 * ANCHOR_OUTPUT_SAT if params.anchors else 0
+    return ours_sat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -181,7 +181,7 @@ def _propose(draft: Draft, scripts: tuple[bytes, bytes], fee_sat: int, fee_range
     closing = next(_closing_transactions(draft, scripts, fee_sat), None)
     if closing is None:
         raise ChannelError("A closing transaction would have no output.")
-    draft.effects.append(SignClosing(closing))
+    draft.effects.append(SignClosing(closing, fee_range[1]))
     draft.send(
         msgs.ClosingSigned(
             channel_id=draft.channel.channel_id, fee_sat=fee_sat, signature=bytes(64), fee_range=fee_range
@@ -220,7 +220,7 @@ def receive_closing_signed(draft: Draft, msg: msgs.ClosingSigned, fees: ClosingF
     ours = negotiation.fee_range if negotiation is not None else (least_sat, most_sat)
     sent_sat = negotiation.sent_fee_sat if negotiation is not None else None
     if sent_sat == msg.fee_sat:
-        _agree(draft, signed, msg)
+        _agree(draft, signed, msg, ours)
         return
     if is_funder and negotiation is None:
         raise ChannelError("closing_signed came before the funder's.")
@@ -245,7 +245,7 @@ def receive_closing_signed(draft: Draft, msg: msgs.ClosingSigned, fees: ClosingF
         _haggle(draft, scripts, msg, ours)
         return
     _propose(draft, scripts, msg.fee_sat, ours)
-    _agree(draft, signed, msg)
+    _agree(draft, signed, msg, ours)
 
 
 def _verified(draft: Draft, scripts: tuple[bytes, bytes], msg: msgs.ClosingSigned) -> ClosingTransaction:
@@ -282,8 +282,8 @@ def _haggle(
     _propose(draft, scripts, answer_sat, ours)
 
 
-def _agree(draft: Draft, closing: ClosingTransaction, msg: msgs.ClosingSigned) -> None:
-    draft.effects.append(BroadcastClosing(closing, msg.signature))
+def _agree(draft: Draft, closing: ClosingTransaction, msg: msgs.ClosingSigned, ours: tuple[int, int]) -> None:
+    draft.effects.append(BroadcastClosing(closing, msg.signature, ours[1]))
     state = draft.core.closing
     by_us = state is not None and state.holder_initiated
     kind = ClosureKind.COOPERATIVE_BY_HOLDER if by_us else ClosureKind.COOPERATIVE_BY_COUNTERPARTY

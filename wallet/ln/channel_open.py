@@ -34,7 +34,7 @@ from wallet.ln.channel_state import (
     Link,
     SideTerms,
 )
-from wallet.ln.config import MAX_ACCEPTED_HTLCS, UserConfig
+from wallet.ln.config import MAX_ACCEPTED_HTLCS, MAX_DUST_LIMIT_SAT, UserConfig
 from wallet.ln.features import ChannelTypeFeatures, Feature, Features
 from wallet.ln.types import APIError, ChannelError, ChannelId, NodeId, ShortChannelId
 
@@ -72,8 +72,6 @@ HOLDER_DUST_LIMIT_SAT: Final = 354
 """BOLT 3, dust limits: above it, a segwit output of any version is relayed."""
 
 MIN_DUST_LIMIT_SAT: Final = 354
-MAX_DUST_LIMIT_SAT: Final = 10_000
-"""BOLT 2: a large dust limit is a way to grief; but a second stage must stay worth its fee."""
 
 MIN_CHANNEL_RESERVE_SAT: Final = 1_000
 

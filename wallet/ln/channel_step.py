@@ -93,9 +93,10 @@ class SignRevocation:
 
 @dataclass(frozen=True, slots=True)
 class SignClosing:
-    """Fills `signature` of the closing_signed that follows."""
+    """Fills `signature` of the closing_signed that follows. `most_fee_sat`: what we have offered at most."""
 
     closing: ClosingTransaction
+    most_fee_sat: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ class BroadcastClosing:
 
     closing: ClosingTransaction
     counterparty_sig: bytes
+    most_fee_sat: int
 
 
 @dataclass(frozen=True, slots=True)

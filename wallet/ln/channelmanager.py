@@ -165,6 +165,7 @@ class ChannelManager(ChainRoom):
                         holder_secrets_released=core.holder_number,
                         counterparty_number=core.counterparty_number,
                         counterparty_revoked=core.counterparty_revoked,
+                        closing_script=core.closing.holder_script if core.closing is not None else None,
                     )
                 )
             self._read_promised(rows)

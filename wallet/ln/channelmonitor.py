@@ -37,6 +37,7 @@ from wallet.ln.chan_utils import (
     build_htlc_transaction,
     commitment_sighash,
     funding_script,
+    holder_balance_sat,
     htlc_witness,
     sign_funding_witness,
 )
@@ -312,13 +313,17 @@ class ChannelMonitor:
     def signer_state(self) -> SignerState:
         """What the signer has to know after a restart; where it cannot be known, the careful answer."""
         state = self.state
-        number = state.holder.commitment.commitment.number
+        newest = state.holder.commitment.commitment
+        number = newest.number
         return SignerState(
             holder_number=number,
             holder_secrets_released=number,
             holder_broadcast_number=number if state.head.holder_broadcast else None,
             counterparty_number=state.counterparty[-1].number,
             counterparty_revoked=state.secrets.revoked_count,
+            counterparty_points=tuple((item.number, item.per_commitment_point) for item in state.counterparty),
+            holder_balance_sat=holder_balance_sat(state.params, newest),
+            holder_htlcs=len(newest.htlcs),
         )
 
     def all_rows(self) -> list[Row]:
@@ -356,7 +361,7 @@ class ChannelMonitor:
         state = replace(state, head=head)
         for step in update.steps:
             state = _apply(state, step, closed)
-            if isinstance(step, ForceClosed) and step.by_counterparty and not self.state.head.holder_broadcast:
+            if isinstance(step, ForceClosed) and step.by_counterparty and not head.holder_broadcast:
                 self._patience_ticks = PATIENCE_TICKS
         effects: list[Effect] = []
         if _is_closed_to_commitments(state):

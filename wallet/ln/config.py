@@ -18,6 +18,7 @@ __all__ = [
     "HTLC_FAIL_BACK_BUFFER_BLOCKS",
     "LATENCY_GRACE_PERIOD_BLOCKS",
     "MAX_ACCEPTED_HTLCS",
+    "MAX_DUST_LIMIT_SAT",
     "MIN_CLAIMABLE_EXPIRY_DELTA",
     "MIN_CLTV_EXPIRY_DELTA",
     "MIN_FINAL_CLTV_EXPIRY_DELTA",
@@ -27,6 +28,10 @@ __all__ = [
     "MaxDustExposure",
     "UserConfig",
 ]
+
+MAX_DUST_LIMIT_SAT: Final = 10_000
+"""BOLT 2: a large dust limit is a way to grief; but a second stage must stay worth its fee. A close may leave out
+what is below it."""
 
 MAX_ACCEPTED_HTLCS: Final = 483
 """BOLT 2, update_add_htlc: with more each way, a commitment_signed would outgrow a message."""

@@ -26,7 +26,7 @@ from wallet.bitcoin.curve import (
     sign_ecdsa_many,
     sign_recoverable,
 )
-from wallet.bitcoin.errors import APIError
+from wallet.bitcoin.errors import APIError, DecodeError
 from wallet.bitcoin.hashes import hkdf_sha256
 from wallet.bitcoin.script import dust_limit_sat, p2wpkh, p2wpkh_script_code
 from wallet.bitcoin.tx import SEQUENCE_RBF, OutPoint, Transaction, TxIn, TxOut, sighash_segwit_v0
@@ -39,12 +39,15 @@ from wallet.ln.chan_utils import (
     HolderCommitmentTransaction,
     HTLCOutputInCommitment,
     anchor_script,
+    build_closing_transaction,
     build_commitment_secret,
+    build_commitment_transaction,
     commitment_sighash,
     derive_private_key,
     derive_private_revocation_key,
     derive_public_key,
     derive_tx_keys,
+    holder_balance_sat,
     htlc_script,
     htlc_sighashes,
     revokeable_script,
@@ -53,6 +56,7 @@ from wallet.ln.chan_utils import (
     to_remote_witness_script,
     witness_signature,
 )
+from wallet.ln.config import MAX_DUST_LIMIT_SAT
 from wallet.ln.events import (
     DelayedPaymentOutput,
     SpendableOutputDescriptor,
@@ -73,6 +77,8 @@ __all__ = [
 
 TO_REMOTE_KEYS: Final = 1_000
 """How many to_remote keys a seed has. Few enough to look each of them up; several channels may share one."""
+
+_KEPT_POINTS: Final = 8
 
 _SALT: Final = b"Leyden keys 1"
 
@@ -108,7 +114,7 @@ class InMemorySigner:
         state: what it has signed and revealed; replaced as a whole by each call that advances it.
     """
 
-    __slots__ = ("_channel_keys_id", "_pubkeys", "_secrets", "_state")
+    __slots__ = ("_channel_keys_id", "_points", "_pubkeys", "_secrets", "_state")
 
     def __init__(self, channel_keys_id: bytes, secrets: ChannelSecrets) -> None:
         self._channel_keys_id = channel_keys_id
@@ -121,6 +127,7 @@ class InMemorySigner:
             htlc_basepoint=pubkey_from_secret(secrets.htlc_base_key),
         )
         self._state = SignerState()
+        self._points: dict[int, bytes] = {}
 
     @property
     def channel_keys_id(self) -> bytes:
@@ -136,19 +143,61 @@ class InMemorySigner:
         def later(a: int | None, b: int | None) -> int | None:
             return b if a is None else a if b is None else max(a, b)
 
+        known = -1 if now.holder_number is None else now.holder_number
+        newer = state if state.holder_number is not None and state.holder_number > known else now
+        revoked = max(now.counterparty_revoked, state.counterparty_revoked)
+        points = {**dict(state.counterparty_points), **dict(now.counterparty_points)}
         self._state = SignerState(
             holder_number=later(now.holder_number, state.holder_number),
             holder_secrets_released=max(now.holder_secrets_released, state.holder_secrets_released),
             holder_broadcast_number=later(now.holder_broadcast_number, state.holder_broadcast_number),
             counterparty_number=later(now.counterparty_number, state.counterparty_number),
-            counterparty_revoked=max(now.counterparty_revoked, state.counterparty_revoked),
+            counterparty_revoked=revoked,
+            counterparty_points=tuple(sorted(item for item in points.items() if item[0] >= revoked)),
+            holder_balance_sat=newer.holder_balance_sat,
+            holder_htlcs=newer.holder_htlcs,
+            closing_script=state.closing_script if now.closing_script is None else now.closing_script,
         )
 
     def pubkeys(self) -> ChannelPublicKeys:
         return self._pubkeys
 
     def get_per_commitment_point(self, number: int) -> bytes:
-        return pubkey_from_secret(build_commitment_secret(self._secrets.commitment_seed, number))
+        point = self._points.get(number)
+        if point is None:
+            point = pubkey_from_secret(build_commitment_secret(self._secrets.commitment_seed, number))
+            if len(self._points) >= _KEPT_POINTS:
+                self._points.clear()
+            self._points[number] = point
+        return point
+
+    def _check_derivation(
+        self, params: ChannelTransactionParameters, commitment: CommitmentTransaction
+    ) -> None:
+        """Refuses a commitment that is not the one which these parameters, amounts and HTLCs make.
+
+        BOLT 3, key derivation: with other keys in it, outputs of ours could be spent by others, or by nobody.
+        """
+        if params.holder_pubkeys != self._pubkeys:
+            raise SignerRefusal("These are the parameters of another signer's channel.")
+        number, of_holder = commitment.number, commitment.holder_is_broadcaster
+        if of_holder and commitment.per_commitment_point != self.get_per_commitment_point(number):
+            raise SignerRefusal(f"Our commitment {number} has a point that is not ours.")
+        try:
+            built = build_commitment_transaction(
+                params,
+                holder_is_broadcaster=of_holder,
+                number=number,
+                per_commitment_point=commitment.per_commitment_point,
+                to_broadcaster_sat=commitment.to_broadcaster_sat,
+                to_countersignatory_sat=commitment.to_countersignatory_sat,
+                htlcs=commitment.htlcs,
+                feerate_sat_per_kw=commitment.feerate_sat_per_kw,
+            )
+        except DecodeError as error:
+            raise SignerRefusal(str(error)) from None
+        if built != commitment:
+            raise SignerRefusal(f"Commitment {number} is not derived from its own parts.")
 
     # --- what advances the state ---
 
@@ -165,14 +214,25 @@ class InMemorySigner:
         self._state = replace(state, holder_secrets_released=released)
         return build_commitment_secret(self._secrets.commitment_seed, number)
 
-    def validate_holder_commitment(self, holder_tx: HolderCommitmentTransaction) -> None:
+    def validate_holder_commitment(
+        self, params: ChannelTransactionParameters, holder_tx: HolderCommitmentTransaction
+    ) -> None:
         state = self._state
-        number = holder_tx.commitment.number
+        commitment = holder_tx.commitment
+        number = commitment.number
+        if not commitment.holder_is_broadcaster:
+            raise SignerRefusal("This is a commitment of the peer's, not of ours.")
         expected = 0 if state.holder_number is None else state.holder_number + 1
         if number > expected or number < state.holder_secrets_released:
             raise SignerRefusal(f"Our commitment {number} is not the one after {state.holder_number}.")
+        self._check_derivation(params, commitment)
         if number == expected:
-            self._state = replace(state, holder_number=number)
+            self._state = replace(
+                state,
+                holder_number=number,
+                holder_balance_sat=holder_balance_sat(params, commitment),
+                holder_htlcs=len(commitment.htlcs),
+            )
 
     def validate_counterparty_revocation(self, number: int, secret: bytes) -> None:
         state = self._state
@@ -180,7 +240,16 @@ class InMemorySigner:
             raise SignerRefusal(f"The peer's commitment {number} was revoked out of turn.")
         if state.counterparty_number is None or number >= state.counterparty_number:
             raise SignerRefusal(f"The peer's commitment {number} is the newest that we signed.")
-        self._state = replace(state, counterparty_revoked=max(state.counterparty_revoked, number + 1))
+        point = dict(state.counterparty_points).get(number)
+        # BOLT 2, revoke_and_ack: only this secret lets us punish; without it the old commitment is still good.
+        if point is not None and (not is_valid_secret(secret) or pubkey_from_secret(secret) != point):
+            raise SignerRefusal(f"This secret does not revoke the peer's commitment {number}.")
+        revoked = max(state.counterparty_revoked, number + 1)
+        self._state = replace(
+            state,
+            counterparty_revoked=revoked,
+            counterparty_points=tuple(item for item in state.counterparty_points if item[0] >= revoked),
+        )
 
     def sign_counterparty_commitment(
         self, params: ChannelTransactionParameters, commitment_tx: CommitmentTransaction
@@ -197,6 +266,11 @@ class InMemorySigner:
             raise SignerRefusal(
                 f"The peer's commitment {number} cannot be signed: {state.counterparty_revoked} are revoked."
             )
+        self._check_derivation(params, commitment_tx)
+        point = commitment_tx.per_commitment_point
+        points = dict(state.counterparty_points)
+        if points.setdefault(number, point) != point:
+            raise SignerRefusal(f"The peer's commitment {number} was signed with another point before.")
         secrets = self._secrets
         htlc_key = derive_private_key(commitment_tx.per_commitment_point, secrets.htlc_base_key)
         signatures = sign_ecdsa_many(
@@ -205,7 +279,7 @@ class InMemorySigner:
                 *((digest, htlc_key) for digest in htlc_sighashes(commitment_tx)),
             ]
         )
-        self._state = replace(state, counterparty_number=number)
+        self._state = replace(state, counterparty_number=number, counterparty_points=tuple(points.items()))
         return signatures[0], tuple(signatures[1:])
 
     def sign_holder_commitment(
@@ -217,6 +291,9 @@ class InMemorySigner:
         # everything.
         if number < state.holder_secrets_released:
             raise SignerRefusal(f"Our commitment {number} is revoked: it would lose the channel.")
+        if state.holder_number is not None and number > state.holder_number:
+            raise SignerRefusal(f"Our commitment {number} was never validated.")
+        self._check_derivation(params, holder_tx.commitment)
         if state.holder_broadcast_number is None or number > state.holder_broadcast_number:
             self._state = replace(state, holder_broadcast_number=number)
         return sign_ecdsa(commitment_sighash(params, holder_tx.commitment.tx), self._secrets.funding_key)
@@ -278,9 +355,46 @@ class InMemorySigner:
         key = derive_private_key(per_commitment_point, self._secrets.htlc_base_key)
         return sign_ecdsa(sighash_segwit_v0(tx, input_index, script, value_sat), key)
 
+    def agree_to_close(self, script: bytes) -> None:
+        known = self._state.closing_script
+        # BOLT 2, shutdown: what was said once cannot be changed.
+        if known is not None and known != script:
+            raise SignerRefusal("We have agreed to be paid elsewhere when this channel closes.")
+        self._state = replace(self._state, closing_script=script)
+
     def sign_closing_transaction(
-        self, params: ChannelTransactionParameters, closing_tx: ClosingTransaction
+        self, params: ChannelTransactionParameters, closing_tx: ClosingTransaction, most_fee_sat: int
     ) -> bytes:
+        state = self._state
+        if params.holder_pubkeys != self._pubkeys:
+            raise SignerRefusal("These are the parameters of another signer's channel.")
+        if state.holder_number is None or state.counterparty_number is None:
+            raise SignerRefusal("Nothing is known of this channel: it cannot be closed.")
+        # BOLT 2, closing_signed: not before every HTLC is resolved, and every old commitment revoked.
+        if state.holder_htlcs or state.counterparty_revoked != state.counterparty_number:
+            raise SignerRefusal("Something is still pending in this channel: it cannot be closed.")
+        built = build_closing_transaction(
+            params,
+            to_holder_sat=closing_tx.to_holder_sat,
+            to_counterparty_sat=closing_tx.to_counterparty_sat,
+            to_holder_script=closing_tx.to_holder_script,
+            to_counterparty_script=closing_tx.to_counterparty_script,
+            lock_time=closing_tx.tx.lock_time,
+            sequence=closing_tx.tx.inputs[0].sequence if closing_tx.tx.inputs else 0,
+        )
+        if built != closing_tx:
+            raise SignerRefusal("A closing transaction is not what it is said to be.")
+        if state.closing_script is None or closing_tx.to_holder_script != state.closing_script:
+            raise SignerRefusal("A closing transaction pays us where it was not agreed to.")
+        due_sat = state.holder_balance_sat
+        if params.is_outbound_from_holder:
+            due_sat -= most_fee_sat
+        # BOLT 3, closing transaction: what is dust to either side has no output.
+        is_dust = closing_tx.to_holder_sat == 0 and due_sat < MAX_DUST_LIMIT_SAT
+        if closing_tx.to_holder_sat < due_sat and not is_dust:
+            raise SignerRefusal(
+                f"A closing transaction pays us {closing_tx.to_holder_sat} sat; {due_sat} sat are ours at least."
+            )
         return sign_ecdsa(commitment_sighash(params, closing_tx.tx), self._secrets.funding_key)
 
     def sign_holder_keyed_anchor_input(self, tx: Transaction, input_index: int) -> bytes:
@@ -379,6 +493,9 @@ class KeysManager:
             signer = InMemorySigner(channel_keys_id, self._channel_secrets(channel_keys_id))
             self._signers[channel_keys_id] = signer
         return signer
+
+    def forget_channel_signer(self, channel_keys_id: bytes) -> None:
+        self._signers.pop(channel_keys_id, None)
 
     def get_destination_script(self, channel_keys_id: bytes) -> bytes:
         return self._destination_script()

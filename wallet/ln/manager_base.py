@@ -414,10 +414,12 @@ class ManagerBase(ABC):
                     )
                 case SignRevocation():
                     if effect.replacement is not None:
-                        signer.validate_holder_commitment(effect.replacement)
+                        signer.validate_holder_commitment(channel.scope.params, effect.replacement)
                     secret = signer.release_commitment_secret(effect.number)
                 case SignClosing():
-                    signature = signer.sign_closing_transaction(channel.scope.params, effect.closing)
+                    signature = signer.sign_closing_transaction(
+                        channel.scope.params, effect.closing, effect.most_fee_sat
+                    )
                 case ValidateRevocation():
                     signer.validate_counterparty_revocation(effect.number, effect.secret)
                 case Send(msg=msgs.CommitmentSigned() as commit):
@@ -425,6 +427,9 @@ class ManagerBase(ABC):
                     filled.append(Send(commit, effect.needs_monitor))
                 case Send(msg=msgs.RevokeAndAck() as revoke):
                     filled.append(Send(replace(revoke, per_commitment_secret=secret), effect.needs_monitor))
+                case Send(msg=msgs.Shutdown() as shutdown):
+                    signer.agree_to_close(shutdown.script_pubkey)
+                    filled.append(effect)
                 case Send(msg=msgs.ClosingSigned() as closing):
                     filled.append(Send(replace(closing, signature=signature), effect.needs_monitor))
                 case _:
@@ -446,7 +451,7 @@ class ManagerBase(ABC):
                         )
                 case BroadcastClosing():
                     ours = self._signer(channel).sign_closing_transaction(
-                        channel.scope.params, effect.closing
+                        channel.scope.params, effect.closing, effect.most_fee_sat
                     )
                     tx = sign_funding_witness(
                         channel.scope.params, effect.closing.tx, ours, effect.counterparty_sig

@@ -251,12 +251,17 @@ class OpeningRoom(ManagerBase):
             if channel.scope.confirmation is not None
         }
         busy = {
-            channel.counterparty_node_id for channel in self._channels.values() if not channel.terms.is_outbound
+            channel.counterparty_node_id
+            for channel in self._channels.values()
+            if not channel.terms.is_outbound
         }
         busy |= {
             node_id
             for node_id, peer in self._peers.items()
-            if any(isinstance(state, opening.ReceivedOpen | opening.SentAccept) for state in peer.unfunded.values())
+            if any(
+                isinstance(state, opening.ReceivedOpen | opening.SentAccept)
+                for state in peer.unfunded.values()
+            )
         }
         busy -= known
         return their_node_id in known or their_node_id in busy or len(busy) < MAX_UNFUNDED_PEERS
@@ -446,7 +451,7 @@ class OpeningRoom(ManagerBase):
         channel = funded.channel
         channel_id = channel.channel_id
         signer = self._keys.derive_channel_signer(channel.terms.channel_keys_id)
-        signer.validate_holder_commitment(funded.holder_commitment)
+        signer.validate_holder_commitment(channel.scope.params, funded.holder_commitment)
         theirs = funded.counterparty_commitment
         monitor = ChannelMonitor.new(
             channel_id=channel_id,

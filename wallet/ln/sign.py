@@ -2,7 +2,10 @@
 
 All signatures are 64 bytes, compact and low-S; DER exists inside witnesses only. Commitment numbers count up
 from 0. A signer refuses, with `SignerRefusal`, what would be unsafe: a revoked commitment of ours, a skipped
-or revoked one of the peer's, the secret of a commitment that nothing has replaced yet.
+or revoked one of the peer's, the secret of a commitment that nothing has replaced yet, a commitment whose keys are
+not derived as BOLT 3 has it, a closing that pays us less than what was agreed. It judges by what it remembers
+(`SignerState`) and by what it builds itself, never by what the caller says about itself: so the same rules hold for
+a signer that lives elsewhere.
 """
 
 from __future__ import annotations
@@ -52,6 +55,10 @@ class SignerState:
             after.
         counterparty_number: the newest commitment of the peer's that was signed; None before the first.
         counterparty_revoked: how many of the peer's commitments are revoked: those below this number.
+        counterparty_points: (number, per-commitment point) of the peer's commitments that are signed and not revoked.
+        holder_balance_sat: what our newest commitment holds for us, the fee that we pay as the funder included.
+        holder_htlcs: how many HTLC outputs it has.
+        closing_script: where a co-operative close pays us: what our `shutdown` said.
     """
 
     holder_number: int | None = None
@@ -59,6 +66,10 @@ class SignerState:
     holder_broadcast_number: int | None = None
     counterparty_number: int | None = None
     counterparty_revoked: int = 0
+    counterparty_points: tuple[tuple[int, bytes], ...] = ()
+    holder_balance_sat: int = 0
+    holder_htlcs: int = 0
+    closing_script: bytes | None = None
 
 
 class EntropySource(Protocol):
@@ -108,12 +119,18 @@ class ChannelSigner(Protocol):
         """Revokes our commitment `number`; refused before `number + 1` was validated."""
         ...
 
-    def validate_holder_commitment(self, holder_tx: HolderCommitmentTransaction) -> None:
+    def validate_holder_commitment(
+        self, params: ChannelTransactionParameters, holder_tx: HolderCommitmentTransaction
+    ) -> None:
         """Our new commitment is complete and its signatures are checked: the one before may be revoked."""
         ...
 
     def validate_counterparty_revocation(self, number: int, secret: bytes) -> None:
-        """The peer revoked its commitment `number`: it will never be signed again."""
+        """The peer revoked its commitment `number`: it will never be signed again. Refused for another's secret."""
+        ...
+
+    def agree_to_close(self, script: bytes) -> None:
+        """Our `shutdown` leaves: a co-operative close pays us there, and nowhere else. Refused for a second one."""
         ...
 
     def sign_counterparty_commitment(
@@ -170,8 +187,11 @@ class ChannelSigner(Protocol):
         ...
 
     def sign_closing_transaction(
-        self, params: ChannelTransactionParameters, closing_tx: ClosingTransaction
-    ) -> bytes: ...
+        self, params: ChannelTransactionParameters, closing_tx: ClosingTransaction, most_fee_sat: int
+    ) -> bytes:
+        """`most_fee_sat`: what we have offered to pay at most, should the fee be ours. Refused while anything is
+        pending, and for one that would pay us less than our balance without that, or elsewhere."""
+        ...
 
     def sign_holder_keyed_anchor_input(self, tx: Transaction, input_index: int) -> bytes:
         """Spends our anchor output."""
@@ -205,6 +225,10 @@ class SignerProvider(Protocol):
         ...
 
     def derive_channel_signer(self, channel_keys_id: bytes) -> ChannelSigner: ...
+
+    def forget_channel_signer(self, channel_keys_id: bytes) -> None:
+        """An opening came to nothing: this keys id is never used again."""
+        ...
 
     def get_destination_script(self, channel_keys_id: bytes) -> bytes:
         """Where claims of this channel pay to."""

@@ -530,7 +530,7 @@ class Channel:
         signed = HolderCommitmentTransaction(
             commitment=ours, counterparty_sig=signature, counterparty_htlc_sigs=htlc_signatures
         )
-        end.signer.validate_holder_commitment(signed)
+        end.signer.validate_holder_commitment(end.params, signed)
         end.history.append(signed)
         theirs, their_items = self._build(end, other, other)
         return (

@@ -1,13 +1,11 @@
-"""The signers refuse what could lose money; the seed alone gives every key."""
+"""The seed alone gives every key; what closed channels left is spent with them."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import pytest
 
 from tests.consensus import check_transaction
-from tests.unit.ln.monitor_world import Chain, Channel, Side, make
+from tests.unit.ln.monitor_world import Chain, Side
 from wallet.bitcoin.address import MAINNET, REGTEST
 from wallet.bitcoin.curve import ecdh, pubkey_from_secret, recover_pubkey, verify_ecdsa
 from wallet.bitcoin.errors import APIError
@@ -15,7 +13,6 @@ from wallet.bitcoin.hashes import sha256
 from wallet.bitcoin.script import p2wpkh, p2wsh
 from wallet.bitcoin.tx import OutPoint, Txid, TxOut
 from wallet.ln.chan_utils import (
-    CommitmentTransaction,
     derive_public_key,
     derive_public_revocation_key,
     revokeable_script,
@@ -27,9 +24,7 @@ from wallet.ln.events import (
     StaticOutput,
     StaticPaymentOutput,
 )
-from wallet.ln.features import STATIC_REMOTE_KEY
 from wallet.ln.keysinterface import TO_REMOTE_KEYS, KeysManager
-from wallet.ln.sign import SignerRefusal, SignerState
 from wallet.ln.types import ChannelId
 
 
@@ -87,106 +82,6 @@ def test_scripts_come_from_whoever_owns_the_coins() -> None:
     assert not manager.can_spend(output)
     with pytest.raises(APIError):
         manager.spend_spendable_outputs([output], [], home, 253, 0)
-
-
-# --- refusals -----------------------------------------------------------------
-
-
-@pytest.fixture
-def channel() -> Channel:
-    _, _, _, channel = make(STATIC_REMOTE_KEY)
-    channel.commit()
-    channel.commit()
-    return channel
-
-
-def test_our_newest_commitment_is_not_revoked(channel: Channel) -> None:
-    signer = channel.alice.signer
-    with pytest.raises(SignerRefusal):
-        signer.release_commitment_secret(2)
-    # What was revoked can be shown again: the peer asks for it after a reconnection.
-    assert pubkey_from_secret(signer.release_commitment_secret(1)) == signer.get_per_commitment_point(1)
-
-
-def test_a_revoked_commitment_is_not_signed(channel: Channel) -> None:
-    end = channel.alice
-    with pytest.raises(SignerRefusal):
-        end.signer.sign_holder_commitment(end.params, end.history[1])
-    tx = channel.commitment_of(end.side, 1)
-    with pytest.raises(SignerRefusal):
-        end.signer.sign_holder_htlc_transaction(tx, 0, 1, 1, b"\x51")
-    end.side.restart()
-    signer = end.side.keys.derive_channel_signer(end.signer.channel_keys_id)
-    with pytest.raises(SignerRefusal):
-        signer.sign_holder_commitment(end.params, end.history[1])
-    assert signer.sign_holder_commitment(end.params, end.history[2])
-
-
-def test_a_broadcast_commitment_is_not_revoked(channel: Channel) -> None:
-    end = channel.alice
-    assert end.signer.sign_holder_commitment(end.params, end.history[2])
-    channel.number += 1
-    channel._steps(channel.alice, channel.bob)
-    with pytest.raises(SignerRefusal):
-        end.signer.release_commitment_secret(2)
-    assert end.signer.release_commitment_secret(1)
-
-
-def test_the_peers_commitments_are_signed_in_turn(channel: Channel) -> None:
-    bob, alice = channel.bob, channel.alice
-
-    def sign(number: int) -> None:
-        built = replace(_bobs(channel), number=number)
-        alice.signer.sign_counterparty_commitment(alice.params, built)
-
-    sign(2)
-    for number in (1, 4):
-        with pytest.raises(SignerRefusal):
-            sign(number)
-    sign(3)
-    # Two that are not revoked are the most there can be.
-    with pytest.raises(SignerRefusal):
-        sign(4)
-    secret = bob.signer.release_commitment_secret(1)
-    with pytest.raises(SignerRefusal):
-        alice.signer.validate_counterparty_revocation(3, secret)
-    alice.signer.validate_counterparty_revocation(2, secret)
-    sign(4)
-    with pytest.raises(SignerRefusal):
-        sign(2)
-    ours = alice.history[-1].commitment
-    with pytest.raises(SignerRefusal):
-        alice.signer.sign_counterparty_commitment(alice.params, ours)
-
-
-def _bobs(channel: Channel) -> CommitmentTransaction:
-    built, _ = channel._build(channel.alice, channel.bob, channel.bob)
-    return built
-
-
-def test_a_skipped_commitment_of_ours_is_refused(channel: Channel) -> None:
-    end = channel.alice
-    newest = end.history[-1]
-    skipped = replace(newest, commitment=replace(newest.commitment, number=4))
-    with pytest.raises(SignerRefusal):
-        end.signer.validate_holder_commitment(skipped)
-    end.signer.validate_holder_commitment(newest)
-    with pytest.raises(SignerRefusal):
-        end.signer.validate_holder_commitment(end.history[1])
-
-
-def test_restoring_never_forgets(channel: Channel) -> None:
-    signer = channel.alice.signer
-    before = signer.state
-    signer.restore(SignerState())
-    assert signer.state == before
-    signer.restore(SignerState(holder_number=9, holder_secrets_released=8, counterparty_revoked=7))
-    assert signer.state == SignerState(
-        holder_number=9,
-        holder_secrets_released=8,
-        counterparty_number=before.counterparty_number,
-        counterparty_revoked=7,
-    )
 
 
 # --- spending -----------------------------------------------------------------

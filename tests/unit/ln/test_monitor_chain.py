@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -218,8 +219,17 @@ def test_a_co_operative_close() -> None:
         to_holder_script=home,
         to_counterparty_script=p2wpkh(b"\x03" + bytes([9]) * 32),
     )
-    ours = channel.alice.signer.sign_closing_transaction(params, closing)
-    theirs = channel.bob.signer.sign_closing_transaction(channel.bob.params, closing)
+    mirrored = replace(
+        closing,
+        to_holder_sat=closing.to_counterparty_sat,
+        to_counterparty_sat=closing.to_holder_sat,
+        to_holder_script=closing.to_counterparty_script,
+        to_counterparty_script=closing.to_holder_script,
+    )
+    channel.alice.signer.agree_to_close(closing.to_holder_script)
+    channel.bob.signer.agree_to_close(mirrored.to_holder_script)
+    ours = channel.alice.signer.sign_closing_transaction(params, closing, 1_000)
+    theirs = channel.bob.signer.sign_closing_transaction(channel.bob.params, mirrored, 1_000)
     chain.mine(sign_funding_witness(params, closing.tx, ours, theirs))
     assert alice.balances() == [(BalanceKind.CLAIMABLE_AWAITING_CONFIRMATIONS, 599_000, chain.height + 5)]
     alice.restart()
