@@ -23,6 +23,7 @@ from wallet.node.api import (
     ActivityKind,
     ActivityPage,
     ActivityStatus,
+    BackupReport,
     BalanceView,
     ChangeSet,
     ChannelPhase,
@@ -1061,8 +1062,29 @@ class FakeHost:
     def complete_word(self, prefix: str) -> Sequence[str]:
         return [word for word in WORDS if word.startswith(prefix)]
 
+    def check_channel_backup(self, *, network: str, words: Sequence[str], file: Path) -> Future[BackupReport]:
+        def work() -> BackupReport:
+            if file.suffix != ".backup":
+                raise CommandError("This is not a channel backup of Leyden.", code="backup")
+            return BackupReport(
+                made_at=int(time.time()) - 86_400 * 3,
+                channels=3,
+                capacity_sat=5_550_000,
+                peers=(HUB, SHOP),
+            )
+
+        return self._pool.submit(work)
+
     def create(
-        self, *, network: str, name: str, words: Sequence[str], password: str, restored: bool
+        self,
+        *,
+        network: str,
+        name: str,
+        words: Sequence[str],
+        password: str,
+        restored: bool,
+        channel_backup: Path | None = None,
+        old_installation_stopped: bool = False,
     ) -> Future[WalletInfo]:
         info = WalletInfo(name=name, network=network, path=Path("/nowhere") / name, encrypted=bool(password))
 
@@ -1070,7 +1092,14 @@ class FakeHost:
             self._wallets.append(info)
             self._passwords[name] = password
             self.created.append(
-                {"network": network, "name": name, "words": list(words), "restored": restored}
+                {
+                    "network": network,
+                    "name": name,
+                    "words": list(words),
+                    "restored": restored,
+                    "channel_backup": channel_backup,
+                    "old_installation_stopped": old_installation_stopped,
+                }
             )
             return info
 

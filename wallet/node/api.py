@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 __all__ = [
+    "HELD_CHANNEL_PHRASE",
     "ActivityItem",
     "ActivityKind",
     "ActivityPage",
     "ActivityStatus",
+    "BackupReport",
     "BalanceView",
     "ChangeSet",
     "ChannelPhase",
@@ -30,6 +32,7 @@ __all__ = [
     "NodeApi",
     "NodeStatus",
     "PeerView",
+    "RecoveryView",
     "RequestStatus",
     "RequestView",
     "SandboxControl",
@@ -42,6 +45,9 @@ __all__ = [
 
 Json: TypeAlias = "bool | int | str | Sequence[Json] | Mapping[str, Json] | None"
 """What a command takes and gives: no floats anywhere near money."""
+
+HELD_CHANNEL_PHRASE = "I may lose this channel"
+"""What a person types before a commitment that may be outdated is published. For programs too: never translated."""
 
 
 class CommandError(Exception):
@@ -131,6 +137,8 @@ class ChannelView:
         inflight_out_msat, inflight_in_msat: HTLCs pending.
         closure_text: why it closed, a sentence; empty while it is open.
         details: label and value pairs for the folded details (ids, heights, delays, fee rate).
+        held: a channel of a restored wallet, which is not closed from here before its peer has shown that the
+            wallet file is current.
     """
 
     channel_id: str
@@ -163,6 +171,7 @@ class ChannelView:
     closure_text: str = ""
     locked: tuple[LockedCoin, ...] = ()
     details: tuple[tuple[str, str], ...] = ()
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +272,30 @@ class ServerView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryView:
+    """What a restored wallet waits for, and whether the channel backup is written.
+
+    Attributes:
+        asks: the person has to say whether another copy of this wallet still runs; until then the peers of its
+            channels are left alone.
+        held: how many channels wait for their peers to show that the wallet file is current.
+        lost: how many channels, which only a backup names, wait for their peers to close them.
+        problem: a sentence for the command line on the first of these; empty when there is none.
+        backup_problem: a sentence on a channel backup that could not be written; empty when all are up to date.
+    """
+
+    asks: bool = False
+    held: int = 0
+    lost: int = 0
+    problem: str = ""
+    backup_problem: str = ""
+
+    @property
+    def is_restored(self) -> bool:
+        return self.asks or self.held > 0 or self.lost > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
     """How the wallet stands, for the status bar.
 
@@ -288,6 +321,7 @@ class NodeStatus:
     backup_text: str
     safe_until_height: int | None
     problem: str
+    recovery: RecoveryView = RecoveryView()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -411,6 +445,23 @@ class WordsReport:
     wrong_words: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupReport:
+    """What a channel backup holds.
+
+    Attributes:
+        made_at: unix time.
+        channels: how many it names.
+        capacity_sat: what these channels hold together, of both sides: our part is known once they are closed.
+        peers: node ids, hex.
+    """
+
+    made_at: int
+    channels: int
+    capacity_sat: int
+    peers: tuple[str, ...]
+
+
 class WalletHost(Protocol):
     """Wallets on this computer: the first-run wizard and the unlock dialog talk to it."""
 
@@ -422,10 +473,28 @@ class WalletHost(Protocol):
 
     def complete_word(self, prefix: str) -> Sequence[str]: ...
 
+    def check_channel_backup(self, *, network: str, words: Sequence[str], file: Path) -> Future[BackupReport]:
+        """Reads a channel backup with the words; raises `CommandError` with a sentence for a file that is none, is
+        damaged, or belongs to other words or another network."""
+        ...
+
     def create(
-        self, *, network: str, name: str, words: Sequence[str], password: str, restored: bool
+        self,
+        *,
+        network: str,
+        name: str,
+        words: Sequence[str],
+        password: str,
+        restored: bool,
+        channel_backup: Path | None = None,
+        old_installation_stopped: bool = False,
     ) -> Future[WalletInfo]:
-        """Makes the wallet's folder and file; durable when the future is done."""
+        """Makes the wallet's folder and file; durable when the future is done.
+
+        A restored one looks for what its words and the channel backup lead to. The peers of its channels are called
+        only once the person has said that the old installation does not run any more, here or by the command
+        `old_installation_stopped`.
+        """
         ...
 
     def open(self, info: WalletInfo, password: str) -> Future[NodeApi]:

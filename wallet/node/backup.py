@@ -125,7 +125,8 @@ class BackupKeeper:
         path: the file beside the wallet's.
         second: the file in the folder that the person named, None without one.
         problem: a sentence on the file that could not be written, empty when both are up to date.
-        saved_at: when a backup was last found up to date or written; 0 before.
+        second_problem: the same for the second file alone.
+        saved_at, second_saved_at: when each file was last written; 0 before.
     """
 
     def __init__(self, bip39_seed: bytes, path: Path, second_name: str) -> None:
@@ -137,8 +138,8 @@ class BackupKeeper:
         self._guard = threading.Lock()
         self.path = path
         self.second: Path | None = None
-        self.problem = ""
-        self.saved_at = 0
+        self.problem = self.second_problem = ""
+        self.saved_at = self.second_saved_at = 0
 
     def second_path(self, folder: str) -> Path:
         """The backup's name in another folder: of this wallet alone, whatever other wallets keep theirs there."""
@@ -147,6 +148,10 @@ class BackupKeeper:
     def use_second(self, folder: str) -> None:
         """Names a second folder, or none; the next `save` writes there."""
         self.second = self.second_path(folder) if folder else None
+        self.second_problem, self.second_saved_at = "", 0
+        if self.second is not None:
+            # Whatever lies there, it is written anew.
+            self._saved.pop(self.second, None)
 
     def read(self, path: Path) -> ChannelBackups | None:
         """What lies where a backup is to be written; None for nothing of ours. What our words do not open is put
@@ -172,24 +177,30 @@ class BackupKeeper:
         with self._guard:
             self._latest = backups
             problems = []
-            for path in (self.path, self.second):
+            second, second_problem = self.second, ""
+            for path in (self.path, second):
                 if path is None or self._saved.get(path) == backups.channels:
                     continue
                 try:
                     write_durably(path, seal_backup(self._seed, backups))
                 except OSError as error:
-                    problems.append(
-                        _(
-                            "The channel backup could not be written to {folder} ({why}). Without it, a lost "
-                            "computer may cost you the coins in your channels."
-                        ).format(folder=path.parent, why=error.strerror or error)
-                    )
+                    sentence = _(
+                        "The channel backup could not be written to {folder} ({why}). Without it, a lost "
+                        "computer may cost you the coins in your channels."
+                    ).format(folder=path.parent, why=error.strerror or error)
+                    problems.append(sentence)
+                    if path == second:
+                        second_problem = sentence
                 else:
                     self._saved[path] = backups.channels
+                    if path == second:
+                        self.second_saved_at = backups.made_at
+                    else:
+                        self.saved_at = backups.made_at
             self.problem = problems[0] if problems else ""
+            self.second_problem = second_problem
             saved = self._saved.get(self.path, ())
             if saved == backups.channels and self.path in self._saved:
-                self.saved_at = max(self.saved_at, backups.made_at)
                 self._missing = frozenset()
                 return True
             durable = {channel.funding_outpoint.txid for channel in saved}
@@ -198,8 +209,12 @@ class BackupKeeper:
             return False
 
     def save_again(self) -> bool:
-        """Tries once more what could not be written; whether something had to be."""
-        if not self.problem or self._latest is None:
+        """Tries once more what could not be written, or is gone; whether something had to be."""
+        with self._guard:
+            gone = [path for path in self._saved if path in (self.path, self.second) and not path.exists()]
+            for path in gone:
+                del self._saved[path]
+        if not (self.problem or gone) or self._latest is None:
             return False
         self.save(self._latest)
         return True

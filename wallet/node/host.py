@@ -21,7 +21,7 @@ from wallet.bitcoin import bip39
 from wallet.bitcoin.errors import DecodeError
 from wallet.chain.interfaces import FeeEstimator
 from wallet.i18n import _
-from wallet.node.api import CommandError, NodeApi, WalletInfo, WordsReport
+from wallet.node.api import BackupReport, CommandError, NodeApi, WalletInfo, WordsReport
 from wallet.node.backup import BackupError, read_file
 from wallet.node.generation import Generation
 from wallet.node.node import Node
@@ -35,9 +35,11 @@ from wallet.node.wallets import (
     check_password,
     check_wallet_name,
     check_words,
+    clean_words,
     create_wallet_file,
     lock_wallet,
     new_words,
+    read_backup,
 )
 
 __all__ = ["Host", "NodeThread", "OpenNode", "check_words", "create_wallet_file", "open_node"]
@@ -214,6 +216,18 @@ class Host:
     def check_words(self, words: Sequence[str]) -> WordsReport:
         return check_words(words)
 
+    def check_channel_backup(self, *, network: str, words: Sequence[str], file: Path) -> Future[BackupReport]:
+        def work() -> BackupReport:
+            backups = read_backup(network, clean_words(words), _backup_data(file))
+            return BackupReport(
+                made_at=backups.made_at,
+                channels=len(backups.channels),
+                capacity_sat=sum(channel.channel_value_sat for channel in backups.channels),
+                peers=tuple(sorted({channel.counterparty_node_id.hex() for channel in backups.channels})),
+            )
+
+        return _in_thread(work)
+
     def create(
         self,
         *,
@@ -225,8 +239,6 @@ class Host:
         channel_backup: Path | None = None,
         old_installation_stopped: bool = False,
     ) -> Future[WalletInfo]:
-        """As `WalletHost`, and from a channel backup too, whose peers are called once the person has said that no
-        other copy of the wallet is running."""
         options = self._for_network(network, name)
 
         def work() -> WalletInfo:
@@ -287,10 +299,14 @@ class Host:
 
 def _restored(channel_backup: Path | None, old_installation_stopped: bool) -> Restored:
     """Raises `CommandError`."""
-    if channel_backup is None:
-        return Restored()
+    data = None if channel_backup is None else _backup_data(channel_backup)
+    return Restored(backup=data, old_installation_stopped=old_installation_stopped)
+
+
+def _backup_data(channel_backup: Path) -> bytes:
+    """Raises `CommandError`."""
     try:
-        data = read_file(channel_backup)
+        return read_file(channel_backup)
     except BackupError as error:
         raise CommandError(str(error), code="backup") from None
     except OSError as error:
@@ -298,7 +314,6 @@ def _restored(channel_backup: Path | None, old_installation_stopped: bool) -> Re
             _("{path} cannot be read: {why}.").format(path=channel_backup, why=error.strerror or error),
             code="file",
         ) from None
-    return Restored(backup=data, old_installation_stopped=old_installation_stopped)
 
 
 def _in_thread(work: Callable[[], T]) -> Future[T]:

@@ -22,6 +22,7 @@ from wallet.ln.channelmonitor import ChannelMonitor
 from wallet.ln.lost_channels import CHANNEL_SPACE, LostChannels
 from wallet.ln.msgs.addresses import SocketAddress
 from wallet.ln.types import ChannelId, DecodeError, NodeId
+from wallet.node.api import RecoveryView
 from wallet.node.backup import BACKUP_FILE, BackupKeeper, backup_name
 from wallet.node.generation import (
     ASK_KEY,
@@ -355,6 +356,16 @@ class NodeRecovery:
         if self.backup.problem:
             return self.backup.problem
         return "" if self._generation is None else self._generation.problem
+
+    def view(self) -> RecoveryView:
+        """For front ends; within the lock."""
+        held = self.waiting()
+        lost = sum(len(backups) for backups in self.to_be_closed().values())
+        claimed = bool(self._node.manager.claimants)
+        asks = (not self.contact_allowed and bool(held)) or (not self.may_ask and (bool(lost) or claimed))
+        return RecoveryView(
+            asks=asks, held=held, lost=lost, problem=self.problem(), backup_problem=self.backup.problem
+        )
 
     def backup_text(self) -> str:
         """One line on the backup, for the status bar. Within the lock."""

@@ -230,7 +230,10 @@ def recovery_report(node: Node) -> dict[str, Json]:
             ),
             "channels": [_way(node, item, item.backup_sat, item.backup_text) for item in prospects],
             "file": str(node.recovery.backup.path),
+            "written_at": node.recovery.backup.saved_at,
             "second_file": None if node.recovery.backup.second is None else str(node.recovery.backup.second),
+            "second_written_at": node.recovery.backup.second_saved_at,
+            "second_problem": node.recovery.backup.second_problem,
             "problem": node.recovery.backup.problem,
         },
         "words_and_peer_storage": {

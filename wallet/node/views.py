@@ -199,7 +199,8 @@ class Views:
         node = self._node
         chain = node.electrum.status()
         with node.core.locked():
-            restored, backup_text = node.recovery.problem(), node.recovery.backup_text()
+            recovery, backup_text = node.recovery.view(), node.recovery.backup_text()
+            restored = node.recovery.problem()
         with_channels = {item.counterparty_node_id for item in details}
         online = node.peers.online
         pending_heights = [htlc.cltv_expiry_height for item in details for htlc in item.pending_htlcs]
@@ -232,6 +233,7 @@ class Views:
             graph_updated_at=node.graph.last_update_at,
             backup_text=backup_text,
             safe_until_height=safe_until,
+            recovery=recovery,
             problem=node.failure
             or restored
             or node.pause_sentence()
@@ -361,6 +363,7 @@ class Views:
                 (_("Type"), type_name(item)),
                 (_("Fee rate"), f"{item.feerate_sat_per_kw or 0} sat/kw"),
             ),
+            held=item.channel_id in node.recovery.held,
         )
 
     @staticmethod

@@ -33,6 +33,7 @@ from wallet.node.store import Store, StoreError, WalletLock, WrongPassword
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from wallet.ln.channel_backup import ChannelBackups
     from wallet.node.options import NodeOptions
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "lock_wallet",
     "make_folder",
     "new_words",
+    "read_backup",
 ]
 
 SECRET_SPACE = "node_secret"
@@ -203,6 +205,24 @@ class Restored:
     old_installation_stopped: bool = False
 
 
+def read_backup(network_name: str, words: Sequence[str], data: bytes) -> ChannelBackups:
+    """A channel backup of these words; raises `CommandError` for one of no use."""
+    from wallet.node.backup import BackupError, open_backup
+
+    try:
+        backups = open_backup(bip39.seed_from_mnemonic(words), data)
+    except BackupError as error:
+        raise CommandError(str(error), code="backup") from None
+    if backups.network != network_name:
+        raise CommandError(
+            _("This channel backup belongs to {other}, not to {network}.").format(
+                other=backups.network, network=network_name
+            ),
+            code="network",
+        )
+    return backups
+
+
 def restored_rows(options: NodeOptions, words: Sequence[str], restored: Restored) -> tuple[Row, ...]:
     """The rows by which a new file knows what to look for; raises `CommandError` for a backup of no use."""
     rows = [Row(RECOVERY_SPACE, SCAN_KEY, ALLOWED)]
@@ -210,19 +230,8 @@ def restored_rows(options: NodeOptions, words: Sequence[str], restored: Restored
         rows.append(Row(RECOVERY_SPACE, ASK_KEY, FORBIDDEN))
     if restored.backup is not None:
         from wallet.bitcoin.records import encode
-        from wallet.node.backup import BackupError, open_backup
 
-        try:
-            backups = open_backup(bip39.seed_from_mnemonic(words), restored.backup)
-        except BackupError as error:
-            raise CommandError(str(error), code="backup") from None
-        if backups.network != options.network_name:
-            raise CommandError(
-                _("This channel backup belongs to {other}, not to {network}.").format(
-                    other=backups.network, network=options.network_name
-                ),
-                code="network",
-            )
+        backups = read_backup(options.network_name, words, restored.backup)
         rows += [Row(LOST_CHANNEL_SPACE, item.channel_id, encode(item)) for item in backups.channels]
         if not restored.old_installation_stopped:
             rows.append(Row(RECOVERY_SPACE, CONTACT_KEY, FORBIDDEN))

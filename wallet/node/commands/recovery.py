@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wallet.i18n import _
 from wallet.ln.types import APIError
-from wallet.node.api import CommandError, Json
+from wallet.node.api import HELD_CHANNEL_PHRASE, CommandError, Json
 from wallet.node.backup import BackupError, read_file, write_durably
 from wallet.node.commands.channels import find_channel
 from wallet.node.commands.registry import command
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-RISK_PHRASE = "I may lose this channel"
-"""What a person types before a commitment that may be outdated is published. For programs too: never translated."""
+RISK_PHRASE = HELD_CHANNEL_PHRASE
 
 
 @command
