@@ -7,7 +7,7 @@ channel's state when it reconnects. Both unions are closed: a `match` over them 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
@@ -243,6 +243,8 @@ class ChannelClosed:
     channel_capacity_sat: int
     funding_outpoint: OutPoint | None
     was_funded: bool
+    is_outbound: bool = field(default=False, metadata={"tlv": 101})
+    """We had offered it. What peers offer, and never fund, is nothing to remember."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -655,6 +655,7 @@ class ManagerBase(ABC):
                 channel.channel_value_sat,
                 channel.scope.funding_outpoint,
                 True,
+                channel.terms.is_outbound,
             )
         )
 

@@ -192,14 +192,13 @@ class OpeningRoom(ManagerBase):
             try:
                 if not self._config.accept_inbound_channels:
                     raise ChannelError("We take no channels now.")
-                known = peer.unfunded.get(temporary_id)
-                if known is not None and not isinstance(known, opening.ReceivedOpen | opening.SentAccept):
+                # BOLT 2, open_channel, receiver: a new one takes an old one's place over a new connection only, and
+                # openings do not outlive theirs. Within one it would be an endless way to ask the person.
+                if temporary_id in peer.unfunded:
                     raise ChannelError("This temporary_channel_id is in use already.")
-                # BOLT 2, open_channel, receiver: a new one in the place of an old one.
                 waiting = sum(
                     isinstance(other, opening.ReceivedOpen | opening.SentAccept)
-                    for key, other in peer.unfunded.items()
-                    if key != temporary_id
+                    for other in peer.unfunded.values()
                 )
                 unconfirmed = sum(
                     channel.counterparty_node_id == their_node_id
@@ -521,6 +520,7 @@ class OpeningRoom(ManagerBase):
         message: str | None,
     ) -> None:
         """An opening ends before the funding is agreed; what was made for it is free again."""
+        is_outbound = isinstance(state, opening.SentOpen | opening.Accepted | opening.SentFundingCreated)
         if isinstance(state, opening.ReceivedOpen):
             temporary_id, value_sat, user_channel_id = (
                 state.msg.temporary_channel_id,
@@ -534,6 +534,7 @@ class OpeningRoom(ManagerBase):
                 offer.channel_value_sat,
                 offer.user_channel_id,
             )
+            self._keys.forget_channel_signer(offer.keys.channel_keys_id)
         peer.unfunded.pop(temporary_id, None)
         if message is not None:
             # BOLT 1, error: the funder names the channel by its real id once it has sent funding_created.
@@ -543,7 +544,7 @@ class OpeningRoom(ManagerBase):
             self._persist.write((Row(PROMISED_SPACE, state.channel_id, None),))
             self._push_event(DiscardFunding(state.channel_id, state.scope.funding_tx))
         self._push_event(
-            ChannelClosed(temporary_id, node_id, user_channel_id, reason, value_sat, None, False)
+            ChannelClosed(temporary_id, node_id, user_channel_id, reason, value_sat, None, False, is_outbound)
         )
 
     def _unfunded_error(
@@ -587,6 +588,7 @@ class OpeningRoom(ManagerBase):
                     promised.channel_value_sat,
                     None,
                     False,
+                    True,
                 )
             )
 

@@ -136,6 +136,18 @@ class EventHandler:
 
     def _closed(self, event: ev.ChannelClosed) -> None:
         node = self._node
+        if event.was_funded or event.is_outbound:
+            # What peers offer, and never fund, would fill the books for nothing.
+            self._write_down(event)
+        node.log(LogLevel.INFO, "channel %s closed: %s", event.channel_id.hex(), event.reason.kind.name)
+        self.channel_requests.pop(event.channel_id, None)
+        waiter = self.channel_waiters.pop(event.channel_id, None)
+        if waiter is not None:
+            node.core.afterwards(lambda: waiter(event))
+
+    def _write_down(self, event: ev.ChannelClosed) -> None:
+        """The books keep what a channel was."""
+        node = self._node
         before = node.last_details(event.channel_id)
         outpoint = event.funding_outpoint
         node.ledger.put_closed(
@@ -160,11 +172,6 @@ class EventHandler:
                 else 0,
             )
         )
-        node.log(LogLevel.INFO, "channel %s closed: %s", event.channel_id.hex(), event.reason.kind.name)
-        self.channel_requests.pop(event.channel_id, None)
-        waiter = self.channel_waiters.pop(event.channel_id, None)
-        if waiter is not None:
-            node.core.afterwards(lambda: waiter(event))
 
     # --- payments to us ---------------------------------------------------------------
 

@@ -156,6 +156,8 @@ def test_the_peers_commitments_are_signed_in_turn(channel: Channel, restart: boo
         with pytest.raises(SignerRefusal):
             sign(number)
     sign(3)
+    with pytest.raises(SignerRefusal, match="not next after 3"):
+        sign(2)
     # Two that are not revoked are the most there can be.
     with pytest.raises(SignerRefusal):
         sign(4)
@@ -189,6 +191,15 @@ def test_a_revocation_out_of_turn_or_of_another_commitment_is_refused(
     signer.validate_counterparty_revocation(2, _secret(bob, 2))
     with pytest.raises(SignerRefusal):
         signer.sign_counterparty_commitment(alice.params, of_bob(channel, 2))
+
+
+def test_a_revocation_that_skips_one_is_refused_though_no_point_is_known(channel: Channel) -> None:
+    end = channel.alice
+    signer = InMemorySigner(end.signer.channel_keys_id, end.signer._secrets)
+    signer.restore(SignerState(counterparty_number=5, counterparty_revoked=3))
+    for number, secret in ((4, sha256(b"x")), (3, sha256(b"x")[:31])):
+        with pytest.raises(SignerRefusal, match="out of turn"):
+            signer.validate_counterparty_revocation(number, secret)
 
 
 @RESTART
@@ -286,6 +297,24 @@ def test_the_same_number_is_not_signed_with_another_point(channel: Channel, rest
     signer.sign_counterparty_commitment(alice.params, good)
 
 
+def test_a_commitment_of_ours_with_a_point_of_somebody_else_is_refused(channel: Channel) -> None:
+    """All in it follows from the point: but nobody here has that one's secret."""
+    end = channel.alice
+    good = next_of_alice(channel)
+    other = build_commitment_transaction(
+        end.params,
+        holder_is_broadcaster=True,
+        number=3,
+        per_commitment_point=pubkey_from_secret(sha256(b"another")),
+        to_broadcaster_sat=good.commitment.to_broadcaster_sat,
+        to_countersignatory_sat=good.commitment.to_countersignatory_sat,
+        htlcs=(),
+        feerate_sat_per_kw=good.commitment.feerate_sat_per_kw,
+    )
+    with pytest.raises(SignerRefusal, match="a point that is not ours"):
+        end.signer.validate_holder_commitment(end.params, replace(good, commitment=other))
+
+
 # --- closing -----------------------------------------------------------------------
 
 
@@ -342,6 +371,9 @@ def test_a_closing_to_elsewhere_is_not_signed(channel: Channel) -> None:
     with pytest.raises(SignerRefusal, match="paid elsewhere"):
         end.signer.agree_to_close(ELSEWHERE)
     end.signer.agree_to_close(HOME)
+    strange = replace(end.params, holder_pubkeys=channel.alice.params.holder_pubkeys)
+    with pytest.raises(SignerRefusal, match="another signer"):
+        end.signer.sign_closing_transaction(strange, closing(end, ours_sat, theirs_sat), 900)
     # Whatever it says of itself, the transaction is what is signed.
     honest = closing(end, ours_sat, theirs_sat)
     lying = replace(honest, tx=closing(end, 1, ours_sat + theirs_sat - 1).tx)
