@@ -12,11 +12,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import payments, startup
+from benchmarks import loopback, payments, startup
 from benchmarks.figures import Figure, table
 
 RESULT = Path(__file__).resolve().parents[1] / "build" / "bench.json"
-PARTS: dict[str, Callable[..., list[Figure]]] = {"payments": payments.measure, "startup": startup.measure}
+PARTS: dict[str, Callable[..., list[Figure]]] = {
+    "payments": payments.measure,
+    "loopback": loopback.measure,
+    "startup": startup.measure,
+}
 
 
 def main() -> int:
@@ -32,14 +36,13 @@ def main() -> int:
             figures += PARTS[name](Path(folder), say=lambda line: print(line, flush=True))
     print("\n" + table(figures))
     RESULT.parent.mkdir(exist_ok=True)
-    found = {
+    machine = {
         "at": int(time.time()),
         "python": platform.python_version(),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
-        "figures": [figure.to_json() for figure in figures],
     }
-    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+    RESULT.write_text(json.dumps([figure.to_json() | machine for figure in figures], indent=1) + "\n")
     return 0 if all(figure.ok for figure in figures) else 1
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
+from typing import Literal
+
+Better = Literal["higher", "lower"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,61 +16,105 @@ class Figure:
 
     Attributes:
         value, unit: what was measured.
-        peer: the peer's own figure of the same run, where there is one.
-        ratio: of value to the peer's, more being better: the median of the rounds' own ratios, because the two of a
-            round met the same computer, and the rounds did not.
-        limit: what the ratio has to reach or, without a peer, what the value may be at most.
-        samples, peer_samples: what value and peer are the medians of.
+        target, better: what it has to reach, from which side.
+        reference, reference_value: whose figure of the same run stands beside it, where there is one.
+        is_ratio: the target is for the ratio to the reference, not for the value.
+        samples, reference_samples: what value and reference are the medians of.
     """
 
     name: str
     value: float
     unit: str
-    limit: float
-    peer: float | None = None
+    target: float
+    better: Better
+    reference: str = ""
+    reference_value: float | None = None
+    is_ratio: bool = False
     samples: tuple[float, ...] = ()
-    peer_samples: tuple[float, ...] = ()
+    reference_samples: tuple[float, ...] = ()
 
     @property
     def ratio(self) -> float | None:
-        pairs = zip(self.samples, self.peer_samples, strict=True)
-        return None if self.peer is None else median(ours / theirs for ours, theirs in pairs)
+        """Of value to reference: the median of the rounds' own ratios, because the two of a round met the same
+        computer, and the rounds did not."""
+        if self.reference_value is None:
+            return None
+        if not self.reference_samples:
+            return self.value / self.reference_value
+        pairs = zip(self.samples, self.reference_samples, strict=True)
+        return median(ours / theirs for ours, theirs in pairs)
 
     @property
     def ok(self) -> bool:
-        return self.value <= self.limit if self.ratio is None else self.ratio >= self.limit
+        measured = self.value
+        if self.is_ratio:
+            if self.ratio is None:
+                raise ValueError(f"{self.name} is judged by a reference that it does not have")
+            measured = self.ratio
+        return measured >= self.target if self.better == "higher" else measured <= self.target
+
+    @property
+    def wanted(self) -> str:
+        unit = " of it" if self.is_ratio else f" {self.unit}".rstrip()
+        return f"{'at least' if self.better == 'higher' else 'at most'} {self.target:g}{unit}"
 
     def to_json(self) -> dict[str, object]:
-        return {**asdict(self), "ratio": self.ratio, "ok": self.ok}
+        return {
+            "name": self.name,
+            "value": self.value,
+            "unit": self.unit,
+            "target": self.target,
+            "better": self.better,
+            "reference": self.reference,
+            "reference_value": self.reference_value,
+            "ratio": self.ratio,
+            "target_is_ratio": self.is_ratio,
+            "ok": self.ok,
+            "samples": list(self.samples),
+            "reference_samples": list(self.reference_samples),
+        }
 
 
 def of_samples(
-    name: str, samples: Sequence[float], unit: str, limit: float, peer_samples: Sequence[float] = ()
+    name: str,
+    samples: Sequence[float],
+    unit: str,
+    target: float,
+    better: Better,
+    *,
+    reference: str = "",
+    reference_samples: Sequence[float] = (),
+    is_ratio: bool = False,
 ) -> Figure:
     """The medians, with what they are the medians of."""
     return Figure(
         name=name,
         value=median(samples),
         unit=unit,
-        limit=limit,
-        peer=median(peer_samples) if peer_samples else None,
+        target=target,
+        better=better,
+        reference=reference,
+        reference_value=median(reference_samples) if reference_samples else None,
+        is_ratio=is_ratio,
         samples=tuple(samples),
-        peer_samples=tuple(peer_samples),
+        reference_samples=tuple(reference_samples),
     )
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """Text in columns: name, value, the peer's, ratio, what it has to be, and whether it is."""
-    rows = [("", "Leyden", "peer", "ratio", "wanted", "")]
+    """Text in columns: name, value, the reference's, ratio, what it has to be, and whether it is."""
+    rows = [("", "Leyden", "reference", "ratio", "wanted", "")]
     for figure in figures:
-        relative = figure.ratio is not None
+        reference = ""
+        if figure.reference_value is not None:
+            reference = f"{figure.reference_value:.4g} {figure.unit} ({figure.reference})"
         rows.append(
             (
                 figure.name,
-                f"{figure.value:.4g} {figure.unit}",
-                f"{figure.peer:.4g} {figure.unit}" if figure.peer is not None else "",
+                f"{figure.value:.4g} {figure.unit}".rstrip(),
+                reference,
                 f"{figure.ratio:.2f}" if figure.ratio is not None else "",
-                f"at least {figure.limit:g}" if relative else f"at most {figure.limit:g} {figure.unit}",
+                figure.wanted,
                 "ok" if figure.ok else "MISSED",
             )
         )

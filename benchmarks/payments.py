@@ -7,6 +7,7 @@ answer that says it is final; invoices are made before the clock runs. "30 at on
 
 from __future__ import annotations
 
+import argparse
 import base64
 import contextlib
 import gc
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.figures import Figure, of_samples
+from benchmarks.figures import Figure, of_samples, table
 from tests.real.harness import LdkLines, LdkPeer, Regtest
 from tests.real.leyden import LeydenDaemon
 from tests.real.process import HOST
@@ -33,6 +34,7 @@ ROUNDS = 7
 SEQUENTIAL = 50
 PARALLEL = 240
 AT_ONCE = 30
+REFERENCE = "rust-lightning"
 SEQUENTIAL_LIMIT = 1.0
 PARALLEL_LIMIT = 0.7
 
@@ -153,7 +155,14 @@ def payments_a_second(ways: Sequence[tuple[Pay, Invoices]], count: int, at_once:
     return len(ways) * count / took_seconds
 
 
-def measure(directory: Path, *, rounds: int = ROUNDS, say: Callable[[str], None] = print) -> list[Figure]:
+def measure(
+    directory: Path,
+    *,
+    rounds: int = ROUNDS,
+    parallel: int = PARALLEL,
+    at_once: int = AT_ONCE,
+    say: Callable[[str], None] = print,
+) -> list[Figure]:
     """Starts everything, measures, and ends it."""
     with contextlib.ExitStack() as stack:
         net = stack.enter_context(Regtest(directory / "net"))
@@ -177,19 +186,30 @@ def measure(directory: Path, *, rounds: int = ROUNDS, say: Callable[[str], None]
         for ways in pairs.values():
             payments_a_second(ways, WARM_UP, 10)
         figures = []
-        for name, count, at_once, limit in (
+        for name, count, width, limit in (
             ("payments a second, one after the other", SEQUENTIAL, 1, SEQUENTIAL_LIMIT),
-            (f"payments a second, {AT_ONCE} at once", PARALLEL, AT_ONCE, PARALLEL_LIMIT),
+            (f"payments a second, {at_once} at once", parallel, at_once, PARALLEL_LIMIT),
         ):
             found: dict[str, list[float]] = {"peer": [], "leyden": []}
             for number in range(rounds):
                 for who, ways in pairs.items():
-                    found[who].append(payments_a_second(ways, count, at_once))
+                    found[who].append(payments_a_second(ways, count, width))
                 say(
                     f"  {name}, round {number + 1}: Leyden {found['leyden'][-1]:.1f}, "
                     f"peer {found['peer'][-1]:.1f}"
                 )
-            figures.append(of_samples(name, found["leyden"], "/s", limit, found["peer"]))
+            figures.append(
+                of_samples(
+                    name,
+                    found["leyden"],
+                    "/s",
+                    limit,
+                    "higher",
+                    reference=REFERENCE,
+                    reference_samples=found["peer"],
+                    is_ratio=True,
+                )
+            )
         return figures
 
 
@@ -206,7 +226,9 @@ def open_to_leyden(net: Regtest, peer: LdkPeer, leyden: LeydenDaemon, push_msat:
 
 
 if __name__ == "__main__":
-    from benchmarks.figures import table
-
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.payments", description=__doc__)
+    parser.add_argument("--parallel", type=int, default=AT_ONCE, help="how many payments are in flight")
+    parser.add_argument("--count", type=int, default=PARALLEL, help="how many payments each way and round")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="leyden-bench-") as folder:
-        print(table(measure(Path(folder))))
+        print(table(measure(Path(folder), parallel=given.count, at_once=given.parallel)))

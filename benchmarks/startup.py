@@ -103,8 +103,8 @@ def measure(directory: Path, *, starts: int = STARTS, say: Callable[[str], None]
         memory_mb = idle_memory_mb(directory, env, args)
         say(f"  VmRSS after {IDLE_SECONDS:.0f} s: {memory_mb:.0f} MB")
         return [
-            of_samples("exec to first paint of the window", samples, "s", PAINT_LIMIT_SECONDS),
-            of_samples("memory of the window, idle", [memory_mb], "MB", MEMORY_LIMIT_MB),
+            of_samples("exec to first paint of the window", samples, "s", PAINT_LIMIT_SECONDS, "lower"),
+            of_samples("memory of the window, idle", [memory_mb], "MB", MEMORY_LIMIT_MB, "lower"),
         ]
 
 

@@ -1,0 +1,20 @@
+"""The program `leyden`, with one command more: how many commits its store has made."""
+
+from __future__ import annotations
+
+import sys
+
+from wallet.app import main
+from wallet.node.api import Json
+from wallet.node.commands.registry import command
+from wallet.node.node import Node
+
+
+@command
+async def bench_commits(node: Node) -> Json:
+    """How many durable commits this process has made."""
+    return node.store.commits
+
+
+if __name__ == "__main__":
+    sys.exit(main())
