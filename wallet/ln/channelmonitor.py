@@ -528,8 +528,9 @@ class ChannelMonitor:
         txs = _without(state.txs, txids)
         state, effects = self._settle(replace(state, txs=txs), env)
         if spend is not None and confirmed is not None and confirmed.tx.txid not in txs:
-            ours = spend.kind in (SpendKind.HOLDER, SpendKind.OTHER)
-            if spend.kind is not SpendKind.REVOKED and not (self.held and ours):
+            # Not a revoked one: of the peer's it would be a gift, and of ours (OTHER) the peer could take all of it.
+            never = spend.kind in (SpendKind.REVOKED, SpendKind.OTHER)
+            if not never and not (self.held and spend.kind is SpendKind.HOLDER):
                 # Whoever sent it, the channel ends by it: a reorganisation should not leave it hanging.
                 label = "the close that a reorganisation took out"
                 effects.append(Broadcast(BroadcastPackage(txs=(confirmed.tx,), label=label)))
