@@ -28,12 +28,13 @@ from wallet.ln.monitor_update import HTLCEvent
 
 
 class SmallWallet:
-    """Takes the largest coins first."""
+    """Takes the largest coins first, and of those none that another claim has while there are others."""
 
     def __init__(self, chain: Chain, *amounts_sat: int, name: bytes = b"") -> None:
         self.chain = chain
         self.change_script = p2wpkh(pubkey_from_secret(sha256(b"change")))
         self.coins: dict[OutPoint, tuple[TxOut, bytes]] = {}
+        self.holders: dict[OutPoint, bytes] = {}
         for number, amount_sat in enumerate(amounts_sat):
             outpoint, output, secret = coin(chain, name + number.to_bytes(2, "big"), amount_sat)
             self.coins[outpoint] = (output, secret)
@@ -50,11 +51,15 @@ class SmallWallet:
         weight += sum(4 * (9 + len(output.script_pubkey)) for output in must_pay_to)
         have_sat = sum(item.value_sat for item in must_spend) - sum(o.value_sat for o in must_pay_to)
         chosen: list[Utxo] = []
-        available = sorted(self.coins.items(), key=lambda item: -item[1][0].value_sat)
+        available = sorted(
+            self.coins.items(),
+            key=lambda item: (self.holders.get(item[0], claim_id) != claim_id, -item[1][0].value_sat),
+        )
         while True:
             change_weight = weight + 4 * (9 + 22)
             change_sat = have_sat - fee_sat_ceil(change_weight, target_feerate_sat_per_kw)
             if chosen and change_sat >= dust_limit_sat(self.change_script):
+                self.holders.update({coin.outpoint: claim_id for coin in chosen})
                 return CoinSelection(
                     confirmed_utxos=tuple(chosen), change_output=TxOut(change_sat, self.change_script)
                 )

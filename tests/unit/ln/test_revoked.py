@@ -37,7 +37,9 @@ def second_stage(channel: Channel, chain: Chain, bob: Side, number: int, item: H
     signed = channel.end(bob).history[number]
     commitment = signed.commitment
     index, placed = next(
-        (i, placed) for i, placed in enumerate(commitment.htlcs) if placed.payment_hash == item.payment_hash
+        (i, placed)
+        for i, placed in enumerate(commitment.htlcs)
+        if (placed.payment_hash, placed.cltv_expiry_height) == (item.payment_hash, item.cltv_expiry_height)
     )
     tx = build_htlc_transaction(commitment, placed)
     secret = b""
