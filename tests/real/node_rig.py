@@ -21,6 +21,7 @@ from wallet.chain.electrum.session import ServerAddress
 from wallet.chain.interfaces import ConfirmationTarget
 from wallet.ln.config import ChannelHandshakeLimits, UserConfig
 from wallet.ln.msgs import ChannelUpdate
+from wallet.ln.types import NodeId
 from wallet.node.host import NodeThread, OpenNode, create_wallet_file, open_node
 from wallet.node.node import Node
 from wallet.node.options import NodeOptions
@@ -277,6 +278,21 @@ class LeydenNode:
     def wait_usable(self, peer: LdkPeer, channel_id: str) -> None:
         self.wait("a usable channel", lambda: (self.channel(channel_id) or {}).get("is_usable"))
         peer.wait_channel(channel_id)
+
+    def hang_up(self, peer: LdkPeer) -> None:
+        """Ends the connection to a peer, and calls it no more."""
+        node, node_id = self.node, NodeId(bytes.fromhex(peer.node_id))
+
+        def leave() -> None:
+            task = node.peers._tasks.pop(node_id, None)
+            if task is not None:
+                task.cancel()
+            with node.core.entry():
+                node.peer_manager.disconnect_by_node_id(node_id)
+            node._peers_changed()
+
+        node.loop.call_soon_threadsafe(leave)
+        peer.call("wait_peer", pubkey=self.node_id, gone=True)
 
     def open(self, peer: LdkPeer, amount_sat: int, *, push_sat: int = 0, **options: Json) -> str:
         """A channel from us, confirmed and usable on both sides; its id."""

@@ -38,6 +38,7 @@ __all__ = [
     "FutureBlock",
     "HiddenTransactions",
     "HugeAnswer",
+    "Late",
     "Lie",
     "LyingServer",
     "MissingHeader",
@@ -60,6 +61,8 @@ LINE_LIMIT_BYTES = 64_000_000
 HEADER_BYTES = 80
 REGTEST_BITS = 0x207FFFFF
 EASY_TARGET = 0x7FFFFF << 8 * (0x20 - 3)
+LATE_SECONDS = 25
+"""Before the wallet gives up on a question."""
 HISTORY = "blockchain.scripthash.get_history"
 SUBSCRIBE = "blockchain.scripthash.subscribe"
 HEADERS = "blockchain.headers.subscribe"
@@ -578,6 +581,22 @@ class ForeignHistory(_OwnHistory):
 
     async def history(self, passage: Passage, script_hash: str, rows: list[Json]) -> list[Json]:
         return [*rows, *({"tx_hash": txid, "height": height} for txid, height in self.places)]
+
+
+class Late(Lie):
+    """Nothing is said of these until `go_on`: what others say comes first."""
+
+    def __init__(self, methods: Collection[str]) -> None:
+        self.methods = methods
+        self._go = threading.Event()
+
+    def go_on(self) -> None:
+        self._go.set()
+
+    async def answer(self, passage: Passage, question: Question, result: Json) -> Json:
+        if question.method in self.methods:
+            await asyncio.get_running_loop().run_in_executor(None, self._go.wait, LATE_SECONDS)
+        return result
 
 
 # --- lies about fees ---

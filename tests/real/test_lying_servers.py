@@ -4,10 +4,10 @@ is not believed, the person is told in words, the honest one serves, and when th
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +17,6 @@ from tests.real.node_rig import LeydenNode
 from tests.real.process import HOST
 from tests.real.proxy import (
     HISTORY,
-    SUBSCRIBE,
     AbsurdFees,
     Drip,
     EndlessAnswer,
@@ -25,6 +24,7 @@ from tests.real.proxy import (
     FutureBlock,
     HiddenTransactions,
     HugeAnswer,
+    Late,
     Lie,
     LyingServer,
     MissingHeader,
@@ -40,11 +40,11 @@ from tests.real.proxy import (
     WrongIds,
     WrongProof,
 )
+from wallet.bitcoin.hashes import sha256
 from wallet.chain.electrum import filter as filter_module
 from wallet.chain.electrum import session as session_module
 from wallet.chain.electrum import sync as sync_module
 from wallet.chain.electrum.errors import ServerErrorKind
-from wallet.chain.electrum.fees import MAX_ANCHOR_SAT_PER_KW, MAX_SANE_SAT_PER_KW
 from wallet.chain.electrum.server import ServerState
 from wallet.chain.electrum.session import ServerAddress
 from wallet.chain.electrum.sync import ServerStatus
@@ -264,3 +264,150 @@ def check_told(world: World, status: ServerStatus) -> None:
     row = next(server for server in info["servers"] if server["address"] == str(status.address))
     assert row["problem"].startswith("The server"), row
     assert not info["synchronized"]
+
+
+# --- fees -----------------------------------------------------------------------------------------------
+
+HONEST_BTC_PER_KVB, HONEST_SAT_PER_KW = 0.00016, 4_000
+ABSURD = {
+    "nothing": 0,
+    "less than nothing": -1,
+    "far less than nothing": -21_000_000,
+    "no number": float("nan"),
+    "without end": float("inf"),
+    "more than there is": 1e9,
+    "a hundred times the dearest ever": 2.0,
+    "a word": "cheap",
+    "missing": None,
+}
+
+
+@pytest.mark.parametrize("rate", ABSURD.values(), ids=ABSURD.keys())
+def test_absurd_fees_move_nothing(world: World, rate: object) -> None:
+    """The honest server's rates stand, for whatever is paid; and one that says what is no rate is left."""
+    world.make_healthy()
+    world.honest.tell(AbsurdFees(HONEST_BTC_PER_KVB, 0.00001))
+    world.liar.tell(AbsurdFees(rate))
+    estimator = world.us.node.electrum.fee_estimator
+    asyncio.run_coroutine_threadsafe(estimator.refresh(), world.us.node.loop).result(30)
+    for target in ConfirmationTarget:
+        paid = estimator.get_est_sat_per_1000_weight(target)
+        assert FLOOR_FEERATE_SAT_PER_KW <= paid <= HONEST_SAT_PER_KW, target
+    assert (
+        estimator.get_est_sat_per_1000_weight(ConfirmationTarget.URGENT_ON_CHAIN_SWEEP) == HONEST_SAT_PER_KW
+    )
+    info = world.us.call("getinfo")
+    assert info["fee_estimates_sat_per_kw"]["urgent_on_chain_sweep"] == HONEST_SAT_PER_KW
+    if isinstance(rate, str | None) or not -1e8 < rate < 1e8:
+        world.us.wait("the server is found out", lambda: world.status_of(world.liar).error is BAD)
+
+
+# --- channels -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """A wallet with a channel to a rust-lightning peer, between the two servers."""
+
+    world: World
+    alice: LdkPeer
+    channel_id: str
+
+    @property
+    def funding(self) -> tuple[str, int]:
+        txid, _colon, vout = self.world.us.channel(self.channel_id)["channel_point"].partition(":")
+        return txid, int(vout)
+
+
+@pytest.fixture
+def between(regtest: StartRegtest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Between]:
+    patch_patience(monkeypatch)
+    with ExitStack() as stack:
+        net = regtest()
+        alice = net.ldk_peer("alice", fund_sat=1_000_000)
+        world = World(net, stack)
+        world.us.fund(10_000_000)
+        channel_id = world.us.open(alice, 1_000_000, push_sat=400_000)
+        world.make_healthy()
+        yield Between(world, alice, channel_id)
+        world.us.check_log()
+
+
+def test_a_hidden_spend_of_a_channel_is_seen(between: Between) -> None:
+    """The peer force-closes, and the server that is asked most shows nothing of it."""
+    world, us, net = between.world, between.world.us, between.world.net
+    funding_txid, vout = between.funding
+    us.hang_up(between.alice)
+    known = set(net.node.seen_txids)
+    for height in range(net.node.height + 1):
+        known.update(net.node.rpc("getblock", net.node.rpc("getblockhash", height))["tx"])
+    world.liar.tell(HiddenTransactions(lambda txid: txid not in known))
+    between.alice.call("close", channel_id=between.channel_id, force=True)
+    commitment_txid = net.node.wait_for_spend(funding_txid, vout)
+    net.mine(1)
+    status = us.wait(
+        "the server is found out",
+        lambda: (s := world.status_of(world.liar)).error is ServerErrorKind.HIDES and s,
+    )
+    assert commitment_txid in status.reason, status
+    check_told(world, status)
+    us.wait(
+        "the close", lambda: us.channel(between.channel_id)["state"] in ("CLOSING", "CLOSED", "FORCE_CLOSING")
+    )
+    world.make_healthy()
+    us.mine_until_swept()
+    values = [
+        round(out["value"] * 100_000_000)
+        for out in net.node.rpc("getrawtransaction", commitment_txid, 1)["vout"]
+    ]
+    assert len(values) == 4, values
+    us.check_coins(paid_away_sat=400_000, commitment_txids=[commitment_txid])
+
+
+def no_witness(witness: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return ()
+
+
+def other_preimage(witness: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return tuple(secrets.token_bytes(32) if len(item) == 32 else item for item in witness)
+
+
+@pytest.mark.parametrize("change", [no_witness, other_preimage])
+def test_a_preimage_that_a_server_falsifies_is_learnt_all_the_same(
+    between: Between, change: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
+) -> None:
+    """The peer takes our payment on the chain. Its id proves the transaction, but not the witness with the preimage in
+    it: the server that tells of it first leaves that out, and the honest one comes later."""
+    world, us, net, alice = between.world, between.world.us, between.world.net, between.alice
+    funding_txid, vout = between.funding
+    preimage = secrets.token_bytes(32)
+    payment_hash = sha256(preimage).hex()
+    made = alice.call("invoice", amount_msat=50_000_000, payment_hash=payment_hash, min_final_cltv=60)
+    paying = us.node.call("lnpay", invoice=made["bolt11"])
+    alice.wait_event("PaymentClaimable", payment_hash=payment_hash)
+    us.hang_up(between.alice)
+    alice.call("close", channel_id=between.channel_id, force=True)
+    commitment_txid = net.node.wait_for_spend(funding_txid, vout)
+    net.mine(1)
+    world.wait_tip()
+    honest = Late((HISTORY,))
+    world.honest.tell(honest)
+    world.liar.tell(OtherWitness(change))
+    alice.call("claim", payment_hash=payment_hash, preimage=preimage.hex())
+    vouts = net.node.rpc("getrawtransaction", commitment_txid, 1)["vout"]
+    htlc_vout = next(out["n"] for out in vouts if round(out["value"] * 100_000_000) == 50_000)
+    asked = world.liar.asked("blockchain.transaction.get")
+    claim_txid = net.node.wait_for_spend(commitment_txid, htlc_vout)
+    net.mine(1)
+    world.liar.wait_asked("blockchain.transaction.get", asked + 1)
+    if change is no_witness:
+        # Nothing of it is believed: not even that the output is spent.
+        status = us.wait("it is found out", lambda: (s := world.status_of(world.liar)).error is LIED and s)
+        assert "where it does not belong" in status.reason
+    else:
+        # The block is delivered with what the first has told.
+        world.wait_tip()
+    honest.go_on()
+    paid = paying.result(30)
+    assert paid["success"], (paid, claim_txid)
+    assert paid["preimage"] == preimage.hex()
