@@ -309,9 +309,18 @@ def receive_add(draft: Draft, msg: msgs.UpdateAddHtlc) -> None:
         amounts = [*pending_amounts(draft), (False, msg.amount_msat)]
         feerate_sat_per_kw = newest_feerate(core.feerate_sat_per_kw, core.fee_updates)
         stay = [amount for amount in amounts if not amount[0]] + _acknowledged_of_ours(draft)
-        count = untrimmed_count(channel, stay, feerate_sat_per_kw, of_holder=False)
-        fee_sat = commit_tx_fee_sat(feerate_sat_per_kw, count, channel.channel_type)
-        needed_msat += 1000 * (fee_sat + anchors_cost_sat(draft.scope))
+        theirs_sat, ours_sat = (
+            commit_tx_fee_sat(
+                feerate_sat_per_kw,
+                untrimmed_count(channel, stay, feerate_sat_per_kw, of_holder=of_holder),
+                channel.channel_type,
+            )
+            + anchors_cost_sat(draft.scope)
+            for of_holder in (False, True)
+        )
+        # What is dust to the funder may not be to us: our own commitment has to be paid for as well, be it from the
+        # reserve, or it could not be broadcast.
+        needed_msat = 1000 * max(ours.channel_reserve_sat + theirs_sat, ours_sat)
     if balance_msat < needed_msat:
         raise ChannelError("update_add_htlc leaves its sender less than its reserve and the fee.")
     draft.core = replace(core, next_inbound_htlc_id=msg.htlc_id + 1)
