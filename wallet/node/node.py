@@ -167,6 +167,7 @@ class Node:
             deliver=self._deliver,
             best_known=self.best_block,
             relevant_txids=self._relevant_txids,
+            waiting_txids=self._waiting_txids,
             proxy=Proxy(*options.proxy) if options.proxy is not None else None,
             logger=self.logger,
             single_server_ok=options.single_server_ok,
@@ -638,6 +639,10 @@ class Node:
             "No new block has come for {time}: the servers may be keeping the chain from you. Payments over Lightning "
             "are paused until one comes. Check the connection, the servers, and the computer's clock."
         ).format(time=duration_text(seconds))
+
+    def _waiting_txids(self) -> Sequence[Txid]:
+        with self.core.locked():
+            return self.onchain.waiting_txids()
 
     def fee_sat_per_kw(self, target: ConfirmationTarget) -> int:
         return self.fee_estimator.get_est_sat_per_1000_weight(target)

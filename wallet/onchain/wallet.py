@@ -945,6 +945,12 @@ class OnchainWallet:
             if record.height is not None and record.height + RELEVANT_BLOCKS > tip_height
         ]
 
+    def waiting_txids(self) -> Sequence[Txid]:
+        """What servers had in their mempools, by the last word of theirs."""
+        return [
+            txid for txid, record in self._state.txs.items() if record.height is None and record.in_mempool
+        ]
+
     # --- the step -----------------------------------------------------------------------------
 
     def _edit(self) -> Edit:

@@ -47,6 +47,7 @@ class Recorder:
         self.steps: list[ChainStep] = []
         self.confirmed: dict[Txid, tuple[int, BlockHash]] = {}
         self.seen: dict[Txid, Transaction] = {}
+        self.txs: dict[Txid, Transaction] = {}
         self.best: tuple[BlockHash, int] | None = None
         self.on_tx: Callable[[Transaction, int | None], None] | None = None
         self.statuses: list[SyncStatus] = []
@@ -65,6 +66,7 @@ class Recorder:
             case TransactionsConfirmed(header, height, txdata):
                 assert [item.index for item in txdata] == sorted({item.index for item in txdata})
                 for item in txdata:
+                    self.txs[item.tx.txid] = item.tx
                     known = self.confirmed.get(item.tx.txid)
                     assert known in (None, (height, header.hash)), "confirmed twice without being unconfirmed"
                     self.confirmed[item.tx.txid] = (height, header.hash)
@@ -73,6 +75,7 @@ class Recorder:
                         self.on_tx(item.tx, height)
             case TransactionUnconfirmed(txid):
                 del self.confirmed[txid]
+                self.seen[txid] = self.txs[txid]
             case BestBlock(header, height):
                 self.best = (header.hash, height)
             case TransactionsSeen(txs):
@@ -87,6 +90,9 @@ class Recorder:
 
     def relevant_txids(self) -> Sequence[tuple[Txid, int, BlockHash | None]]:
         return [(txid, height, block_hash) for txid, (height, block_hash) in self.confirmed.items()]
+
+    def waiting_txids(self) -> Sequence[Txid]:
+        return list(self.seen)
 
     def on_status(self, status: SyncStatus) -> None:
         self.statuses.append(status)
@@ -125,6 +131,7 @@ async def syncing(
         logger=recorder.logger,
         single_server_ok=single_server_ok,
         relevant_txids=recorder.relevant_txids,
+        waiting_txids=recorder.waiting_txids,
         on_status=recorder.on_status,
         on_broadcast=recorder.on_broadcast,
     )

@@ -118,6 +118,44 @@ def test_life_of_a_coin(protocol: str) -> None:
     run(scenario())
 
 
+def test_what_vanished_while_we_were_away_is_taken_back() -> None:
+    """A payment to us waited when the last run ended; its sender replaced it before this one began."""
+
+    async def scenario() -> None:
+        async with network() as net:
+            net.sync.filter.register_script(SCRIPT)
+            await net.at_tip()
+            stays = txid_from_hex(net.chain.faucet(ADDRESS, 40_000))
+            goes = txid_from_hex(net.chain.faucet(ADDRESS, 50_000))
+            await net.recorder.wait_for(lambda: set(net.recorder.seen) == {stays, goes})
+            await net.sync.stop()
+            net.chain.evict(goes)
+            async with syncing(net.recorder, net.addresses()) as net.sync:
+                net.sync.filter.register_script(SCRIPT)
+                await net.recorder.wait_for(lambda: set(net.recorder.seen) == {stays})
+                net.chain.mine(1)
+                await net.at_tip()
+                assert stays in net.recorder.confirmed
+
+    run(scenario())
+
+
+def test_what_a_reorganisation_left_nowhere_is_taken_back() -> None:
+    async def scenario() -> None:
+        async with network() as net:
+            net.sync.filter.register_script(SCRIPT)
+            txid = txid_from_hex(net.chain.faucet(ADDRESS, 50_000))
+            net.chain.mine(1)
+            await net.at_tip()
+            assert txid in net.recorder.confirmed
+            net.chain.reorganise(1, empty=True)
+            net.chain.evict(txid)
+            await net.recorder.wait_for(lambda: TransactionUnconfirmed(txid) in net.recorder.steps)
+            await net.recorder.wait_for(lambda: not net.recorder.seen)
+
+    run(scenario())
+
+
 def test_replacement_in_the_mempool() -> None:
     async def scenario() -> None:
         async with network(before=with_coin) as net:

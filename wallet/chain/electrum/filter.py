@@ -61,10 +61,11 @@ from wallet.chain.interfaces import (
     TxInBlock,
 )
 
-__all__ = ["Deliver", "ElectrumFilter", "FilterPool", "RelevantTxids", "fetch_period"]
+__all__ = ["Deliver", "ElectrumFilter", "FilterPool", "RelevantTxids", "WaitingTxids", "fetch_period"]
 
 Deliver = Callable[[ChainUpdate], Awaitable[None] | None]
 RelevantTxids = Callable[[], Sequence[tuple[Txid, int, BlockHash | None]]]
+WaitingTxids = Callable[[], Sequence[Txid]]
 
 MAX_CACHED_TXS = 4_000
 FETCHED_AT_ONCE = 1_000
@@ -180,6 +181,7 @@ class ElectrumFilter:
         pool: FilterPool,
         deliver: Deliver,
         relevant_txids: RelevantTxids,
+        waiting_txids: WaitingTxids,
         best_known: tuple[BlockHash, int] | None,
         logger: Logger,
         on_progress: Callable[[], None],
@@ -189,6 +191,7 @@ class ElectrumFilter:
         self._pool = pool
         self._deliver = deliver
         self._relevant_txids = relevant_txids
+        self._waiting_txids = waiting_txids
         self._best_known = best_known
         self._logger = logger
         self._on_progress = on_progress
@@ -210,6 +213,7 @@ class ElectrumFilter:
         self._shown_by: dict[Txid, set[Server]] = {}
         self._versions: dict[Txid, list[Transaction]] = {}
         self._to_ask_again: dict[Server, set[Txid]] = {}
+        self._doubtful: set[Txid] = set()
         self._reorganised = True
         self._settled = False
         self._retry_at_ms: int | None = None
@@ -368,6 +372,8 @@ class ElectrumFilter:
             await self._send([TransactionUnconfirmed(txid) for txid in newest_first])
         for txid in gone:
             self._confirmed.pop(txid, None)
+        # That these wait is the word of an earlier run, or of the block that they fell out of.
+        self._doubtful.update(gone, self._waiting_txids())
         for script, watch in self._watches.items():
             for txid in gone.keys() & watch.delivered.keys():
                 del watch.delivered[txid]
@@ -750,12 +756,13 @@ class ElectrumFilter:
         steps: list[ChainStep] = []
         if hints:
             steps.append(TransactionsSeen(_parents_first(hints)))
-        evicted = self._evicted()
+        evicted = [*self._evicted(), *self._vanished()]
         if evicted:
             steps.append(TransactionsEvicted(tuple(evicted)))
         if not steps:
             return
         await self._send(steps)
+        self._doubtful.difference_update(evicted)
         for tx in hints.values():
             self._mark(tx, None, found)
         for watch in self._watches.values():
@@ -782,6 +789,23 @@ class ElectrumFilter:
             if views and not any(item.txid == txid for view in views for item in view.history or ()):
                 gone.append(txid)
         return gone
+
+    def _vanished(self) -> list[Txid]:
+        """What somebody still holds for waiting, although no server has shown it in this run, and none shows it now."""
+        self._doubtful.difference_update(
+            self._confirmed, *(watch.delivered for watch in self._watches.values() if self._doubtful)
+        )
+        primary = self._pool.primary()
+        if not self._doubtful or not self._settled or primary is None:
+            return []
+        views = [primary.views.get(script) for script, watch in self._watches.items() if watch.whole]
+        whole = all(view is not None and view.history is not None and not view.outdated for view in views)
+        if not (whole and primary.is_at_tip and primary.is_settled):
+            return []
+        for server in self._pool.online():
+            for view in server.views.values():
+                self._doubtful.difference_update(item.txid for item in view.history or ())
+        return sorted(self._doubtful)
 
 
 def _matters_to(registration: _Registration, tx: Transaction) -> bool:

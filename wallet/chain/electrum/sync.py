@@ -26,7 +26,7 @@ from wallet.chain.electrum.broadcast import BroadcastResult, ElectrumBroadcaster
 from wallet.chain.electrum.certificates import CertificateStore
 from wallet.chain.electrum.errors import ServerError, ServerErrorKind
 from wallet.chain.electrum.fees import ElectrumFeeEstimator
-from wallet.chain.electrum.filter import Deliver, ElectrumFilter, RelevantTxids
+from wallet.chain.electrum.filter import Deliver, ElectrumFilter, RelevantTxids, WaitingTxids
 from wallet.chain.electrum.headers import Connected, HeaderChain, read_checkpoints
 from wallet.chain.electrum.rpc import Proxy
 from wallet.chain.electrum.server import Server, ServerState
@@ -164,6 +164,7 @@ class ElectrumSync:
         logger: Logger,
         single_server_ok: bool = False,
         relevant_txids: RelevantTxids = tuple,
+        waiting_txids: WaitingTxids = tuple,
         on_status: Callable[[SyncStatus], None] | None = None,
         on_broadcast: Callable[[BroadcastResult], None] | None = None,
         on_fees: Callable[[], None] | None = None,
@@ -172,8 +173,9 @@ class ElectrumSync:
         """Nothing happens before `start`.
 
         `deliver` is called in the loop's thread, one update at a time, and awaited if it answers with an
-        awaitable. `relevant_txids` is asked after the start and after each reorganisation, in the loop's
-        thread too. `enter` runs the answers of `utxo_lookup`: the node hands in what takes its lock.
+        awaitable. `relevant_txids` (what is confirmed) and `waiting_txids` (what is held for unconfirmed) are
+        asked after the start and after each reorganisation, in the loop's thread too. `enter` runs the
+        answers of `utxo_lookup`: the node hands in what takes its lock.
         """
         self.network = network
         self.chain = HeaderChain(
@@ -184,7 +186,7 @@ class ElectrumSync:
         self.header_lock = asyncio.Lock()
         self.certificates = CertificateStore(data_dir / "server-certificates.json" if data_dir else None)
         self.filter = ElectrumFilter(
-            self, deliver, relevant_txids, best_known, logger, on_progress=self._progressed
+            self, deliver, relevant_txids, waiting_txids, best_known, logger, on_progress=self._progressed
         )
         self.fee_estimator = ElectrumFeeEstimator(self, on_fees)
         self.broadcaster = ElectrumBroadcaster(self, logger, on_broadcast)
