@@ -311,13 +311,13 @@ class Chaos:
         self.enough.wait(dice.uniform(0.3, 3))
         peer, many, by_us = dice.choice(self.peers), dice.random() < 0.5, dice.random() < 0.5
         rows = peer.call("list_channels")
-        usable = [row for row in rows if row["usable"] and row["channel_id"] not in self.books.closing]
-        if self.enough.is_set() or (many and len(rows) >= CHANNELS_EACH and len(usable) < 2):
+        ready = [row for row in rows if row["ready"] and row["channel_id"] not in self.books.closing]
+        if self.enough.is_set():
             return
-        if len(usable) < 2 or (many and len(rows) < CHANNELS_EACH):
+        if len(rows) < CHANNELS_EACH and (many or len(ready) < 2):
             self._open(peer, by_us, dice)
-        else:
-            self._close(peer, dice.choice(usable)["channel_id"], by_us)
+        elif len(ready) >= 2:
+            self._close(peer, dice.choice(ready)["channel_id"], by_us)
         for _ in range(dice.randint(1, 6)):
             if not self.enough.wait(dice.uniform(0, 0.5)):
                 self._mine(1)
@@ -377,20 +377,22 @@ class Chaos:
         self.count["blocks"] += blocks
 
     def _deposit(self, amount_sat: int) -> None:
-        self.net.node.send(self.us.call("createnewaddress"), amount_sat)
-        self.books.deposited_sat += amount_sat
+        txid = self.net.node.send(self.us.call("createnewaddress"), amount_sat)
+        self.books.deposits[txid] = amount_sat
 
     def _a_block(self, dice: random.Random) -> None:
         with self._may_die():
             if dice.random() < 0.3:
                 address = self._us("createnewaddress")
                 amount_sat = dice.randrange(100_000, 1_000_000)
-                self.net.node.send(address, amount_sat)
-                self.books.deposited_sat += amount_sat
+                self.books.deposits[self.net.node.send(address, amount_sat)] = amount_sat
         self._mine(1)
 
     def _reorganise(self, dice: random.Random) -> None:
-        """One to three blocks; never so deep that a channel's funding goes, which would close it."""
+        """One to three blocks; never so deep that a channel's funding goes, which would close it.
+
+        A deposit may go for good: the sender dates it, and a block that came too early may not hold it any more.
+        """
         depth_blocks, empty = dice.randint(1, 3), dice.random() < 0.3
         with self._chain:
             self.books.read()

@@ -116,7 +116,7 @@ class Books:
     Attributes:
         orders: by payment hash.
         closing: the channels that somebody was asked to close.
-        deposited_sat: what was paid to our wallet on the chain.
+        deposits: what was paid to our wallet on the chain, by txid.
     """
 
     def __init__(self, node: BitcoinNode, peers: Sequence[LdkPeer]) -> None:
@@ -124,7 +124,7 @@ class Books:
         self.journals = {peer.name: Journal(peer) for peer in peers}
         self.orders: dict[str, Order] = {}
         self.closing: set[str] = set()
-        self.deposited_sat = 0
+        self.deposits: dict[str, int] = {}
 
     # --- while it runs ------------------------------------------------------------------
 
@@ -253,7 +253,7 @@ class Books:
     def check_coins(self, confirmed_sat: int) -> None:
         """Our coins are what was deposited, less what went into channels, plus what came out of them."""
         closed, spends = self.closed(), self._spends()
-        expected_sat = self.deposited_sat
+        expected_sat = sum(self.deposits[txid] for txid in self.deposits if self._is_confirmed(txid))
         for channel in self.channels().values():
             if channel.by_us:
                 expected_sat -= channel.capacity_sat + self._fee_sat(channel.funding.split(":")[0])
@@ -280,6 +280,11 @@ class Books:
         raw = self.node.rpc("getrawtransaction", txid, 2)
         spent_sat = sum(sat_from_btc(vin["prevout"]["value"]) for vin in raw["vin"])
         return spent_sat - sum(sat_from_btc(out["value"]) for out in raw["vout"])
+
+    def _is_confirmed(self, txid: str) -> bool:
+        with contextlib.suppress(RPCError):
+            return bool(self.node.rpc("getrawtransaction", txid, 1).get("confirmations"))
+        return False
 
     def _spends(self) -> dict[str, Json]:
         """The confirmed transactions, by the outputs that they spend."""

@@ -38,6 +38,17 @@ def test_a_reorganisation_unconfirms_and_confirms_again(world: World) -> None:
     world.mine(tx)
     assert world.wallet.coins()[0].height == 4
     assert [coin.outpoint for coin in world.wallet.coins()] == [coin.outpoint for coin in confirmed]
+
+
+def test_what_waits_is_named_until_it_confirms_or_is_taken_back(world: World) -> None:
+    world.mine_empty(2)
+    (tx,) = world.fund(80_000)
+    assert world.wallet.waiting_txids() == []
+    world.unmine()
+    assert world.wallet.waiting_txids() == [tx.txid]
+    world.wallet.transactions_evicted([tx.txid])
+    assert world.wallet.waiting_txids() == []
+    assert world.wallet.balance().unconfirmed_sat == 0
     world.check_rows()
 
 
