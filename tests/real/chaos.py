@@ -380,18 +380,27 @@ class Chaos:
         txid = self.net.node.send(self.us.call("createnewaddress"), amount_sat)
         self.books.deposits[txid] = amount_sat
 
+    def _send_deposits_again(self) -> None:
+        """As their sender would, some time after a reorganisation."""
+        for txid in list(self.books.deposits):
+            with contextlib.suppress(RPCError):
+                raw = self.net.node.rpc("gettransaction", txid, wallet="miner")
+                if raw["confirmations"] <= 0:
+                    self.net.node.rpc("sendrawtransaction", raw["hex"])
+
     def _a_block(self, dice: random.Random) -> None:
         with self._may_die():
             if dice.random() < 0.3:
                 address = self._us("createnewaddress")
                 amount_sat = dice.randrange(100_000, 1_000_000)
                 self.books.deposits[self.net.node.send(address, amount_sat)] = amount_sat
+        self._send_deposits_again()
         self._mine(1)
 
     def _reorganise(self, dice: random.Random) -> None:
         """One to three blocks; never so deep that a channel's funding goes, which would close it.
 
-        A deposit may go for good: the sender dates it, and a block that came too early may not hold it any more.
+        A deposit may go from everywhere: its sender dates it, and the node drops what is dated ahead of its tip.
         """
         depth_blocks, empty = dice.randint(1, 3), dice.random() < 0.3
         with self._chain:
@@ -515,6 +524,7 @@ class Chaos:
                 server.start()
         for peer in self.peers:
             self.us.call("add_peer", connection_string=peer.uri)
+        self._send_deposits_again()
         seen = -1
         for _ in range(REST_BLOCKS):
             self.us.mine(1)
