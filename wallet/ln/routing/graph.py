@@ -23,6 +23,8 @@ from wallet.bitcoin.errors import APIError, DecodeError
 from wallet.bitcoin.hashes import sha256
 from wallet.ln.features import FeatureContext, Features
 from wallet.ln.msgs import ChannelAnnouncement, ChannelUpdate, NodeAnnouncement
+from wallet.ln.routing.kernel import Kernel
+from wallet.ln.routing.layout import Layout
 from wallet.ln.types import NodeId, ShortChannelId
 from wallet.ln.wire import Reader, Writer
 
@@ -141,9 +143,10 @@ class GraphSnapshot:
         arrays: see `_Arrays`.
         node_ids: by node index.
         node_channels: by node index, the channel indices of its channels.
+        graph: whose moment it is.
     """
 
-    __slots__ = ("_channel_index", "_node_index", "arrays", "node_channels", "node_ids")
+    __slots__ = ("_channel_index", "_layouts", "_node_index", "arrays", "graph", "node_channels", "node_ids")
 
     def __init__(
         self,
@@ -152,7 +155,11 @@ class GraphSnapshot:
         node_channels: list[tuple[int, ...]],
         node_index: dict[NodeId, int],
         channel_index: dict[ShortChannelId, int],
+        layouts: dict[bool, Layout],
+        graph: NetworkGraph,
     ) -> None:
+        self.graph = graph
+        self._layouts = layouts
         self.arrays = arrays
         self.node_ids = node_ids
         self.node_channels = node_channels
@@ -164,6 +171,13 @@ class GraphSnapshot:
     def node_count(self) -> int:
         """How many node indices there are, those without channels included."""
         return len(self.node_ids)
+
+    def layout(self, kernel: Kernel) -> Layout:
+        """The same for a search."""
+        layout = self._layouts.get(kernel.COMPILED)
+        if layout is None or not layout.fits(self.node_count, len(self.arrays.channel_scid)):
+            layout = self._layouts[kernel.COMPILED] = Layout(self.arrays, kernel)
+        return layout
 
     def node_index(self, node_id: NodeId) -> int | None:
         index = self._node_index.get(node_id)
@@ -202,7 +216,10 @@ class NetworkGraph:
         self._updated_at = array("I")
         self._removed_at: dict[ShortChannelId, int] = {}
         self._node_count = 0
+        self._unchecked_count = 0
         self._snapshot: GraphSnapshot | None = None
+        # By whether the kernel that made it is compiled; kept up with the arrays.
+        self._layouts: dict[bool, Layout] = {}
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -224,8 +241,37 @@ class NetworkGraph:
                 self._node_channels[:],
                 self._node_index,
                 dict(self._channel_index),
+                {},
+                self,
             )
         return self._snapshot
+
+    def live(self) -> GraphSnapshot:
+        """The graph itself in the form of a snapshot, for a search that ends before the next change."""
+        return GraphSnapshot(
+            self._arrays,
+            self._node_ids,
+            self._node_channels,
+            self._node_index,
+            self._channel_index,
+            self._layouts,
+            self,
+        )
+
+    def _terms_changed(self, channel: int) -> None:
+        self._snapshot = None
+        for layout in self._layouts.values():
+            layout.changed(2 * channel)
+            layout.changed(2 * channel + 1)
+
+    @property
+    def channel_index_count(self) -> int:
+        """How many channel indices were given, those of channels that are gone included."""
+        return len(self._announcement)
+
+    def channel_index(self, short_channel_id: ShortChannelId) -> int | None:
+        """Where a channel is in the arrays."""
+        return self._channel_index.get(short_channel_id)
 
     def has_channel(self, short_channel_id: ShortChannelId) -> bool:
         return short_channel_id in self._channel_index
@@ -331,6 +377,11 @@ class NetworkGraph:
         capacities, index = self._arrays.capacity_sat, self._channel_index
         return [scid for scid in self._sorted_scids if capacities[index[scid]] == CAPACITY_UNKNOWN]
 
+    @property
+    def unchecked_count(self) -> int:
+        """How many these are."""
+        return self._unchecked_count
+
     def next_channel(self, start: int) -> ShortChannelId | None:
         """The first channel whose id is `start` or higher."""
         position = bisect_left(self._sorted_scids, start)
@@ -378,6 +429,7 @@ class NetworkGraph:
         ):
             column.extend((0, 0))
         self._update += (None, None)
+        self._unchecked_count += capacity_sat is None
         self._announcement.append(announcement.encode_payload())
         self._received_at.append(received_at)
         self._channel_index[scid] = index
@@ -402,8 +454,9 @@ class NetworkGraph:
         """Learn what a channel's funding output holds."""
         index = self._channel_index.get(short_channel_id)
         if index is not None:
+            self._unchecked_count -= self._arrays.capacity_sat[index] == CAPACITY_UNKNOWN
             self._arrays.capacity_sat[index] = capacity_sat
-            self._snapshot = None
+            self._terms_changed(index)
 
     def apply_update(self, update: ChannelUpdate) -> bool:
         """Take in an update that has been checked; False when it is not newer, or its channel is unknown."""
@@ -424,6 +477,8 @@ class NetworkGraph:
         self._update[index] = update.encode_payload()
         self.last_update_at = max(update.timestamp_at, self.last_update_at or 0)
         self._snapshot = None
+        for layout in self._layouts.values():
+            layout.changed(index)
         return True
 
     def apply_node_announcement(self, announcement: NodeAnnouncement) -> bool:
@@ -442,6 +497,7 @@ class NetworkGraph:
         if self._arrays.node_blocked[index] != blocked:
             self._arrays.node_blocked[index] = blocked
             self._snapshot = None
+            self._layouts.clear()
         return True
 
     def channel_failed_permanent(self, short_channel_id: ShortChannelId, removed_at: int) -> None:
@@ -461,6 +517,7 @@ class NetworkGraph:
             return
         del self._sorted_scids[bisect_left(self._sorted_scids, short_channel_id)]
         arrays = self._arrays
+        self._unchecked_count -= arrays.capacity_sat[channel] == CAPACITY_UNKNOWN
         arrays.channel_blocked[channel] = 1
         self._announcement[channel] = b""
         for index in (2 * channel, 2 * channel + 1):
@@ -476,7 +533,7 @@ class NetworkGraph:
                     position = bisect_left(self._sorted_announced, self._node_ids[node])
                     del self._sorted_announced[position]
                 self._node_announced_at.pop(node, None)
-        self._snapshot = None
+        self._terms_changed(channel)
 
     def remove_stale_channels_and_tracking(self, now_at: int) -> int:
         """Remove what has had no update for two weeks; return how many channels went. BOLT 7, pruning."""

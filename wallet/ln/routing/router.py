@@ -13,17 +13,16 @@ Limits are kept exactly: a way that would break one is not gone on with. As a wa
 dear, or slow, the search is repeated for the cheapest, or the quickest, where such a limit stood in the way
 of the first. The error says what stood in the way.
 
-Nodes and channels are meant by their index in the `GraphSnapshot`; nodes that only the invoice knows follow
-behind. A direction of a public channel is `2 * channel + direction`; hints and our own channels are listed
-apart, and meant by negative numbers.
+The search itself is `pathfinding.py`, on the graph's `Layout`. Nodes and channels are meant by their index in the
+`GraphSnapshot`; nodes that only the invoice knows follow behind. A direction of a public channel is
+`2 * channel + direction`; hints and our own channels are listed apart, and meant by negative numbers.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from enum import Enum, auto
-from heapq import heappop, heappush
+from dataclasses import dataclass
 from typing import Final
 
 from wallet.bitcoin.hashes import sha256
@@ -39,19 +38,30 @@ from wallet.ln.route import (
     RouteNotFound,
     RouteParameters,
 )
-from wallet.ln.routing.graph import (
-    CAPACITY_UNKNOWN,
-    DIRECTION_DISABLED,
-    DIRECTION_KNOWN,
-    GraphSnapshot,
-    NetworkGraph,
+from wallet.ln.routing.graph import CAPACITY_UNKNOWN, GraphSnapshot, NetworkGraph
+from wallet.ln.routing.kernel import FASTEST, Kernel
+from wallet.ln.routing.layout import MAX_EXTRA, Scratch
+from wallet.ln.routing.pathfinding import (
+    CHEAP,
+    EDGE_LENGTH,
+    LABEL_LENGTH,
+    LIKELY,
+    MAX_AMOUNT_MSAT,
+    MAX_CAPACITY_MSAT,
+    NO_NUMBER,
+    OBSTACLE_CAPACITY,
+    OBSTACLE_CLTV,
+    OBSTACLE_FEE,
+    OBSTACLE_LENGTH,
+    QUICK,
+    PathFinder,
 )
 from wallet.ln.routing.scoring import ProbabilisticScorer, ScoreLookUp
 from wallet.ln.types import InvariantError, NodeId, Now, ShortChannelId
 
 __all__ = ["get_route"]
 
-_UNLIMITED_MSAT: Final = 1 << 62
+_UNLIMITED_MSAT: Final = MAX_CAPACITY_MSAT
 _PPM: Final = 1_000_000
 MAX_OVERPAYMENT_FACTOR: Final = 2
 """BOLT 4, final node: up to twice the amount is accepted."""
@@ -60,24 +70,18 @@ SHADOW_HOPS: Final = 3
 MAX_SHADOW_CLTV_DELTA: Final = 3 * 144
 
 
-class _Aim(Enum):
-    """What a search minimises."""
-
-    LIKELY = auto()
-    CHEAP = auto()
-    QUICK = auto()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Edge:
     """One direction of a channel, with the terms of its source.
 
     Attributes:
+        number: see the module's docstring.
         first_hop: the position among `first_hops`, for our own channels.
         capacity_msat: what the scorer is told.
         announced: whether others can know the channel.
     """
 
+    number: int
     source: int
     target: int
     short_channel_id: ShortChannelId
@@ -110,6 +114,15 @@ class _Obstacles:
     capacity: bool = False
     minimum_msat: int | None = None
 
+    def note(self, flags: int, minimum_msat: int) -> None:
+        """Take in what the kernel met."""
+        self.fee |= bool(flags & OBSTACLE_FEE)
+        self.cltv |= bool(flags & OBSTACLE_CLTV)
+        self.length |= bool(flags & OBSTACLE_LENGTH)
+        self.capacity |= bool(flags & OBSTACLE_CAPACITY)
+        if minimum_msat >= 0 and (self.minimum_msat is None or minimum_msat < self.minimum_msat):
+            self.minimum_msat = minimum_msat
+
 
 @dataclass(frozen=True, slots=True)
 class _Part:
@@ -132,25 +145,6 @@ class _Part:
         return self.amounts_msat[0] - self.amounts_msat[-1]
 
 
-@dataclass(slots=True)
-class _Best:
-    """The best way known from a node to the payee.
-
-    Attributes:
-        amount_msat: what has to arrive at the node.
-        hops: channels from the node to the payee.
-        edge: the first of them.
-    """
-
-    cost: int
-    amount_msat: int
-    fee_msat: int
-    cltv_delta: int
-    hops: int
-    edge: int | None
-    settled: bool = field(default=False)
-
-
 def get_route(
     our_node_id: NodeId,
     route_params: RouteParameters,
@@ -161,22 +155,32 @@ def get_route(
     now: Now,
     *,
     random_seed: bytes | None = None,
+    kernel: Kernel = FASTEST,
 ) -> Route:
     """Find paths that together deliver the amount that is asked for; raises `RouteNotFound` with words why.
 
     `inflight` is what our payments hold on channels of others; our own channels' limits count it already.
-    With a `random_seed`, the expiry is padded as if the payee were some hops further away.
+    With a `random_seed`, the expiry is padded as if the payee were some hops further away. A `NetworkGraph` must not
+    change meanwhile; a snapshot does not.
     """
-    snapshot = graph.snapshot() if isinstance(graph, NetworkGraph) else graph
-    scores = scorer.scores(now) if isinstance(scorer, ProbabilisticScorer) else scorer
+    snapshot = graph.live() if isinstance(graph, NetworkGraph) else graph
     params = route_params.payment_params
     if route_params.final_value_msat <= 0:
         raise RouteNotFound(_("A payment needs an amount."))
     if params.payee == our_node_id:
         raise RouteNotFound(_("The payment is to this wallet itself."))
-    search = _Search(our_node_id, route_params, snapshot, first_hops, scores, inflight)
+    if route_params.final_value_msat > MAX_AMOUNT_MSAT:
+        raise RouteNotFound(
+            _("A payment of more than %s cannot be sent at once.") % _sat_text(MAX_AMOUNT_MSAT)
+        )
+    search = _Search(our_node_id, route_params, snapshot, first_hops, inflight, kernel)
     search.check_feasibility()
-    parts = search.find_parts()
+    search.begin()
+    try:
+        search.prepare(scorer, now)
+        parts = search.find_parts()
+    finally:
+        search.clean_up()
     shadow = _shadow_cltv_delta(params, snapshot, parts, random_seed) if random_seed else 0
     return Route(
         paths=tuple(search.to_path(part, params.final_cltv_delta + shadow) for part in parts),
@@ -193,13 +197,12 @@ class _Search:
         route_params: RouteParameters,
         graph: GraphSnapshot,
         first_hops: Sequence[FirstHop],
-        scores: ScoreLookUp,
         inflight: InFlightHtlcs,
+        kernel: Kernel,
     ) -> None:
         self._route_params = route_params
         self._params = route_params.payment_params
         self._graph = graph
-        self._scores = scores
         self._inflight = inflight
         self._failed = frozenset(self._params.previously_failed_channels)
         # Node indices behind those of the graph: us, the payee, and what hints name.
@@ -213,10 +216,18 @@ class _Search:
         self._sendable_msat: list[int] = []
         self._add_first_hops(our_node_id, first_hops)
         self._add_hints(our_node_id)
-        # What the parts found so far hold: by scid and direction, and by first hop.
+        # What the parts found so far hold.
         self._used_msat: dict[tuple[ShortChannelId, int], int] = {}
         self._obstacles = _Obstacles()
         self._found_some = False
+        self._layout = graph.layout(kernel)
+        self._scratch: Scratch
+        self._finder: PathFinder
+        # The extra edges as records, those behind our own and the hints being public ones.
+        self._records = array("q")
+        self._extra_targets: list[int] = []
+        self._used_numbers: list[int] = []
+        self._skipped_channels: list[int] = []
 
     # --- what there is ----------------------------------------------------------------------------
 
@@ -245,6 +256,7 @@ class _Search:
                 continue
             self._add_edge(
                 _Edge(
+                    number=-1 - len(self._extra_edges),
                     source=self._us,
                     target=self._node_index(hop.counterparty_node_id),
                     short_channel_id=scid,
@@ -269,6 +281,7 @@ class _Search:
                     maximum_msat = hop.htlc_maximum_msat
                     self._add_edge(
                         _Edge(
+                            number=-1 - len(self._extra_edges),
                             source=self._node_index(source),
                             target=self._node_index(target),
                             short_channel_id=scid,
@@ -291,6 +304,7 @@ class _Search:
         channel, direction = number >> 1, number & 1
         nodes = (arrays.channel_node_1[channel], arrays.channel_node_2[channel])
         return _Edge(
+            number=number,
             source=nodes[direction],
             target=nodes[1 - direction],
             short_channel_id=ShortChannelId(arrays.channel_scid[channel]),
@@ -379,7 +393,7 @@ class _Search:
             return None
         power = self._params.max_channel_saturation_power_of_half
         for saturation in dict.fromkeys((power, 0)):
-            parts = self._collect(value_msat, value_msat, fee_limit_msat, _Aim.LIKELY, saturation)
+            parts = self._collect(value_msat, value_msat, fee_limit_msat, LIKELY, saturation)
             if parts is not None:
                 return parts
         # Even parts help where only the remainder found no way; not where nothing did.
@@ -387,10 +401,10 @@ class _Search:
             for count in dict.fromkeys((2, 3, 5, self._params.max_path_count)):
                 if count <= self._params.max_path_count:
                     share_msat = -(-value_msat // count)
-                    parts = self._collect(value_msat, share_msat, fee_limit_msat, _Aim.LIKELY, 0)
+                    parts = self._collect(value_msat, share_msat, fee_limit_msat, LIKELY, 0)
                     if parts is not None:
                         return parts
-        for stood_in_the_way, aim in ((obstacles.fee, _Aim.CHEAP), (obstacles.cltv, _Aim.QUICK)):
+        for stood_in_the_way, aim in ((obstacles.fee, CHEAP), (obstacles.cltv, QUICK)):
             if stood_in_the_way:
                 parts = self._collect(value_msat, value_msat, fee_limit_msat, aim, 0)
                 if parts is not None:
@@ -398,10 +412,10 @@ class _Search:
         return None
 
     def _collect(
-        self, value_msat: int, part_limit_msat: int, fee_limit_msat: int, aim: _Aim, saturation: int
+        self, value_msat: int, part_limit_msat: int, fee_limit_msat: int, aim: int, saturation: int
     ) -> list[_Part] | None:
         """Gather parts of up to `part_limit_msat` until they deliver the value."""
-        self._used_msat = {}
+        self._use_nothing()
         parts: list[_Part] = []
         remaining_msat = value_msat
         count = self._params.max_path_count if self._takes_parts else 1
@@ -415,15 +429,13 @@ class _Search:
                 self._found_some = bool(parts)
                 return None
             parts.append(part)
-            for edge, amount_msat in zip(part.edges, part.amounts_msat, strict=True):
-                key = (edge.short_channel_id, edge.direction)
-                self._used_msat[key] = self._used_msat.get(key, 0) + amount_msat
+            self._use(part)
             remaining_msat -= part.delivered_msat
             fee_limit_msat -= part.fee_msat
         return parts
 
     def _find_part(
-        self, wanted_msat: int, least_msat: int, fee_limit_msat: int, aim: _Aim, saturation: int
+        self, wanted_msat: int, least_msat: int, fee_limit_msat: int, aim: int, saturation: int
     ) -> _Part | None:
         """Find a way for as much as wanted, or for half, a quarter, ... but no less than the least."""
         edges = self._dijkstra(wanted_msat, fee_limit_msat, aim, saturation)
@@ -477,172 +489,150 @@ class _Search:
 
     # --- the search -------------------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """Take what `clean_up` gives back."""
+        self._scratch = self._layout.take_scratch()
+        self._finder = self._scratch.finder
+
+    def prepare(self, scorer: ScoreLookUp | ProbabilisticScorer, now: Now) -> None:
+        """Tell the kernel what only this search knows."""
+        finder, scratch, graph = self._finder, self._scratch, self._graph
+        if graph.node_count + len(self._extra_nodes) > scratch.node_room:
+            raise RouteNotFound(_("The invoice names more nodes on the way than can be looked at."))
+        if isinstance(scorer, ProbabilisticScorer) and scorer.knows(graph.graph):
+            scorer.tell(finder, now)
+        else:
+            scores = scorer.scores(now) if isinstance(scorer, ProbabilisticScorer) else scorer
+            scids, ask = graph.arrays.channel_scid, scores.channel_penalty_msat
+            finder.lookup = lambda number, amount_msat, used_msat, capacity_msat: ask(
+                ShortChannelId(scids[number >> 1]), number & 1, amount_msat, used_msat, capacity_msat
+            )
+        for (scid, ascending), used_msat in self._inflight.used_msat.items():
+            channel = graph.channel_index(scid)
+            if channel is not None:
+                number = 2 * channel + (0 if ascending else 1)
+                scratch.used_msat[number] = min(used_msat, MAX_CAPACITY_MSAT)
+                self._used_numbers.append(number)
+        for scid in self._failed:
+            channel = graph.channel_index(scid)
+            if channel is not None:
+                scratch.skipped[channel] = 1
+                self._skipped_channels.append(channel)
+        for number, edge in enumerate(self._extra_edges):
+            self._add_record(
+                edge.target,
+                (
+                    edge.source, -1 - number, edge.fee_base_msat, edge.fee_proportional_millionths,
+                    edge.cltv_expiry_delta, edge.htlc_minimum_msat, 0, 0,
+                ),
+            )  # fmt: skip
+        self._add_public_records()
+        if len(self._extra_targets) > MAX_EXTRA:
+            raise RouteNotFound(_("There are more channels and hints than can be looked at."))
+        # Linked from the last, so that the first of a node's is looked at first.
+        following = array("i", bytes(4 * len(self._extra_targets)))
+        for index in range(len(self._extra_targets) - 1, -1, -1):
+            target = self._extra_targets[index]
+            following[index] = scratch.extra_first[target]
+            scratch.extra_first[target] = index
+        finder.extra_next = following
+        finder.extra = self._records
+
+    def _add_record(self, target: int, record: tuple[int, ...]) -> None:
+        self._extra_targets.append(target)
+        self._records.extend(record)
+
+    def _add_public_records(self) -> None:
+        """Add the public edges that the layout does not lead to: new ones, and what lies behind dead ends that can be
+        reached now."""
+        layout, arrays = self._layout, self._graph.arrays
+        awake: set[int] = set()
+        for number in layout.fresh:
+            target = (arrays.channel_node_1 if number & 1 else arrays.channel_node_2)[number >> 1]
+            self._add_record(target, layout.record(number))
+        for node in self._extra_targets[:]:
+            if node >= layout.node_count or layout.sole[node] == -2 or node in awake:
+                continue
+            awake.add(node)
+            outward = (
+                2 * channel + (0 if arrays.channel_node_1[channel] == node else 1)
+                for channel in self._graph.node_channels[node]
+            )
+            for number in layout.dead_ends(outward):
+                target = (arrays.channel_node_1 if number & 1 else arrays.channel_node_2)[number >> 1]
+                self._add_record(target, layout.record(number))
+
+    def clean_up(self) -> None:
+        """Leave the scratch as it was."""
+        scratch, finder = self._scratch, self._finder
+        for number in self._used_numbers:
+            scratch.used_msat[number] = 0
+        for channel in self._skipped_channels:
+            scratch.skipped[channel] = 0
+        for target in self._extra_targets:
+            scratch.extra_first[target] = -1
+        finder.lookup = None
+        self._layout.put_scratch(scratch)
+
+    def _use_nothing(self) -> None:
+        """Forget the parts found so far."""
+        self._used_msat = {}
+        used_msat = self._scratch.used_msat
+        for number in self._used_numbers:
+            used_msat[number] = 0
+        for (scid, ascending), held_msat in self._inflight.used_msat.items():
+            channel = self._graph.channel_index(scid)
+            if channel is not None:
+                used_msat[2 * channel + (0 if ascending else 1)] = min(held_msat, MAX_CAPACITY_MSAT)
+
+    def _use(self, part: _Part) -> None:
+        """Count what a part holds."""
+        for edge, amount_msat in zip(part.edges, part.amounts_msat, strict=True):
+            key = (edge.short_channel_id, edge.direction)
+            self._used_msat[key] = self._used_msat.get(key, 0) + amount_msat
+            if edge.number >= 0:
+                self._scratch.used_msat[edge.number] += amount_msat
+                self._used_numbers.append(edge.number)
+
     def _dijkstra(
-        self, value_msat: int, fee_limit_msat: int, aim: _Aim, saturation: int
+        self, value_msat: int, fee_limit_msat: int, aim: int, saturation: int
     ) -> tuple[_Edge, ...] | None:
         """Find the best way for an amount, as edges from us to the payee."""
-        start = _Best(0, value_msat, 0, self._params.final_cltv_delta, 0, None)
-        best: dict[int, _Best] = {self._payee: start}
-        heap = [(0, self._payee)]
-        if start.cltv_delta > self._params.max_total_cltv_delta:
-            self._obstacles.cltv = True
-            return None
-        while heap:
-            cost, node = heappop(heap)
-            here = best[node]
-            if here.settled or cost > here.cost:
-                continue
-            here.settled = True
-            if node == self._us:
-                return self._edges_from_us(best)
-            if here.hops >= self._params.max_path_length:
-                self._obstacles.length = True
-                continue
-            for number in self._extra_into.get(node, ()):
-                self._relax_extra(number, here, best, heap, fee_limit_msat, aim)
-            if node < self._graph.node_count:
-                self._relax_public(node, here, best, heap, fee_limit_msat, aim, saturation)
-        return None
+        finder, params = self._finder, self._params
+        for number, edge in enumerate(self._extra_edges):
+            available_msat = min(self._available_msat(edge), MAX_CAPACITY_MSAT)
+            self._records[EDGE_LENGTH * number + 6] = available_msat
+        finder.obstacles, finder.minimum_msat = 0, -1
+        found = finder.search(
+            self._us,
+            self._payee,
+            value_msat,
+            params.final_cltv_delta,
+            min(fee_limit_msat, MAX_AMOUNT_MSAT),
+            params.max_total_cltv_delta,
+            params.max_path_length,
+            aim,
+            saturation,
+        )
+        self._obstacles.note(finder.obstacles, finder.minimum_msat)
+        return self._edges_from_us() if found else None
 
-    def _edges_from_us(self, best: dict[int, _Best]) -> tuple[_Edge, ...]:
+    def _edges_from_us(self) -> tuple[_Edge, ...]:
+        labels = self._scratch.labels
         edges: list[_Edge] = []
         node = self._us
-        while (number := best[node].edge) is not None:
+        while (number := labels[LABEL_LENGTH * node + 5]) != NO_NUMBER:
             edge = self._edge(number)
             edges.append(edge)
             node = edge.target
         return tuple(edges)
-
-    def _relax_extra(
-        self,
-        number: int,
-        here: _Best,
-        best: dict[int, _Best],
-        heap: list[tuple[int, int]],
-        fee_limit_msat: int,
-        aim: _Aim,
-    ) -> None:
-        """Look at one of our channels, or at a hint, that leads to a node."""
-        edge = self._extra_edges[-1 - number]
-        amount_msat = here.amount_msat
-        if amount_msat < edge.htlc_minimum_msat:
-            self._note_minimum(edge.htlc_minimum_msat)
-            return
-        if amount_msat > self._available_msat(edge):
-            self._obstacles.capacity = True
-            return
-        fee_msat = 0 if edge.first_hop is not None else edge.fee_for_msat(amount_msat)
-        self._improve(
-            edge.source, number, here, fee_msat, edge.cltv_expiry_delta, 0, best, heap, fee_limit_msat, aim
-        )
-
-    def _relax_public(
-        self,
-        node: int,
-        here: _Best,
-        best: dict[int, _Best],
-        heap: list[tuple[int, int]],
-        fee_limit_msat: int,
-        aim: _Aim,
-        saturation: int,
-    ) -> None:
-        """Look at all public channels that lead to a node."""
-        arrays = self._graph.arrays
-        amount_msat = here.amount_msat
-        likely = aim is _Aim.LIKELY
-        for channel in self._graph.node_channels[node]:
-            # Direction 0 is from node 1: the channel leads here from node 1 when this is node 2.
-            source = arrays.channel_node_1[channel]
-            direction = 0
-            if source == node:
-                source, direction = arrays.channel_node_2[channel], 1
-            number = 2 * channel + direction
-            flags = arrays.direction_flags[number]
-            if not flags & DIRECTION_KNOWN or flags & DIRECTION_DISABLED:
-                continue
-            # Our own channels are known better by `first_hops`.
-            if source == self._us or arrays.channel_blocked[channel] or arrays.node_blocked[source]:
-                continue
-            known = best.get(source)
-            if known is not None and known.settled:
-                continue
-            scid = ShortChannelId(arrays.channel_scid[channel])
-            if scid in self._failed:
-                continue
-            if amount_msat < arrays.htlc_minimum_msat[number]:
-                if amount_msat <= arrays.htlc_maximum_msat[number]:
-                    self._note_minimum(arrays.htlc_minimum_msat[number])
-                continue
-            used_msat = self._used(scid, direction, ours=False)
-            capacity_msat = self._capacity_msat(number)
-            if (
-                amount_msat > arrays.htlc_maximum_msat[number]
-                or amount_msat + used_msat > capacity_msat >> saturation
-            ):
-                self._obstacles.capacity = True
-                continue
-            fee_msat = (
-                arrays.fee_base_msat[number]
-                + amount_msat * arrays.fee_proportional_millionths[number] // _PPM
-            )
-            penalty_msat = 0
-            if likely:
-                penalty_msat = self._scores.channel_penalty_msat(
-                    scid, direction, amount_msat, used_msat, capacity_msat
-                )
-            self._improve(
-                source,
-                number,
-                here,
-                fee_msat,
-                arrays.cltv_expiry_delta[number],
-                penalty_msat,
-                best,
-                heap,
-                fee_limit_msat,
-                aim,
-            )
-
-    def _improve(
-        self,
-        source: int,
-        number: int,
-        here: _Best,
-        fee_msat: int,
-        cltv_expiry_delta: int,
-        penalty_msat: int,
-        best: dict[int, _Best],
-        heap: list[tuple[int, int]],
-        fee_limit_msat: int,
-        aim: _Aim,
-    ) -> None:
-        """Take a way from `source` where it is within the limits and better than what is known."""
-        total_fee_msat = here.fee_msat + fee_msat
-        if total_fee_msat > fee_limit_msat:
-            self._obstacles.fee = True
-            return
-        cltv_delta = here.cltv_delta + cltv_expiry_delta
-        if cltv_delta > self._params.max_total_cltv_delta:
-            self._obstacles.cltv = True
-            return
-        cost = here.cost + (cltv_expiry_delta if aim is _Aim.QUICK else fee_msat + penalty_msat)
-        known = best.get(source)
-        if known is not None and (known.settled or known.cost <= cost):
-            return
-        amount_msat = here.amount_msat + fee_msat
-        best[source] = _Best(cost, amount_msat, total_fee_msat, cltv_delta, here.hops + 1, number)
-        heappush(heap, (cost, source))
-
-    def _note_minimum(self, minimum_msat: int) -> None:
-        known = self._obstacles.minimum_msat
-        self._obstacles.minimum_msat = minimum_msat if known is None else min(known, minimum_msat)
 
     # --- answers ----------------------------------------------------------------------------------
 
     def _why_not(self, value_msat: int, obstacles: _Obstacles, fee_limit_msat: int | None) -> str:
         """Say what stood in the way, by lifting one limit after the other."""
         if obstacles.fee and fee_limit_msat is not None:
-            parts = self._collect(value_msat, value_msat, _UNLIMITED_MSAT, _Aim.CHEAP, 0)
+            parts = self._collect(value_msat, value_msat, _UNLIMITED_MSAT, CHEAP, 0)
             if parts is not None:
                 fee_msat = sum(part.fee_msat for part in parts)
                 return _("The cheapest way found costs %(fee)s in fees; the limit is %(limit)s.") % {

@@ -11,19 +11,22 @@ through with
 and costs `-log10(p)` times a multiplier. Bounds decay: half of what they say is forgotten in each half-life.
 
 Penalties are integers in msat, which compete with fees; they are never paid. All arithmetic is on integers,
-so that the same payments give the same routes on any machine. The scorer is a cache: `write` and `read`.
+so that the same payments give the same routes on any machine; it is done in `pathfinding.py`, where the search
+needs it. The scorer is a cache: `write` and `read`.
 """
 
 from __future__ import annotations
 
-import math
+from array import array
+from collections.abc import MutableSequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Protocol
 
-from wallet.bitcoin.errors import DecodeError
+from wallet.bitcoin.errors import APIError, DecodeError
 from wallet.ln.route import Path
 from wallet.ln.routing.graph import NetworkGraph
+from wallet.ln.routing.pathfinding import MAX_CAPACITY_MSAT, PathFinder, negative_log10_times_2048
 from wallet.ln.types import Now, ShortChannelId
 from wallet.ln.wire import Reader, Writer
 
@@ -38,6 +41,12 @@ __all__ = [
 
 FORGOTTEN_AFTER_HALF_LIVES: Final = 20
 """After so many, less than a millionth of a bound is left: the channel is forgotten."""
+
+
+# So that no penalty needs more than 64 bits (amounts: `pathfinding.MAX_AMOUNT_MSAT`).
+MAX_MULTIPLIER_MSAT: Final = 1 << 14
+MAX_PENALTY_MSAT: Final = 1 << 40
+MAX_HALF_LIFE_SECONDS: Final = 10 * 365 * 86_400
 
 
 class ScoreLookUp(Protocol):
@@ -70,6 +79,8 @@ class ProbabilisticScoringParameters:
         liquidity_penalty_amount_multiplier_msat: the same, for each 2^20 msat of amount.
         half_life_seconds: in which half of what is known is forgotten.
         considered_impossible_penalty_msat: of a channel that has just failed a smaller amount.
+        unchecked_penalty_msat: of a channel whose funding output nobody has looked up. Ours: about what two hops more
+        cost, so that such a channel is used where the checked ones are clearly worse.
     """
 
     base_penalty_msat: int = 500
@@ -78,6 +89,22 @@ class ProbabilisticScoringParameters:
     liquidity_penalty_amount_multiplier_msat: int = 192
     half_life_seconds: int = 6 * 3_600
     considered_impossible_penalty_msat: int = 100_000_000_000
+    unchecked_penalty_msat: int = 1_000
+
+    def __post_init__(self) -> None:
+        multipliers_msat = (
+            self.base_penalty_amount_multiplier_msat, self.liquidity_penalty_amount_multiplier_msat,
+        )  # fmt: skip
+        penalties_msat = (
+            self.base_penalty_msat, self.liquidity_penalty_multiplier_msat,
+            self.considered_impossible_penalty_msat, self.unchecked_penalty_msat,
+        )  # fmt: skip
+        if not all(0 <= value_msat <= MAX_MULTIPLIER_MSAT for value_msat in multipliers_msat):
+            raise APIError(f"A multiplier of amounts is 0 to {MAX_MULTIPLIER_MSAT}.")
+        if not all(0 <= value_msat <= MAX_PENALTY_MSAT for value_msat in penalties_msat):
+            raise APIError(f"A penalty is 0 to {MAX_PENALTY_MSAT} msat.")
+        if not 0 < self.half_life_seconds <= MAX_HALF_LIFE_SECONDS:
+            raise APIError(f"A half-life is 1 to {MAX_HALF_LIFE_SECONDS} seconds.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,28 +158,23 @@ class LiquidityRange:
 
 _NOTHING_KNOWN: Final = LiquidityRange(0, 0, 0)
 
-# log2(1 + i / 64) in units of 2^-16, made once; rounding leaves no room for differences between machines.
-_LOG2_STEPS: Final = tuple(round(math.log2(1 + step / 64) * 65_536) for step in range(64))
-_LOG10_OF_2_TIMES_2048: Final = round(2048 * math.log10(2) * 65_536)  # in units of 2^-16
 
-
-def _log2_times_65536(value: int) -> int:
-    """log2 of a positive integer, in units of 2^-16, from its first seven binary digits."""
-    shift = value.bit_length() - 1
-    mantissa = value << 6 >> shift if shift >= 6 else value << (6 - shift)
-    return (shift << 16) + _LOG2_STEPS[mantissa & 63]
-
-
-def negative_log10_times_2048(numerator: int, denominator: int) -> int:
-    """-log10(numerator / denominator) * 2048 for 0 < numerator <= denominator; never negative."""
-    bits = _log2_times_65536(denominator) - _log2_times_65536(numerator)
-    return max(0, bits * _LOG10_OF_2_TIMES_2048 >> 32)
+def _set_parameters(finder: PathFinder, parameters: ProbabilisticScoringParameters, now_at: int) -> None:
+    finder.lookup = None
+    finder.now_at = now_at
+    finder.half_life_seconds = parameters.half_life_seconds
+    finder.base_penalty_msat = parameters.base_penalty_msat
+    finder.base_penalty_amount_multiplier_msat = parameters.base_penalty_amount_multiplier_msat
+    finder.liquidity_penalty_multiplier_msat = parameters.liquidity_penalty_multiplier_msat
+    finder.liquidity_penalty_amount_multiplier_msat = parameters.liquidity_penalty_amount_multiplier_msat
+    finder.considered_impossible_penalty_msat = parameters.considered_impossible_penalty_msat
+    finder.unchecked_penalty_msat = parameters.unchecked_penalty_msat
 
 
 class ChannelScores:
-    """The scorer's knowledge at one moment, for one search: a `ScoreLookUp`."""
+    """The scorer's knowledge at one moment: a `ScoreLookUp`."""
 
-    __slots__ = ("_liquidities", "_now_at", "_parameters")
+    __slots__ = ("_finder", "_liquidities")
 
     def __init__(
         self,
@@ -161,8 +183,8 @@ class ChannelScores:
         now_at: int,
     ) -> None:
         self._liquidities = liquidities
-        self._parameters = parameters
-        self._now_at = now_at
+        self._finder = PathFinder()
+        _set_parameters(self._finder, parameters, now_at)
 
     def channel_penalty_msat(
         self,
@@ -172,29 +194,44 @@ class ChannelScores:
         inflight_msat: int,
         capacity_msat: int,
     ) -> int:
-        parameters = self._parameters
-        penalty_msat = (
-            parameters.base_penalty_msat
-            + (parameters.base_penalty_amount_multiplier_msat * amount_msat >> 30)
-        )  # fmt: skip
-        total_msat = amount_msat + inflight_msat
-        if total_msat > capacity_msat:
-            return penalty_msat + parameters.considered_impossible_penalty_msat
-        known = self._liquidities.get(short_channel_id)
-        low_msat, high_msat = 0, capacity_msat
+        # The kernel's own words, for a graph of one channel.
+        finder, known = self._finder, self._liquidities.get(short_channel_id)
+        finder.slots = [-1 if known is None else 0]
         if known is not None:
-            known = known.decayed(self._now_at, parameters.half_life_seconds)
-            low_msat, high_msat = known.bounds_msat(direction, capacity_msat)
-        if total_msat <= low_msat:
-            return penalty_msat
-        if total_msat >= high_msat and known is not None:
-            return penalty_msat + parameters.considered_impossible_penalty_msat
-        # One msat is added on both sides, so that the whole capacity of an unknown channel is unlikely, not
-        # impossible.
-        log10 = negative_log10_times_2048(high_msat - total_msat + 1, high_msat - low_msat + 1)
-        penalty_msat += log10 * parameters.liquidity_penalty_multiplier_msat >> 11
-        penalty_msat += log10 * parameters.liquidity_penalty_amount_multiplier_msat * amount_msat >> 31
-        return penalty_msat
+            finder.liquidity = [known.lower_offset_msat, known.upper_offset_msat, known.updated_at]
+        return finder.penalty_msat(direction, amount_msat, inflight_msat, capacity_msat, False)
+
+
+class _Columns:
+    """What is known, as the kernel reads it; made anew when it no longer fits.
+
+    Attributes:
+        slots, liquidity: see `PathFinder`. Never made longer, because a search may hold them.
+    """
+
+    __slots__ = ("_count", "liquidity", "slots")
+
+    def __init__(self, channels: int, known: int) -> None:
+        self.slots = array("i", (-1,)) * (channels + _ROOM)
+        self.liquidity = array("q", (0,)) * (3 * (known + known // 2 + _ROOM))
+        self._count = 0
+
+    def fits(self, channels: int) -> bool:
+        return channels <= len(self.slots) and 3 * self._count < len(self.liquidity)
+
+    def put(self, channel: int, known: LiquidityRange) -> None:
+        slot = self.slots[channel]
+        if slot < 0:
+            slot = self.slots[channel] = self._count
+            self._count += 1
+        liquidity: MutableSequence[int] = self.liquidity
+        liquidity[3 * slot] = min(known.lower_offset_msat, MAX_CAPACITY_MSAT)
+        liquidity[3 * slot + 1] = min(known.upper_offset_msat, MAX_CAPACITY_MSAT)
+        liquidity[3 * slot + 2] = min(known.updated_at, _LATEST_AT)
+
+
+_ROOM: Final = 1_024
+_LATEST_AT: Final = 1 << 40
 
 
 class ProbabilisticScorer:
@@ -212,6 +249,33 @@ class ProbabilisticScorer:
         self._graph = network_graph
         self._parameters = parameters or ProbabilisticScoringParameters()
         self._liquidities: dict[ShortChannelId, LiquidityRange] = {}
+        self._columns: _Columns | None = None
+
+    def knows(self, graph: NetworkGraph) -> bool:
+        """Tell whether it learns about the channels of this graph."""
+        return graph is self._graph
+
+    def tell(self, finder: PathFinder, now: Now) -> None:
+        """Let a search on the graph use what is known now."""
+        _set_parameters(finder, self._parameters, now.at)
+        columns = self._columns
+        if columns is None or not columns.fits(self._graph.channel_index_count):
+            columns = self._columns = _Columns(self._graph.channel_index_count, len(self._liquidities))
+            for scid, known in self._liquidities.items():
+                channel = self._graph.channel_index(scid)
+                if channel is not None:
+                    columns.put(channel, known)
+        finder.slots, finder.liquidity = columns.slots, columns.liquidity
+
+    def _put(self, scid: ShortChannelId, known: LiquidityRange) -> None:
+        self._liquidities[scid] = known
+        channel = self._graph.channel_index(scid)
+        if self._columns is None or channel is None:
+            return
+        if self._columns.fits(self._graph.channel_index_count):
+            self._columns.put(channel, known)
+        else:
+            self._columns = None
 
     def scores(self, now: Now) -> ChannelScores:
         """Give what is known now, unaffected by what is learnt later."""
@@ -276,7 +340,7 @@ class ProbabilisticScorer:
     def _set(
         self, scid: ShortChannelId, direction: int, low: int, high: int, capacity: int, now_at: int
     ) -> None:
-        self._liquidities[scid] = LiquidityRange.from_bounds(direction, low, high, capacity, now_at)
+        self._put(scid, LiquidityRange.from_bounds(direction, low, high, capacity, now_at))
 
     def _learn_failure(self, scid: ShortChannelId, direction: int, amount_msat: int, now_at: int) -> None:
         bounds = self._bounds(scid, direction, now_at)
@@ -310,6 +374,7 @@ class ProbabilisticScorer:
             for scid, known in self._liquidities.items()
             if now.at - known.updated_at < after_seconds
         }
+        self._columns = None
 
     # --- storing ----------------------------------------------------------------------------------
 
