@@ -124,6 +124,13 @@ PONG_TIMEOUT_TICKS_WHILE_RECEIVING: Final = 24
 """Ticks without the pong while other messages arrive: it may stand behind a long gossip answer."""
 PONGS_PER_TICK: Final = 32
 """BOLT 1, ping: limited precautions against flooding, with latitude for delays."""
+COMPLAINTS_PER_TICK: Final = 512
+"""Errors and warnings within ten seconds, the peer's and our answers to it: above it, nothing good comes any more. A
+peer that has lost hundreds of channels names each of them once."""
+LOGGED_COMPLAINTS_PER_TICK: Final = 16
+"""What of that is logged: a peer may not fill our disk with its words."""
+MAX_BATCH_SIZE: Final = 20
+"""BOLT 2, start_batch: a larger one is there to make us queue."""
 RELAY_INTERVAL_TICKS: Final = 6
 """BOLT 7, rebroadcasting: gossip of others is flushed once every 60 seconds."""
 RELAY_QUEUE_LIMIT: Final = 4_096
@@ -190,6 +197,7 @@ class _Peer(Generic[_D]):
         "backfill",
         "backfill_channel",
         "backfill_node",
+        "complaints_this_tick",
         "descriptor",
         "encryptor",
         "expected_length",
@@ -255,6 +263,7 @@ class _Peer(Generic[_D]):
         self.ticks_silent = 0
         self.got_message_since_tick = False
         self.pongs_this_tick = 0
+        self.complaints_this_tick = 0
 
     @property
     def their_node_id(self) -> NodeId | None:
@@ -596,10 +605,10 @@ class PeerManager(Generic[_D]):
             # Before its init was accepted there is nothing to go on with.
             if error.disconnect or peer.init is None:
                 raise _Disconnect(error.message, answer) from error
-            self._logger.log(LogLevel.INFO, "Warning %s: %s", peer.name, error.message)
+            self._complain(peer, LogLevel.INFO, "Warning %s: %s", peer.name, error.message)
             self._encrypt(peer, answer)
         except ChannelError as error:
-            self._logger.log(LogLevel.WARN, "A channel with %s failed: %s", peer.name, error.message)
+            self._complain(peer, LogLevel.WARN, "A channel with %s failed: %s", peer.name, error.message)
             channel_id = error.channel_id if error.channel_id is not None else _channel_of(message)
             words = error.message.encode()
             # An all-zero id would fail every channel; where none is known, a warning has to do.
@@ -650,7 +659,7 @@ class PeerManager(Generic[_D]):
                 self._take_error(peer, node_id, message)
             case Warning_():
                 peer.last_warning = message.text
-                self._logger.log(LogLevel.WARN, "Warned by %s: %s", peer.name, message.text)
+                self._complain(peer, LogLevel.WARN, "Warned by %s: %s", peer.name, message.text)
             case UpdateFailMalformedHtlc():
                 channels.handle_update_fail_malformed_htlc(node_id, message)
             case UpdateFee():
@@ -692,7 +701,9 @@ class PeerManager(Generic[_D]):
             case PeerStorageRetrieval():
                 if self._peer_storage_handler is not None:
                     self._peer_storage_handler.handle_peer_storage_retrieval(node_id, message)
-            case Stfu() | TxAbort() | ClosingComplete() | ClosingSig() | StartBatch():
+            case StartBatch():
+                self._take_start_batch(message)
+            case Stfu() | TxAbort() | ClosingComplete() | ClosingSig():
                 self._take_unsupported(message.MESSAGE_TYPE)
             case UnknownMessage():
                 self._take_unsupported(message.type_number)
@@ -704,6 +715,21 @@ class PeerManager(Generic[_D]):
         if type_number % 2 == 0:
             raise PeerError(f"Messages of type {type_number} are not supported here.")
 
+    def _take_start_batch(self, batch: StartBatch) -> None:
+        # BOLT 2, start_batch, receiver. Without splices what follows is taken one by one, so that nothing is queued.
+        if batch.batch_size > MAX_BATCH_SIZE:
+            raise PeerError(f"A batch of {batch.batch_size} messages is too large.")
+        if batch.batch_size <= 1:
+            raise PeerError("A batch has at least two messages.", disconnect=False)
+
+    def _complain(self, peer: _Peer[_D], level: LogLevel, message: str, *args: object) -> None:
+        """Count, and log, what is wrong between a peer and us; too much of it ends the connection."""
+        peer.complaints_this_tick += 1
+        if peer.complaints_this_tick <= LOGGED_COMPLAINTS_PER_TICK:
+            self._logger.log(level, message, *args)
+        if peer.complaints_this_tick > COMPLAINTS_PER_TICK:
+            raise _Disconnect("there are too many errors and warnings")
+
     def _take_ping(self, peer: _Peer[_D], ping: Ping) -> None:
         # BOLT 1, ping, receiver: this size says that no answer is wanted.
         if ping.num_pong_bytes > MAX_PONG_LENGTH:
@@ -714,8 +740,13 @@ class PeerManager(Generic[_D]):
 
     def _take_error(self, peer: _Peer[_D], node_id: NodeId, error: Error) -> None:
         peer.last_warning = error.text
-        self._logger.log(
-            LogLevel.WARN, "Error from %s for channel %s: %s", peer.name, error.channel_id.hex(), error.text
+        self._complain(
+            peer,
+            LogLevel.WARN,
+            "Error from %s for channel %s: %s",
+            peer.name,
+            error.channel_id.hex(),
+            error.text,
         )
         if peer.handlers_know:
             self._message_handler.handle_error(node_id, error)
@@ -965,7 +996,11 @@ class PeerManager(Generic[_D]):
         words = event.message.encode()
         warning = Warning_(channel_id=channel_id, data=words)
         error = Error(channel_id=channel_id, data=words)
-        self._logger.log(LogLevel.INFO, "%s with %s: %s", event.action.name, peer.name, event.message)
+        try:
+            self._complain(peer, LogLevel.INFO, "%s with %s: %s", event.action.name, peer.name, event.message)
+        except _Disconnect as why:
+            self._disconnect(peer, why)
+            return
         match event.action:
             case ErrorAction.IGNORE:
                 pass
@@ -1002,7 +1037,7 @@ class PeerManager(Generic[_D]):
 
     def _tick(self, peer: _Peer[_D]) -> None:
         peer.ticks += 1
-        peer.pongs_this_tick = 0
+        peer.pongs_this_tick = peer.complaints_this_tick = 0
         got_message, peer.got_message_since_tick = peer.got_message_since_tick, False
         if peer.init is None:
             if peer.ticks >= HANDSHAKE_TIMEOUT_TICKS:

@@ -66,8 +66,13 @@ MAX_FUTURE_SECONDS: Final = 86_400
 SHORT_IDS_PER_QUERY: Final = 500
 SHORT_IDS_PER_REPLY: Final = 8_000
 """BOLT 1: 65,535 bytes hold 8,180 ids of 8 bytes; with two timestamps each, a third of that."""
-MAX_CHANNELS_IN_RANGE: Final = 1_000_000
-"""More than twenty times what the network has ever had: a peer that lists more is lying."""
+MAX_CHANNELS_IN_RANGE: Final = 250_000
+"""About three times what the network has ever had: a peer that lists more is lying."""
+MAX_BELIEVED_CHANNELS: Final = 150_000
+"""Channels in the graph from which on none is believed without a look-up: whoever has a key can make them up, and they
+cost memory until their turn comes."""
+MAX_STORED_GOSSIP_LENGTH: Final = 2_048
+"""Of one message. The longest of today's network has a quarter of that; one of 65 kB is made to fill our memory."""
 QUERY_TIMEOUT_TICKS: Final = 6
 """About a minute."""
 MAX_EXCESS_BYTES_FOR_RELAY: Final = 1_024
@@ -258,6 +263,8 @@ class NetGraphMsgHandler:
         graph = self.network_graph
         if graph.has_channel(scid) or scid in self._pending or graph.was_removed(scid):
             return False
+        if len(msg.excess_data) + len(msg.features) > MAX_STORED_GOSSIP_LENGTH:
+            return False
         # BOLT 7, channel_announcement, origin: node ids ascend.
         if msg.node_id_1 >= msg.node_id_2:
             raise PeerError("A channel_announcement has its nodes in the wrong order.")
@@ -268,7 +275,8 @@ class NetGraphMsgHandler:
             return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
         if self._draw is not None:
             # BOLT 7, channel_announcement: what is not checked is not passed on.
-            self._accept_channel(msg, None)
+            if graph.channel_count < MAX_BELIEVED_CHANNELS:
+                self._accept_channel(msg, None)
             return False
         if len(self._pending) >= MAX_PENDING_LOOKUPS:
             return False
@@ -379,7 +387,7 @@ class NetGraphMsgHandler:
                 return False
             nodes = found
             known_at = self.network_graph.update_times(scid)[msg.direction]
-        if msg.timestamp_at <= known_at:
+        if msg.timestamp_at <= known_at or len(msg.excess_data) > MAX_STORED_GOSSIP_LENGTH:
             return False
         if not verify_channel_update(msg, nodes[msg.direction]):
             raise PeerError("A channel_update has a signature that is not correct.")
@@ -410,6 +418,9 @@ class NetGraphMsgHandler:
         if waits and waiting is not None:
             known_at = waiting.timestamp_at
         if known_at is not None and msg.timestamp_at <= known_at:
+            return False
+        length = len(msg.features.to_bytes()) + len(msg.address_data) + len(msg.excess_data)
+        if length > MAX_STORED_GOSSIP_LENGTH:
             return False
         if not verify_node_announcement(msg):
             raise PeerError("A node_announcement has a signature that is not correct.")
