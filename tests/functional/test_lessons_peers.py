@@ -14,6 +14,7 @@ from wallet.chain.interfaces import Row
 from wallet.ln import events as ev
 from wallet.ln import manager_opening, manager_payments, msgs
 from wallet.ln.chan_utils import ANCHOR_OUTPUT_SAT, commit_tx_fee_sat
+from wallet.ln.channel_limits import dust_exposure_msat
 from wallet.ln.events import ClosureKind
 from wallet.ln.onion_utils import FailurePacket
 from wallet.ln.outbound_payment import OutboundPayments, PaymentNotSent, Retry
@@ -282,3 +283,12 @@ def test_a_block_without_news_writes_little(world: World, monkeypatch: pytest.Mo
     }
     assert {row.space for row in written if row.space.startswith("monitor")} == {"monitor_head"}
     world.claim(nodes, world.route_payment(nodes, 1_000_000))
+
+
+def test_dust_is_added_up_in_full_millisatoshis(world: World) -> None:
+    """#3572: parts of a satoshi are not lost in the sum of what dust may cost."""
+    alice, bob = world.nodes_named("alice", "bob")
+    channel = alice.manager._channels[world.open_channel(alice, bob)]
+    amounts = [(True, 999)] * 500 + [(False, 1)] * 501
+    for of_holder in (True, False):
+        assert dust_exposure_msat(channel, amounts, 253, of_holder=of_holder) == 500 * 999 + 501

@@ -82,16 +82,16 @@ _ALL_CHANNELS: Final = bytes(32)
 
 ChannelMessage = TypeVar(
     "ChannelMessage",
-    msgs.ChannelReady,
-    msgs.UpdateAddHtlc,
-    msgs.UpdateFulfillHtlc,
-    msgs.UpdateFailHtlc,
-    msgs.UpdateFailMalformedHtlc,
-    msgs.UpdateFee,
-    msgs.CommitmentSigned,
-    msgs.RevokeAndAck,
-    msgs.Shutdown,
-    msgs.ClosingSigned,
+    bound=msgs.ChannelReady
+    | msgs.UpdateAddHtlc
+    | msgs.UpdateFulfillHtlc
+    | msgs.UpdateFailHtlc
+    | msgs.UpdateFailMalformedHtlc
+    | msgs.UpdateFee
+    | msgs.CommitmentSigned
+    | msgs.RevokeAndAck
+    | msgs.Shutdown
+    | msgs.ClosingSigned,
 )
 
 
