@@ -388,7 +388,7 @@ class Node:
     def events_of(self, kind: type[E]) -> list[E]:
         """Reads the events of one kind; others stay unread."""
         self.hear_events()
-        found = [event for event in (*self.events, *self.reports) if isinstance(event, kind)]
+        found: list[E] = [event for event in (*self.events, *self.reports) if isinstance(event, kind)]
         self.events = [event for event in self.events if not isinstance(event, kind)]
         self.reports = [event for event in self.reports if not isinstance(event, kind)]
         return found

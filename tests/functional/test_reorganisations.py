@@ -1,4 +1,4 @@
-"""Blocks that are none any more: fundings, closes, claims and time-outs that leave the chain, and what comes instead."""
+"""Blocks that are none any more: fundings, closes, claims and time-outs leave the chain, and others come."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ def test_a_time_out_counts_only_when_it_is_buried(world: World, settings: UserCo
     world.mine_to(expiry_height - 40)
     bob.manager.claim_funds(payment.payment_preimage)
     world.settle()
-    slow = [tx for tx in claims_of(world, commitment)]
+    slow = claims_of(world, commitment)
     assert slow
     for tx in slow:
         world.evict(tx.txid)
