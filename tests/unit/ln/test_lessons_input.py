@@ -9,11 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.unit.ln.connection_pair import Node
 from tests.unit.ln.routing.graph_builder import Net, own_channel
 from tests.unit.ln.routing.test_router import ask, find, hint_hop, why
 from tests.unit.ln.test_invoice import NODE, make
-from tests.unit.ln.test_peer_handler import Stranger
 from wallet.bitcoin.address import REGTEST
 from wallet.bitcoin.records import decode, encode
 from wallet.chain.electrum.errors import clean_text
@@ -21,7 +19,7 @@ from wallet.ln import msgs
 from wallet.ln.features import Features
 from wallet.ln.invoice import parse_invoice
 from wallet.ln.route import RouteHintHop
-from wallet.ln.types import ChannelId, DecodeError, NodeId, PeerError, ShortChannelId
+from wallet.ln.types import ChannelId, DecodeError, ShortChannelId
 from wallet.node.sentences import peer_text
 
 NASTY = [
@@ -120,19 +118,3 @@ def test_a_damaged_row_cannot_ask_for_much_memory() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 1_000_000
-
-
-def test_who_was_told_of_a_peer_is_told_that_it_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """#3580, #4595: a handler that took a peer in hears of its end, also where another one refused it."""
-    node = Node(1)
-
-    def refuse(their_node_id: NodeId, *_args: object) -> None:
-        node.routes.connected.append(their_node_id)
-        raise PeerError("No room.", warn_only=False)
-
-    monkeypatch.setattr(node.routes, "peer_connected", refuse)
-    stranger = Stranger(node)
-    stranger.send(msgs.Init(features=Features()))
-    assert stranger.socket.is_closed()
-    assert node.channels.inits
-    assert node.channels.connected == []
