@@ -72,6 +72,16 @@ class ForceClose:
         """Until an HTLC's output is spent; by which transaction."""
         return self.pair.wait_spent(self.txid, self.pair.values_sat(self.txid).index(held.sat))
 
+    def wait_second_stage(self, held: Held) -> tuple[str, int]:
+        """The output of our HTLC transaction, which waits for the delay."""
+        return self._second_stage(held, self.wait_taken(held))
+
+    def _second_stage(self, held: Held, claim: str) -> tuple[str, int]:
+        now = self.pair
+        spent = [(vin["txid"], vin["vout"]) for vin in now.raw(claim)["vin"]]
+        htlc = (self.txid, now.values_sat(self.txid).index(held.sat))
+        return claim, spent.index(htlc)
+
     def is_taken(self, held: Held) -> bool:
         return self.pair.spender(self.txid, self.pair.values_sat(self.txid).index(held.sat)) is not None
 
@@ -87,10 +97,8 @@ class ForceClose:
         homes = [(self.txid, now.values_sat(self.txid).index(self.main_sat))]
         for held in came_home:
             claim = self.wait_taken(held)
-            if self.by_us:  # a second stage, which waits for the delay
-                spent = [(vin["txid"], vin["vout"]) for vin in now.raw(claim)["vin"]]
-                htlc = (self.txid, now.values_sat(self.txid).index(held.sat))
-                homes.append((claim, spent.index(htlc)))
+            if self.by_us:
+                homes.append(self._second_stage(held, claim))
         for txid, vout in homes:
             now.wait_spent(txid, vout)
         now.mine(FINAL_BLOCKS)
