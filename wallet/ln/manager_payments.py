@@ -112,6 +112,8 @@ class ClaimStage(Enum):
     """Parts are missing."""
     CLAIMABLE = 1
     """All parts are here, and `PaymentClaimable` was told."""
+    CLAIMED = 2
+    """Claimed, but for parts on channels that are out of order: these are claimed at the next start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,9 +387,7 @@ class PaymentRoom(MessageRoom):
             if payment is None or payment.stage is not ClaimStage.CLAIMABLE:
                 return
             self._forget_claimable(payment_hash)
-            for part in payment.parts:
-                hop = PreviousHop(channel_id=part.channel_id, htlc_id=part.htlc_id)
-                self._claim_upstream(hop, payment_hash, payment_preimage, part.shared_secret, None)
+            self._claim_parts(payment, payment_preimage)
             self._push_event(
                 PaymentClaimed(
                     payment_hash,
@@ -396,6 +396,16 @@ class PaymentRoom(MessageRoom):
                     payment.payment_secret is None,
                 )
             )
+
+    def _claim_parts(self, payment: ClaimablePayment, payment_preimage: PaymentPreimage) -> None:
+        """Claims each part. Whoever has the preimage is paid; so a part that cannot be claimed now is kept."""
+        for part in payment.parts:
+            hop = PreviousHop(channel_id=part.channel_id, htlc_id=part.htlc_id)
+            self._claim_upstream(hop, payment.payment_hash, payment_preimage, part.shared_secret, None)
+        left = tuple(part for part in payment.parts if part.channel_id in self._frozen)
+        if left:
+            stage = ClaimStage.CLAIMED
+            self._keep_claimable(replace(payment, parts=left, stage=stage, payment_preimage=payment_preimage))
 
     def is_claimable(self, payment_hash: PaymentHash) -> bool:
         """Whether `claim_funds` would take a payment now."""
@@ -406,7 +416,7 @@ class PaymentRoom(MessageRoom):
         """Refuses a payment that is claimable, or on its way."""
         with self._entry:
             payment = self._claimable.get(payment_hash)
-            if payment is not None:
+            if payment is not None and payment.stage is not ClaimStage.CLAIMED:
                 self._fail_claimable(payment, None)
 
     def _fail_claimable(self, payment: ClaimablePayment, failure: Failure | None) -> None:
@@ -538,7 +548,7 @@ class PaymentRoom(MessageRoom):
             return
         known = self._claimable.get(add.payment_hash)
         if known is not None and (
-            known.stage is ClaimStage.CLAIMABLE
+            known.stage is not ClaimStage.RECEIVING
             or known.payment_secret != payload.payment_secret
             or known.total_msat != payload.total_msat
         ):
@@ -914,7 +924,7 @@ class PaymentRoom(MessageRoom):
     def _expire_claimable(self) -> None:
         """An HTLC that could not be claimed on chain in time any more is given back while that is easy."""
         for payment in list(self._claimable.values()):
-            if self._best_height >= payment.deadline_height:
+            if payment.stage is not ClaimStage.CLAIMED and self._best_height >= payment.deadline_height:
                 self._fail_claimable(payment, None)
 
     def _read_payments(self, rows: Callable[[str], Iterable[tuple[bytes, bytes]]]) -> None:
@@ -933,6 +943,10 @@ class PaymentRoom(MessageRoom):
                     downstream_attribution=None,
                     from_onchain=False,
                 )
+        for payment in list(self._claimable.values()):
+            if payment.stage is ClaimStage.CLAIMED and payment.payment_preimage is not None:
+                self._forget_claimable(payment.payment_hash)
+                self._claim_parts(payment, payment.payment_preimage)
         decided = {
             (part.channel_id, part.htlc_id) for payment in self._claimable.values() for part in payment.parts
         }
