@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.functional.joined import Node, World, config
 from wallet.ln import events as ev
 from wallet.ln.keysinterface import InMemorySigner
 from wallet.ln.sign import ChannelSigner, SignerRefusal
-from wallet.ln.types import ChannelId
+from wallet.ln.types import ChannelId, InvariantError
 
 
 class Refusing(InMemorySigner):
@@ -27,7 +29,8 @@ def refuse(node: Node, channel_id: ChannelId) -> None:
     node.manager._signers[channel_id] = Refusing(signer)
 
 
-def test_a_part_on_a_frozen_channel_is_claimed_after_a_restart(world: World) -> None:
+@pytest.mark.parametrize("frozen_before", [True, False], ids=["before", "by the claim"])
+def test_a_part_on_a_frozen_channel_is_claimed_after_a_restart(world: World, frozen_before: bool) -> None:
     """The payer has the preimage as soon as one part is claimed: none of the others may be forgotten."""
     alice, bob, carol = (world.node(name, config()) for name in ("alice", "bob", "carol"))
     world.open_channel(alice, bob, 1_000_000, 500_000_000)
@@ -39,7 +42,11 @@ def test_a_part_on_a_frozen_channel_is_claimed_after_a_restart(world: World) -> 
     world.send(payment, alice, world.route(paths, carol))
     world.settle()
     assert carol.one_event(ev.PaymentClaimable).amount_msat == 3_000_000
-    refuse(carol, carol.channel(bob).channel_id)
+    channel_id = carol.channel(bob).channel_id
+    refuse(carol, channel_id)
+    if frozen_before:
+        carol.manager._freeze(channel_id, InvariantError("a fault of ours"))
+        world.settle()
     carol.manager.claim_funds(payment.payment_preimage)
     world.settle()
     assert carol.one_event(ev.PaymentClaimed).amount_msat == 3_000_000
