@@ -226,6 +226,25 @@ def test_a_close_over_a_kill_at_every_message_with_a_payment_under_way(
         assert bob.came_home_sat() == 530_000
 
 
+@pytest.mark.parametrize("closer", ["alice", "bob"])
+def test_a_close_of_which_only_the_chain_tells_was_by_agreement(world: World, closer: str) -> None:
+    """The peer's last word is lost with the connection, and its transaction confirms."""
+    alice, bob = world.line("alice", "bob")
+    by, other = (alice, bob) if closer == "alice" else (bob, alice)
+    world.filter = lambda sender, _receiver, msg: not (sender is bob and isinstance(msg, msgs.ClosingSigned))
+    by.manager.close_channel(by.channel(other).channel_id, other.node_id)
+    world.settle()
+    bob.expect_events(ev.ChannelClosed)
+    assert alice.channel(bob).state is ChannelState.SHUTTING_DOWN
+    world.filter = None
+    world.mine(1)
+    kind = alice.one_event(ev.ChannelClosed).reason.kind
+    by_us = ClosureKind.COOPERATIVE_BY_HOLDER if by is alice else ClosureKind.COOPERATIVE_BY_COUNTERPARTY
+    assert kind is by_us
+    world.drain(alice, bob)
+    assert bob.came_home_sat() == 500_000
+
+
 def test_a_close_that_the_peer_does_not_finish_can_be_forced(world: World) -> None:
     alice, bob = world.line("alice", "bob", settings=config(anchors=False, delay_blocks=20))
     channel_id = alice.channel(bob).channel_id

@@ -321,7 +321,9 @@ class ChannelMonitor:
             holder_broadcast_number=number if state.head.holder_broadcast else None,
             counterparty_number=state.counterparty[-1].number,
             counterparty_revoked=state.secrets.revoked_count,
-            counterparty_points=tuple((item.number, item.per_commitment_point) for item in state.counterparty),
+            counterparty_points=tuple(
+                (item.number, item.per_commitment_point) for item in state.counterparty
+            ),
             holder_balance_sat=holder_balance_sat(state.params, newest),
             holder_htlcs=len(newest.htlcs),
         )
@@ -790,7 +792,10 @@ def _tell(
     events: list[MonitorEvent] = []
     if not onchain.told_spend:
         reason = f"{_SPEND_SENTENCES[spend.kind]} ({txid_hex(spend.tx.txid)})"
-        events.append(CommitmentTxConfirmed(channel_id=state.channel_id, reason=reason))
+        by_agreement = spend.kind is SpendKind.CLOSING
+        events.append(
+            CommitmentTxConfirmed(channel_id=state.channel_id, reason=reason, by_agreement=by_agreement)
+        )
     live = live_htlcs(state)
     ended = []
     for end in resolution.ends:

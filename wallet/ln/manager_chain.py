@@ -166,7 +166,7 @@ class ChainRoom(PaymentRoom):
                 # An HTLC came too near to its deadline, and the peer had not reacted.
                 self._monitor_closed(event.channel_id, ClosureKind.HTLCS_TIMED_OUT, event.reason)
             case CommitmentTxConfirmed():
-                self._monitor_closed(event.channel_id, ClosureKind.COMMITMENT_TX_CONFIRMED, event.reason)
+                self._monitor_closed(event.channel_id, self._kind_of_spend(event), event.reason)
             case MonitorUpdateCompleted():
                 self._monitor_completed(event.channel_id, event.update_id)
                 self._let_in()
@@ -194,6 +194,15 @@ class ChainRoom(PaymentRoom):
             Failure.permanent_channel_failure(),
             "The channel was closed on the chain, and the payment came back.",
         )
+
+    def _kind_of_spend(self, event: CommitmentTxConfirmed) -> ClosureKind:
+        """The peer's last closing_signed may have been lost with a connection, and its transaction tells of it."""
+        channel = self._channels.get(event.channel_id)
+        if not event.by_agreement or channel is None or channel.core.closing is None:
+            return ClosureKind.COMMITMENT_TX_CONFIRMED
+        if channel.core.closing.holder_initiated:
+            return ClosureKind.COOPERATIVE_BY_HOLDER
+        return ClosureKind.COOPERATIVE_BY_COUNTERPARTY
 
     def _monitor_closed(self, channel_id: ChannelId, kind: ClosureKind, reason: str) -> None:
         channel = self._channels.get(channel_id)

@@ -177,10 +177,15 @@ class HolderForceClosed:
 @tagged(4)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitmentTxConfirmed:
-    """A commitment (or another spend of the funding output) is on chain: the channel is over."""
+    """A commitment (or another spend of the funding output) is on chain: the channel is over.
+
+    Attributes:
+        by_agreement: it is the transaction of a cooperative close.
+    """
 
     channel_id: ChannelId
     reason: str
+    by_agreement: bool = False
 
 
 @tagged(6)
