@@ -9,7 +9,7 @@ cdef long long MAX_CAPACITY_MSAT, NO_NUMBER, _HALVING
 cdef int[::1] _NEGATIVE_LOG10
 
 @cython.locals(halvings=cython.longlong)
-cdef long long negative_log10_times_2048(long long numerator, long long denominator)
+cdef long long negative_log10_times_2048(long long numerator, long long denominator) noexcept
 
 @cython.locals(
     directions=cython.longlong, node=cython.longlong, number=cython.longlong, channel=cython.longlong,
@@ -39,6 +39,7 @@ cpdef long long lay_out(
 )
 
 
+@cython.final
 cdef class PathFinder:
     cdef public int[::1] starts, ends, extra_first, extra_next, slots
     cdef public long long[::1] edges, labels, heap, used_msat, extra, liquidity
@@ -49,7 +50,7 @@ cdef class PathFinder:
     cdef public long long unchecked_penalty_msat, obstacles, minimum_msat, stamp
     cdef public object lookup
     cdef long long _us, _fee_limit_msat, _max_cltv_delta, _aim, _saturation
-    cdef long long _cost, _amount_msat, _millions, _rest, _fee_msat, _cltv_delta, _hops
+    cdef long long _cost, _amount_msat, _millions, _rest, _fee_msat, _cltv_here, _hops
     cdef long long _base_msat, _factor, _best, _waiting
 
     @cython.locals(
@@ -63,17 +64,18 @@ cdef class PathFinder:
         long long saturation,
     )
 
-    @cython.locals(edges="long long[::1]", record=cython.longlong)
-    cdef void _relax_all(self, long long first, long long end, list queue)
-
     @cython.locals(
-        labels="long long[::1]", source=cython.longlong, number=cython.longlong, label=cython.longlong,
-        stamp=cython.longlong, used_msat=cython.longlong, amount_msat=cython.longlong,
+        labels="long long[::1]", skipped="unsigned char[::1]", held_msat="long long[::1]",
+        us=cython.longlong, open_stamp=cython.longlong, aim=cython.longlong, saturation=cython.longlong,
+        cost_here=cython.longlong, amount_msat=cython.longlong, millions=cython.longlong, rest=cython.longlong,
+        fee_here_msat=cython.longlong, fee_limit_msat=cython.longlong, cltv_here=cython.longlong,
+        max_cltv=cython.longlong, record=cython.longlong, source=cython.longlong, label=cython.longlong,
+        stamp=cython.longlong, number=cython.longlong, used_msat=cython.longlong,
         minimum_msat=cython.longlong, maximum_msat=cython.longlong, capacity_msat=cython.longlong,
         unchecked=cython.bint, rate=cython.longlong, fee_msat=cython.longlong, total_fee_msat=cython.longlong,
         cltv_delta=cython.longlong, cost=cython.longlong, known=cython.bint,
     )
-    cdef void _relax(self, long long[::1] edges, long long record, list queue)
+    cdef int _relax(self, long long[::1] edges, long long first, long long end, list queue) except -1
 
     @cython.locals(
         penalty_msat=cython.longlong, total_msat=cython.longlong, low_msat=cython.longlong,
@@ -89,13 +91,13 @@ cdef class PathFinder:
     )
 
     @cython.locals(halvings=cython.longlong, span=cython.longlong, left=cython.longlong)
-    cdef long long _decayed(self, long long offset_msat, long long elapsed_seconds)
+    cdef long long _decayed(self, long long offset_msat, long long elapsed_seconds) noexcept
 
     @cython.locals(heap="long long[::1]", place=cython.longlong, parent=cython.longlong)
-    cdef void _push(self, long long cost, long long node)
+    cdef void _push(self, long long cost, long long node) noexcept
 
     @cython.locals(
         heap="long long[::1]", end=cython.longlong, cost=cython.longlong, node=cython.longlong,
         place=cython.longlong, child=cython.longlong, other=cython.longlong,
     )
-    cdef void _pop(self)
+    cdef void _pop(self) noexcept

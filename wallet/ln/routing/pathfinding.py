@@ -222,7 +222,7 @@ class PathFinder:
     _millions: int
     _rest: int
     _fee_msat: int
-    _cltv_delta: int
+    _cltv_here: int
     _hops: int
     _base_msat: int
     _factor: int
@@ -311,7 +311,7 @@ class PathFinder:
             self._millions = amount_msat // 1_000_000
             self._rest = amount_msat % 1_000_000
             self._fee_msat = labels[label + 2]
-            self._cltv_delta = labels[label + 3]
+            self._cltv_here = labels[label + 3]
             self._hops = labels[label + 4] + 1
             self._base_msat = self.base_penalty_msat + (
                 self.base_penalty_amount_multiplier_msat * amount_msat >> 30
@@ -321,87 +321,97 @@ class PathFinder:
             )
             index = extra_first[node]
             while index >= 0:
-                self._relax(self.extra, index * EDGE_LENGTH, queue)
+                self._relax(self.extra, index * EDGE_LENGTH, (index + 1) * EDGE_LENGTH, queue)
                 index = extra_next[index]
             if node < self.node_count:
-                self._relax_all(self.starts[node] * EDGE_LENGTH, self.ends[node] * EDGE_LENGTH, queue)
+                self._relax(self.edges, self.starts[node] * EDGE_LENGTH, self.ends[node] * EDGE_LENGTH, queue)
 
-    def _relax_all(self, first: int, end: int, queue: list[tuple[int, int]]) -> None:
-        """Look at the public edges that lead to a node, from record `first` up to `end`."""
-        edges = self.edges
-        for record in range(first, end, EDGE_LENGTH):
-            self._relax(edges, record, queue)
-
-    def _relax(self, edges: Numbers, record: int, queue: list[tuple[int, int]]) -> None:
-        """Look at one edge that leads to the node that was settled last."""
+    def _relax(self, edges: Numbers, first: int, end: int, queue: list[tuple[int, int]]) -> int:
+        """Look at the edges of records `first` up to `end`, which lead to the node that was settled last."""
         labels = self.labels
-        source = edges[record]
-        number = edges[record + 1]
-        label = source * LABEL_LENGTH
-        stamp = self.stamp
-        if labels[label + 6] == stamp + 1:
-            return
-        used_msat = 0
-        if number >= 0:
-            # Our own channels are known better by `extra`.
-            if source == self._us or self.skipped[number >> 1]:
-                return
-            used_msat = self.used_msat[number]
+        skipped = self.skipped
+        held_msat = self.used_msat
+        us = self._us
+        open_stamp = self.stamp
+        aim = self._aim
+        saturation = self._saturation
+        cost_here = self._cost
         amount_msat = self._amount_msat
-        minimum_msat = edges[record + 5]
-        maximum_msat = edges[record + 6]
-        if amount_msat < minimum_msat:
-            if amount_msat <= maximum_msat and (self.minimum_msat < 0 or minimum_msat < self.minimum_msat):
-                self.minimum_msat = minimum_msat
-            return
-        capacity_msat = edges[record + 7]
-        unchecked = capacity_msat < 0
-        if unchecked:
-            capacity_msat = -capacity_msat
-        if amount_msat > maximum_msat:
-            self.obstacles |= OBSTACLE_CAPACITY
-            return
-        if number >= 0 and amount_msat + used_msat > capacity_msat >> self._saturation:
-            self.obstacles |= OBSTACLE_CAPACITY
-            return
-        # BOLT 7, HTLC fees. In two steps, so that no product needs more than 64 bits.
-        rate = edges[record + 3]
-        fee_msat = edges[record + 2] + self._millions * rate + self._rest * rate // 1_000_000
-        total_fee_msat = self._fee_msat + fee_msat
-        if total_fee_msat > self._fee_limit_msat:
-            self.obstacles |= OBSTACLE_FEE
-            return
-        cltv_delta = self._cltv_delta + edges[record + 4]
-        if cltv_delta > self._max_cltv_delta:
-            self.obstacles |= OBSTACLE_CLTV
-            return
-        if self._aim == QUICK:
-            cost = self._cost + edges[record + 4]
-        else:
-            cost = self._cost + fee_msat
-        known = labels[label + 6] == stamp
-        if known and labels[label] <= cost:
-            return
-        if self._aim == LIKELY and number >= 0:
-            cost += self._penalty(number, amount_msat, used_msat, capacity_msat, unchecked)
+        millions = self._millions
+        rest = self._rest
+        fee_here_msat = self._fee_msat
+        fee_limit_msat = self._fee_limit_msat
+        cltv_here = self._cltv_here
+        max_cltv = self._max_cltv_delta
+        for record in range(first, end, EDGE_LENGTH):
+            source = edges[record]
+            label = source * LABEL_LENGTH
+            stamp = labels[label + 6]
+            if stamp > open_stamp:
+                continue
+            number = edges[record + 1]
+            used_msat = 0
+            if number >= 0:
+                # Our own channels are known better by `extra`.
+                if source == us or skipped[number >> 1]:
+                    continue
+                used_msat = held_msat[number]
+            minimum_msat = edges[record + 5]
+            maximum_msat = edges[record + 6]
+            if amount_msat < minimum_msat:
+                if amount_msat <= maximum_msat and (
+                    self.minimum_msat < 0 or minimum_msat < self.minimum_msat
+                ):
+                    self.minimum_msat = minimum_msat
+                continue
+            if amount_msat > maximum_msat:
+                self.obstacles |= OBSTACLE_CAPACITY
+                continue
+            capacity_msat = edges[record + 7]
+            unchecked = capacity_msat < 0
+            if unchecked:
+                capacity_msat = -capacity_msat
+            if number >= 0 and amount_msat + used_msat > capacity_msat >> saturation:
+                self.obstacles |= OBSTACLE_CAPACITY
+                continue
+            # BOLT 7, HTLC fees. In two steps, so that no product needs more than 64 bits.
+            rate = edges[record + 3]
+            fee_msat = edges[record + 2] + millions * rate + rest * rate // 1_000_000
+            total_fee_msat = fee_here_msat + fee_msat
+            if total_fee_msat > fee_limit_msat:
+                self.obstacles |= OBSTACLE_FEE
+                continue
+            cltv_delta = edges[record + 4]
+            if cltv_here + cltv_delta > max_cltv:
+                self.obstacles |= OBSTACLE_CLTV
+                continue
+            cost = cost_here + (cltv_delta if aim == QUICK else fee_msat)
+            known = stamp == open_stamp
             if known and labels[label] <= cost:
-                return
-        # What costs as much as a whole way that is known is no part of a better one.
-        if 0 <= self._best <= cost:
-            return
-        if source == self._us:
-            self._best = cost
-        labels[label] = cost
-        labels[label + 1] = amount_msat + fee_msat
-        labels[label + 2] = total_fee_msat
-        labels[label + 3] = cltv_delta
-        labels[label + 4] = self._hops
-        labels[label + 5] = number
-        labels[label + 6] = stamp
-        if _COMPILED:
-            self._push(cost, source)
-        else:
-            heappush(queue, (cost, source))
+                continue
+            # What costs as much as a whole way that is known is no part of a better one.
+            if 0 <= self._best <= cost:
+                continue
+            if aim == LIKELY and number >= 0:
+                cost += self._penalty(number, amount_msat, used_msat, capacity_msat, unchecked)
+                if known and labels[label] <= cost:
+                    continue
+                if 0 <= self._best <= cost:
+                    continue
+            if source == us:
+                self._best = cost
+            labels[label] = cost
+            labels[label + 1] = amount_msat + fee_msat
+            labels[label + 2] = total_fee_msat
+            labels[label + 3] = cltv_here + cltv_delta
+            labels[label + 4] = self._hops
+            labels[label + 5] = number
+            labels[label + 6] = open_stamp
+            if _COMPILED:
+                self._push(cost, source)
+            else:
+                heappush(queue, (cost, source))
+        return 0
 
     def _penalty(
         self, number: int, amount_msat: int, used_msat: int, capacity_msat: int, unchecked: bool
