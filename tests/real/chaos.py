@@ -311,13 +311,17 @@ class Chaos:
         self.enough.wait(dice.uniform(0.3, 3))
         peer, many, by_us = dice.choice(self.peers), dice.random() < 0.5, dice.random() < 0.5
         rows = peer.call("list_channels")
-        ready = [row for row in rows if row["ready"] and row["channel_id"] not in self.books.closing]
+        living = [row["channel_id"] for row in rows if row["ready"] and row["shutdown"] == "NotShuttingDown"]
+        ready = [channel_id for channel_id in living if channel_id not in self.books.closing]
         if self.enough.is_set():
             return
-        if len(rows) < CHANNELS_EACH and (many or len(ready) < 2):
+        if half_closed := [channel_id for channel_id in living if channel_id in self.books.closing]:
+            # Whoever was asked was away, or died of it.
+            self._close(peer, half_closed[0], by_us)
+        elif len(rows) < CHANNELS_EACH and (many or len(ready) < 2):
             self._open(peer, by_us, dice)
         elif len(ready) >= 2:
-            self._close(peer, dice.choice(ready)["channel_id"], by_us)
+            self._close(peer, dice.choice(ready), by_us)
         for _ in range(dice.randint(1, 6)):
             if not self.enough.wait(dice.uniform(0, 0.5)):
                 self._mine(1)
@@ -448,7 +452,7 @@ class Chaos:
 
     def _servers(self, dice: random.Random) -> None:
         """An Electrum server dies and comes back: both are needed."""
-        self.enough.wait(dice.uniform(2, 10))
+        self.enough.wait(dice.uniform(3, 14))
         server: ElectrumServer = dice.choice(self.net.servers)
         pause_seconds = dice.uniform(0, 2)
         if self.enough.is_set():
