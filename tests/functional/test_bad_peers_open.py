@@ -17,7 +17,7 @@ from wallet.ln import manager_opening, msgs
 from wallet.ln.channel_details import ChannelState
 from wallet.ln.config import ChannelHandshakeLimits, UserConfig
 from wallet.ln.events import ClosureKind
-from wallet.ln.types import APIError, ChannelId
+from wallet.ln.types import APIError, ChannelId, DecodeError
 
 NOBODY = ChannelId(b"\x07" * 32)
 
@@ -104,7 +104,7 @@ def test_points_that_are_none_end_the_connection(world: World, field: int) -> No
         length = 2 + (319 if isinstance(msg, msgs.OpenChannel) else 270)
         end = length - isinstance(msg, msgs.OpenChannel) - 33 * field
         bad = raw[: end - 33] + b"\x05" * 33 + raw[end:]
-        with pytest.raises(msgs.DecodeError, match="point"):
+        with pytest.raises(DecodeError, match="point"):
             msgs.decode_message(bad)
     world.disconnect(alice, bob)
     bob.take_events()
