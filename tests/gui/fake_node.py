@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.gui.fake_recovery import FakeRecovery
 from wallet.node.api import (
     ActivityItem,
     ActivityKind,
@@ -172,10 +173,11 @@ class FakeSandbox:
         return self._node.submit(self._node.be_paid, invoice)
 
 
-class FakeNode:
+class FakeNode(FakeRecovery):
     """See the module. Everything that changes state runs on the one worker thread."""
 
     def __init__(self, *, network: str = "sandbox", name: str = "Practice") -> None:
+        super().__init__()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="fake-node")
         self._pay_pool = ThreadPoolExecutor(4, thread_name_prefix="fake-pay")
         self._listeners: list[Callable[[ChangeSet], None]] = []
@@ -930,7 +932,7 @@ class FakeNode:
         return None
 
     def do_getseed(self, password: str = "") -> Json:
-        if password != "correct":
+        if password != self.password:
             raise CommandError("The password is wrong.", code="wrong_password")
         return " ".join(WORDS[:12])
 

@@ -144,6 +144,77 @@ def typical(network: str = "sandbox", *, channels: int = 3) -> FakeNode:
     return node
 
 
+def closing(node: FakeNode, place: int) -> None:
+    """The channel at a place is closed, and its coins wait."""
+    key = list(node.channels)[place]
+    coin = LockedCoin(
+        amount_sat=1_301_400,
+        reason="Held back by the force-close of a channel",
+        until_height=node.status.height + 840,
+        channel_id=key,
+    )
+    node.locked = (coin,)
+    node.channels[key] = replace(
+        node.channels[key],
+        phase=ChannelPhase.FORCE_CLOSING,
+        phase_text="Your coins come back in about 6 days (840 blocks)",
+        is_usable=False,
+        inflight_out_msat=0,
+        locked=(coin,),
+    )
+
+
+def held(*, asks: bool) -> FakeNode:
+    """A file from elsewhere: one channel is held and its peer away, another is on its way home."""
+    node = typical("mainnet", channels=2)
+    first = next(iter(node.channels))
+    node.channels[first] = replace(
+        node.channels[first],
+        phase=ChannelPhase.PEER_OFFLINE,
+        phase_text="The peer is offline; Leyden keeps trying",
+        is_usable=False,
+        peer_online=False,
+        peer_alias="ACINQ",
+        peer_id=node_id(7),
+        can_send_msat=0,
+        can_receive_msat=0,
+        held=True,
+    )
+    closing(node, 1)
+    node.recovery(asks=asks, held=1)
+    return node
+
+
+def restored(*, asks: bool = False, waiting: int = 2) -> FakeNode:
+    """From words and a backup of three channels: some wait for their peers, the others come home."""
+    node = new("mainnet")
+    node.confirmed_sat = 1_834_220
+    node.status = replace(node.status, height=912_345)
+    at = int(time.time())
+    for number in range(3):
+        waits = number < waiting
+        node.lost.append(
+            {
+                "channel_id": digest("lost", number),
+                "peer": node_id(number + 1),
+                "alias": ("ACINQ", "", "Café Åland")[number],
+                "capacity_sat": 1_000_000,
+                "state": "lost" if waits else "closed",
+                "amount_sat": 0 if waits else (412_000, 1_301_400, 88_250)[number],
+                "when_height": None if waits else 912_345 + 144 * (number + 1),
+                "when_at": None if waits else at + 86_400 * (number + 1),
+                "text": "Waits for your word that no other copy of this wallet is running; then the peer is asked to "
+                "close the channel."
+                if asks
+                else "The peer is being asked to close the channel."
+                if waits
+                else "Yours once the delay of your own closing transaction is over.",
+            }
+        )
+    node.recovery(asks=asks, lost=waiting)
+    return node
+
+
 def trouble() -> FakeNode:
     """A server gone, a peer offline, a channel force-closing, coins locked."""
     node = typical()

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from PyQt6.QtWidgets import QScrollArea
+
 from tests.gui import scenes
-from tests.gui.fake_node import HUB_URI
+from tests.gui.fake_node import HUB_URI, FakeNode
 from tests.gui.shots import Stage, wait_for
 from wallet.gui.pages.close_channel import CloseChannelDialog
 from wallet.gui.pages.open_channel import OpenChannelDialog
+from wallet.gui.pages.recovery import OldInstallationDialog, PublishHeldDialog
+from wallet.gui.pages.settings_backup import PasswordDialog
 from wallet.gui.pages.unlock import UnlockPage
 from wallet.gui.pages.wizard import Wizard
+from wallet.gui.pages.wizard_restore import BackupChoice
 from wallet.gui.pages.wizard_words import RestoreGrid
 
 
@@ -217,6 +223,128 @@ def settings(stage: Stage) -> None:
     stage.on(scenes.typical("mainnet"), "settings")
 
 
+def settings_backup(stage: Stage) -> None:
+    node = scenes.typical("mainnet")
+    node.second_folder = "/media/anna/STICK"
+    node.recovery(
+        backup_problem="The channel backup could not be written to /media/anna/STICK (No such file or directory). "
+        "Without it, a lost computer may cost you the coins in your channels."
+    )
+    stage.on(node, "settings")
+    page = _page(stage, "settings")
+    wait_for(lambda: bool(page.backup.warning.text()), "the report")
+    area = page.findChild(QScrollArea)
+    assert area is not None
+    area.verticalScrollBar().setValue(page.backup.y())
+
+
+def password_dialog(stage: Stage) -> None:
+    window = stage.on(scenes.typical("mainnet"), "settings")
+    dialog = PasswordDialog(window, _context(stage))
+    dialog.open()
+    dialog.new.setText("a longer one")
+    dialog.again.setText("a longer")
+    dialog._compare()
+
+
+def _context(stage: Stage) -> Any:
+    assert stage.window is not None
+    assert stage.window.shell is not None
+    return stage.window.shell.context
+
+
+def _recovery(stage: Stage, node: FakeNode, way: str = "") -> None:
+    stage.on(node, "recovery")
+    page = _page(stage, "recovery")
+    wait_for(lambda: bool(page.report), "the report")
+    if way:
+        page.way.button(way).click()
+
+
+def recovery_report(stage: Stage) -> None:
+    _recovery(stage, scenes.typical("mainnet"))
+
+
+def recovery_words(stage: Stage) -> None:
+    _recovery(stage, scenes.typical("mainnet"), "words")
+
+
+def recovery_storage(stage: Stage) -> None:
+    _recovery(stage, scenes.typical("mainnet"), "words_and_peer_storage")
+
+
+def restored_asks(stage: Stage) -> None:
+    _recovery(stage, scenes.restored(asks=True, waiting=3))
+
+
+def restored_waits(stage: Stage) -> None:
+    _recovery(stage, scenes.restored(waiting=1))
+
+
+def restored_home(stage: Stage) -> None:
+    stage.on(scenes.new("mainnet"))
+    assert stage.node is not None
+    stage.node.confirmed_sat = 1_834_220
+    assert stage.window is not None
+    assert stage.window.shell is not None
+    stage.window.shell.show_recovery()
+    wait_for(lambda: bool(_page(stage, "recovery").report), "the report")
+
+
+def restored_overview(stage: Stage) -> None:
+    stage.on(scenes.held(asks=True))
+
+
+def restored_channels(stage: Stage) -> None:
+    stage.on(scenes.held(asks=False), "channels")
+
+
+def restored_channel(stage: Stage) -> None:
+    node = scenes.held(asks=False)
+    window = stage.on(node, "channels")
+    assert window.shell is not None
+    window.shell.show_channel(next(iter(node.channels)))
+
+
+def publish_dialog(stage: Stage) -> None:
+    node = scenes.held(asks=False)
+    window = stage.on(node, "channels")
+    PublishHeldDialog(window, _context(stage), next(iter(node.channels.values()))).open()
+
+
+def old_installation_dialog(stage: Stage) -> None:
+    window = stage.on(scenes.restored(asks=True))
+    OldInstallationDialog(window, _context(stage)).open()
+
+
+def wizard_backup(stage: Stage) -> None:
+    wizard = _wizard(stage, "mainnet")
+    wizard._choose("mainnet")
+    wizard._restore()
+    wizard._take_words([*scenes.ELECTRUM_WORDS, "zebra"], wizard.step)  # type: ignore[arg-type]  # a Step
+
+
+def wizard_backup_chosen(stage: Stage) -> None:
+    wizard_backup(stage)
+    choice = _wizard_of(stage).step.findChild(BackupChoice)
+    assert choice is not None
+    choice.take(Path("/media/anna/STICK/leyden-mainnet-0badc0de.backup"))
+    wait_for(lambda: choice.file is not None, "the report")
+
+
+def wizard_backup_refused(stage: Stage) -> None:
+    wizard_backup(stage)
+    choice = _wizard_of(stage).step.findChild(BackupChoice)
+    assert choice is not None
+    choice.take(Path("/home/anna/Pictures/holiday.jpg"))
+    wait_for(lambda: "not a channel backup" in choice.told.text(), "the refusal")
+
+
+def wizard_old_one(stage: Stage) -> None:
+    wizard_backup(stage)
+    _wizard_of(stage)._ask_old_one()
+
+
 def wizard_welcome(stage: Stage) -> None:
     stage.empty()
 
@@ -302,6 +430,23 @@ SCENES: dict[str, Callable[[Stage], object]] = {
     "activity-empty": activity_empty,
     "dialog-item": item,
     "settings": settings,
+    "settings-backup": settings_backup,
+    "dialog-password": password_dialog,
+    "recovery-report": recovery_report,
+    "recovery-words": recovery_words,
+    "recovery-storage": recovery_storage,
+    "restored-asks": restored_asks,
+    "restored-waits": restored_waits,
+    "restored-home": restored_home,
+    "restored-overview": restored_overview,
+    "restored-channels": restored_channels,
+    "restored-channel": restored_channel,
+    "dialog-publish": publish_dialog,
+    "dialog-old-installation": old_installation_dialog,
+    "wizard-backup": wizard_backup,
+    "wizard-backup-chosen": wizard_backup_chosen,
+    "wizard-backup-refused": wizard_backup_refused,
+    "wizard-old-one": wizard_old_one,
     "wizard-welcome": wizard_welcome,
     "wizard-start": wizard_start,
     "wizard-words": wizard_words,

@@ -30,7 +30,8 @@ from wallet.gui.pages.overview import OverviewPage, balance_parts
 from wallet.gui.pages.pay_cards import InvoiceCard, OnchainCard
 from wallet.gui.pages.receive import ReceivePage
 from wallet.gui.pages.send import SendPage
-from wallet.gui.pages.settings import SettingsPage, WordsDialog
+from wallet.gui.pages.settings import SettingsPage
+from wallet.gui.pages.settings_backup import WordsDialog
 from wallet.gui.pages.unlock import UnlockPage
 from wallet.gui.pages.wizard import Wizard
 from wallet.gui.pages.wizard_words import RestoreGrid
@@ -631,7 +632,7 @@ def test_settings_change_the_look_at_once(typical: Desk) -> None:
 
 def test_words_need_the_password(typical: Desk) -> None:
     typical.go("settings")
-    typical.page(SettingsPage)._ask_words()
+    click(typical.page(SettingsPage).backup.words_button)
     dialog = typical.dialog(WordsDialog)
     type_text(dialog.password, "wrong")
     dialog.show_button.click()

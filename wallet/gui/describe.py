@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from wallet.gui import format as fmt
-from wallet.i18n import _
-from wallet.node.api import ActivityItem, ActivityKind, ActivityStatus, ChannelPhase, RequestStatus
+from wallet.i18n import _, ngettext
+from wallet.node.api import (
+    ActivityItem,
+    ActivityKind,
+    ActivityStatus,
+    ChannelPhase,
+    ChannelView,
+    NodeStatus,
+    RecoveryView,
+    RequestStatus,
+)
 
-__all__ = ["CLOSED", "item_icon", "item_state", "item_title", "phase_look", "request_look"]
+__all__ = [
+    "CLOSED", "channel_look", "channel_sentence", "item_icon", "item_state", "item_title", "phase_look",
+    "problem_sentence", "request_look", "restored_sentence",
+]  # fmt: skip
 
 CLOSED = frozenset({ChannelPhase.CLOSING, ChannelPhase.FORCE_CLOSING, ChannelPhase.CLOSED})
 """Phases of a channel that carries no payments any more and never will."""
@@ -40,6 +52,13 @@ def item_state(item: ActivityItem) -> str:
     return f"{layer} · {text}" if item.status is not ActivityStatus.DONE and text else layer
 
 
+def channel_look(channel: ChannelView) -> tuple[str, str, str]:
+    """(word, tone, icon) of how a channel stands."""
+    if channel.held and channel.phase not in CLOSED:
+        return _("Held back"), "warning", "lock"
+    return phase_look(channel.phase)
+
+
 def phase_look(phase: ChannelPhase) -> tuple[str, str, str]:
     """(word, tone, icon) of a channel's phase."""
     return {
@@ -53,6 +72,48 @@ def phase_look(phase: ChannelPhase) -> tuple[str, str, str]:
         ChannelPhase.FORCE_CLOSING: (_("Force-closing"), "warning", "hourglass"),
         ChannelPhase.CLOSED: (_("Closed"), "neutral", "close"),
     }[phase]
+
+
+def channel_sentence(channel: ChannelView) -> str:
+    """What a channel waits for; for one that is held, why nothing is done."""
+    if channel.held and channel.phase not in CLOSED:
+        return _(
+            "Restored: not closed from here before its peer has shown that this wallet file is current. That comes by "
+            "itself once the peer is online."
+        )
+    return fmt.plain(channel.phase_text, 240)
+
+
+def restored_sentence(recovery: RecoveryView) -> str:
+    """What a restored wallet waits for first; empty for any other."""
+    if recovery.asks:
+        return _(
+            "This wallet was restored. The peers of its channels are left alone until you say that no other copy of "
+            "it runs."
+        )
+    if recovery.held:
+        return ngettext(
+            "Restored wallet: this file may be an old copy. {n} channel is not closed from here before its peer has "
+            "shown that the file is current.",
+            "Restored wallet: this file may be an old copy. {n} channels are not closed from here before their peers "
+            "have shown that the file is current.",
+            recovery.held,
+        ).format(n=recovery.held)
+    if recovery.lost:
+        return ngettext(
+            "Restored wallet: {n} channel of your backup waits for its peer to close it.",
+            "Restored wallet: {n} channels of your backup wait for their peers to close them.",
+            recovery.lost,
+        ).format(n=recovery.lost)
+    return ""
+
+
+def problem_sentence(status: NodeStatus) -> str:
+    """What needs attention first, in the window's words; empty when all is well."""
+    restored = restored_sentence(status.recovery)
+    if restored and status.problem == status.recovery.problem:
+        return restored
+    return fmt.plain(status.problem, 300)
 
 
 def request_look(status: RequestStatus) -> tuple[str, str, str]:

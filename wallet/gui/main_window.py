@@ -19,6 +19,7 @@ from wallet.gui.bridge import Bridge
 from wallet.gui.context import Context
 from wallet.gui.icons import app_icon
 from wallet.gui.pages.base import Page
+from wallet.gui.pages.restored_banner import RestoredBanner
 from wallet.gui.preferences import Preferences
 from wallet.gui.theme import theme
 from wallet.gui.tokens import NARROW_BELOW, STRIP
@@ -66,6 +67,10 @@ def make_page(key: str, context: Context) -> Page:
             from wallet.gui.pages.channels import ChannelsPage
 
             return ChannelsPage(context)
+        case "recovery":
+            from wallet.gui.pages.recovery import RecoveryPage
+
+            return RecoveryPage(context)
         case "settings":
             from wallet.gui.pages.settings import SettingsPage
 
@@ -134,7 +139,10 @@ class Shell(QWidget):
         self.current_key = ""
         self._asked_about: set[str] = set()
         self._narrow = False
-        self._row: QHBoxLayout = hbox(self.navigation, self.pages, spacing=0)
+        self.restored = RestoredBanner(self.context)
+        column = vbox(self.restored, spacing=0)
+        column.addWidget(self.pages, 1)
+        self._row: QHBoxLayout = hbox(self.navigation, column, spacing=0)
         self._row.setStretch(1, 1)
         outer = vbox(self._row, self.status_bar, spacing=0)
         outer.setStretch(0, 1)
@@ -162,7 +170,7 @@ class Shell(QWidget):
             return
         page = self.page(key)
         self.current_key = key
-        self.navigation.set_current(key)
+        self.navigation.set_current("settings" if key == "recovery" else key)
         self.pages.setCurrentWidget(page)
         page.set_first_focus()
 
@@ -178,6 +186,15 @@ class Shell(QWidget):
         from wallet.gui.pages.open_channel import OpenChannelDialog
 
         OpenChannelDialog(self, self.context, peer).open()
+
+    def show_recovery(self) -> None:
+        """After a restore: how far it has come, and what it ends with."""
+        from wallet.gui.pages.recovery import RecoveryPage
+
+        page = self.page("recovery")
+        if isinstance(page, RecoveryPage):
+            page.begin()
+        self.go("recovery")
 
     def show_channel(self, channel_id: str) -> None:
         from wallet.gui.pages.channels import ChannelsPage
@@ -208,6 +225,7 @@ class Shell(QWidget):
 
     def _changed(self, changes: ChangeSet) -> None:
         self.status_bar.show_snapshot(changes.snapshot)
+        self.restored.show_status(changes.snapshot.status)
         if changes.status and changes.snapshot.status.problem:
             self._ask_about_requests()
         for key, page in self.by_key.items():
@@ -232,6 +250,7 @@ class Shell(QWidget):
             return
         self._narrow = narrow
         self.navigation.set_narrow(narrow)
+        self.restored.set_narrow(narrow)
         for page in self.by_key.values():
             page.set_narrow(narrow)
 
@@ -298,7 +317,7 @@ class MainWindow(QMainWindow):
         from wallet.gui.pages.wizard import Wizard
 
         wizard = Wizard(self.host, self.network)
-        wizard.finished.connect(self._created)
+        wizard.finished.connect(lambda made: self._created(made, restored=wizard.restored))
         wizard.network_chosen.connect(lambda network: self._retitle(wizard, network))
         self._show(wizard, self.network)
         wizard.set_first_focus()
@@ -313,9 +332,11 @@ class MainWindow(QMainWindow):
             self._strip = NetworkStrip(network)
             self._column.insertWidget(0, self._strip)
 
-    def _created(self, made: tuple[WalletInfo, NodeApi]) -> None:
+    def _created(self, made: tuple[WalletInfo, NodeApi], *, restored: bool) -> None:
         info, api = made
         self.show_wallet(info, api)
+        if restored and self.shell is not None:
+            self.shell.show_recovery()
 
     def show_unlock(self, info: WalletInfo, *, watching: bool = False) -> UnlockPage:
         """`watching`: the wallet runs already, behind its lock."""

@@ -9,7 +9,7 @@ from typing import Any
 from PyQt6.QtCore import QAbstractTableModel, QModelIndex, Qt
 
 from wallet.gui import format as fmt
-from wallet.gui.describe import phase_look
+from wallet.gui.describe import channel_look, channel_sentence
 from wallet.i18n import _
 from wallet.node.api import ChannelView
 
@@ -69,7 +69,7 @@ class ChannelsModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return self._alignment(index.column())
         if role == Qt.ItemDataRole.ToolTipRole and index.column() == STATE:
-            return fmt.plain(channel.phase_text, 200)
+            return channel_sentence(channel)
         if role == Qt.ItemDataRole.AccessibleTextRole:
             header = self.headerData(index.column(), Qt.Orientation.Horizontal)
             return f"{header}: {self._text(channel, index.column())}"
@@ -82,7 +82,7 @@ class ChannelsModel(QAbstractTableModel):
         if column == PEER:
             return fmt.node_name(channel.peer_alias, channel.peer_id)
         if column == STATE:
-            return phase_look(channel.phase)[0]
+            return channel_look(channel)[0]
         if column == CAN_SEND:
             return fmt.number(channel.can_send_msat)
         if column == CAN_RECEIVE:

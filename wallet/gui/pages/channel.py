@@ -9,7 +9,7 @@ from PyQt6.QtWidgets import QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
-from wallet.gui.describe import CLOSED, phase_look
+from wallet.gui.describe import CLOSED, channel_look, channel_sentence
 from wallet.gui.pages.base import left_column, scroller
 from wallet.gui.pages.channels import show_bar
 from wallet.gui.theme import theme
@@ -60,7 +60,7 @@ def open_steps(channel: ChannelView) -> list[tuple[str, Step, str]]:
 
 
 class ChannelDetail(QWidget):
-    """Attributes: `channel`, `back`, `close_button`, `force_button`."""
+    """Attributes: `channel`, `back`, `close_button`, `force_button`; `publish_button` for a channel that is held."""
 
     def __init__(self, context: Context, channel: ChannelView, on_back: Callable[[], object]) -> None:
         super().__init__()
@@ -81,6 +81,7 @@ class ChannelDetail(QWidget):
         self._details = DetailsList()
         self.close_button = Button(_("Close channel"), "outlined", on_click=lambda: self._close(False))
         self.force_button = Button(_("Force-close"), "danger-text", on_click=lambda: self._close(True))
+        self.publish_button = Button(_("Close at my own risk"), "danger-text", on_click=self._publish)
         self._shown: ChannelView | None = None
 
         self._left_name = Label("", "caption", "text2")
@@ -102,7 +103,7 @@ class ChannelDetail(QWidget):
         self._rules = QWidget()
         self._rules.setLayout(rules_box)
         self._actions = QWidget()
-        self._actions.setLayout(Flow(self.close_button, self.force_button, spacing=S2))
+        self._actions.setLayout(Flow(self.close_button, self.force_button, self.publish_button, spacing=S2))
 
         holder = QWidget()
         holder.setMaximumWidth(theme().px(SETTINGS_WIDTH))
@@ -125,9 +126,9 @@ class ChannelDetail(QWidget):
         self.channel = channel
         name = fmt.node_name(channel.peer_alias, channel.peer_id)
         self._name.setText(name)
-        word, tone, icon = phase_look(channel.phase)
+        word, tone, icon = channel_look(channel)
         self._pill.set(word, tone, icon)
-        self._sentence.setText(fmt.plain(channel.phase_text, 240))
+        self._sentence.setText(channel_sentence(channel))
         self._sentence.setVisible(self._sentence.text() not in {word, ""})
         is_open = channel.phase not in CLOSED
         self._banner.say(fmt.plain(channel.closure_text, 400), "info")
@@ -144,6 +145,10 @@ class ChannelDetail(QWidget):
             self._right_name.setText(_("Theirs"))
             self._can_send.set_msat(channel.local_msat)
             self._can_receive.set_msat(channel.remote_msat)
+        held = channel.held and is_open
+        self.close_button.setVisible(not held)
+        self.force_button.setVisible(not held)
+        self.publish_button.setVisible(held)
         steps = open_steps(channel)
         self._stepper.show_steps(steps)
         self._stepper.setVisible(bool(steps))
@@ -198,6 +203,11 @@ class ChannelDetail(QWidget):
             else:
                 text = _("{amount} is on its way home.").format(amount=amount)
             self._locked_box.addWidget(Banner(f"{text} {fmt.plain(coin.reason, 200)}.", "warning"))
+
+    def _publish(self) -> None:
+        from wallet.gui.pages.recovery import PublishHeldDialog
+
+        PublishHeldDialog(self, self._context, self.channel).open()
 
     def _close(self, force: bool) -> None:
         from wallet.gui.pages.close_channel import CloseChannelDialog

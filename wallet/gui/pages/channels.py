@@ -9,7 +9,7 @@ from PyQt6.QtWidgets import QMenu, QStackedWidget, QVBoxLayout, QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
-from wallet.gui.describe import CLOSED, phase_look
+from wallet.gui.describe import CLOSED, channel_look, channel_sentence
 from wallet.gui.models.channels import (
     CAN_RECEIVE,
     CAN_SEND,
@@ -71,7 +71,7 @@ def fill_channel_menu(target: QMenu, context: Context, channel: ChannelView, own
     add_action(
         target, _("Copy the peer's id"), lambda: copy_text(owner, channel.peer_id, _("Peer's id")), "copy"
     )
-    if channel.phase not in CLOSED:
+    if channel.phase not in CLOSED and not channel.held:
         target.addSeparator()
         add_action(target, _("Close channel"), partial(close, False), "close")
         add_action(target, _("Force-close"), partial(close, True), "warning")
@@ -109,9 +109,9 @@ class ChannelCard(Clickable):
         self.name.setText(name)
         self.name.setAccessibleName(_("Channel with {name}").format(name=name))
         self.more.setAccessibleName(_("More on the channel with {name}").format(name=name))
-        word, tone, icon = phase_look(channel.phase)
+        word, tone, icon = channel_look(channel)
         self._pill.set(word, tone, icon)
-        self._sentence.setText(fmt.plain(channel.closure_text or channel.phase_text, 160))
+        self._sentence.setText(fmt.plain(channel.closure_text, 160) or channel_sentence(channel))
         self._sentence.setVisible(self._sentence.text() not in {word, ""})
         show_bar(self.bar, channel, scale_sat)
         if channel.is_usable:

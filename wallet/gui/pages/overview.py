@@ -9,7 +9,7 @@ from PyQt6.QtWidgets import QGridLayout, QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
-from wallet.gui.describe import CLOSED
+from wallet.gui.describe import CLOSED, channel_sentence
 from wallet.gui.pages.base import Page, column
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S1, S2, S3, S4, S6
@@ -76,11 +76,16 @@ def balance_parts(balance: BalanceView) -> list[tuple[str, str, int, str]]:
 def attention(snapshot: WalletSnapshot) -> list[tuple[str, str, str]]:
     """(tone, sentence, channel id or nothing) of everything that wants the user's eye."""
     found = []
-    if snapshot.status.problem:
+    # What a restored wallet waits for stands above every page.
+    if snapshot.status.problem and not (
+        snapshot.status.recovery.is_restored and snapshot.status.problem == snapshot.status.recovery.problem
+    ):
         found.append(("warning", fmt.plain(snapshot.status.problem, 300), ""))
     for channel in snapshot.channels:
         name = fmt.node_name(channel.peer_alias, channel.peer_id)
-        if channel.phase is ChannelPhase.PEER_OFFLINE:
+        if channel.held and channel.phase not in CLOSED:
+            found.append(("warning", f"{name}. {channel_sentence(channel)}", channel.channel_id))
+        elif channel.phase is ChannelPhase.PEER_OFFLINE:
             found.append(("warning", f"{name}. {fmt.plain(channel.phase_text, 200)}.", channel.channel_id))
         elif channel.phase is ChannelPhase.FORCE_CLOSING:
             sentence = fmt.plain(channel.closure_text or channel.phase_text, 240)

@@ -8,14 +8,15 @@ from wallet.gui import format as fmt
 from wallet.gui.assets import asset
 from wallet.gui.context import Context
 from wallet.gui.pages.base import Page, left_column
+from wallet.gui.pages.settings_backup import BackupSection
 from wallet.gui.theme import SCALES, theme
-from wallet.gui.tokens import S1, S3, S4, SETTINGS_WIDTH
+from wallet.gui.tokens import S3, S4, SETTINGS_WIDTH
 from wallet.gui.widgets.basic import Button, Card, Label, Rule, hbox, vbox
 from wallet.gui.widgets.checks import CheckBox
 from wallet.gui.widgets.dialog import Dialog
-from wallet.gui.widgets.fields import Field, PasswordEdit, Segments, TextArea
+from wallet.gui.widgets.fields import Segments, TextArea
 from wallet.gui.widgets.ids import CopyId
-from wallet.gui.widgets.notices import Banner, Facts
+from wallet.gui.widgets.notices import Facts
 from wallet.i18n import _
 
 __all__ = ["SettingsPage"]
@@ -45,7 +46,7 @@ def _section(title: str, *rows: QWidget) -> QWidget:
 
 
 class SettingsPage(Page):
-    """Attributes: `scheme`, `size`, `unit`, `hidden`, `motion`: the controls."""
+    """Attributes: `scheme`, `size`, `unit`, `hidden`, `motion`: the controls; `backup`: the section of that name."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context, _("Settings"))
@@ -72,9 +73,7 @@ class SettingsPage(Page):
         preferences.amounts_changed.connect(lambda: self.hidden.setChecked(fmt.style.hidden))
 
         self._wallet = Facts(label_width=132)
-        words = Button(_("Show the words"), "outlined", "words", on_click=self._ask_words)
-        wallet_box = QWidget()
-        wallet_box.setLayout(vbox(self._wallet, hbox(words, "stretch"), spacing=S3))
+        self.backup = BackupSection(context)
         licences = Button(_("Licences"), "outlined", on_click=self._show_licences)
         about = _(
             "Leyden, a Lightning wallet for the desktop. Free software under the GNU GPL, version 3 or later."
@@ -95,7 +94,8 @@ class SettingsPage(Page):
                     _row(_("Unit"), _("One bitcoin is 100 000 000 sat."), self.unit),
                     _row(_("Amounts on the screen"), _("Hidden ones show six dots."), self.hidden),
                 ),
-                _section(_("Wallet"), wallet_box),
+                _section(_("Wallet"), self._wallet),
+                self.backup,
                 _section(_("About"), _row(_("Leyden"), about, licences)),
                 spacing=24,
             )
@@ -114,9 +114,7 @@ class SettingsPage(Page):
         if status.backup_text:
             facts.append((_("Backup"), fmt.plain(status.backup_text, 200)))
         self._wallet.show_facts(facts)
-
-    def _ask_words(self) -> None:
-        WordsDialog(self, self.context).open()
+        self.backup.refresh()
 
     def _show_licences(self) -> None:
         dialog = Dialog(self, _("Licences"))
@@ -132,43 +130,3 @@ class SettingsPage(Page):
         dialog.body.addWidget(text)
         dialog.add_button(_("Close"), "outlined", dialog.reject)
         dialog.open()
-
-
-class WordsDialog(Dialog):
-    """Shows the words after the password was given once more."""
-
-    def __init__(self, parent: QWidget, context: Context) -> None:
-        super().__init__(parent, _("Show the words"), network=context.network)
-        self._context = context
-        sentence = _("Whoever sees these words can take the money. Look round before you go on.")
-        self.body.addWidget(Banner(sentence, "warning"))
-        self.password = PasswordEdit(_("Password"))
-        self._row = Field(_("Password"), self.password)
-        self.body.addWidget(self._row)
-        self._place = vbox(spacing=S1)
-        self.body.addLayout(self._place)
-        self.body.addStretch(1)
-        self.add_cancel(_("Close"))
-        self.show_button = self.add_button(_("Show the words"), "filled", self._ask)
-        self.password.returnPressed.connect(self._ask)
-        self.password.setFocus()
-
-    def _ask(self) -> None:
-        self.show_button.setEnabled(False)
-        self._context.bridge.call(
-            "getseed", self._shown, self._failed, owner=self, password=self.password.text()
-        )
-
-    def _failed(self, sentence: str) -> None:
-        self.show_button.setEnabled(True)
-        self._row.set_problem(sentence)
-        self.fit()
-
-    def _shown(self, answer: object) -> None:
-        from wallet.gui.pages.wizard_words import WordGrid
-
-        self.password.clear()
-        self._row.hide()
-        self.show_button.hide()
-        self._place.addWidget(WordGrid(str(answer).split()))
-        self.fit()

@@ -43,7 +43,7 @@ class UnlockPage(QWidget):
         self.note = Label(sentence, "caption", "text2", wrap=True, align=centre)
         self.note.setVisible(watching or info.encrypted)
         self._banner = Banner("", "danger")
-        self.other = Button(_("Another wallet"), "text", on_click=self.wants_new.emit)
+        self.other = Button(_("Create or restore another"), "text", on_click=self.wants_new.emit)
         form = vbox(self._row, self._banner, self.unlock, spacing=S4)
         card = Card(form, padding=24)
         card.setFixedWidth(theme().px(400))

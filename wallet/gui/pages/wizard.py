@@ -1,8 +1,9 @@
 """The first run: one question at a time, until a wallet is open.
 
 The way is: play money or real bitcoin; a new wallet or words that exist; the words, shown and then checked
-(or typed in); a password. Practising skips what has no meaning with play money: the words are made and
-kept, and can be shown later; nothing is asked but the password.
+(or typed in, then the channel backup, and whether the old installation still runs); a password. Practising
+skips what has no meaning with play money: the words are made and kept, and can be shown later; nothing is
+asked but the password.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import itertools
 import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from PyQt6.QtCore import Qt, pyqtSignal
 from PyQt6.QtWidgets import QGridLayout, QStackedWidget, QWidget
@@ -18,6 +20,7 @@ from PyQt6.QtWidgets import QGridLayout, QStackedWidget, QWidget
 from wallet.gui import format as fmt
 from wallet.gui.bridge import run
 from wallet.gui.pages.base import scroller
+from wallet.gui.pages.wizard_restore import BackupChoice, OldInstallationChoice
 from wallet.gui.pages.wizard_words import RestoreGrid, WordGrid
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S3, S4, S6, S8
@@ -34,7 +37,7 @@ from wallet.gui.widgets.basic import (
     prose,
     vbox,
 )
-from wallet.gui.widgets.fields import Field, PasswordEdit, Segments, WordEdit
+from wallet.gui.widgets.fields import LEAST_PASSWORD, Field, PasswordEdit, Segments, WordEdit
 from wallet.gui.widgets.notices import Banner
 from wallet.i18n import _
 from wallet.node.api import NodeApi, WalletHost, WalletInfo, WordsReport
@@ -43,7 +46,6 @@ __all__ = ["Wizard"]
 
 WIDTH = 560
 CHECKED_WORDS = 3
-LEAST_PASSWORD = 8
 TEST_NETWORKS = ("testnet4", "signet", "regtest")
 
 
@@ -79,7 +81,8 @@ class Step(QWidget):
 
 
 class Wizard(QWidget):
-    """Signals: `finished((WalletInfo, NodeApi))`, `network_chosen(str)`."""
+    """Signals: `finished((WalletInfo, NodeApi))`, `network_chosen(str)`. Attribute: `restored`, whether the wallet was
+    made of words that existed."""
 
     finished = pyqtSignal(object)
     network_chosen = pyqtSignal(str)
@@ -89,7 +92,9 @@ class Wizard(QWidget):
         self._host = host
         self.network = network
         self._words: list[str] = []
-        self._restored = False
+        self.restored = False
+        self._backup: Path | None = None
+        self._old_one_stopped = False
         self._back_to: list[Callable[[], None]] = []
         self.stack = QStackedWidget()
         inside = QWidget()
@@ -183,6 +188,7 @@ class Wizard(QWidget):
     def _open_existing(self, info: WalletInfo) -> None:
         from wallet.gui.pages.unlock import UnlockPage
 
+        self.restored = False
         page = UnlockPage(self._host, info, watching=False)
         page.unlocked.connect(lambda api: self.finished.emit((info, api)))
         page.wants_new.connect(self._start)
@@ -221,7 +227,7 @@ class Wizard(QWidget):
         self._show(step, step.findChild(ClickCard))
 
     def _new_words(self) -> None:
-        self._restored = False
+        self.restored = False
         self._words = list(self._host.new_words(12))
         if self.network == "sandbox":
             self._password(self._start)
@@ -279,8 +285,9 @@ class Wizard(QWidget):
 
     # --- restoring --------------------------------------------------------------------
 
-    def _restore(self) -> None:
-        self._restored = True
+    def _restore(self, words: Sequence[str] = ()) -> None:
+        """`words`: those that were typed before, for who comes back."""
+        self.restored = True
         step = Step(
             _("Type your words"), _("In their order. Paste works too: all of them go into their places.")
         )
@@ -311,6 +318,8 @@ class Wizard(QWidget):
         count.chosen.connect(lambda key: grid.set_count(int(key)))
         grid.count_changed.connect(lambda n: count.choose(str(n)))
         grid.changed.connect(check)
+        if words:
+            grid.fill(words)
         check()
         self._show(step, grid.edits[0])
 
@@ -320,7 +329,62 @@ class Wizard(QWidget):
             step.banner.say(fmt.plain(report.message, 400))
             return
         self._words = list(words)
-        self._password(self._restore)
+        self._ask_backup()
+
+    def _ask_backup(self) -> None:
+        self._backup = None
+        step = Step(
+            _("The channel backup"),
+            _(
+                "It brings back the coins of channels that were open. It is called channels.backup beside the old "
+                "wallet file; or it lies in the second folder that you had named, or where you saved a copy."
+            ),
+        )
+
+        def update() -> None:
+            go.setEnabled(choice.file is not None)
+            step.reason.setText(
+                "" if choice.file is not None else _("Choose the file first, or go on without.")
+            )
+
+        def take() -> None:
+            self._backup = choice.file
+            self._ask_old_one()
+
+        def without() -> None:
+            self._backup = None
+            self._ask_old_one()
+
+        choice = BackupChoice(self._host, self.network, self._words, update)
+        step.body.addWidget(choice)
+        note = _(
+            "Without it, the words bring back coins on chain, and what peers pay out of channels that they close. A "
+            "peer that kept a copy for you gives it back once you connect to it."
+        )
+        step.body.addWidget(prose(note, WIDTH, "caption", "text2"))
+        go = step.add(_("Go on"), "filled", take)
+        step.add(_("Back"), "outlined", lambda: self._restore(self._words))
+        step.add(_("I have none"), "text", without)
+        update()
+        self._show(step, choice.choose)
+
+    def _ask_old_one(self) -> None:
+        step = Step(
+            _("Does the old installation still run?"),
+            _(
+                "On an old computer, in another folder, or as a copy. Two copies of a wallet that talk to the same "
+                "peers get each other's channels closed, and money can be lost."
+            ),
+        )
+
+        def answered(stopped: bool) -> None:
+            self._old_one_stopped = stopped
+            self._password(self._ask_old_one)
+
+        choice = OldInstallationChoice(answered)
+        step.body.addWidget(choice)
+        step.add(_("Back"), "outlined", self._ask_backup)
+        self._show(step, choice.stopped)
 
     # --- the password -----------------------------------------------------------------
 
@@ -343,7 +407,7 @@ class Wizard(QWidget):
             if go.isEnabled():
                 self._create(first.text(), step, go)
 
-        go = step.add(_("Create wallet"), "filled", create)
+        go = step.add(_("Restore wallet") if self.restored else _("Create wallet"), "filled", create)
         step.add(_("Back"), "outlined", back)
         if play:
             step.add(_("Without a password"), "text", lambda: self._create("", step, go))
@@ -397,7 +461,9 @@ class Wizard(QWidget):
                 name=self._free_name(),
                 words=self._words,
                 password=password,
-                restored=self._restored,
+                restored=self.restored,
+                channel_backup=self._backup if self.restored else None,
+                old_installation_stopped=self.restored and self._old_one_stopped,
             ),
             created,
             failed,

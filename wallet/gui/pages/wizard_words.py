@@ -70,6 +70,10 @@ class RestoreGrid(QWidget):
             self._grid.addWidget(edit, place // COLUMNS, place % COLUMNS)
         self.changed.emit()
 
+    def fill(self, words: Sequence[str]) -> None:
+        """Puts all words into their places."""
+        self._pasted(0, words)
+
     def _next(self, place: int) -> None:
         if place + 1 < len(self.edits):
             self.edits[place + 1].setFocus(Qt.FocusReason.TabFocusReason)

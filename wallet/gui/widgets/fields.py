@@ -19,9 +19,20 @@ from wallet.gui.tokens import S1, S3
 from wallet.gui.widgets.basic import Button, IconLabel, Label, hbox, restyle, vbox
 from wallet.i18n import _
 
-__all__ = ["AmountField", "Field", "LineEdit", "PasswordEdit", "Segments", "TextArea", "WordEdit"]
+__all__ = [
+    "LEAST_PASSWORD",
+    "AmountField",
+    "Field",
+    "LineEdit",
+    "PasswordEdit",
+    "Segments",
+    "TextArea",
+    "WordEdit",
+]
 
 MAX_SAT = 21_000_000 * 100_000_000
+LEAST_PASSWORD = 8
+"""Characters of a new password."""
 
 
 class LineEdit(QLineEdit):

@@ -10,6 +10,7 @@ from PyQt6.QtGui import QResizeEvent
 from PyQt6.QtWidgets import QFrame, QWidget
 
 from wallet.gui import format as fmt
+from wallet.gui.describe import problem_sentence
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S3, S4, STATUS_BAR
 from wallet.gui.widgets.basic import Button, Label, Rule, discard, hbox, restyle, vbox
@@ -50,9 +51,8 @@ def status_items(snapshot: WalletSnapshot) -> list[StatusItem]:
     """The status in words, trouble first."""
     status = snapshot.status
     items = []
-    if status.problem:
-        sentence = fmt.plain(status.problem, 300)
-        items.append(StatusItem("problem", fmt.plain(status.problem, 48), (sentence,), True))
+    if sentence := problem_sentence(status):
+        items.append(StatusItem("problem", fmt.plain(sentence, 48), (sentence,), True))
     items.append(_servers(snapshot))
     tip = _("The newest block came {ago}.").format(ago=fmt.ago(status.tip_at)) if status.tip_at else ""
     if status.synced:
@@ -78,7 +78,9 @@ def status_items(snapshot: WalletSnapshot) -> list[StatusItem]:
         )
         items.append(StatusItem("graph", graph, (size,)))
     if status.backup_text:
-        items.append(StatusItem("backup", fmt.plain(status.backup_text, 40), (status.backup_text,)))
+        trouble = status.recovery.backup_problem
+        lines = (trouble or status.backup_text,)
+        items.append(StatusItem("backup", fmt.plain(status.backup_text, 40), lines, bool(trouble)))
     if status.safe_until_height is not None and status.safe_until_height > status.height:
         blocks = status.safe_until_height - status.height
         text = _("Safe to be away for {time}").format(time=fmt.seconds_long(blocks * fmt.SECONDS_PER_BLOCK))

@@ -18,7 +18,7 @@ from PyQt6.QtWidgets import (
 )
 
 from wallet.gui import icons
-from wallet.gui.describe import item_icon, item_state, item_title, phase_look
+from wallet.gui.describe import channel_look, item_icon, item_state, item_title
 from wallet.gui.models.activity import AMOUNT, ITEM_ROLE, WHAT
 from wallet.gui.models.channels import CHANNEL_ROLE
 from wallet.gui.theme import theme
@@ -81,7 +81,7 @@ class StateDelegate(QStyledItemDelegate):
         super().initStyleOption(option, index)
         channel = index.data(CHANNEL_ROLE)
         if option is not None and isinstance(channel, ChannelView):
-            _word, tone, icon = phase_look(channel.phase)
+            _word, tone, icon = channel_look(channel)
             token = "text2" if tone == "neutral" else tone
             option.icon = icons.icon(icon, token)
             option.features |= QStyleOptionViewItem.ViewItemFeature.HasDecoration
