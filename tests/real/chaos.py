@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.real.broadcasts import check_broadcasts
-from tests.real.chaos_books import US, Books, Order, push_sat
+from tests.real.chaos_books import US, Books, Order, Send, push_sat
 from tests.real.harness import ElectrumServer, LdkPeer, Regtest, RPCError, sat_from_btc
 from tests.real.lightning import Wallet
 from tests.real.process import ProcessError
@@ -364,13 +364,14 @@ class Chaos:
         act = dice.choices(
             (
                 self._a_block,
+                self._we_send,
                 self._reorganise,
                 self._our_fees,
                 self._their_fees,
                 self._we_hang_up,
                 self._they_hang_up,
             ),
-            (3, 2, 1, 1, 2, 2),
+            (3, 1, 2, 1, 1, 2, 2),
         )[0]
         if not self.enough.is_set():
             act(dice)
@@ -400,6 +401,17 @@ class Chaos:
                 self.books.deposits[self.net.node.send(address, amount_sat)] = amount_sat
         self._send_deposits_again()
         self._mine(1)
+
+    def _we_send(self, dice: random.Random) -> None:
+        """A payment on the chain. Who does not hear what became of it does not send it again."""
+        address = self.net.node.rpc("getnewaddress", wallet="miner")
+        amount_sat = dice.randrange(10_000, 2_000_000)
+        send = Send(address, amount_sat)
+        self.books.sends.append(send)
+        with self._may_die():
+            answer = self._us("payto", destination=address, amount_sat=str(amount_sat), feerate_sat_per_vb=2)
+            send.txid = answer["txid"]
+            self.count["sends"] += 1
 
     def _reorganise(self, dice: random.Random) -> None:
         """One to three blocks; never so deep that a channel's funding goes, which would close it.
@@ -529,6 +541,7 @@ class Chaos:
         for peer in self.peers:
             self.us.call("add_peer", connection_string=peer.uri)
         self._send_deposits_again()
+        self.us.call("test_rebroadcast")
         seen = -1
         for _ in range(REST_BLOCKS):
             self.us.mine(1)
@@ -581,6 +594,7 @@ class Chaos:
             f"{name} {count[name]}"
             for name in (
                 "opens tried",
+                "sends",
                 "blocks",
                 "reorganisations",
                 "fee changes",

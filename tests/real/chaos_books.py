@@ -12,7 +12,7 @@ from typing import Any
 from tests.real.harness import BitcoinNode, LdkPeer, RPCError, sat_from_btc
 from wallet.bitcoin.hashes import sha256
 
-__all__ = ["US", "Books", "Channel", "Journal", "Order", "push_sat"]
+__all__ = ["US", "Books", "Channel", "Journal", "Order", "Send", "push_sat"]
 
 Json = Any  # what a command answers is the test's to know
 US = "us"
@@ -46,6 +46,19 @@ class Order:
     invoice: str
     paid: bool | None = None
     interrupted: int = 0
+
+
+@dataclass(slots=True)
+class Send:
+    """A payment of ours on the chain, to an address of its own.
+
+    Attributes:
+        txid: once we were told that it is sent.
+    """
+
+    address: str
+    amount_sat: int
+    txid: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +130,7 @@ class Books:
         orders: by payment hash.
         closing: the channels that somebody was asked to close.
         deposits: what was paid to our wallet on the chain, by txid.
+        sends: what our wallet was told to pay there.
     """
 
     def __init__(self, node: BitcoinNode, peers: Sequence[LdkPeer]) -> None:
@@ -125,6 +139,7 @@ class Books:
         self.orders: dict[str, Order] = {}
         self.closing: set[str] = set()
         self.deposits: dict[str, int] = {}
+        self.sends: list[Send] = []
 
     # --- while it runs ------------------------------------------------------------------
 
@@ -251,9 +266,18 @@ class Books:
             assert end_msat == moved_msat, f"{name}: {end_msat - moved_msat} msat too many are ours"
 
     def check_coins(self, confirmed_sat: int) -> None:
-        """Our coins are what was deposited, less what went into channels, plus what came out of them."""
+        """Our coins are what was deposited, less what was sent and what went into channels, plus what came out."""
         closed, spends = self.closed(), self._spends()
+        paid: dict[str, list[Json]] = {}
+        for raw in {raw["txid"]: raw for raw in spends.values()}.values():
+            for out in raw["vout"]:
+                paid.setdefault(out["scriptPubKey"].get("address", ""), []).append(raw)
         expected_sat = sum(self.deposits[txid] for txid in self.deposits if self._is_confirmed(txid))
+        for send in self.sends:
+            txids = [raw["txid"] for raw in paid.get(send.address, [])]
+            assert len(txids) <= 1, f"sent twice: {send} {txids}"
+            assert send.txid is None or txids == [send.txid], f"not sent: {send} {txids}"
+            expected_sat -= sum(send.amount_sat + self._fee_sat(txid) for txid in txids)
         for channel in self.channels().values():
             if channel.by_us:
                 expected_sat -= channel.capacity_sat + self._fee_sat(channel.funding.split(":")[0])
