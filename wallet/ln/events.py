@@ -42,9 +42,14 @@ class SendMessage:
 
 @dataclass(frozen=True, slots=True)
 class BroadcastMessage:
-    """A gossip message for all peers that want gossip."""
+    """A gossip message for all peers that want gossip.
+
+    Attributes:
+        origin: who told it, and need not be told.
+    """
 
     msg: Message
+    origin: NodeId | None = None
 
 
 class ErrorAction(Enum):

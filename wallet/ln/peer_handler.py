@@ -926,9 +926,9 @@ class PeerManager(Generic[_D]):
                 peer = self._by_node_id.get(node_id)
                 if peer is not None and peer.init is not None:
                     self._encrypt(peer, message)
-            case BroadcastMessage(msg=message):
+            case BroadcastMessage(msg=message, origin=origin):
                 if isinstance(message, ChannelAnnouncement | ChannelUpdate | NodeAnnouncement) and not ours:
-                    self._queue_relay(message, None)
+                    self._queue_relay(message, origin)
                     return
                 self._tell_graph(message)
                 self._gossip_to_all(message)

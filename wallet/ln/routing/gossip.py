@@ -3,6 +3,9 @@
 Theory of operation. In: an announcement is judged in the order of cost: chain, known already, time,
 signatures, and last, where a `chain.Access` is given, the funding output. That answer may come later; until
 then the channel waits outside the graph with the newest updates and node announcements that belong to it.
+Where `SignatureChecks` are given, signatures are verified outside the lock, many at once, and the answers come
+later as well, in order: what hangs on a channel whose signatures are being verified is taken as if they were good,
+and finds no channel should they turn out not to be.
 When too much waits, `processing_queue_high` makes `PeerManager` stop reading from those who send gossip.
 Where the network is so large that its look-ups would be an imposition on the servers, a channel is believed
 first, and checked later: a few each tick, drawn at random, so that no server learns which are to be paid over.
@@ -24,11 +27,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from wallet.bitcoin import curve, script
 from wallet.chain.interfaces import Access, Logger, LogLevel, UtxoAnswer, UtxoError
-from wallet.ln.events import BroadcastMessage, MessageSendEvent, SendMessage
+from wallet.ln.events import BroadcastMessage, ErrorAction, HandleError, MessageSendEvent, SendMessage
 from wallet.ln.features import Feature, Features
 from wallet.ln.msg_handler import ChannelGossip
 from wallet.ln.msgs import (
@@ -53,6 +57,7 @@ __all__ = [
     "NetGraphMsgHandler",
     "NetworkGraph",
     "NodeInfo",
+    "SignatureChecks",
     "verify_channel_announcement",
     "verify_channel_update",
     "verify_node_announcement",
@@ -76,12 +81,40 @@ MAX_STORED_GOSSIP_LENGTH: Final = 2_048
 QUERY_TIMEOUT_TICKS: Final = 6
 """About a minute."""
 MAX_EXCESS_BYTES_FOR_RELAY: Final = 1_024
+MAX_UNVERIFIED: Final = 4_096
+"""Messages whose signatures are being verified, above which no more gossip is read: some 0.2 s of work."""
 PENDING_LOOKUPS_HIGH: Final = 256
 """Look-ups under way above which no more gossip is asked for or read."""
 MAX_PENDING_LOOKUPS: Final = 2_048
 MAX_WAITING_NODES: Final = 1_024
 CHECKS_PER_TICK: Final = 5
 """Of channels that were believed first. With ticks of ten seconds, 50,000 channels take a bit more than a day."""
+
+
+_BAD_CHANNEL: Final = "A channel_announcement has a signature that is not correct."
+_BAD_UPDATE: Final = "A channel_update has a signature that is not correct."
+_BAD_NODE: Final = "A node_announcement has a signature that is not correct."
+
+
+class SignatureChecks(Protocol):
+    """Verifies signatures outside the lock."""
+
+    def submit(self, checks: bytes, answered: Callable[[bytes], None]) -> None:
+        """Take records of `curve.CHECK_LENGTH` bytes; later, under the lock and in the order of the calls, `answered`
+        is told 1 for each that verifies and 0 for each other. Never calls it at once."""
+        ...
+
+
+def _channel_checks(msg: ChannelAnnouncement) -> bytes:
+    digest = msg.digest()
+    return b"".join(
+        (
+            msg.node_signature_1, digest, msg.node_id_1,
+            msg.node_signature_2, digest, msg.node_id_2,
+            msg.bitcoin_signature_1, digest, msg.bitcoin_key_1,
+            msg.bitcoin_signature_2, digest, msg.bitcoin_key_2,
+        )
+    )  # fmt: skip
 
 
 def verify_channel_announcement(msg: ChannelAnnouncement) -> bool:
@@ -104,6 +137,36 @@ def verify_channel_update(msg: ChannelUpdate, node_id: NodeId) -> bool:
 
 def verify_node_announcement(msg: NodeAnnouncement) -> bool:
     return curve.verify_ecdsa(msg.signature, msg.digest(), msg.node_id)
+
+
+@dataclass(slots=True)
+class _Unverified:
+    """What is being verified, so that it is not verified twice, and what hangs on it.
+
+    Attributes:
+        messages: how many.
+        channels: the nodes of announced channels.
+        nodes: how many of these channels a node has.
+        updates, announcements: the time of the newest.
+    """
+
+    messages: int = 0
+    channels: dict[ShortChannelId, tuple[NodeId, NodeId]] = field(default_factory=dict)
+    nodes: dict[NodeId, int] = field(default_factory=dict)
+    updates: dict[tuple[ShortChannelId, int], int] = field(default_factory=dict)
+    announcements: dict[NodeId, int] = field(default_factory=dict)
+
+    def add_channel(self, msg: ChannelAnnouncement) -> None:
+        self.channels[msg.short_channel_id] = (msg.node_id_1, msg.node_id_2)
+        for node_id in (msg.node_id_1, msg.node_id_2):
+            self.nodes[node_id] = self.nodes.get(node_id, 0) + 1
+
+    def remove_channel(self, msg: ChannelAnnouncement) -> None:
+        del self.channels[msg.short_channel_id]
+        for node_id in (msg.node_id_1, msg.node_id_2):
+            self.nodes[node_id] -= 1
+            if not self.nodes[node_id]:
+                del self.nodes[node_id]
 
 
 @dataclass(slots=True)
@@ -161,13 +224,17 @@ class NetGraphMsgHandler:
         *,
         clock: Callable[[], Now],
         draw: Callable[[], bytes] | None = None,
+        signature_checks: SignatureChecks | None = None,
     ) -> None:
-        """With `draw`, which gives random bytes, channels are believed first and checked later."""
+        """With `draw`, which gives random bytes, channels are believed first and checked later. Without
+        `signature_checks`, signatures are verified at once."""
         self.network_graph = network_graph
         self._utxo_lookup = utxo_lookup
         self._logger = logger
         self._clock = clock
         self._draw = draw
+        self._signature_checks = signature_checks
+        self._unverified = _Unverified()
         self._checking: set[ShortChannelId] = set()
         self._chain_hash = network_graph.network.chain_hash
         self._peers: dict[NodeId, _PeerSync] = {}
@@ -229,7 +296,7 @@ class NetGraphMsgHandler:
         return events
 
     def processing_queue_high(self) -> bool:
-        return len(self._pending) > PENDING_LOOKUPS_HIGH
+        return len(self._pending) > PENDING_LOOKUPS_HIGH or self._unverified.messages > MAX_UNVERIFIED
 
     def timer_tick_occurred(self) -> None:
         """Give up on queries that are not answered, and go on with those that wait for look-ups."""
@@ -263,13 +330,47 @@ class NetGraphMsgHandler:
         graph = self.network_graph
         if graph.has_channel(scid) or scid in self._pending or graph.was_removed(scid):
             return False
+        if scid in self._unverified.channels:
+            return False
         if len(msg.excess_data) + len(msg.features) > MAX_STORED_GOSSIP_LENGTH:
             return False
         # BOLT 7, channel_announcement, origin: node ids ascend.
         if msg.node_id_1 >= msg.node_id_2:
             raise PeerError("A channel_announcement has its nodes in the wrong order.")
+        if self._signature_checks is not None and their_node_id is not None:
+            self._unverified.add_channel(msg)
+            self._verify_later(_channel_checks(msg), partial(self._channel_verified, their_node_id, msg))
+            return False
         if not verify_channel_announcement(msg):
-            raise PeerError("A channel_announcement has a signature that is not correct.")
+            raise PeerError(_BAD_CHANNEL)
+        return self._take_channel(their_node_id, msg)
+
+    def _verify_later(self, checks: bytes, answered: Callable[[bytes], None]) -> None:
+        if self._signature_checks is not None:
+            self._unverified.messages += 1
+            self._signature_checks.submit(checks, answered)
+
+    def _verified(self, their_node_id: NodeId, verdicts: bytes, complaint: str) -> bool:
+        """Count one message that comes back; who sent a bad signature is told, and hung up on."""
+        self._unverified.messages -= 1
+        if self._unverified.messages in (0, MAX_UNVERIFIED // 2):
+            for peer_id, sync in self._peers.items():
+                self._query_next(peer_id, sync)
+        if 0 not in verdicts:
+            return True
+        self._events.append(HandleError(their_node_id, ErrorAction.SEND_WARNING_AND_DISCONNECT, complaint))
+        return False
+
+    def _channel_verified(self, their_node_id: NodeId, msg: ChannelAnnouncement, verdicts: bytes) -> None:
+        self._unverified.remove_channel(msg)
+        if self._verified(their_node_id, verdicts, _BAD_CHANNEL) and self._take_channel(their_node_id, msg):
+            self._events.append(BroadcastMessage(msg, their_node_id))
+
+    def _take_channel(self, their_node_id: NodeId | None, msg: ChannelAnnouncement) -> bool:
+        """Go on with a channel whose signatures are good; True when it is news that can be passed on at once."""
+        scid, graph = msg.short_channel_id, self.network_graph
+        if graph.has_channel(scid) or scid in self._pending or graph.was_removed(scid):
+            return False
         if self._utxo_lookup is None or their_node_id is None:
             self._accept_channel(msg, None)
             return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
@@ -374,27 +475,61 @@ class NetGraphMsgHandler:
         # BOLT 7, channel_update, receiver: too old is stale, too far ahead may be discarded.
         if not now_at - STALE_CHANNEL_SECONDS <= msg.timestamp_at <= now_at + MAX_FUTURE_SECONDS:
             return False
-        scid = msg.short_channel_id
+        scid, direction = msg.short_channel_id, msg.direction
+        known_at = self._updated_at(scid, direction)
+        nodes = self._nodes_of(scid)
+        # BOLT 7, channel_update, receiver: ignore those without an announcement.
+        if nodes is None or msg.timestamp_at <= known_at or len(msg.excess_data) > MAX_STORED_GOSSIP_LENGTH:
+            return False
+        signer = nodes[direction]
+        if self._signature_checks is not None and their_node_id is not None:
+            if msg.timestamp_at <= self._unverified.updates.get((scid, direction), 0):
+                return False
+            self._unverified.updates[scid, direction] = msg.timestamp_at
+            self._verify_later(
+                msg.signature + msg.digest() + signer,
+                partial(self._update_verified, their_node_id, msg, signer),
+            )
+            return False
+        if not verify_channel_update(msg, signer):
+            raise PeerError(_BAD_UPDATE)
+        return self._take_update(msg, signer)
+
+    def _nodes_of(self, scid: ShortChannelId) -> tuple[NodeId, NodeId] | None:
+        """Of a channel in the graph, or on its way there."""
         pending = self._pending.get(scid)
         if pending is not None:
-            known = pending.updates.get(msg.direction)
-            known_at = known.timestamp_at if known is not None else 0
-            nodes = (pending.announcement.node_id_1, pending.announcement.node_id_2)
-        else:
-            found = self.network_graph.nodes_of(scid)
-            if found is None:
-                # BOLT 7, channel_update, receiver: ignore those without an announcement.
-                return False
-            nodes = found
-            known_at = self.network_graph.update_times(scid)[msg.direction]
-        if msg.timestamp_at <= known_at or len(msg.excess_data) > MAX_STORED_GOSSIP_LENGTH:
-            return False
-        if not verify_channel_update(msg, nodes[msg.direction]):
-            raise PeerError("A channel_update has a signature that is not correct.")
-        if pending is not None:
-            pending.updates[msg.direction] = msg
-            return False
-        return self._apply_update(msg)
+            return pending.announcement.node_id_1, pending.announcement.node_id_2
+        return self.network_graph.nodes_of(scid) or self._unverified.channels.get(scid)
+
+    def _updated_at(self, scid: ShortChannelId, direction: int) -> int:
+        pending = self._pending.get(scid)
+        if pending is None:
+            return self.network_graph.update_times(scid)[direction]
+        known = pending.updates.get(direction)
+        return known.timestamp_at if known is not None else 0
+
+    def _update_verified(
+        self, their_node_id: NodeId, msg: ChannelUpdate, signer: NodeId, verdicts: bytes
+    ) -> None:
+        key = (msg.short_channel_id, msg.direction)
+        if self._unverified.updates.get(key) == msg.timestamp_at:
+            del self._unverified.updates[key]
+        if self._verified(their_node_id, verdicts, _BAD_UPDATE) and self._take_update(msg, signer):
+            self._events.append(BroadcastMessage(msg, their_node_id))
+
+    def _take_update(self, msg: ChannelUpdate, signer: NodeId) -> bool:
+        """Go on with an update that `signer` has signed; True when it may be passed on."""
+        scid, direction = msg.short_channel_id, msg.direction
+        pending = self._pending.get(scid)
+        if pending is None:
+            nodes = self.network_graph.nodes_of(scid)
+            return nodes is not None and nodes[direction] == signer and self._apply_update(msg)
+        announcement = pending.announcement
+        if (announcement.node_id_1, announcement.node_id_2)[direction] == signer:
+            if msg.timestamp_at > self._updated_at(scid, direction):
+                pending.updates[direction] = msg
+        return False
 
     def _apply_update(self, msg: ChannelUpdate) -> bool:
         """Put a checked update into the graph; True when it may be passed on."""
@@ -408,24 +543,49 @@ class NetGraphMsgHandler:
 
     def handle_node_announcement(self, their_node_id: NodeId | None, msg: NodeAnnouncement) -> bool:
         """Take in what a node says about itself; True when it is news that may be passed on."""
-        graph = self.network_graph
-        waits = not graph.has_node(msg.node_id)
+        node_id = msg.node_id
+        waits = not self.network_graph.has_node(node_id)
         # BOLT 7, node_announcement, receiver: ignore nodes without a channel.
-        if waits and msg.node_id not in self._pending_nodes:
+        if waits and node_id not in self._pending_nodes and node_id not in self._unverified.nodes:
             return False
-        known_at = graph.node_announced_at(msg.node_id)
-        waiting = self._waiting_nodes.get(msg.node_id)
-        if waits and waiting is not None:
-            known_at = waiting.timestamp_at
-        if known_at is not None and msg.timestamp_at <= known_at:
+        if not self._is_news(msg):
             return False
         length = len(msg.features.to_bytes()) + len(msg.address_data) + len(msg.excess_data)
         if length > MAX_STORED_GOSSIP_LENGTH:
             return False
+        if self._signature_checks is not None and their_node_id is not None:
+            if msg.timestamp_at <= self._unverified.announcements.get(node_id, -1):
+                return False
+            self._unverified.announcements[node_id] = msg.timestamp_at
+            self._verify_later(
+                msg.signature + msg.digest() + node_id, partial(self._node_verified, their_node_id, msg)
+            )
+            return False
         if not verify_node_announcement(msg):
-            raise PeerError("A node_announcement has a signature that is not correct.")
-        if waits:
-            if waiting is not None or len(self._waiting_nodes) < MAX_WAITING_NODES:
+            raise PeerError(_BAD_NODE)
+        return self._take_node(msg)
+
+    def _is_news(self, msg: NodeAnnouncement) -> bool:
+        known_at = self.network_graph.node_announced_at(msg.node_id)
+        waiting = self._waiting_nodes.get(msg.node_id)
+        if waiting is not None and not self.network_graph.has_node(msg.node_id):
+            known_at = waiting.timestamp_at
+        return known_at is None or msg.timestamp_at > known_at
+
+    def _node_verified(self, their_node_id: NodeId, msg: NodeAnnouncement, verdicts: bytes) -> None:
+        if self._unverified.announcements.get(msg.node_id) == msg.timestamp_at:
+            del self._unverified.announcements[msg.node_id]
+        if self._verified(their_node_id, verdicts, _BAD_NODE) and self._take_node(msg):
+            self._events.append(BroadcastMessage(msg, their_node_id))
+
+    def _take_node(self, msg: NodeAnnouncement) -> bool:
+        """Go on with an announcement whose signature is good; True when it may be passed on."""
+        graph = self.network_graph
+        if not self._is_news(msg):
+            return False
+        if not graph.has_node(msg.node_id):
+            known = msg.node_id in self._waiting_nodes or len(self._waiting_nodes) < MAX_WAITING_NODES
+            if known and msg.node_id in self._pending_nodes:
                 self._waiting_nodes[msg.node_id] = msg
             return False
         if not graph.apply_node_announcement(msg):
@@ -585,7 +745,7 @@ class NetGraphMsgHandler:
         while sync.wanted and len(batch) < SHORT_IDS_PER_QUERY:
             scid, flag = sync.wanted.popleft()
             # Another peer may have told it by now.
-            if flag != _WANT_ALL or not (self.network_graph.has_channel(scid) or scid in self._pending):
+            if flag != _WANT_ALL or not self._is_coming(scid):
                 batch.append((scid, flag))
         if not batch:
             return
@@ -600,6 +760,12 @@ class NetGraphMsgHandler:
                 short_channel_ids=tuple(scid for scid, _ in batch),
                 query_flags=flags if sync.asks_for_times else None,
             ),
+        )
+
+    def _is_coming(self, scid: ShortChannelId) -> bool:
+        """Tell whether a channel is known, or is being checked."""
+        return (
+            self.network_graph.has_channel(scid) or scid in self._pending or scid in self._unverified.channels
         )
 
     def handle_reply_short_channel_ids_end(self, their_node_id: NodeId, msg: ReplyShortChannelIdsEnd) -> None:
