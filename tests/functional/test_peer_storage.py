@@ -15,6 +15,7 @@ from tests.functional.test_recovery import (
     found_outputs,
     lose,
     mine_until_swept,
+    peer_loses_patience,
     report,
     spends_of_funding,
     sweep_fees_sat,
@@ -24,7 +25,6 @@ from tests.functional.test_recovery import (
 )
 from tests.functional.whole_nodes import WholeNode, WholeWorld, play
 from wallet.bitcoin.bip39 import seed_from_mnemonic
-from wallet.ln.channelmonitor import PATIENCE_TICKS
 from wallet.ln.msgs import PeerStorage
 from wallet.ln.types import DecodeError, NodeId
 from wallet.node import peer_storage
@@ -77,13 +77,6 @@ def test_words_and_peer_storage_bring_back_what_was_promised(
             assert again.onchain_sat() + sweep_fees_sat(again) == promised[WAY]["amount_sat"]
 
     play(scenario())
-
-
-async def peer_loses_patience(bob: WholeNode) -> None:
-    """Who is told by an error leaves it to the other side to publish, for a minute; there is nothing to publish."""
-    await bob.until("the close", lambda: not bob.node.manager.list_channels())
-    for _tick in range(PATIENCE_TICKS):
-        bob.node._tick_rebroadcast()
 
 
 def test_words_and_a_peer_without_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

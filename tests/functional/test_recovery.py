@@ -17,6 +17,7 @@ import pytest
 from tests.functional.whole_nodes import HOST, WAIT_SECONDS, WholeNode, WholeWorld, play
 from wallet.bitcoin.hashes import sha256
 from wallet.bitcoin.tx import Txid, txid_hex
+from wallet.ln.channelmonitor import PATIENCE_TICKS
 from wallet.ln.lost_channels import LostOutput
 from wallet.node.api import CommandError
 from wallet.node.backup import BACKUP_FILE
@@ -130,6 +131,13 @@ def monitor_spent(node: WholeNode, channel_id: str) -> bool:
             and found.is_spent
             for key in node.node.chain_monitor.list_monitors()
         )
+
+
+async def peer_loses_patience(peer: WholeNode) -> None:
+    """Who is told by an error leaves it to the other side to publish, for a minute; there is nothing to publish."""
+    await peer.until("the close", lambda: not peer.node.manager.list_channels())
+    for _tick in range(PATIENCE_TICKS):
+        peer.node._tick_rebroadcast()
 
 
 async def until_mempool(world: WholeWorld, count: int) -> None:

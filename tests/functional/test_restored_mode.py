@@ -18,6 +18,7 @@ from tests.functional.test_recovery import (
     lose,
     mine,
     mine_until_swept,
+    peer_loses_patience,
     report,
     spends_of_funding,
     sweep_fees_sat,
@@ -155,6 +156,7 @@ def test_channels_that_an_older_file_does_not_know_come_from_the_backup_beside_i
             assert [item["state"] for item in (await report(alice))["words"]["channels"]] == ["open", "lost"]
             assert "old_installation_stopped" in problem(alice)
             await alice.call("old_installation_stopped")
+            await peer_loses_patience(carol)
             await until_mempool(world, 1)
             await mine_until_swept(alice, 1)
             with alice.node.core.locked():
@@ -289,7 +291,7 @@ def test_a_second_folder_that_is_gone_is_told_and_holds_nothing_up(tmp_path: Pat
 def test_exported_backups_restore_and_a_second_folder_keeps_what_it_holds(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with WholeWorld.made(tmp_path, ("alice", "bob")) as world:
-            alice = world.nodes[0]
+            alice, bob = world.nodes
             await one_channel(world)
             words = await words_of(alice)
             second = tmp_path / "stick"
@@ -317,6 +319,7 @@ def test_exported_backups_restore_and_a_second_folder_keeps_what_it_holds(tmp_pa
             taken = await again.call("import_channel_backup", file=str(tmp_path / "export"))
             assert taken == {"channels": 0}
             await again.call("old_installation_stopped")
+            await peer_loses_patience(bob)
             await until_mempool(world, 1)
             await mine_until_swept(again, 1)
             home_sat = again.onchain_sat() + sweep_fees_sat(again)
