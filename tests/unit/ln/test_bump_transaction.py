@@ -52,7 +52,7 @@ class SmallWallet:
         have_sat = sum(item.value_sat for item in must_spend) - sum(o.value_sat for o in must_pay_to)
         chosen: list[Utxo] = []
         available = sorted(
-            self.coins.items(),
+            (item for item in self.coins.items() if item[0] in self.chain.unspent),
             key=lambda item: (self.holders.get(item[0], claim_id) != claim_id, -item[1][0].value_sat),
         )
         while True:

@@ -72,11 +72,6 @@ class Player:
                     assert item.outpoint not in self.got
                     self.got[item.outpoint] = item.output.value_sat
             elif isinstance(event, BumpCommitment | BumpHtlcs):
-                self.wallet.coins = {
-                    outpoint: value
-                    for outpoint, value in self.wallet.coins.items()
-                    if outpoint in self.wallet.chain.unspent
-                }
                 self.handler.handle_event(event)
         for told in self.side.take_monitor_events():
             if isinstance(told, HTLCEvent):
