@@ -59,6 +59,8 @@ ID_LENGTH = 16
 TAG_LENGTH = 16
 SEALED_KEY_LENGTH = NONCE_LENGTH + KEY_LENGTH + TAG_LENGTH
 KEY_PURPOSE = b"leyden data key"
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What a damaged file has Python's sqlite3 raise: the second where SQLite's own words quote bytes that are no text."""
 
 ON_DEMAND_SPACES = frozenset({"revoked"})
 """Spaces that grow with a channel's age: read by key, never as a whole."""
@@ -280,7 +282,7 @@ class Store:
             store._check_whole()
             # A change of password that was killed half-way ends here: the old seal leaves the main file.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        except sqlite3.Error as error:
+        except _UNREADABLE as error:
             connection.close()
             raise StoreError(_refused(path, error)) from None
         except BaseException:
@@ -333,11 +335,11 @@ class Store:
         uri = f"{path.resolve().as_uri()}?mode=ro"
         left_over = path.with_name(f"{path.name}-wal")
         if left_over.exists() and left_over.stat().st_size:
-            with contextlib.suppress(sqlite3.OperationalError):
+            with contextlib.suppress(sqlite3.OperationalError, UnicodeDecodeError):
                 return cls._peek_at(uri, path)
         try:
             return cls._peek_at(f"{uri}&immutable=1", path)
-        except sqlite3.Error as error:
+        except _UNREADABLE as error:
             raise StoreError(_refused(path, error)) from None
 
     @classmethod
@@ -357,7 +359,7 @@ class Store:
             connection.execute("PRAGMA trusted_schema=OFF")
             connection.execute("PRAGMA cell_size_check=ON")
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-        except sqlite3.Error as error:
+        except _UNREADABLE as error:
             if connection is not None:
                 connection.close()
             raise StoreError(_refused(path, error)) from None
@@ -455,7 +457,7 @@ class Store:
                 with _transaction(self._connection):
                     self._write_key(self._connection, self._data_key, new_password)
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            except sqlite3.Error as error:
+            except _UNREADABLE as error:
                 raise StoreError(
                     _("The password was not changed: the wallet file cannot be written ({why}).").format(
                         why=_why(error)
@@ -494,7 +496,7 @@ class Store:
         try:
             with self._lock:
                 yield
-        except sqlite3.Error as error:
+        except _UNREADABLE as error:
             raise StoreError(_refused(self.path, error)) from None
 
     def rows(self, space: str) -> Iterator[tuple[bytes, bytes]]:
@@ -682,8 +684,10 @@ def _why(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
-def _refused(path: Path, error: sqlite3.Error) -> str:
+def _refused(path: Path, error: Exception) -> str:
     """What SQLite's refusal of a file means."""
+    if isinstance(error, UnicodeDecodeError):
+        return _damaged(path, _("text in it is none"))
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return _("The wallet file {name} is in use by another program.").format(name=path.name)
