@@ -142,6 +142,49 @@ def test_blobs_of_strangers_and_floods_are_not_kept(tmp_path: Path, monkeypatch:
     play(scenario())
 
 
+def test_what_peers_keep_is_forgotten_with_the_last_channel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their blob, whether it was written yet or not; and ours is not counted on once they may drop it."""
+
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ("alice", "bob")) as world:
+            alice, bob = world.nodes
+            await alice.fund(2_000_000, coins=3)
+            channel_id = await alice.open_channel(bob, CAPACITY_SAT, PUSH_SAT)
+            storage = bob.node.recovery.storage
+            await bob.until("the blob", lambda: storage._kept or storage._waiting)
+            minute_passes(bob, monkeypatch)
+            alice_id = NodeId(bytes.fromhex(alice.node_id))
+            with bob.node.core.entry():
+                storage.handle_peer_storage(alice_id, PeerStorage(blob=b"not written yet"))
+            assert alice_id in storage._kept
+            assert alice_id in storage._waiting
+            minute_passes(alice, monkeypatch)
+            assert (await report(alice))[WAY]["peers"] == [bob.node_id]
+            with bob.node.core.entry():
+                storage.forget_strangers()
+            assert alice_id in storage._waiting, "there is a channel still"
+
+            await alice.call("close_channel", channel_id=channel_id)
+            await until_mempool(world, 1)
+            world.chain.mine(1)
+            await alice.until("its close", lambda: not alice.channels_with(bob))
+            assert (await report(alice))[WAY]["peers"] == []
+            # As some weeks later, when the monitors are put away.
+            for node in (alice, bob):
+                monkeypatch.setattr(node.node.chain_monitor, "list_monitors", list)
+                with node.node.core.entry():
+                    node.node.recovery.storage.forget_strangers()
+            assert storage._waiting == storage._kept == storage._kept_at_ms == {}
+            assert alice.node.recovery.storage._sent == {}
+            await bob.until(
+                "its row's end", lambda: bob.node.store.read_row("peer_storage", alice_id) is None
+            )
+
+    play(scenario())
+
+
 def test_blobs_have_one_length_and_one_owner() -> None:
     from tests.unit.node.test_backup import OTHER_SEED, SEED, backups
 

@@ -143,23 +143,35 @@ class PeerStorageKeeper:
         )
 
     def forget_strangers(self) -> None:
-        """Now and then: blobs of peers with whom nothing is left at all."""
+        """Now and then: blobs of peers with whom nothing is left at all, written or not, and ours with them."""
         chain_monitor = self._node.chain_monitor
         monitors = (chain_monitor.get_monitor(channel_id) for channel_id in chain_monitor.list_monitors())
         peers = {monitor.counterparty_node_id for monitor in monitors if monitor is not None}
+        for node_id in self._waiting.keys() - peers:
+            del self._waiting[node_id]
+        for node_id in self._kept_at_ms.keys() - peers:
+            del self._kept_at_ms[node_id]
         for node_id in self._kept.keys() - peers:
             del self._kept[node_id]
             self._node.core.write((Row(BLOB_SPACE, node_id, None),))
+        for node_id in self._sent.keys() - peers:
+            del self._sent[node_id]
+            self._node.core.write((Row(SENT_SPACE, node_id, None),))
 
     # --- ours ---------------------------------------------------------------------------
 
     def covered(self) -> frozenset[ChannelId]:
-        """Channels that the blob of at least one peer names."""
-        return frozenset().union(*self._sent.values())
+        """Channels that the blob of at least one such peer names."""
+        return frozenset().union(*(self._sent[node_id] for node_id in self.keepers()))
 
     def keepers(self) -> tuple[NodeId, ...]:
-        """Peers that keep a blob for us."""
-        return tuple(node_id for node_id, channel_ids in self._sent.items() if channel_ids)
+        """Peers that keep a blob for us, as far as one can rely on it: BOLT 1 lets a peer forget it some time after the
+        last channel is gone."""
+        return tuple(
+            node_id
+            for node_id, channel_ids in self._sent.items()
+            if channel_ids and self._has_channel(node_id)
+        )
 
     def channels_changed(self) -> None:
         """The backup is another one: peers are to get it."""
