@@ -195,6 +195,10 @@ class Chain:
         """A transaction that pays to a script; its coin needs no signature."""
         prevout, _ = self.coin(value_sat + 10_000)
         change = TxOut(5_000, p2wpkh(b"\x02" * 33))
-        return Transaction(
+        tx = Transaction(
             2, (TxIn(prevout, witness=(OP_TRUE,)),), (change, TxOut(value_sat, script_pubkey)), 0
         )
+        # Whoever knows the transaction may spend from it, be it that nobody has sent it yet.
+        for vout, output in enumerate(tx.outputs):
+            self._outputs[OutPoint(tx.txid, vout)] = output
+        return tx
