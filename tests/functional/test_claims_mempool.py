@@ -12,12 +12,16 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.functional.test_claims_table import bobs_claim
 from tests.unit.ln.monitor_world import START_HEIGHT, Chain, Htlc, Side, htlc, make
 from tests.unit.ln.test_monitor_fuzz import Player
 from wallet.bitcoin.amounts import fee_sat_ceil
 from wallet.bitcoin.tx import OutPoint, Transaction, Txid, TxOut
 from wallet.chain.interfaces import BroadcastPackage
+from wallet.ln.config import MIN_CLTV_EXPIRY_DELTA
 from wallet.ln.features import ANCHORS_ZERO_FEE_HTLC_TX, STATIC_REMOTE_KEY, ChannelTypeFeatures
+from wallet.ln.monitor_update import HTLCEvent
+from wallet.ln.package import SECURITY_DELAY_BLOCKS
 
 TYPES = pytest.mark.parametrize(
     "channel_type", [STATIC_REMOTE_KEY, ANCHORS_ZERO_FEE_HTLC_TX], ids=["static_remotekey", "anchors"]
@@ -278,4 +282,44 @@ def test_a_reorganisation_sends_what_the_mempool_has(channel_type: ChannelTypeFe
     play.act()
     play.tick()
     assert set(play.mempool.entries) == before
+    finish(play)
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["ours", "theirs"])
+@pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
+def test_one_hostile_input_holds_nothing_else_back(ours: bool, seen: bool) -> None:
+    """Our HTLCs have expired and are claimed together. Then the peer shows the preimage of one, and outbids us: the
+    others go without it, at once where we have seen that, and in time in any case."""
+    expiry_height = START_HEIGHT + 20
+    items = [htlc(True, 50_000, expiry_height, number + 1) for number in range(4)]
+    play = Play(ANCHORS_ZERO_FEE_HTLC_TX, items)
+    closer = play.alice if ours else play.bob
+    commitment = play.channel.commitment_of(closer)
+    play.chain.mine(commitment)
+    while play.chain.height < expiry_height:
+        play.block()
+    play.act()
+    (joined,) = play.mempool.entries.values()
+    assert sum(txin.prevout.txid == commitment.txid for txin in joined.tx.inputs) == 4
+    play.channel.knows(play.bob, items[0])
+    hostile = bobs_claim(play.channel, commitment, items[0], ours=ours)
+    play.mempool.offer(BroadcastPackage(txs=(hostile,), label="theirs"))
+    assert play.mempool.refusals == []
+    assert list(play.mempool.entries) == [hostile.txid]
+    if seen:
+        play.alice.chain_monitor.transactions_seen([hostile])
+        (told,) = play.alice.take_monitor_events()[-1:]
+        assert isinstance(told, HTLCEvent)
+        assert told.payment_preimage == items[0].preimage
+    else:
+        while play.chain.height < expiry_height + MIN_CLTV_EXPIRY_DELTA - SECURITY_DELAY_BLOCKS:
+            play.block()
+    play.act()
+    spent = {txin.prevout for entry in play.mempool.entries.values() for txin in entry.tx.inputs}
+    assert hostile.txid in play.mempool.entries
+    vouts = {place.vout for place in spent if place.txid == commitment.txid}
+    assert len(vouts) == 4
+    # Only what fights with theirs for one output may have been refused, while all four stood together or alone.
+    play.mempool.refusals.clear()
+    play.mempool.mine()
     finish(play)

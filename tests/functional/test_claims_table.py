@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.unit.ln.monitor_world import START_HEIGHT, Htlc, Side, htlc, make
+from tests.unit.ln.monitor_world import START_HEIGHT, Channel, Htlc, Side, htlc, make
 from tests.unit.ln.test_monitor_fuzz import Player
 from tests.unit.ln.test_revoked import second_stage
 from wallet.bitcoin.tx import OutPoint, Transaction
@@ -284,7 +284,7 @@ def test_twins_are_told_apart(channel_type: ChannelTypeFeatures, ours: bool, lat
     wanted = OutPoint(commitment.txid, vout_of[taken.cltv_expiry_height] or 0)
     assert vout_of[taken.cltv_expiry_height] is not None
     play.channel.knows(play.bob, one)
-    claim = bobs_claim(play, commitment, taken, ours=ours)
+    claim = bobs_claim(play.channel, commitment, taken, ours=ours)
     assert wanted in {txin.prevout for txin in claim.inputs}
     play.chain.mine(claim)
     play.act()
@@ -301,11 +301,12 @@ def test_twins_are_told_apart(channel_type: ChannelTypeFeatures, ours: bool, lat
     assert play.alice.all_balances() == []
 
 
-def bobs_claim(play: Play, commitment: Transaction, item: Htlc, *, ours: bool) -> Transaction:
-    """Bob's claim by preimage of one output and no other."""
+def bobs_claim(channel: Channel, commitment: Transaction, item: Htlc, *, ours: bool) -> Transaction:
+    """Bob's claim by preimage of one output and no other; it pays well."""
+    bob = channel.bob.side
     if not ours:
-        return second_stage(play.channel, play.chain, play.bob, play.channel.number, item)
-    state = play.channel.monitor(play.bob).state
+        return second_stage(channel, channel.chain, bob, channel.number, item)
+    state = channel.monitor(bob).state
     spend = classify(state, commitment, lambda number: None)
     (claim,) = [
         claim
@@ -313,5 +314,5 @@ def bobs_claim(play: Play, commitment: Transaction, item: Htlc, *, ours: bool) -
         if isinstance(claim, CounterpartyHtlcClaim)
         and claim.htlc.cltv_expiry_height == item.cltv_expiry_height
     ]
-    end = play.channel.end(play.bob)
+    end = channel.end(bob)
     return build_claim_transaction([claim], end.params, end.signer, state.static.destination_script, 45_000)
