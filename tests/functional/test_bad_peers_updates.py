@@ -9,10 +9,11 @@ import pytest
 
 from tests.functional.bad_peer import BAD_SIGNATURE, add, assert_failed, inject, start
 from tests.functional.joined import Node, World, config
+from wallet.bitcoin.tx import Txid
 from wallet.ln import events as ev
 from wallet.ln import msgs
-from wallet.ln.config import ChannelHandshakeConfig, UserConfig
-from wallet.ln.types import ChannelId, PaymentPreimage
+from wallet.ln.config import ChannelConfig, ChannelHandshakeConfig, MaxDustExposure, UserConfig
+from wallet.ln.types import ChannelId, DecodeError, PaymentPreimage
 
 
 @pytest.mark.parametrize(
@@ -212,3 +213,89 @@ def test_a_fee_rate_from_the_side_that_does_not_pay(world: World) -> None:
     channel_id = world.open_channel(alice, bob, 1_000_000, 400_000_000)
     inject(world, alice, bob, msgs.UpdateFee(channel_id=channel_id, feerate_sat_per_kw=500))
     assert_failed(world, alice, "does not pay the fee")
+
+
+# --- what is ignored, and what piles up ---------------------------------------------------
+
+
+def test_an_id_is_taken_again_after_a_reconnection(world: World) -> None:
+    """BOLT 2, update_add_htlc, receiver: what was never committed is forgotten with the connection, its id too."""
+    alice, bob, channel_id = start(world)
+    inject(world, alice, bob, *(add(channel_id, htlc_id=number) for number in range(3)))
+    world.disconnect(alice, bob)
+    world.filter = None
+    world.connect(alice, bob)
+    assert not alice.channel(bob).pending_htlcs
+    inject(world, alice, bob, add(channel_id, htlc_id=0))
+    assert alice.channel(bob).is_usable
+    world.disconnect(alice, bob)
+
+
+def test_a_flood_of_fee_rates_keeps_one(world: World) -> None:
+    """BOLT 2, update_fee: each replaces the one before; the last one counts."""
+    alice, bob, channel_id = start(world)
+    rates = [253 + number for number in range(300)]
+    inject(
+        world, alice, bob, *(msgs.UpdateFee(channel_id=channel_id, feerate_sat_per_kw=each) for each in rates)
+    )
+    (kept,) = alice.manager._channels[channel_id].core.fee_updates
+    assert kept.feerate_sat_per_kw == rates[-1]
+    assert alice.channel(bob).is_usable
+    world.disconnect(alice, bob)
+
+
+def test_a_commitment_for_another_funding_is_ignored(world: World) -> None:
+    """BOLT 2, commitment_signed, receiver: no splice is pending, so that it is about nothing here."""
+    alice, bob, channel_id = start(world)
+    said = len(alice.sent)
+    msg = msgs.CommitmentSigned(
+        channel_id=channel_id, signature=BAD_SIGNATURE, htlc_signatures=(), funding_txid=Txid(b"\x09" * 32)
+    )
+    inject(world, alice, bob, msg)
+    assert alice.sent[said:] == []
+    assert alice.channel(bob).is_usable
+
+
+@pytest.mark.parametrize("point", [bytes(33), b"\x04" + bytes(32), b"\x02" + b"\xff" * 32])
+def test_a_next_point_that_is_none_cannot_be_read(point: bytes) -> None:
+    msg = msgs.RevokeAndAck(
+        channel_id=ChannelId(bytes(32)), per_commitment_secret=bytes(32), next_per_commitment_point=point
+    )
+    with pytest.raises(DecodeError, match="point"):
+        msgs.decode_message(msgs.encode_message(msg))
+
+
+def dust_config(limit_msat: int, *, anchors: bool) -> UserConfig:
+    exposure = MaxDustExposure(fee_rate_multiplier=0, fixed_limit_msat=limit_msat)
+    return config(anchors=anchors, channel=ChannelConfig(max_dust_htlc_exposure=exposure))
+
+
+@pytest.mark.parametrize("from_alice", [False, True])
+def test_a_fee_rate_that_turns_too_much_into_dust(world: World, from_alice: bool) -> None:
+    """BOLT 2, update_fee, receiver, without anchors: HTLCs under way would become fees, in either commitment."""
+    alice, bob = (
+        world.node("alice", dust_config(5_000_000, anchors=False)),
+        world.node("bob", config(anchors=False)),
+    )
+    channel_id = world.open_channel(bob, alice, 1_000_000, 400_000_000)
+    payments = [
+        world.route_payment([alice, bob] if from_alice else [bob, alice], 3_000_000) for _ in range(2)
+    ]
+    # At 253 sat/kw an HTLC of 3,000 sat has an output; at 5,000 sat/kw its second stage costs more than that.
+    inject(world, alice, bob, msgs.UpdateFee(channel_id=channel_id, feerate_sat_per_kw=5_000))
+    assert_failed(world, alice, "into dust")
+    assert len(payments) == 2
+
+
+def test_with_anchors_a_fee_rate_makes_no_dust(world: World) -> None:
+    """BOLT 2, update_fee, receiver: second stages pay no fee of their own there."""
+    alice, bob = world.node("alice", dust_config(5_000_000, anchors=True)), world.node("bob", config())
+    channel_id = world.open_channel(bob, alice, 1_000_000, 400_000_000)
+    payments = [world.route_payment([bob, alice], 3_000_000) for _ in range(2)]
+    inject(world, alice, bob, msgs.UpdateFee(channel_id=channel_id, feerate_sat_per_kw=5_000))
+    assert alice.channel(bob).is_usable
+    world.disconnect(alice, bob)
+    world.filter = None
+    world.connect(alice, bob)
+    for payment in payments:
+        world.claim([bob, alice], payment)
