@@ -101,8 +101,8 @@ class CoinSelectionSource(Protocol):
         and with the given inputs and outputs, reaches the fee rate. Raises NotEnoughCoins.
 
         The same claim may get the coins of its last selection again (it replaces that transaction); another
-        claim should not, until that is confirmed or given up. Never unconfirmed coins: package and
-        replacement rules forbid them.
+        claim should not, until that is confirmed or given up. Unconfirmed coins only where HTLC transactions
+        find no others, and only change of other claims: packages and replacements have rules about the rest.
         """
         ...
 

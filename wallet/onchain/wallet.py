@@ -87,6 +87,9 @@ INCREMENTAL_FEERATE_SAT_PER_KW = 253
 RELEVANT_BLOCKS = 2_016
 """How deep a transaction has to be before a reorganisation is no longer looked for: two weeks."""
 
+MAX_CLAIM_CHAIN = 10
+"""How many transactions that wait may stand on each other to pay for claims. Bitcoin Core relays chains of 25."""
+
 REMEMBERED_DRAFTS = 64
 
 SHOWN = ("txs", "branches", "reservations", "claims", "labels", "frozen")
@@ -781,7 +784,8 @@ class OnchainWallet:
         empty script, 164 together, come on top).
 
         The coins are set aside for `claim_id`: a later call with the same id may use them again, also while an
-        earlier attempt at the same claim, which it would replace, spends them. Raises `InsufficientFunds`.
+        earlier attempt at the same claim, which it would replace, spends them. Where confirmed coins do not reach, the
+        change of another claim that is on its way helps. Raises `InsufficientFunds`.
         """
         stored = self._state.claims.get(claim_id)
         old = stored or self._earlier_attempt([outpoint for outpoint, _, _ in must_spend])
@@ -799,16 +803,20 @@ class OnchainWallet:
         seed = self._seed_for(must_pay_to, target_feerate_sat_per_kw, claim_id, 0)
         # Without an output the caller has to put an empty one in place of change.
         bare = target if must_pay_to else replace(target, outputs=(TxOut(0, op_return(b"")),))
-        # The coins of the attempt before first, then free ones too, at last those held for other claims.
+        # The coins of the attempt before first, then free ones too, then those held for other claims.
         others = [coin for coin in self._held_by_others(claim_id) if coin not in own_coins]
+        pools = [own_coins, [*own_coins, *free], [*own_coins, *free, *others]]
+        if must_pay_to:
+            # At last what waits itself. (A parent that its child pays for has to be relayed with its child alone.)
+            waiting = self._change_that_waits(claim_id, {outpoint for outpoint, _, _ in must_spend})
+            pools.append([*pools[-1], *waiting])
         selection: Selection | None = None
-        for pool in (own_coins, [*own_coins, *free], [*own_coins, *free, *others]):
+        for pool in pools:
             selection = select(pool, target, seed=seed) or select(pool, bare, seed=seed)
             if selection is not None:
                 break
         if selection is None:
-            pool = [*own_coins, *free, *others]
-            raise self._insufficient(target.needed_sat(()), pool, target_feerate_sat_per_kw, 0)
+            raise self._insufficient(target.needed_sat(()), pools[-1], target_feerate_sat_per_kw, 0)
         claim = Claim(
             outpoints=tuple(sorted({coin.outpoint for coin in (*own_coins, *selection.coins)})),
             must_spend=tuple(outpoint for outpoint, _, _ in must_spend),
@@ -866,6 +874,31 @@ class OnchainWallet:
             and coin.is_mature
             and not coin.frozen
         ]
+
+    def _change_that_waits(self, claim_id: bytes, must_spend: set[OutPoint]) -> list[Coin]:
+        """The change of other claims' transactions, as long as nothing that conflicts with these was seen: the ledger
+        would have dropped them. What replaces a spend of it brings in no new input that waits (BIP 125, rule 2)."""
+        found: dict[OutPoint, Coin] = {}
+        for other_id, claim in self._state.claims.items():
+            txids = {self._state.spenders.get(outpoint) for outpoint in claim.must_spend}
+            for txid in (txid for txid in txids if txid is not None and other_id != claim_id):
+                record = self._state.txs[txid]
+                ours = any(txin.prevout in claim.outpoints for txin in record.tx.inputs)
+                if not ours or record.height is not None:
+                    continue
+                if len(self._state.unconfirmed_ancestors(txid)) >= MAX_CLAIM_CHAIN:
+                    continue
+                for vout, output in enumerate(record.tx.outputs):
+                    outpoint = OutPoint(txid, vout)
+                    spender = self._state.spenders.get(outpoint)
+                    free = spender is None or any(
+                        txin.prevout in must_spend for txin in self._state.txs[spender].tx.inputs
+                    )
+                    if output.script_pubkey == claim.change_script and free:
+                        found[outpoint] = Coin(
+                            outpoint=outpoint, output=output, height=None, is_change=True, trusted=True
+                        )
+        return [coin for outpoint, coin in sorted(found.items()) if outpoint not in self._state.frozen]
 
     def _claim_coins(self, claim: Claim | None, must_spend: set[OutPoint]) -> list[Coin]:
         """The coins that a claim holds and may use again."""

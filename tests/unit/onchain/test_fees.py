@@ -12,7 +12,7 @@ from wallet.bitcoin.tx import OutPoint, Transaction, Txid, TxIn, TxOut
 from wallet.onchain.coins import BASE_INPUT_WEIGHT, BASE_TX_WEIGHT, output_weight_of
 from wallet.onchain.errors import CannotBump, InsufficientFunds, UnknownTransaction
 from wallet.onchain.reserve import CHANNEL_WEIGHT, HTLC_WEIGHT
-from wallet.onchain.wallet import CoinSelection
+from wallet.onchain.wallet import MAX_CLAIM_CHAIN, CoinSelection
 
 FUNDING = b"\x00\x20" + bytes(32)
 ANCHOR = OutPoint(Txid(b"\x0a" * 32), 0)
@@ -366,6 +366,67 @@ def test_claims_take_confirmed_coins_only(world: World) -> None:
     world.send(10_000)
     with pytest.raises(InsufficientFunds):
         world.wallet.select_confirmed_utxos(b"one", ((ANCHOR, 330, 116),), (), 1_000)
+
+
+def htlc_claim(world: World, claim_id: bytes, outpoint: OutPoint, rate: int = 1_000) -> Transaction:
+    """An HTLC of 20,000 sat with the output that its transaction has to have, and what the wallet adds."""
+    second_stage = TxOut(20_000, FUNDING)
+    found = world.wallet.select_confirmed_utxos(claim_id, ((outpoint, 20_000, 320),), (second_stage,), rate)
+    assert found.change_output is not None
+    inputs = (TxIn(outpoint), *(TxIn(coin.outpoint) for coin in found.confirmed_utxos))
+    tx = Transaction(2, inputs, (second_stage, found.change_output), 0)
+    return world.wallet.sign_inputs(
+        tx, (TxOut(20_000, FUNDING), *(coin.output for coin in found.confirmed_utxos))
+    )
+
+
+def test_the_change_of_a_claim_on_its_way_pays_for_another(world: World) -> None:
+    world.fund(100_000)
+    one, two = ANCHOR, OutPoint(ANCHOR.txid, 1)
+    first = htlc_claim(world, b"one", one)
+    world.see(first)
+    second = htlc_claim(world, b"two", two)
+    assert second.inputs[1].prevout == OutPoint(first.txid, 1)
+    world.see(second)
+    # Raised, it stands on the same.
+    raised = htlc_claim(world, b"two", two, 3_000)
+    assert [txin.prevout for txin in raised.inputs] == [txin.prevout for txin in second.inputs]
+    # What its parent is replaced by brings new change; what somebody else spends first, none.
+    again = htlc_claim(world, b"one", one, 2_000)
+    assert [txin.prevout for txin in again.inputs] == [txin.prevout for txin in first.inputs]
+    world.see(again)
+    anew = htlc_claim(world, b"two", two)
+    assert anew.inputs[1].prevout == OutPoint(again.txid, 1)
+    world.see(anew)
+    world.mine(world.foreign(TxOut(300, STRANGER), spends=one))
+    assert htlc_claim(world, b"two", two).inputs[1].prevout == first.inputs[1].prevout
+    world.check_rows()
+
+
+def test_no_claim_stands_on_what_a_conflicting_spend_was_seen_of(world: World) -> None:
+    world.fund(100_000)
+    first = htlc_claim(world, b"one", ANCHOR)
+    world.see(first)
+    world.see(world.foreign(TxOut(300, STRANGER), spends=ANCHOR))
+    second = htlc_claim(world, b"two", OutPoint(ANCHOR.txid, 1))
+    # The coin is free again.
+    assert second.inputs[1].prevout == first.inputs[1].prevout
+
+
+def test_a_commitment_never_waits_for_change(world: World) -> None:
+    """A parent that its child pays for is relayed with that child alone, if at all."""
+    world.fund(100_000)
+    world.see(htlc_claim(world, b"one", ANCHOR))
+    with pytest.raises(InsufficientFunds):
+        world.wallet.select_confirmed_utxos(b"two", ((OutPoint(ANCHOR.txid, 1), 330, 116),), (), 1_000)
+
+
+def test_claims_do_not_stand_on_each_other_without_end(world: World) -> None:
+    world.fund(1_000_000)
+    for number in range(MAX_CLAIM_CHAIN):
+        world.see(htlc_claim(world, bytes([number]), OutPoint(ANCHOR.txid, number)))
+    with pytest.raises(InsufficientFunds):
+        htlc_claim(world, b"more", OutPoint(ANCHOR.txid, 99))
 
 
 def test_a_claim_that_pays_for_itself_takes_no_coin(world: World) -> None:
