@@ -176,7 +176,7 @@ def test_what_peers_keep_is_forgotten_with_the_last_channel(
                 monkeypatch.setattr(node.node.chain_monitor, "list_monitors", list)
                 with node.node.core.entry():
                     node.node.recovery.storage.forget_strangers()
-            assert storage._waiting == storage._kept == storage._kept_at_ms == {}
+            assert (storage._waiting, storage._kept, storage._kept_at_ms) == ({}, {}, {})
             assert alice.node.recovery.storage._sent == {}
             await bob.until(
                 "its row's end", lambda: bob.node.store.read_row("peer_storage", alice_id) is None

@@ -28,6 +28,8 @@ pytestmark = pytest.mark.timeout(300)
 DELAY_BLOCKS = 144
 CAPACITY_SAT = 500_000
 PUSH_SAT = 120_000
+PAID_SAT = 7_000
+HELD_SAT, HELD_BTC = 20_000, "0.0002"
 
 
 class RestoredNode(WholeNode):
@@ -107,11 +109,12 @@ async def mine_until_swept(node: WholeNode, count: int) -> None:
 
 
 async def three_channels(world: WholeWorld) -> WholeNode:
-    """Alice, with an open channel, one that she has force-closed, and one that its peer has."""
+    """Alice, with an open channel and a payment under way in it, one that she has force-closed, and one that its peer
+    has."""
     alice, bob, carol, dave = world.nodes
     await alice.fund(3_000_000, coins=4)
     ids = [await alice.open_channel(peer, CAPACITY_SAT, PUSH_SAT) for peer in (bob, carol, dave)]
-    request = await bob.call("add_request", amount_msat=7_000_000, message="", lightning=True)
+    request = await bob.call("add_request", amount_msat=PAID_SAT * 1000, message="", lightning=True)
     assert (await alice.call("lnpay", invoice=request["lightning_invoice"]))["success"]
     await alice.until("the end of the payment", alice.quiet)
     await alice.call("close_channel", channel_id=ids[1], force=True)
@@ -120,6 +123,17 @@ async def three_channels(world: WholeWorld) -> WholeNode:
     world.chain.mine(1)
     for closed in ids[1:]:
         await alice.until("its close", lambda closed=closed: monitor_spent(alice, closed))  # type: ignore[misc]
+    held = await bob.call("add_hold_invoice", payment_hash="11" * 32, amount=HELD_BTC)
+    assert not (await alice.call("lnpay", invoice=held["invoice"], timeout=1))["success"]
+    await bob.until("the HTLC", lambda: not bob.quiet())
+    await alice.until("the HTLC", lambda: not alice.quiet())
+    # What is under way is lost with the state, whichever way is gone.
+    promised = await report(alice)
+    assert promised["in_flight_sat"] == HELD_SAT
+    open_channel = next(
+        item for item in promised["words_and_channel_backup"]["channels"] if item["state"] == "open"
+    )
+    assert open_channel["amount_sat"] < CAPACITY_SAT - PUSH_SAT - PAID_SAT - HELD_SAT
     return alice
 
 
