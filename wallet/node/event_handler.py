@@ -139,6 +139,8 @@ class EventHandler:
         if event.was_funded or event.is_outbound:
             # What peers offer, and never fund, would fill the books for nothing.
             self._write_down(event)
+        if not event.was_funded:
+            node.forget_details(event.channel_id)
         node.log(LogLevel.INFO, "channel %s closed: %s", event.channel_id.hex(), event.reason.kind.name)
         self.channel_requests.pop(event.channel_id, None)
         waiter = self.channel_waiters.pop(event.channel_id, None)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from wallet.bitcoin.hashes import hkdf_sha256
 from wallet.bitcoin.tx import BlockHash, BlockHeader, OutPoint, Transaction, Txid, txid_hex
+from wallet.chain.electrum.broadcast import BroadcastResult, Verdict
 from wallet.chain.electrum.sync import ElectrumSync, Proxy, default_servers
 from wallet.chain.interfaces import (
     BestBlock,
@@ -78,6 +79,7 @@ from wallet.node.records import PaymentState, RequestRecord, RequestState
 from wallet.node.recovery import NodeRecovery
 from wallet.node.router import GraphRouter
 from wallet.node.sentences import duration_text, peer_text
+from wallet.node.signatures import SignaturePool
 from wallet.node.sockets import Connections, NodeUri, PeerEntries, PeerSocket
 from wallet.node.store import Store
 from wallet.node.views import Views
@@ -172,6 +174,8 @@ class Node:
             logger=self.logger,
             single_server_ok=options.single_server_ok,
             on_status=lambda _status: self.views.publish_soon(),
+            on_broadcast=self._broadcast_answered,
+            on_fees=self._fees_changed,
             enter=self._utxo_answered,
         )
         self.fee_estimator: FeeEstimator = fee_estimator or self.electrum.fee_estimator
@@ -201,12 +205,16 @@ class Node:
             self._read_core()
         # 50,000 look-ups at once would be an imposition on a public server: there, gossip is believed first.
         large = options.network_name == "mainnet"
+        self.signatures = SignaturePool(
+            lambda answer: self.loop.call_soon_threadsafe(self._signatures_verified, answer)
+        )
         self.gossip = NetGraphMsgHandler(
             self.graph,
             self.electrum.utxo_lookup,
             self.logger,
             clock=read_clocks,
             draw=(lambda: os.urandom(8)) if large else None,
+            signature_checks=self.signatures,
         )
         self.peer_manager: PeerManager[PeerSocket] = PeerManager(
             message_handler=self.manager,
@@ -414,6 +422,7 @@ class Node:
         await self.loop.run_in_executor(None, self.background.stop)
         await self.recovery.close()
         await self._hang_up()
+        await self.loop.run_in_executor(None, self.signatures.close)
         await self.electrum.stop()
         self.views.close()
         await self.loop.run_in_executor(None, self._save_caches)
@@ -647,10 +656,29 @@ class Node:
     def fee_sat_per_kw(self, target: ConfirmationTarget) -> int:
         return self.fee_estimator.get_est_sat_per_1000_weight(target)
 
+    def _broadcast_answered(self, result: BroadcastResult) -> None:
+        """On the loop: what became of a package."""
+        if any(item.verdict is Verdict.FEE_BELOW_MINIMUM for item in result.verdicts):
+            self.electrum.fee_estimator.refused()
+
+    def _fees_changed(self) -> None:
+        """On the loop: what waits for its block may have to pay more."""
+        with self.core.entry():
+            self.chain_monitor.rebroadcast_pending_claims()
+            self.sweeper.regenerate_and_broadcast_spend_if_necessary()
+
     def _utxo_answered(self, tell: Callable[[], None]) -> None:
         """On the loop: a server's answer about the funding output of somebody's channel."""
         with self.core.entry():
             tell()
+            self.peer_manager.process_events()
+
+    def _signatures_verified(self, answer: Callable[[], None]) -> None:
+        """On the loop: a batch of gossip whose signatures have been verified."""
+        if self._stopping:
+            return
+        with self.core.entry():
+            answer()
             self.peer_manager.process_events()
 
     # --- peers ----------------------------------------------------------------------------
@@ -776,6 +804,10 @@ class Node:
     def last_details(self, channel_id: ChannelId) -> ChannelDetails | None:
         """A channel as it was before it closed."""
         return self._last_details.get(channel_id)
+
+    def forget_details(self, channel_id: ChannelId) -> None:
+        """An opening came to nothing, and is written down where it has to be."""
+        self._last_details.pop(channel_id, None)
 
     def remember_details(self, details: Sequence[ChannelDetails]) -> None:
         for item in details:
