@@ -194,7 +194,9 @@ CASES = {
     ),
     "huge answer": Case(lie=lambda world: HugeAnswer((HISTORY,)), kind=BAD, words="16,000,000 bytes"),
     "endless answer": Case(lie=lambda world: EndlessAnswer((HISTORY,)), kind=BAD, words="16,000,000 bytes"),
-    "storm of notifications": Case(lie=lambda world: Storm(), kind=ServerErrorKind.FLOOD, words="floods us"),
+    "storm of notifications": Case(
+        lie=lambda world: Storm(), kind=ServerErrorKind.FLOOD, words="notifications of nothing"
+    ),
     "not JSON": Case(lie=lambda world: NotJson(), kind=BAD, words="not JSON", at_once=True),
     "wrong ids": Case(lie=lambda world: WrongIds(), kind=BAD, words="rules of JSON-RPC", at_once=True),
 }

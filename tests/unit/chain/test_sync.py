@@ -14,6 +14,7 @@ from tests.unit.sandbox.test_chain import ADDRESS, SCRIPT, coin_of, give, spend
 from wallet.bitcoin.address import SIGNET
 from wallet.bitcoin.tx import OutPoint, Transaction, TxOut, txid_from_hex
 from wallet.chain.electrum import broadcast as broadcast_module
+from wallet.chain.electrum import fees as fees_module
 from wallet.chain.electrum import filter as filter_module
 from wallet.chain.electrum import session as session_module
 from wallet.chain.electrum import sync as sync_module
@@ -547,10 +548,46 @@ def test_fees() -> None:
             net.chain.estimate_sat_per_kvb = 8_000
             net.chain.mempool_minimum_sat_per_kvb = 20_000
             await estimator.refresh()
-            assert rate(ConfirmationTarget.URGENT_ON_CHAIN_SWEEP) == 5_000
-            assert rate(ConfirmationTarget.ANCHOR_CHANNEL_FEE) == 7_500
+            # 20 sat/vB, and room for nodes that round vbytes up.
+            assert rate(ConfirmationTarget.URGENT_ON_CHAIN_SWEEP) == 5_060
+            assert rate(ConfirmationTarget.ANCHOR_CHANNEL_FEE) == 7_590
             assert rate(ConfirmationTarget.MIN_ALLOWED_ANCHOR_CHANNEL_REMOTE_FEE) == 1_750
             assert all(253 <= rate(target) < 25_000 for target in ConfirmationTarget)
+
+    run(scenario())
+
+
+def test_after_a_refusal_for_its_fee_the_rates_are_asked_until_they_are_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fees_module, "REFUSED_SECONDS", 0.02)
+
+    async def scenario() -> None:
+        async with network() as net:
+            await net.at_tip()
+            estimator, changed = net.sync.fee_estimator, asyncio.Event()
+            await estimator.refresh()
+            estimator._on_change = changed.set
+            # As ElectrumX does: what it has told it tells again for a while.
+            server = net.servers[0]
+            server.lies.replies["mempool.get_info"] = {"mempoolminfee": 0.00001, "minrelaytxfee": 0.00001}
+            net.chain.mempool_minimum_sat_per_kvb = 20_000
+            rounds: asyncio.Queue[None] = asyncio.Queue()
+            refresh = estimator.refresh
+
+            async def counted() -> None:
+                await refresh()
+                rounds.put_nowait(None)
+
+            monkeypatch.setattr(estimator, "refresh", counted)
+            estimator.refused()
+            async with asyncio.timeout(10):
+                await rounds.get()
+                await rounds.get()
+                assert not changed.is_set()
+                del server.lies.replies["mempool.get_info"]
+                await changed.wait()
+            assert estimator.get_est_sat_per_1000_weight(ConfirmationTarget.OUTPUT_SPENDING_FEE) == 5_060
 
     run(scenario())
 

@@ -26,6 +26,9 @@ __all__ = ["ElectrumFeeEstimator", "FeePool", "FeeSnapshot"]
 
 REFRESH_SECONDS = 300.0
 RETRY_SECONDS = 30.0
+REFUSED_SECONDS = 10.0
+REFUSED_REFRESHES = 12
+"""After a refusal for its low fee: what is known is too old, and servers keep what they tell for a while themselves."""
 MAX_SANE_SAT_PER_KW = 500_000
 """2,000 sat/vB: the market has never gone there."""
 MAX_ANCHOR_SAT_PER_KW = 25_000
@@ -99,6 +102,7 @@ class ElectrumFeeEstimator:
         self._pool = pool
         self._on_change = on_change
         self._wake = asyncio.Event()
+        self._hurried = 0
 
     def get_est_sat_per_1000_weight(self, confirmation_target: ConfirmationTarget) -> int:
         snapshot = self.snapshot
@@ -126,11 +130,22 @@ class ElectrumFeeEstimator:
         if self.snapshot.servers == 0:
             self._wake.set()
 
+    def refused(self) -> None:
+        """A transaction did not pay what nodes ask for: asks the servers now, and often, until they say another
+        rate. Nobody's word is taken for how much it should have been."""
+        if not self._hurried:
+            self._hurried = REFUSED_REFRESHES
+            self._wake.set()
+
     async def run(self) -> None:
         while True:
             self._wake.clear()
+            before = self.snapshot
             await self.refresh()
             pause_seconds = REFRESH_SECONDS if self.snapshot.servers else RETRY_SECONDS
+            if self._hurried:
+                self._hurried = self._hurried - 1 if self.snapshot == before else 0
+                pause_seconds = REFUSED_SECONDS if self._hurried else pause_seconds
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_seconds):
                     await self._wake.wait()
@@ -152,7 +167,7 @@ class ElectrumFeeEstimator:
         minimum = _median([minimum for _, minimum in answers])
         snapshot = FeeSnapshot(
             tuple(rates),
-            max(FLOOR_FEERATE_SAT_PER_KW, minimum or 0),
+            max(FLOOR_FEERATE_SAT_PER_KW, _with_room(minimum or 0)),
             all(server.session is None or server.session.takes_packages for server in servers),
             len(answers),
         )
@@ -170,6 +185,12 @@ def _per_kw(rate_sat_per_kvb: int, limit_sat_per_kw: int) -> int | None:
     """1000 vbytes are 4000 weight; None where the rate is beyond reason."""
     rate_sat_per_kw = -(-rate_sat_per_kvb // 4)
     return rate_sat_per_kw if 0 < rate_sat_per_kw <= limit_sat_per_kw else None
+
+
+def _with_room(minimum_sat_per_kw: int) -> int:
+    """Nodes count in vbytes, and round them up: exactly the minimum by weight would be a little too low for them. The
+    same room as between a satoshi per vbyte and the floor; enough from 250 weight on."""
+    return -(-minimum_sat_per_kw * FLOOR_FEERATE_SAT_PER_KW // 250)
 
 
 async def _ask(server: Server) -> tuple[list[int | None], int | None] | None:
