@@ -18,6 +18,7 @@ __all__ = [
     "HTLC_FAIL_BACK_BUFFER_BLOCKS",
     "LATENCY_GRACE_PERIOD_BLOCKS",
     "MAX_ACCEPTED_HTLCS",
+    "MAX_BLOCKS_FOR_CONF",
     "MAX_DUST_LIMIT_SAT",
     "MIN_CLAIMABLE_EXPIRY_DELTA",
     "MIN_CLTV_EXPIRY_DELTA",
@@ -39,9 +40,12 @@ MAX_ACCEPTED_HTLCS: Final = 483
 ANTI_REORG_DELAY_BLOCKS: Final = 6
 """Depth at which something on the chain counts as final."""
 
-CLTV_CLAIM_BUFFER_BLOCKS: Final = 36
-"""Twice 18 blocks: for the commitment to confirm, then the claim of an HTLC on it, before the HTLC's
-expiry."""
+MAX_BLOCKS_FOR_CONF: Final = 18
+"""Within this many blocks a transaction of ours confirms, raised as its deadline comes nearer. BOLT 2's S is 12."""
+
+CLTV_CLAIM_BUFFER_BLOCKS: Final = 2 * MAX_BLOCKS_FOR_CONF
+"""For the commitment to confirm, then the claim of an HTLC on it, before the HTLC's expiry. BOLT 2, cltv_expiry_delta
+selection, asks for 18 at the least (2R + G + S)."""
 
 LATENCY_GRACE_PERIOD_BLOCKS: Final = 3
 """BOLT 2, cltv_expiry_delta selection, G: how long a peer may be slow before the channel goes to the
@@ -56,9 +60,15 @@ MIN_FINAL_CLTV_EXPIRY_DELTA: Final = HTLC_FAIL_BACK_BUFFER_BLOCKS + 3
 MIN_CLAIMABLE_EXPIRY_DELTA: Final = HTLC_FAIL_BACK_BUFFER_BLOCKS + 1
 """An HTLC to us that arrives nearer to its expiry could not be claimed for sure: it is refused."""
 
-MIN_CLTV_EXPIRY_DELTA: Final = 48
-"""The least that our channels ask for between the incoming and the outgoing HTLC. Above BOLT 2's 34 (3R + 2G
-+ 2S)."""
+MIN_CLTV_EXPIRY_DELTA: Final = (
+    LATENCY_GRACE_PERIOD_BLOCKS
+    + CLTV_CLAIM_BUFFER_BLOCKS
+    + ANTI_REORG_DELAY_BLOCKS
+    + LATENCY_GRACE_PERIOD_BLOCKS
+)
+"""The least that our channels ask for between the incoming and the outgoing HTLC: 48. After the outgoing one's expiry
+its peer has its grace; then our commitment and our HTLC transaction confirm, and are buried; and the incoming one is
+failed while its own peer still waits. BOLT 2 asks for 34 (3R + 2G + 2S)."""
 
 CLTV_FAR_FAR_AWAY_BLOCKS: Final = 14 * 144
 """BOLT 4, max_htlc_cltv: no HTLC may be locked longer than two weeks."""

@@ -58,8 +58,8 @@ output is claimed on its own."""
 
 PEERS_TURN_BLOCKS: Final = 12
 """This near to its expiry an HTLC that we have the preimage of parts from those that expire later: the peer can
-soon take it back, and so hold up what shares its transaction. Below half of CLTV_CLAIM_BUFFER_BLOCKS, so that
-HTLCs of a commitment that was published in time, and took the 18 blocks it may take, can still be joined."""
+soon take it back, and so hold up what shares its transaction. Below MAX_BLOCKS_FOR_CONF, so that HTLCs of a
+commitment that was published in time, and took as long as it may take, can still be joined."""
 
 ALONE_BLOCKS: Final = 3
 """Where each transaction costs a coin of the wallet, those of one expiry stay together until this near to it."""
