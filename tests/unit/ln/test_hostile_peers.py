@@ -286,3 +286,26 @@ def test_a_handler_that_asks_for_silence_is_obeyed_by_the_connection() -> None:
     assert len(stranger.node.heard()) == 1
     assert memory(stranger.node) == 0
     assert ChannelId(bytes(32)) == ALL_CHANNELS
+
+
+@pytest.mark.parametrize(
+    ("ids", "flags"),
+    [
+        (b"\x02" + bytes(8), None),
+        (b"\x00" + bytes(7), None),
+        (b"\x00" + bytes(16), b"\x00\x01"),
+        (b"\x00" + bytes(8), b"\x00\x01\x01"),
+        (b"\x00" + bytes(8), b"\x01\x01"),
+        (b"\x00" + bytes(8), b""),
+    ],
+    ids=["encoding", "length", "too_few_flags", "too_many_flags", "flag_encoding", "no_flags"],
+)
+def test_a_query_that_is_none_ends_the_connection(ids: bytes, flags: bytes | None) -> None:
+    """BOLT 7, query_short_channel_ids, receiver: whole ids, in an encoding that is known, one flag for each."""
+    raw = (261).to_bytes(2, "big") + bytes(32) + len(ids).to_bytes(2, "big") + ids
+    if flags is not None:
+        raw += b"\x01" + bytes((len(flags),)) + flags
+    stranger = Stranger(Node(1)).greet()
+    stranger.send(raw)
+    assert [type(said) for said in stranger.hear()] == [msgs.Warning_]
+    assert stranger.socket.is_closed()
