@@ -366,3 +366,40 @@ def test_a_channel_that_was_never_funded_leaves_nothing_behind(
     assert not [
         key for key in bob.store.rows if key[0].startswith("monitor") and key[0] != "monitor_archived"
     ]
+
+
+@pytest.mark.parametrize("comes_late", [False, True], ids=["never", "late"])
+def test_a_funder_that_forgot_an_opening_leaves_nothing_to_wait_for(world: World, comes_late: bool) -> None:
+    """#4081 as it happens: the funder went before our funding_signed reached it, and knows of no channel any more.
+    Its funding may still come, should it lie."""
+    alice, bob = world.nodes_named("alice", "bob", settings=config(delay_blocks=20))
+    world.connect(alice, bob)
+    alice.manager.create_channel(bob.node_id, 1_000_000, 300_000_000, 1, None)
+    world.settle()
+    ready = alice.one_event(ev.FundingGenerationReady)
+    tx = world.fund(ready.output_script, ready.channel_value_sat)
+    world.filter = lambda _sender, _receiver, msg: not isinstance(msg, msgs.FundingSigned)
+    alice.manager.funding_transaction_generated(ready.temporary_channel_id, bob.node_id, tx)
+    world.settle()
+    bob.one_event(ev.ChannelPending)
+    world.filter = None
+    world.disconnect(alice, bob)
+    alice.expect_events(ev.ChannelClosed, ev.DiscardFunding)
+    world.connect(alice, bob)
+    assert bob.one_event(ev.ChannelClosed).reason.kind is ClosureKind.COUNTERPARTY_FORCE_CLOSED
+    assert not bob.balances()
+    world.reload_node(bob)
+    assert not bob.balances()
+    if comes_late:
+        alice.broadcast_transactions(BroadcastPackage((tx,)))
+        world.mine(1)
+        assert bob.balances()
+        world.drain(bob)
+        assert bob.came_home_sat() == 300_000
+    else:
+        world.mine(2015)
+        bob.monitor.archive_fully_resolved_monitors()
+        assert bob.monitor.list_monitors()
+        world.mine(1)
+        bob.monitor.archive_fully_resolved_monitors()
+        assert not bob.monitor.list_monitors()

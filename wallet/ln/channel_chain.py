@@ -32,6 +32,7 @@ __all__ = [
     "become_ready",
     "best_block",
     "funding_confirmed",
+    "funding_deadline_height",
     "funding_unconfirmed",
     "needs_funding_broadcast",
     "receive_channel_ready",
@@ -100,6 +101,17 @@ def funding_unconfirmed(draft: Draft, highest_height: int) -> None:
         draft.scope = replace(draft.scope, confirmation=None, lost_at_height=highest_height)
 
 
+def funding_deadline_height(channel: FundedChannel | Draft) -> int | None:
+    """Until when the peer's funding is waited for, while it has never been deep enough; None where that is no question.
+
+    BOLT 2, channel_ready: the fundee forgets a channel whose funding never came.
+    """
+    terms = channel.channel.terms if isinstance(channel, Draft) else channel.terms
+    if terms.is_outbound or channel.scope.confirmation is not None or channel.core.holder_ready:
+        return None
+    return terms.opened_at_height + FUNDING_DEADLINE_BLOCKS
+
+
 def best_block(
     draft: Draft, best_hash: BlockHash, best_height: int, highest_height: int, first_point: bytes
 ) -> None:
@@ -125,15 +137,14 @@ def best_block(
                 broadcast=True,
             )
             return
-    if not terms.is_outbound and scope.confirmation is None and not draft.core.holder_ready:
-        # BOLT 2, channel_ready: the fundee forgets a channel whose funding never came.
-        if best_height >= terms.opened_at_height + FUNDING_DEADLINE_BLOCKS:
-            _close(
-                draft,
-                ClosureReason(ClosureKind.FUNDING_TIMED_OUT, "The funding transaction did not confirm."),
-                broadcast=False,
-            )
-            return
+    deadline_height = funding_deadline_height(draft)
+    if deadline_height is not None and best_height >= deadline_height:
+        _close(
+            draft,
+            ClosureReason(ClosureKind.FUNDING_TIMED_OUT, "The funding transaction did not confirm."),
+            broadcast=False,
+        )
+        return
     become_ready(draft, best_height, first_point)
     kept: list[HeldUpdate] = []
     for held in draft.held:

@@ -271,7 +271,9 @@ class ChannelMonitor:
     def get_claimable_balances(self) -> tuple[Balance, ...]:
         """What each amount of the channel waits for."""
         if _confirmed_spend(self.state) is None:
-            return () if self.state.head.unfunded else open_balances(self.state)
+            head = self.state.head
+            nothing = head.unfunded or head.funding_deadline_height is not None
+            return () if nothing else open_balances(self.state)
         return self._resolution.balances if self._resolution is not None else ()
 
     def get_relevant_txids(self) -> list[tuple[Txid, int, BlockHash | None]]:
@@ -302,7 +304,9 @@ class ChannelMonitor:
 
     @property
     def is_archivable(self) -> bool:
-        if self.state.head.unfunded and not self.is_spent:
+        head = self.state.head
+        late = head.funding_deadline_height is not None and head.best_height >= head.funding_deadline_height
+        if (head.unfunded or late) and not self.is_spent:
             # BOLT 2, channel_ready: a fundee forgets it. Otherwise openings without a funding would fill our disk.
             return True
         resolved_height = self.state.onchain.resolved_height
@@ -392,6 +396,9 @@ class ChannelMonitor:
     ) -> list[Effect]:
         state = self.state
         for item in txdata:
+            if item.tx.txid == self.funding_outpoint.txid and state.head.funding_deadline_height is not None:
+                # It came after all, and our part of it is not forgotten any more.
+                state = replace(state, head=replace(state.head, funding_deadline_height=None))
             # In block order, so that a descendant in the same block finds what it spends already watched.
             if self._matters(state, item.tx):
                 txs = _without_conflicts(state.txs, item.tx)
@@ -649,7 +656,12 @@ def _apply(state: MonitorState, step: MonitorUpdateStep, closed: bool) -> Monito
             preimages = {**state.preimages, step.payment_hash: step.payment_preimage}
             return replace(state, preimages=preimages)
         case ForceClosed():
-            head = replace(state.head, force_closed=True, unfunded=step.unfunded)
+            head = replace(
+                state.head,
+                force_closed=True,
+                unfunded=step.unfunded,
+                funding_deadline_height=step.funding_deadline_height,
+            )
             if step.should_broadcast:
                 head = replace(head, holder_broadcast=not head.broadcast_forbidden)
             elif not state.onchain.told_spend and not head.holder_broadcast:

@@ -39,6 +39,7 @@ from wallet.chain.interfaces import (
 )
 from wallet.ln import msgs
 from wallet.ln.chan_utils import funding_script, sign_funding_witness
+from wallet.ln.channel_chain import funding_deadline_height
 from wallet.ln.channel_closing import ClosingFees
 from wallet.ln.channel_commitment import needs_commitment, send_commitment
 from wallet.ln.channel_htlcs import FeeBounds, drop_held_adds
@@ -639,6 +640,7 @@ class ManagerBase(ABC):
                     should_broadcast=should_broadcast,
                     by_counterparty=by_peer,
                     unfunded=reason.kind is ClosureKind.FUNDING_TIMED_OUT,
+                    funding_deadline_height=funding_deadline_height(channel),
                 )
                 self._update_closed_monitor(channel_id, (step,))
             if message and channel.counterparty_node_id in self._peers:

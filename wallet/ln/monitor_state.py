@@ -106,6 +106,7 @@ class MonitorHead:
         holder_broadcast: our commitment is to be confirmed.
         refused_update_id: the first update whose commitment came too late to be taken.
         unfunded: the peer's funding never came.
+        funding_deadline_height: of a closed channel whose funding, the peer's, has never been seen in a block.
     """
 
     update_id: int = 0
@@ -117,6 +118,7 @@ class MonitorHead:
     best_height: int
     best_hash: BlockHash
     unfunded: bool = field(default=False, metadata={"tlv": 1})
+    funding_deadline_height: int | None = field(default=None, metadata={"tlv": 3})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,11 +107,14 @@ class ForceClosed:
         should_broadcast: False where our commitment is outdated, or the funding never confirmed.
         by_counterparty: the peer has said that it closes: its own commitment may be on its way.
         unfunded: the peer's funding never came: nothing is left to be watched.
+        funding_deadline_height: the peer's funding has not confirmed: there is nothing before it does, and after
+            this height nothing is left to be watched.
     """
 
     should_broadcast: bool
     by_counterparty: bool = field(default=False, metadata={"tlv": 1})
     unfunded: bool = field(default=False, metadata={"tlv": 3})
+    funding_deadline_height: int | None = field(default=None, metadata={"tlv": 5})
 
 
 @tagged(10)
