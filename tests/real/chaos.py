@@ -574,7 +574,7 @@ class Chaos:
             assert self.count[kind], f"nothing was paid: {kind}"
         for line in self.us.log().splitlines():
             assert not any(word in line for word in ("Traceback", " E leyden")), line
-        check_broadcasts(self.us.directory / "broadcasts.hex", self.net)
+        check_broadcasts(self.us.directory / "broadcasts.hex", self.net, self.books.never_funded())
 
     # --- telling --------------------------------------------------------------------------------
 

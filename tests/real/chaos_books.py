@@ -157,6 +157,11 @@ class Books:
             if channel.funding.split(":")[0] in seen
         }
 
+    def never_funded(self) -> set[str]:
+        """The funding transactions of openings that died before these left."""
+        found = {channel.funding for journal in self.journals.values() for channel in journal.channels()}
+        return {funding.split(":")[0] for funding in found} - set(self.node.seen_txids)
+
     def closed(self) -> dict[str, Json]:
         """The peers' word on how channels have ended, by id."""
         return {
