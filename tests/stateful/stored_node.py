@@ -6,6 +6,10 @@ transaction that is relayed, a further copy that is reported durable) needs its 
 disk: `left` says so, and folds them into the floor. A crash may bring the node back at any batch from the floor on. A
 node whose writer is slow (`deferred`) lets nothing leave until `commit` is called.
 
+A further copy is the monitor as it was at its update; `durable_copies` is what is there should this computer burn. A
+preimage that a monitor claims by, and that its copy lacks, has to be in the copy of some other channel: in words, or as
+an HTLC that its taker still has to show the preimage for.
+
 What the test itself concludes from an event of a batch goes the way of the batch: `undo_with_batch` takes it back.
 """
 
@@ -31,7 +35,8 @@ from wallet.ln.channelmanager import ChannelManager
 from wallet.ln.config import UserConfig
 from wallet.ln.events import ErrorAction, HandleError, SendMessage
 from wallet.ln.keysinterface import KeysManager
-from wallet.ln.types import ChannelError, ChannelId, NodeId, Now, PeerError
+from wallet.ln.monitor_state import MonitorState
+from wallet.ln.types import ChannelError, ChannelId, NodeId, Now, PaymentHash, PeerError
 from wallet.ln.watch import ChannelMonitorUpdateStatus
 
 MAX_FEE_SAT_PER_KW = 10_000
@@ -135,6 +140,16 @@ class Outgoing:
 class FurtherCopy:
     update_id: int
     batch: int
+    state: MonitorState
+
+
+def _holds(state: MonitorState, payment_hash: PaymentHash, *, of_peer: bool = False) -> bool:
+    """Whether a commitment that may reach the chain holds an HTLC of this hash; `of_peer`: one offered to us."""
+    return any(
+        item.htlc.payment_hash == payment_hash and (item.source is None or not of_peer)
+        for items in (state.holder.htlcs, *(commitment.htlcs for commitment in state.counterparty))
+        for item in items
+    )
 
 
 class StoredNode:
@@ -143,6 +158,7 @@ class StoredNode:
     Attributes:
         queue: taken from the manager, in order; the next to be delivered first.
         copies: further copies that are not reported durable yet.
+        durable_copies: what the further copies hold for certain.
         style: how further copies are answered; a change counts from the next start on.
     """
 
@@ -173,6 +189,8 @@ class StoredNode:
         self.copies: dict[ChannelId, list[FurtherCopy]] = {}
         self._held_from: dict[ChannelId, int] = {}
         self._copied_up_to: dict[ChannelId, int] = {}
+        self.durable_copies: dict[ChannelId, MonitorState] = {}
+        self._claimed_on: dict[PaymentHash, set[ChannelId]] = {}
         self._undo: list[tuple[int, Callable[[], None]]] = []
         self._entropy_counter = 0
         self._inside = False
@@ -183,6 +201,7 @@ class StoredNode:
             self._read()
             for channel_id in self.monitor.list_monitors():
                 self._copied_up_to[channel_id] = self._latest_update(channel_id)
+                self.durable_copies[channel_id] = self._state_of(channel_id)
 
     def __repr__(self) -> str:
         return self.name
@@ -424,12 +443,17 @@ class StoredNode:
     # --- further copies ---
 
     def _further_copy(self, channel_id: ChannelId, update_id: int) -> ChannelMonitorUpdateStatus:
+        state = self._state_of(channel_id)
+        for payment_hash in state.preimages:
+            self._claimed_on.setdefault(payment_hash, set()).add(channel_id)
         if self._live_style is ChannelMonitorUpdateStatus.IN_PROGRESS:
-            self.copies.setdefault(channel_id, []).append(FurtherCopy(update_id, self.journal.next_batch))
+            copy = FurtherCopy(update_id, self.journal.next_batch, state)
+            self.copies.setdefault(channel_id, []).append(copy)
             # Where in the manager's messages of this entry the copy begins to be waited for.
             waiting = getattr(self, "manager", None)
             self._held_from.setdefault(channel_id, 0 if waiting is None else len(waiting._outbox))
         else:
+            self.durable_copies[channel_id] = state
             self._copied_up_to[channel_id] = update_id
             self._held_from.pop(channel_id, None)
         return self._live_style
@@ -444,10 +468,13 @@ class StoredNode:
                     assert msg.channel_id != channel_id, f"{self} sends {type(msg).__name__} before its copy"
             self._held_from[channel_id] = 0
 
-    def _latest_update(self, channel_id: ChannelId) -> int:
+    def _state_of(self, channel_id: ChannelId) -> MonitorState:
         monitor = self.monitor.get_monitor(channel_id)
         assert monitor is not None
-        return monitor.latest_update_id
+        return monitor.state
+
+    def _latest_update(self, channel_id: ChannelId) -> int:
+        return self._state_of(channel_id).head.update_id
 
     def complete_copy(self, channel_id: ChannelId, place: int) -> bool:
         """Reports one further copy as durable, if it can be there."""
@@ -458,6 +485,9 @@ class StoredNode:
         if copy.batch > self.committed:
             return False
         del waiting[place]
+        if not waiting or waiting[0].update_id > copy.update_id:
+            # Copies count in order: this one is the last of those that are there without a gap.
+            self.durable_copies[channel_id] = copy.state
         if not waiting:
             del self.copies[channel_id]
             self._held_from.pop(channel_id, None)
@@ -525,6 +555,25 @@ class StoredNode:
         assert not self.logger.errors, f"{self} logs: {self.logger.errors}"
         assert not self.monitor.frozen(), f"{self} has frozen monitors"
         assert not self.manager._frozen, f"{self} has frozen channels"
+        self._check_copies()
+
+    def _check_copies(self) -> None:
+        """No preimage that is still needed is in none of the further copies, once one of them has had it."""
+        for channel_id, copy in self.durable_copies.items():
+            monitor = self.monitor.get_monitor(channel_id)
+            if monitor is None or copy.preimages is monitor.state.preimages:
+                continue
+            for payment_hash in monitor.state.preimages:
+                if payment_hash in copy.preimages or not _holds(copy, payment_hash, of_peer=True):
+                    continue
+                others = [
+                    self.durable_copies[other]
+                    for other in self._claimed_on[payment_hash]
+                    if other != channel_id and other in self.durable_copies
+                ]
+                assert not others or any(
+                    payment_hash in other.preimages or _holds(other, payment_hash) for other in others
+                ), f"{self} has forgotten a preimage that the copy of {channel_id.hex()} lacks"
 
     def check_rows(self) -> None:
         """What a restart would find is what is in memory, but for what is not durable."""

@@ -17,6 +17,9 @@ ANCHORS = 0x08
 # one makes a payment claimable, and the next one claims it.
 FORWARD = "34 11 19 11 19 1f 19 21 19 21 27 27 21 19 21 1f 19 11 19 11 17"
 
+# From here on, copies of Bob are late.
+LAG = "01 b4 0e 0f"
+
 BY_HAND = {
     "a forward": f"{FORWARD} ff",
     "all amounts": "30 31 32 33 38 39 48 49 50 51 58 60 68 ff 34 35 4c 4d 54 55 ff",
@@ -34,6 +37,12 @@ BY_HAND = {
     "lagging copies": "00 01 02 b1 b4 bd 0e 0f ff 34 13 13 f0 11 19 f4 f5 1b f6 19 f8 1f f9 19 fc 21 fe 27 27 ff",
     "a kill while a copy lags": "01 b4 0e 0f 34 11 19 f4 b5 0e 0f 11 19 09 b3 0e 0f 0a 0b ff",
     "copies done last first": "00 b0 0e 30 30 31 11 f2 19 f2 11 f1 19 f1 08 ff",
+    "copies of the far link only": (
+        f"{LAG}{6 * ' 11 08 19 09 0a 21 0b'} 34{8 * ' 11 08 19 09 0a 1f 21 0b'} 27 27{8 * ' 21 0b 0a 19 1f'} ff"
+    ),
+    "parts whose copies come one by one": (
+        f"{LAG}{6 * ' 11 08 19 09 0a 21 0b'} 70{8 * ' 11 08 19 09 1f'} 1f{8 * ' f4 19 11 08'} ff"
+    ),
     "fee rates": "30 11 80 13 1b 85 80 80 ff 80 11 19 b1 0e ff",
     "alice closes": "e1 d6 d9 ff",
     "bob closes while payments run beside it": "30 11 e2 34 0d 0f 19 21 d7 da ff ff",
