@@ -15,6 +15,7 @@ from wallet.bitcoin.tx import TxOut, txid_hex
 from wallet.chain.interfaces import ConfirmationTarget, LogLevel
 from wallet.i18n import _
 from wallet.ln import events as ev
+from wallet.ln.bump_transaction import BumpResult
 from wallet.ln.types import APIError, ChannelId, PaymentPreimage
 from wallet.node.details import type_name
 from wallet.node.records import ClosedChannelRecord, PaymentState, RequestState
@@ -27,6 +28,19 @@ if TYPE_CHECKING:
 __all__ = ["EventHandler"]
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimWithoutCoins:
+    """A claim on chain whose fee the wallet's coins cannot pay.
+
+    Attributes:
+        amount_sat: what is claimed; 0 for a channel's closing transaction.
+    """
+
+    amount_sat: int
+    deadline_height: int
+    asked_height: int
+
+
 class EventHandler:
     """Acts on events. `waiters` are told of what a command waits for, once it is durable."""
 
@@ -36,6 +50,7 @@ class EventHandler:
         self.channel_waiters: dict[ChannelId, Callable[[ev.ChannelPending | ev.ChannelClosed], None]] = {}
         self.funding_fee_sat_per_kw: dict[ChannelId, int] = {}
         self.channel_requests: dict[ChannelId, ev.OpenChannelRequest] = {}
+        self.claims_without_coins: dict[bytes, ClaimWithoutCoins] = {}
 
     def handle(self, event_id: int, event: ev.Event) -> None:
         """One event; an exception leaves it in its queue."""
@@ -73,11 +88,29 @@ class EventHandler:
             case ev.BumpCommitment():
                 # An event of the file may be older than what is known about the file now.
                 if event.channel_id not in self._node.recovery.held:
-                    self._node.bump_handler.handle_event(event)
+                    self._bump(event, 0)
             case ev.BumpHtlcs():
-                self._node.bump_handler.handle_event(event)
+                self._bump(event, sum(htlc.htlc_output.value_sat for htlc in event.htlcs))
             case _:
                 assert_never(event)
+
+    # --- claims that need coins -----------------------------------------------------
+
+    def _bump(self, event: ev.BumpCommitment | ev.BumpHtlcs, amount_sat: int) -> None:
+        if self._node.bump_handler.handle_event(event) is BumpResult.NOT_ENOUGH_COINS:
+            self.claims_without_coins[event.claim_id] = ClaimWithoutCoins(
+                amount_sat=amount_sat,
+                deadline_height=event.deadline_height,
+                asked_height=self._node.best_height,
+            )
+        else:
+            self.claims_without_coins.pop(event.claim_id, None)
+
+    def claim_without_coins(self) -> ClaimWithoutCoins | None:
+        """The most pressing one of those that still ask: they do at each tick and block."""
+        lowest_height = self._node.best_height - 1
+        found = [item for item in self.claims_without_coins.values() if item.asked_height >= lowest_height]
+        return min(found, key=lambda item: (item.deadline_height, -item.amount_sat), default=None)
 
     # --- opening and closing --------------------------------------------------------
 

@@ -238,6 +238,7 @@ class Views:
             or restored
             or node.pause_sentence()
             or self._chain_problem(chain)
+            or self._coins_problem()
             or self._request_problem(len(node.events.channel_requests)),
         )
 
@@ -269,6 +270,20 @@ class Views:
             for liar in liars
         ]
         return " ".join(words)
+
+    def _coins_problem(self) -> str:
+        claim = self._node.events.claim_without_coins()
+        if claim is None:
+            return ""
+        if not claim.amount_sat:
+            return _(
+                "A channel's closing transaction may take long: coins are missing to pay its fee. Send coins to this "
+                "wallet; they should be confirmed before block {height}."
+            ).format(height=claim.deadline_height)
+        return _(
+            "Coins are missing to pay for the claim of {amount} sat of a closed channel. Send coins to this wallet; "
+            "they should be confirmed before block {height}."
+        ).format(amount=f"{claim.amount_sat:,}", height=claim.deadline_height)
 
     @staticmethod
     def _request_problem(requests: int) -> str:
