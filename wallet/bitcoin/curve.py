@@ -235,7 +235,6 @@ def verify_ecdsa_many(triples: Iterable[tuple[bytes, bytes, bytes]]) -> bool:
 
 CHECK_LENGTH: Final = 129
 """One signature check as bytes: compact signature, digest, compressed key."""
-_KEYS_KEPT: Final = 8_192
 _KEY_ENTRY_LENGTH: Final = 97
 
 
@@ -247,8 +246,8 @@ class EcdsaChecks:
 
     __slots__ = ("_keys",)
 
-    def __init__(self) -> None:
-        self._keys = bytearray(_KEYS_KEPT * _KEY_ENTRY_LENGTH) if _curve_batch is not None else bytearray()
+    def __init__(self, keys_kept: int = 8_192) -> None:
+        self._keys = bytearray(max(1, keys_kept) * _KEY_ENTRY_LENGTH if _curve_batch is not None else 0)
 
     def verify(self, checks: bytes) -> bytes:
         """Give 1 for each record of `CHECK_LENGTH` bytes that verifies, and 0 for each other."""

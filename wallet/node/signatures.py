@@ -33,22 +33,27 @@ class SignaturePool:
         self._condition = threading.Condition()
         self._waiting: deque[tuple[bytes, Answer]] = deque()
         self._closing = False
+        # Workers that wait. Raised before they look whether there is work: who adds some sees it, or is seen.
+        self._idle = 0
         # Batches are numbered as they are taken; those that are done early wait for those before them.
         self._taken = 0
         self._delivered = 0
         self._done: dict[int, tuple[Sequence[tuple[bytes, Answer]], bytes]] = {}
 
     def submit(self, checks: bytes, answered: Answer) -> None:
-        """`SignatureChecks`."""
+        """`SignatureChecks`. Takes no lock while all workers are busy: a flood comes one message at a time."""
+        self._waiting.append((checks, answered))
+        if not self._idle and len(self._threads) == self._count:
+            return
         with self._condition:
             if self._closing:
-                return
-            self._waiting.append((checks, answered))
-            if len(self._threads) < self._count:
+                self._waiting.clear()
+            elif not self._idle and len(self._threads) < self._count:
                 thread = threading.Thread(target=self._run, name="leyden-signatures", daemon=True)
                 self._threads.append(thread)
                 thread.start()
-            self._condition.notify()
+            else:
+                self._condition.notify()
 
     def close(self) -> None:
         """Ends the threads; what waits is not answered any more."""
@@ -75,10 +80,12 @@ class SignaturePool:
     def _take(self) -> tuple[int, Sequence[tuple[bytes, Answer]]] | None:
         """The next batch, once there is one; None at the end."""
         with self._condition:
-            while not self._waiting:
-                if self._closing:
-                    return None
+            self._idle += 1
+            while not self._waiting and not self._closing:
                 self._condition.wait()
+            self._idle -= 1
+            if self._closing:
+                return None
             length = BATCH_CHECKS * CHECK_LENGTH
             batch = []
             while self._waiting and length > 0:

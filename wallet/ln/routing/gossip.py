@@ -31,6 +31,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from wallet.bitcoin import curve, script
+from wallet.bitcoin.hashes import sha256d
 from wallet.chain.interfaces import Access, Logger, LogLevel, UtxoAnswer, UtxoError
 from wallet.ln.events import BroadcastMessage, ErrorAction, HandleError, MessageSendEvent, SendMessage
 from wallet.ln.features import Feature, Features
@@ -81,6 +82,7 @@ MAX_STORED_GOSSIP_LENGTH: Final = 2_048
 QUERY_TIMEOUT_TICKS: Final = 6
 """About a minute."""
 MAX_EXCESS_BYTES_FOR_RELAY: Final = 1_024
+SIGNATURE_LENGTH: Final = 64
 MAX_UNVERIFIED: Final = 4_096
 """Messages whose signatures are being verified, above which no more gossip is read: some 0.2 s of work."""
 PENDING_LOOKUPS_HIGH: Final = 256
@@ -105,8 +107,8 @@ class SignatureChecks(Protocol):
         ...
 
 
-def _channel_checks(msg: ChannelAnnouncement) -> bytes:
-    digest = msg.digest()
+def _channel_checks(msg: ChannelAnnouncement, encoded: bytes) -> bytes:
+    digest = sha256d(encoded[4 * SIGNATURE_LENGTH :])
     return b"".join(
         (
             msg.node_signature_1, digest, msg.node_id_1,
@@ -295,6 +297,11 @@ class NetGraphMsgHandler:
         events, self._events = self._events, []
         return events
 
+    @property
+    def unverified_count(self) -> int:
+        """Messages whose signatures are being verified."""
+        return self._unverified.messages
+
     def processing_queue_high(self) -> bool:
         return len(self._pending) > PENDING_LOOKUPS_HIGH or self._unverified.messages > MAX_UNVERIFIED
 
@@ -339,7 +346,10 @@ class NetGraphMsgHandler:
             raise PeerError("A channel_announcement has its nodes in the wrong order.")
         if self._signature_checks is not None and their_node_id is not None:
             self._unverified.add_channel(msg)
-            self._verify_later(_channel_checks(msg), partial(self._channel_verified, their_node_id, msg))
+            encoded = msg.encode_payload()
+            self._verify_later(
+                _channel_checks(msg, encoded), partial(self._channel_verified, their_node_id, msg, encoded)
+            )
             return False
         if not verify_channel_announcement(msg):
             raise PeerError(_BAD_CHANNEL)
@@ -361,23 +371,29 @@ class NetGraphMsgHandler:
         self._events.append(HandleError(their_node_id, ErrorAction.SEND_WARNING_AND_DISCONNECT, complaint))
         return False
 
-    def _channel_verified(self, their_node_id: NodeId, msg: ChannelAnnouncement, verdicts: bytes) -> None:
+    def _channel_verified(
+        self, their_node_id: NodeId, msg: ChannelAnnouncement, encoded: bytes, verdicts: bytes
+    ) -> None:
         self._unverified.remove_channel(msg)
-        if self._verified(their_node_id, verdicts, _BAD_CHANNEL) and self._take_channel(their_node_id, msg):
+        if not self._verified(their_node_id, verdicts, _BAD_CHANNEL):
+            return
+        if self._take_channel(their_node_id, msg, encoded):
             self._events.append(BroadcastMessage(msg, their_node_id))
 
-    def _take_channel(self, their_node_id: NodeId | None, msg: ChannelAnnouncement) -> bool:
+    def _take_channel(
+        self, their_node_id: NodeId | None, msg: ChannelAnnouncement, encoded: bytes | None = None
+    ) -> bool:
         """Go on with a channel whose signatures are good; True when it is news that can be passed on at once."""
         scid, graph = msg.short_channel_id, self.network_graph
         if graph.has_channel(scid) or scid in self._pending or graph.was_removed(scid):
             return False
         if self._utxo_lookup is None or their_node_id is None:
-            self._accept_channel(msg, None)
+            self._accept_channel(msg, None, encoded)
             return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
         if self._draw is not None:
             # BOLT 7, channel_announcement: what is not checked is not passed on.
             if graph.channel_count < MAX_BELIEVED_CHANNELS:
-                self._accept_channel(msg, None)
+                self._accept_channel(msg, None, encoded)
             return False
         if len(self._pending) >= MAX_PENDING_LOOKUPS:
             return False
@@ -386,15 +402,17 @@ class NetGraphMsgHandler:
             capacity_sat = self._judge_utxo(msg, answer)
             if capacity_sat is None:
                 return False
-            self._accept_channel(msg, capacity_sat)
+            self._accept_channel(msg, capacity_sat, encoded)
             return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
         self._pending[scid] = _PendingChannel(msg)
         for node_id in (msg.node_id_1, msg.node_id_2):
             self._pending_nodes[node_id] = self._pending_nodes.get(node_id, 0) + 1
         return False
 
-    def _accept_channel(self, msg: ChannelAnnouncement, capacity_sat: int | None) -> None:
-        self.network_graph.add_channel(msg, capacity_sat, self._clock().at)
+    def _accept_channel(
+        self, msg: ChannelAnnouncement, capacity_sat: int | None, encoded: bytes | None = None
+    ) -> None:
+        self.network_graph.add_channel(msg, capacity_sat, self._clock().at, encoded)
 
     def _judge_utxo(self, msg: ChannelAnnouncement, answer: UtxoAnswer) -> int | None:
         """Give the channel's capacity, or None when its funding output is not what it must be."""
@@ -486,9 +504,10 @@ class NetGraphMsgHandler:
             if msg.timestamp_at <= self._unverified.updates.get((scid, direction), 0):
                 return False
             self._unverified.updates[scid, direction] = msg.timestamp_at
+            encoded = msg.encode_payload()
             self._verify_later(
-                msg.signature + msg.digest() + signer,
-                partial(self._update_verified, their_node_id, msg, signer),
+                msg.signature + sha256d(encoded[SIGNATURE_LENGTH:]) + signer,
+                partial(self._update_verified, their_node_id, msg, encoded, signer),
             )
             return False
         if not verify_channel_update(msg, signer):
@@ -510,34 +529,36 @@ class NetGraphMsgHandler:
         return known.timestamp_at if known is not None else 0
 
     def _update_verified(
-        self, their_node_id: NodeId, msg: ChannelUpdate, signer: NodeId, verdicts: bytes
+        self, their_node_id: NodeId, msg: ChannelUpdate, encoded: bytes, signer: NodeId, verdicts: bytes
     ) -> None:
         key = (msg.short_channel_id, msg.direction)
         if self._unverified.updates.get(key) == msg.timestamp_at:
             del self._unverified.updates[key]
-        if self._verified(their_node_id, verdicts, _BAD_UPDATE) and self._take_update(msg, signer):
+        if not self._verified(their_node_id, verdicts, _BAD_UPDATE):
+            return
+        if self._take_update(msg, signer, encoded):
             self._events.append(BroadcastMessage(msg, their_node_id))
 
-    def _take_update(self, msg: ChannelUpdate, signer: NodeId) -> bool:
+    def _take_update(self, msg: ChannelUpdate, signer: NodeId, encoded: bytes | None = None) -> bool:
         """Go on with an update that `signer` has signed; True when it may be passed on."""
         scid, direction = msg.short_channel_id, msg.direction
         pending = self._pending.get(scid)
         if pending is None:
             nodes = self.network_graph.nodes_of(scid)
-            return nodes is not None and nodes[direction] == signer and self._apply_update(msg)
+            return nodes is not None and nodes[direction] == signer and self._apply_update(msg, encoded)
         announcement = pending.announcement
         if (announcement.node_id_1, announcement.node_id_2)[direction] == signer:
             if msg.timestamp_at > self._updated_at(scid, direction):
                 pending.updates[direction] = msg
         return False
 
-    def _apply_update(self, msg: ChannelUpdate) -> bool:
+    def _apply_update(self, msg: ChannelUpdate, encoded: bytes | None = None) -> bool:
         """Put a checked update into the graph; True when it may be passed on."""
         capacity_sat = self.network_graph.capacity_sat(msg.short_channel_id)
         # BOLT 7, channel_update: it cannot send more than there is; such terms are not used.
         if capacity_sat is not None and msg.htlc_maximum_msat > capacity_sat * 1_000:
             return False
-        if not self.network_graph.apply_update(msg):
+        if not self.network_graph.apply_update(msg, encoded):
             return False
         return not msg.dont_forward and len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
 
@@ -557,8 +578,10 @@ class NetGraphMsgHandler:
             if msg.timestamp_at <= self._unverified.announcements.get(node_id, -1):
                 return False
             self._unverified.announcements[node_id] = msg.timestamp_at
+            encoded = msg.encode_payload()
             self._verify_later(
-                msg.signature + msg.digest() + node_id, partial(self._node_verified, their_node_id, msg)
+                msg.signature + sha256d(encoded[SIGNATURE_LENGTH:]) + node_id,
+                partial(self._node_verified, their_node_id, msg, encoded),
             )
             return False
         if not verify_node_announcement(msg):
@@ -572,13 +595,15 @@ class NetGraphMsgHandler:
             known_at = waiting.timestamp_at
         return known_at is None or msg.timestamp_at > known_at
 
-    def _node_verified(self, their_node_id: NodeId, msg: NodeAnnouncement, verdicts: bytes) -> None:
+    def _node_verified(
+        self, their_node_id: NodeId, msg: NodeAnnouncement, encoded: bytes, verdicts: bytes
+    ) -> None:
         if self._unverified.announcements.get(msg.node_id) == msg.timestamp_at:
             del self._unverified.announcements[msg.node_id]
-        if self._verified(their_node_id, verdicts, _BAD_NODE) and self._take_node(msg):
+        if self._verified(their_node_id, verdicts, _BAD_NODE) and self._take_node(msg, encoded):
             self._events.append(BroadcastMessage(msg, their_node_id))
 
-    def _take_node(self, msg: NodeAnnouncement) -> bool:
+    def _take_node(self, msg: NodeAnnouncement, encoded: bytes | None = None) -> bool:
         """Go on with an announcement whose signature is good; True when it may be passed on."""
         graph = self.network_graph
         if not self._is_news(msg):
@@ -588,7 +613,7 @@ class NetGraphMsgHandler:
             if known and msg.node_id in self._pending_nodes:
                 self._waiting_nodes[msg.node_id] = msg
             return False
-        if not graph.apply_node_announcement(msg):
+        if not graph.apply_node_announcement(msg, encoded):
             return False
         # BOLT 7, node_announcement, receiver: not passed on with more than one host name.
         return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY and count_hostnames(msg.address_data) <= 1

@@ -399,9 +399,14 @@ class NetworkGraph:
     # --- writing ----------------------------------------------------------------------------------
 
     def add_channel(
-        self, announcement: ChannelAnnouncement, capacity_sat: int | None, received_at: int
+        self,
+        announcement: ChannelAnnouncement,
+        capacity_sat: int | None,
+        received_at: int,
+        encoded: bytes | None = None,
     ) -> bool:
-        """Take in a channel whose announcement has been checked; False when it is known."""
+        """Take in a channel whose announcement has been checked; False when it is known. `encoded` is the
+        announcement's payload, where the caller has it."""
         scid = announcement.short_channel_id
         if scid in self._channel_index:
             return False
@@ -430,7 +435,7 @@ class NetworkGraph:
             column.extend((0, 0))
         self._update += (None, None)
         self._unchecked_count += capacity_sat is None
-        self._announcement.append(announcement.encode_payload())
+        self._announcement.append(encoded or announcement.encode_payload())
         self._received_at.append(received_at)
         self._channel_index[scid] = index
         insort(self._sorted_scids, scid)
@@ -458,7 +463,7 @@ class NetworkGraph:
             self._arrays.capacity_sat[index] = capacity_sat
             self._terms_changed(index)
 
-    def apply_update(self, update: ChannelUpdate) -> bool:
+    def apply_update(self, update: ChannelUpdate, encoded: bytes | None = None) -> bool:
         """Take in an update that has been checked; False when it is not newer, or its channel is unknown."""
         channel = self._channel_index.get(update.short_channel_id)
         if channel is None:
@@ -474,14 +479,14 @@ class NetworkGraph:
         arrays.fee_base_msat[index] = update.fee_base_msat
         arrays.fee_proportional_millionths[index] = update.fee_proportional_millionths
         self._updated_at[index] = update.timestamp_at
-        self._update[index] = update.encode_payload()
+        self._update[index] = encoded or update.encode_payload()
         self.last_update_at = max(update.timestamp_at, self.last_update_at or 0)
         self._snapshot = None
         for layout in self._layouts.values():
             layout.changed(index)
         return True
 
-    def apply_node_announcement(self, announcement: NodeAnnouncement) -> bool:
+    def apply_node_announcement(self, announcement: NodeAnnouncement, encoded: bytes | None = None) -> bool:
         """Take in an announcement that has been checked; False when not newer, or its node has no channel."""
         index = self._node_index.get(announcement.node_id)
         if index is None or not self._node_channels[index]:
@@ -490,7 +495,7 @@ class NetworkGraph:
             return False
         if index not in self._node_announcement:
             insort(self._sorted_announced, announcement.node_id)
-        self._node_announcement[index] = announcement.encode_payload()
+        self._node_announcement[index] = encoded or announcement.encode_payload()
         self._node_announced_at[index] = announcement.timestamp_at
         # BOLT 7, node_announcement, receiver: no payment through a node with an unknown even feature.
         blocked = bool(announcement.features.unknown_required(FeatureContext.NODE))
