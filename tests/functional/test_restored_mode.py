@@ -52,6 +52,12 @@ def problem(node: WholeNode) -> str:
     return node.node.snapshot().status.problem
 
 
+def told(node: WholeNode) -> tuple[bool, int, int]:
+    """What the window shows: whether it asks, how many channels are held, how many wait for their peers."""
+    recovery = node.node.snapshot().status.recovery
+    return recovery.asks, recovery.held, recovery.lost
+
+
 async def foreign(world: WholeWorld) -> str:
     """Alice's file, opened where it never ran."""
     alice = world.nodes[0]
@@ -68,6 +74,8 @@ def test_a_file_from_elsewhere_calls_nobody_before_the_question_is_answered(tmp_
             alice, bob = world.nodes
             channel_id = await foreign(world)
             assert "old_installation_stopped" in problem(alice)
+            assert told(alice) == (True, 1, 0)
+            assert [channel.held for channel in alice.node.snapshot().channels] == [True]
             assert not alice.node.peers.online
             assert alice.node.listening_port is None
             with pytest.raises(CommandError) as refused:
@@ -81,6 +89,8 @@ def test_a_file_from_elsewhere_calls_nobody_before_the_question_is_answered(tmp_
             await alice.until("its channel", lambda: alice.usable(bob))
             # The peer has shown that the file is current: all is as before.
             assert problem(alice) == ""
+            assert told(alice) == (False, 0, 0)
+            assert [channel.held for channel in alice.node.snapshot().channels] == [False]
             await close_files(alice)
             await alice.start()
             await alice.until("its channel", lambda: alice.usable(bob))
@@ -103,6 +113,7 @@ def test_the_answer_is_remembered_and_so_is_its_absence(tmp_path: Path) -> None:
             await bob.bury()
             await alice.call("old_installation_stopped")
             assert "old copy" in problem(alice)
+            assert told(alice) == (False, 1, 0)
             await close_files(alice)
             await alice.start()
             assert "old copy" in problem(alice)
@@ -155,6 +166,7 @@ def test_channels_that_an_older_file_does_not_know_come_from_the_backup_beside_i
             await alice.until("its channel", lambda: alice.usable(bob))
             assert [item["state"] for item in (await report(alice))["words"]["channels"]] == ["open", "lost"]
             assert "old_installation_stopped" in problem(alice)
+            assert told(alice) == (True, 0, 1)
             await alice.call("old_installation_stopped")
             await peer_loses_patience(carol)
             await until_mempool(world, 1)
@@ -223,6 +235,31 @@ def test_no_funding_leaves_before_its_backup_is_durable(tmp_path: Path, disk: Fu
             backup = alice.node.recovery.backup.read(alice.options.wallet_dir / BACKUP_FILE)
             assert backup is not None
             assert [channel.channel_id.hex() for channel in backup.channels] == [opened["channel_id"]]
+
+    play(scenario())
+
+
+def test_a_backup_that_cannot_be_written_holds_up_no_payment(tmp_path: Path, disk: FullDisk) -> None:
+    """Only a funding transaction waits for it: what is claimable is claimed, and a close goes out."""
+
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ("alice", "bob")) as world:
+            alice, bob = world.nodes
+            channel_id = await one_channel(world)
+            await bob.fund(1_000_000)
+            for node in (alice, bob):
+                disk.full.add(node.options.wallet_dir)
+            opened = await bob.call("open_channel", connection_string=alice.uri, amount_sat=CAPACITY_SAT)
+            assert "backup" in opened["warning"]
+            for payer, payee in ((alice, bob), (bob, alice)):
+                request = await payee.call("add_request", amount_msat=9_000_000, message="", lightning=True)
+                assert (await payer.call("lnpay", invoice=request["lightning_invoice"]))["success"]
+            await alice.until("the end of the payments", alice.quiet)
+            assert world.chain.mempool_txids() == []
+            assert "backup" in alice.node.snapshot().status.recovery.backup_problem
+            await alice.call("close_channel", channel_id=channel_id, force=True)
+            await until_mempool(world, 1)
+            assert len(spends_of_funding(world, alice)) == 1
 
     play(scenario())
 

@@ -1023,6 +1023,7 @@ class FakeHost:
         self._make = make or (lambda info: FakeNode(network=info.network, name=info.name))
         self._passwords = {info.name: "correct" for info in existing}
         self.node: FakeNode | None = None
+        self.damage = ""
         self.created: list[dict[str, Any]] = []
 
     def wallets(self, network: str) -> Sequence[WalletInfo]:
@@ -1109,6 +1110,8 @@ class FakeHost:
 
     def open(self, info: WalletInfo, password: str) -> Future[NodeApi]:
         def work() -> NodeApi:
+            if self.damage:
+                raise CommandError(self.damage, code="file")
             if password != self._passwords.get(info.name, ""):
                 raise CommandError("The password is wrong. Nothing was changed.", code="wrong_password")
             if self.node is None:

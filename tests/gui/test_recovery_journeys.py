@@ -23,6 +23,7 @@ from wallet.gui.pages.recovery import OldInstallationDialog, PublishHeldDialog, 
 from wallet.gui.pages.restored_banner import RestoredBanner
 from wallet.gui.pages.settings import SettingsPage
 from wallet.gui.pages.settings_backup import PasswordDialog, WordsDialog
+from wallet.gui.pages.unlock import UnlockPage
 from wallet.gui.pages.wizard import Wizard
 from wallet.gui.pages.wizard_restore import BackupChoice, OldInstallationChoice
 from wallet.gui.pages.wizard_words import RestoreGrid, WordGrid
@@ -31,7 +32,7 @@ from wallet.gui.widgets.basic import Button
 from wallet.gui.widgets.fields import PasswordEdit
 from wallet.gui.widgets.notices import Banner, Toast
 from wallet.gui.widgets.stepper import Step
-from wallet.node.api import HELD_CHANNEL_PHRASE
+from wallet.node.api import HELD_CHANNEL_PHRASE, WalletInfo
 
 Make = Callable[[FakeNode], Desk]
 BACKUP = Path("/media/anna/STICK/leyden-mainnet-0badc0de.backup")
@@ -261,6 +262,29 @@ def test_while_the_chain_is_searched_it_says_so(desk: Make) -> None:
     page = one.page(RecoveryPage)
     one.until(lambda: bool(page.steps._shown) and page.steps._shown[0][1] is Step.CURRENT)
     assert fmt.group(700_000) in page.steps._shown[0][0]
+
+
+def test_a_damaged_file_leads_to_restoring_and_is_left_alone(qtbot: QtBot) -> None:
+    info = WalletInfo(name="Savings", network="signet", path=Path("/nowhere"), encrypted=True)
+    host = FakeHost(existing=[info])
+    host.damage = (
+        "The wallet file wallet.leyden cannot be read: it is damaged. Keep it, and restore from your words."
+    )
+    window = made_window(host, "signet", qtbot)
+    window.start()
+    window.show()
+    page = window.findChild(UnlockPage)
+    assert page is not None
+    type_text(page.password, "correct")
+    click(page.unlock)
+    qtbot.waitUntil(lambda: "restore from your words" in page._banner.text())
+    assert page.other.text() == "Create or restore another"
+    click(page.other)
+    wizard = window.findChild(Wizard)
+    assert wizard is not None
+    assert wizard._free_name() != "Savings"
+    window.close()
+    host.stop()
 
 
 # --- restored mode -----------------------------------------------------------------------------

@@ -17,10 +17,11 @@ from wallet.ln.features import ChannelTypeFeatures
 from wallet.ln.keysinterface import KeysManager
 from wallet.ln.types import ChannelId, NodeId
 from wallet.node import cli
-from wallet.node.api import CommandError
+from wallet.node.api import BackupReport, CommandError
 from wallet.node.backup import (
     BackupError,
     BackupKeeper,
+    backup_name,
     open_backup,
     read_file,
     seal_backup,
@@ -28,6 +29,7 @@ from wallet.node.backup import (
 )
 from wallet.node.cli import parse, run_command
 from wallet.node.generation import ASK_KEY, CONTACT_KEY, RECOVERY_SPACE, SCAN_KEY
+from wallet.node.host import Host
 from wallet.node.options import NodeOptions
 from wallet.node.store import Store
 from wallet.node.wallets import Restored, create_wallet_file, new_words
@@ -35,6 +37,7 @@ from wallet.node.wallets import Restored, create_wallet_file, new_words
 WORDS = "abandon " * 11 + "about"
 SEED = seed_from_mnemonic(WORDS.split())
 OTHER_SEED = seed_from_mnemonic(new_words())
+WAIT_SECONDS = 30
 
 
 def channel(number: int) -> ChannelBackup:
@@ -282,3 +285,93 @@ def test_the_daemon_gets_whole_paths_and_the_password(
         ("command_line", {"command": "set_backup_folder", "words": [""]}),
         ("command_line", {"command": "change_password", "words": ["new", "--password=old"]}),
     ]
+
+
+# --- the front ends' host ---------------------------------------------------------------------
+
+
+def test_a_host_tells_what_a_backup_holds_and_restores_from_it(tmp_path: Path) -> None:
+    file = tmp_path / "kept.backup"
+    write_durably(file, seal_backup(SEED, backups(3)))
+    host = Host(NodeOptions(network_name="regtest", root=tmp_path))
+    typed = [f" {word.upper()} " for word in WORDS.split()]
+    report = host.check_channel_backup(network="regtest", words=typed, file=file).result(WAIT_SECONDS)
+    assert report == BackupReport(
+        made_at=1_700_000_000,
+        channels=3,
+        capacity_sat=1_500_000,
+        peers=((b"\x02" + bytes(32)).hex(),),
+    )
+    for stopped in (False, True):
+        host.create(
+            network="regtest",
+            name=str(stopped),
+            words=WORDS.split(),
+            password="",
+            restored=True,
+            channel_backup=file,
+            old_installation_stopped=stopped,
+        ).result(WAIT_SECONDS)
+        made = Store.open(
+            NodeOptions(network_name="regtest", root=tmp_path, wallet_name=str(stopped)).wallet_file,
+            password="",
+        )
+        assert len(list(made.rows("lost_channel"))) == 3
+        assert (made.read_row(RECOVERY_SPACE, CONTACT_KEY) is None) == stopped
+        assert (made.read_row(RECOVERY_SPACE, ASK_KEY) is None) == stopped
+        made.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "words", "code"),
+    [
+        (seal_backup(SEED, backups(1, network="signet")), WORDS, "network"),
+        (seal_backup(OTHER_SEED, backups(1)), WORDS, "backup"),
+        (b"Dear diary", WORDS, "backup"),
+        (None, WORDS, "file"),
+    ],
+    ids=["another network", "other words", "no backup", "no file"],
+)
+def test_a_host_refuses_what_is_no_backup_of_these_words(
+    tmp_path: Path, data: bytes | None, words: str, code: str
+) -> None:
+    file = tmp_path / "kept.backup"
+    if data is not None:
+        file.write_bytes(data)
+    host = Host(NodeOptions(network_name="regtest", root=tmp_path))
+    checking = host.check_channel_backup(network="regtest", words=words.split(), file=file)
+    with pytest.raises(CommandError) as refused:
+        checking.result(WAIT_SECONDS)
+    assert refused.value.code == code
+    assert str(refused.value).endswith(".")
+
+
+def test_what_vanishes_is_written_again(tmp_path: Path) -> None:
+    """A stick that was pulled, a folder that a synchroniser emptied: noticed without a change of channels."""
+    keeper = BackupKeeper(SEED, tmp_path / "w" / "channels.backup", "second.backup")
+    (tmp_path / "w").mkdir()
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    keeper.use_second(str(stick))
+    assert keeper.save(backups(1, made_at=100))
+    assert (keeper.saved_at, keeper.second_saved_at) == (100, 100)
+    assert not keeper.save_again()
+    (stick / "second.backup").unlink()
+    assert keeper.save_again()
+    assert (stick / "second.backup").exists()
+    (stick / "second.backup").unlink()
+    stick.rmdir()
+    keeper.save_again()
+    assert str(stick) in keeper.second_problem
+    assert keeper.problem == keeper.second_problem
+    assert keeper.save(backups(2, made_at=200)), "the one beside the wallet is what funding waits for"
+    assert (keeper.saved_at, keeper.second_saved_at) == (200, 100)
+    stick.mkdir()
+    assert keeper.save_again()
+    assert (keeper.problem, keeper.second_problem, keeper.second_saved_at) == ("", "", 200)
+
+
+def test_the_name_of_a_second_backup_tells_nothing_and_differs_by_wallet() -> None:
+    assert backup_name(SEED) != backup_name(OTHER_SEED)
+    assert backup_name(SEED) == backup_name(SEED)
+    assert len(backup_name(SEED)) == 16
