@@ -178,9 +178,7 @@ def test_a_penalty_is_replaced_when_fees_rise_fivefold(regtest: StartRegtest) ->
         us.mine(2)
         assert net.node.spender(txid, vout) == penalty
         tell_fees(us, proxy, HIGH_SAT_PER_KW)
-        dearer = net.node.wait_until(
-            "has the dearer one", lambda: (now := net.node.spender(txid, vout)) != penalty and now
-        )
+        dearer = net.node.wait_until("has the dearer one", lambda: other_spender(net, txid, vout, penalty))
         assert HIGH_SAT_PER_KW <= feerate_sat_per_kw(us, dearer) < 1.1 * HIGH_SAT_PER_KW
         us.mine(1)
         assert net.node.rpc("getrawtransaction", dearer, 1)["confirmations"] == 1
@@ -247,9 +245,14 @@ def mine_this(us: LeydenNode, txid: str) -> None:
     us.wait_height()
 
 
+def other_spender(net: Regtest, txid: str, vout: int, known: str) -> str | None:
+    spender = net.node.spender(txid, vout)
+    return None if spender == known else spender
+
+
 def feerate_sat_per_kw(us: LeydenNode, txid: str) -> int:
     """What a transaction paid per 1000 weight, by the real node's word."""
-    weight = us.net.node.rpc("getrawtransaction", txid, 1)["weight"]
+    weight = int(us.net.node.rpc("getrawtransaction", txid, 1)["weight"])
     return -(-us.fee_sat(txid) * 1000 // weight)
 
 

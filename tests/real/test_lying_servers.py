@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,15 @@ class World:
         """Until the core stands at the real node's tip; it need not be as sure of it as it would like."""
         tip_hash = bytes.fromhex(self.net.node.rpc("getbestblockhash"))[::-1]
         self.us.wait("the tip", lambda: (self.us.node.best_block or (b"", 0))[0] == tip_hash)
+
+    def wait_found_out(self, kind: ServerErrorKind | None, words: str = "") -> ServerStatus:
+        """Until the liar has been found out in this way."""
+
+        def found_out() -> ServerStatus | None:
+            status = self.status_of(self.liar)
+            return status if status.error is kind and words in status.reason else None
+
+        return self.us.wait(f"the server is found out ({kind}: {words})", found_out)
 
     def check_all_is_seen(self) -> None:
         """A coin for us in a new block: seen, confirmed, and counted."""
@@ -217,18 +227,12 @@ def test_a_lie_is_found_out_and_told_and_the_honest_server_serves(
     world.liar.tell(case.lie(world))
     if case.at_once:
         world.liar.hang_up()
-
-    def found_out() -> ServerStatus | None:
-        status = world.status_of(world.liar)
-        return status if status.error is case.kind and case.words in status.reason else None
-
     if case.at_once:
-        world.us.wait(f"the server is found out: {case.words}", found_out)
+        world.wait_found_out(case.kind, case.words)
         monkeypatch.undo()
     world.check_all_is_seen()
     if case.kind is not None:
-        status = world.us.wait(f"the server is found out: {case.words}", found_out)
-        check_told(world, status)
+        check_told(world, world.wait_found_out(case.kind, case.words))
     world.make_healthy()
     world.check_all_is_seen()
 
@@ -285,7 +289,7 @@ ABSURD = {
 
 
 @pytest.mark.parametrize("rate", ABSURD.values(), ids=ABSURD.keys())
-def test_absurd_fees_move_nothing(world: World, rate: object) -> None:
+def test_absurd_fees_move_nothing(world: World, rate: float | str | None) -> None:
     """The honest server's rates stand, for whatever is paid; and one that says what is no rate is left."""
     world.make_healthy()
     world.honest.tell(AbsurdFees(HONEST_BTC_PER_KVB, 0.00001))
@@ -301,7 +305,7 @@ def test_absurd_fees_move_nothing(world: World, rate: object) -> None:
     info = world.us.call("getinfo")
     assert info["fee_estimates_sat_per_kw"]["urgent_on_chain_sweep"] == HONEST_SAT_PER_KW
     if isinstance(rate, str | None) or not -1e8 < rate < 1e8:
-        world.us.wait("the server is found out", lambda: world.status_of(world.liar).error is BAD)
+        world.wait_found_out(BAD)
 
 
 # --- channels -------------------------------------------------------------------------------------------
@@ -347,10 +351,7 @@ def test_a_hidden_spend_of_a_channel_is_seen(between: Between) -> None:
     between.alice.call("close", channel_id=between.channel_id, force=True)
     commitment_txid = net.node.wait_for_spend(funding_txid, vout)
     net.mine(1)
-    status = us.wait(
-        "the server is found out",
-        lambda: (s := world.status_of(world.liar)).error is ServerErrorKind.HIDES and s,
-    )
+    status = world.wait_found_out(ServerErrorKind.HIDES)
     assert commitment_txid in status.reason, status
     check_told(world, status)
     us.wait(
@@ -404,12 +405,12 @@ def test_a_preimage_that_a_server_falsifies_is_learnt_all_the_same(
     world.liar.wait_asked("blockchain.transaction.get", asked + 1)
     if change is no_witness:
         # Nothing of it is believed: not even that the output is spent.
-        status = us.wait("it is found out", lambda: (s := world.status_of(world.liar)).error is LIED and s)
+        status = world.wait_found_out(LIED)
         assert "where it does not belong" in status.reason
     else:
         # The block is delivered with what the first has told.
         world.wait_tip()
     honest.go_on()
-    paid = paying.result(30)
+    paid: Any = paying.result(30)
     assert paid["success"], (paid, claim_txid)
     assert paid["preimage"] == preimage.hex()
