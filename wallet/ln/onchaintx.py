@@ -45,6 +45,7 @@ from wallet.ln.package import (
     claim_transaction_weight,
     cluster,
     deadline_height_of,
+    is_contested,
     may_join,
     outside_weight,
     value_sat_of,
@@ -305,9 +306,10 @@ def _finished(request: ClaimRequest, best_height: int) -> list[_Task]:
 
 
 def _split(request: ClaimRequest, groups: list[tuple[Claim, ...]]) -> list[_Task]:
-    """Some have come near to their deadline. The most valuable keep the name: alone they have to outbid what all
-    paid together, and once they have, the others find nothing in their way."""
-    groups = sorted(groups, key=lambda group: -sum(map(value_sat_of, group)))
+    """Some have come near to their deadline, or the peer is after them. The most valuable keep the name, and the
+    coins: alone they have to outbid what all paid together, and once they have, the others find nothing in their
+    way. What the peer is after comes last: it may never confirm."""
+    groups = sorted(groups, key=lambda group: (is_contested(group[0]), -sum(map(value_sat_of, group))))
     return [
         _Task(
             request=replace(

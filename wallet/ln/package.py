@@ -47,6 +47,7 @@ __all__ = [
     "claim_id_of",
     "claim_transaction_weight",
     "cluster",
+    "is_contested",
     "may_join",
     "outside_weight",
     "value_sat_of",
@@ -257,6 +258,10 @@ def _cluster_of_htlc_transaction(claim: HolderHtlcClaim, best_height: int) -> tu
 def _ends_soon(claim: CounterpartyHtlcClaim | HolderHtlcClaim, best_height: int) -> bool:
     deadline_height = deadline_height_of(claim)
     return deadline_height is not None and deadline_height <= best_height + SECURITY_DELAY_BLOCKS
+
+
+def is_contested(claim: Claim) -> bool:
+    return isinstance(claim, CounterpartyHtlcClaim | HolderHtlcClaim) and claim.contested
 
 
 def may_join(claim: Claim, best_height: int) -> bool:

@@ -210,6 +210,16 @@ def test_htlcs_on_our_commitment_part_in_time(known: bool) -> None:
         assert len(state.requests) == 3
 
 
+def test_what_the_peer_is_after_parts_without_the_coins() -> None:
+    claims = [own(n, 300, known=False, anchors=True) for n in range(3)]
+    claims[1] = replace(claims[1], output=TxOut(900_000, bytes(34)))
+    state, (joined,) = plan(ClaimState(), claims, HOME, 300, Fees())
+    claims[1] = replace(claims[1], contested=True)
+    _, attempts = plan(state, claims, HOME, 300, Fees())
+    assert [{claim.outpoint.vout for claim in attempt.claims} for attempt in attempts] == [{0, 2}, {1}]
+    assert attempts[0].claim_id == joined.claim_id
+
+
 def test_no_more_is_paid_than_there_is_to_gain() -> None:
     fees = Fees()
     small = [replace(own(n, 300, known=True, anchors=True), output=TxOut(4_000, bytes(34))) for n in range(2)]
