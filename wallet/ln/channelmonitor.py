@@ -41,7 +41,12 @@ from wallet.ln.chan_utils import (
     htlc_witness,
     sign_funding_witness,
 )
-from wallet.ln.config import CLTV_CLAIM_BUFFER_BLOCKS, LATENCY_GRACE_PERIOD_BLOCKS, MIN_CLTV_EXPIRY_DELTA
+from wallet.ln.config import (
+    CLTV_CLAIM_BUFFER_BLOCKS,
+    LATENCY_GRACE_PERIOD_BLOCKS,
+    MAX_BLOCKS_FOR_CONF,
+    MIN_CLTV_EXPIRY_DELTA,
+)
 from wallet.ln.events import (
     Balance,
     BumpCommitment,
@@ -119,7 +124,7 @@ __all__ = [
 IRREVOCABLE_DEPTH_BLOCKS: Final = 100
 """BOLT 5: at this depth something is irrevocably resolved; nobody need ask about it any more."""
 
-PATIENCE_BLOCKS: Final = CLTV_CLAIM_BUFFER_BLOCKS // 2
+PATIENCE_BLOCKS: Final = MAX_BLOCKS_FOR_CONF
 """For how long the peer's close that was seen in the mempool may take before ours competes with it: as long as
 a transaction is given to confirm. On the peer's commitment nothing of ours waits for a delay."""
 
@@ -452,7 +457,8 @@ class ChannelMonitor:
         """Sends again what is on its way, at a higher rate if the estimates have risen."""
         if self._patience_ticks:
             self._patience_ticks -= 1
-        if not self.state.onchain.claims.requests and not self.state.head.holder_broadcast:
+        ours_waits = self.state.head.holder_broadcast and not self.is_spent
+        if not self.state.onchain.claims.requests and not ours_waits:
             return []
         return self._settled(self.state, env, resend=True)
 
