@@ -43,6 +43,7 @@ __all__ = [
     "LyingServer",
     "MissingHeader",
     "NotJson",
+    "OneByOne",
     "OtherBlock",
     "OtherTransaction",
     "OtherWitness",
@@ -510,6 +511,19 @@ def with_header_rows(result: Json, rows: list[str]) -> Json:
     if "headers" in result:
         return {**result, "headers": rows, "count": len(rows)}
     return {**result, "hex": "".join(rows), "count": len(rows)}
+
+
+@dataclass(frozen=True, slots=True)
+class OneByOne(Lie):
+    """Of the headers that are asked for only ever the first, after a pause."""
+
+    pause_seconds: float = 0.5
+
+    async def answer(self, passage: Passage, question: Question, result: Json) -> Json:
+        if question.method == "blockchain.block.headers":
+            await asyncio.sleep(self.pause_seconds)
+            return with_header_rows(result, header_rows(result)[:1])
+        return result
 
 
 # --- lies about histories ---

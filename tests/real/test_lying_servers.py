@@ -18,6 +18,7 @@ from tests.real.node_rig import LeydenNode
 from tests.real.process import HOST
 from tests.real.proxy import (
     HISTORY,
+    SUBSCRIBE,
     AbsurdFees,
     Drip,
     EndlessAnswer,
@@ -30,6 +31,7 @@ from tests.real.proxy import (
     LyingServer,
     MissingHeader,
     NotJson,
+    OneByOne,
     OtherBlock,
     OtherTransaction,
     OtherWitness,
@@ -43,6 +45,7 @@ from tests.real.proxy import (
 )
 from wallet.bitcoin.hashes import sha256
 from wallet.chain.electrum import filter as filter_module
+from wallet.chain.electrum import server as server_module
 from wallet.chain.electrum import session as session_module
 from wallet.chain.electrum import sync as sync_module
 from wallet.chain.electrum.errors import ServerErrorKind
@@ -270,6 +273,58 @@ def check_told(world: World, status: ServerStatus) -> None:
     row = next(server for server in info["servers"] if server["address"] == str(status.address))
     assert row["problem"].startswith("The server"), row
     assert not info["synchronized"]
+
+
+# --- patience -------------------------------------------------------------------------------------------
+
+FOR_EVER_SECONDS = 3_600.0
+
+
+def test_a_server_that_keeps_its_headers_back_keeps_no_other_from_telling_its_blocks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.make_healthy()
+    monkeypatch.setattr(session_module, "REQUEST_TIMEOUT_SECONDS", FOR_EVER_SECONDS)
+    monkeypatch.setattr(server_module, "HEADERS_TURN_SECONDS", FOR_EVER_SECONDS)
+    headers = "blockchain.block.headers"
+    asked = world.liar.asked(headers)
+    world.liar.tell(MissingHeader(), Silence((headers,)))
+    world.liar.hang_up()
+    world.liar.wait_asked(headers, asked + 1)
+    world.check_all_is_seen()
+    assert world.status_of(world.liar).state is ServerState.SYNCING
+    monkeypatch.undo()
+    world.make_healthy()
+
+
+def test_a_server_that_tells_its_headers_one_by_one_has_so_much_time_and_no_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.make_healthy()
+    monkeypatch.setattr(server_module, "HEADERS_TURN_SECONDS", 2.0)
+    world.liar.tell(WeakerFork(world.net.node, depth_blocks=9, length_blocks=2), OneByOne())
+    world.liar.hang_up()
+    world.wait_found_out(ServerErrorKind.TIMEOUT, "too slow")
+    world.check_all_is_seen()
+    monkeypatch.undo()
+    world.make_healthy()
+
+
+def test_a_server_that_never_has_done_with_its_answers_does_not_stop_the_blocks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deadlines are heights: they count on, even while the only one that knows our addresses keeps silent."""
+    world.make_healthy()
+    monkeypatch.setattr(session_module, "REQUEST_TIMEOUT_SECONDS", FOR_EVER_SECONDS)
+    call_again(world)
+    monkeypatch.undo()
+    take_the_lead(world)
+    world.liar.tell(Silence((HISTORY, SUBSCRIBE)))
+    world.net.mine(1)
+    world.wait_tip()
+    assert world.status_of(world.liar).state is ServerState.ONLINE
+    world.make_healthy()
+    world.check_all_is_seen()
 
 
 # --- fees -----------------------------------------------------------------------------------------------
