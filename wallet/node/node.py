@@ -666,6 +666,7 @@ class Node:
         with self.core.entry():
             self.chain_monitor.rebroadcast_pending_claims()
             self.sweeper.regenerate_and_broadcast_spend_if_necessary()
+        self.views.publish_soon()
 
     def _utxo_answered(self, tell: Callable[[], None]) -> None:
         """On the loop: a server's answer about the funding output of somebody's channel."""
