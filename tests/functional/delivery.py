@@ -117,9 +117,12 @@ class StyleDraw:
         """For a new world."""
         self.dealt = []
 
-    def next_style(self) -> ConnectStyle:
+    def next_style(self, wanted: str | None = None) -> ConnectStyle:
+        """`wanted`: by a test that is about one style, and no other."""
         drawn = self._dice.choice(STYLES)
-        if self._named:
+        if wanted is not None:
+            drawn = BY_NAME[wanted]
+        elif self._named:
             drawn = self._named[min(len(self.dealt), len(self._named) - 1)]
         self.dealt.append(drawn.name)
         return drawn

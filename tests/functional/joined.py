@@ -165,7 +165,7 @@ class Node:
         coins: pay for anchor channels' closes; none unless a test gives some.
     """
 
-    def __init__(self, world: World, name: str, config: UserConfig) -> None:
+    def __init__(self, world: World, name: str, config: UserConfig, style: str | None = None) -> None:
         self.world = world
         self.name = name
         self.config = config
@@ -182,7 +182,7 @@ class Node:
         self._entropy_counter = 0
         self.copies_late = False
         self.copies_due: list[tuple[ChannelId, int]] = []
-        self.chain = ChainView(world.draw.next_style(), world.blocks, self._listeners)
+        self.chain = ChainView(world.draw.next_style(style), world.blocks, self._listeners)
         self.keys = self.make_keys()
         self.monitor = ChainMonitor(
             filter=self.chain.filter,
@@ -549,8 +549,8 @@ class World(Chain):
 
     # --- nodes and wires ---
 
-    def node(self, name: str, settings: UserConfig | None = None) -> Node:
-        node = Node(self, name, settings or FORWARDING)
+    def node(self, name: str, settings: UserConfig | None = None, style: str | None = None) -> Node:
+        node = Node(self, name, settings or FORWARDING, style)
         self.nodes[node.node_id] = node
         return node
 
