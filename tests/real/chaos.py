@@ -310,6 +310,8 @@ class Chaos:
         """Opens or closes one, with the blocks that it takes."""
         self.enough.wait(dice.uniform(0.3, 3))
         peer, many, by_us = dice.choice(self.peers), dice.random() < 0.5, dice.random() < 0.5
+        # A peer opens and closes with somebody who is there.
+        self.up.wait(PATIENCE_SECONDS)
         rows = peer.call("list_channels")
         living = [row["channel_id"] for row in rows if row["ready"] and row["shutdown"] == "NotShuttingDown"]
         ready = [channel_id for channel_id in living if channel_id not in self.books.closing]
