@@ -74,10 +74,8 @@ class ChainRoom(PaymentRoom):
             become_ready(draft, self._best_height, point)
 
         moved = channel.scope.confirmation != place
-        if self._run(channel, transition):
-            if moved:
-                self._check_announcement(channel.channel_id)
-            self._announce_when_deep(channel.channel_id)
+        if self._run(channel, transition) and moved:
+            self._check_announcement(channel.channel_id)
 
     def _check_announcement(self, channel_id: ChannelId) -> None:
         """A funding that a reorganisation has moved has another short channel id: what the peer signed was the old."""
@@ -126,11 +124,8 @@ class ChainRoom(PaymentRoom):
             best_block(draft, self._best_hash, self._best_height, self._highest_height, first_point)
 
         self._run(channel, transition)
-        self._announce_when_deep(channel_id)
-
-    def _announce_when_deep(self, channel_id: ChannelId) -> None:
-        channel = self._channels.get(channel_id)
-        if channel is not None and channel_id not in self._announced and self._may_announce(channel):
+        now = self._channels.get(channel_id)
+        if now is not None and channel_id not in self._announced and self._may_announce(now):
             self._update_gossip(channel_id)
 
     def get_relevant_txids(self) -> Sequence[tuple[Txid, int, BlockHash | None]]:
