@@ -166,6 +166,48 @@ def test_a_peer_that_lost_state_is_closed_on(world: World) -> None:
     assert len(world.mempool) == 1
 
 
+@pytest.mark.parametrize("updates", [1, 4])
+def test_a_monitor_that_lags_behind_its_channel_never_broadcasts(world: World, updates: int) -> None:
+    """What it holds may be revoked. The peer is asked to close, and the balance comes back."""
+    alice, bob = start(world, 2)
+    (channel_id,) = alice.monitor.list_monitors()
+    states: dict[int, dict[tuple[str, bytes], bytes]] = {}
+
+    def settle() -> None:
+        while world.step():
+            monitor = alice.monitor.get_monitor(channel_id)
+            assert monitor is not None
+            states[monitor.latest_update_id] = {
+                key: value for key, value in alice.store.rows.items() if key[0].startswith("monitor")
+            }
+
+    payment = world.route_payment([alice, bob], 20_000_000, settle=False)
+    settle()
+    bob.one_event(ev.PaymentClaimable)
+    bob.manager.claim_funds(payment.payment_preimage)
+    settle()
+    bob.one_event(ev.PaymentClaimed)
+    alice.one_event(ev.PaymentSent)
+    world.disconnect(alice, bob)
+    now = alice.manager._channels[channel_id].core.last_update_id
+    kept = {key: value for key, value in alice.store.rows.items() if not key[0].startswith("monitor")}
+    alice.store.rows = {**kept, **states[now - updates]}
+    alice.reload()
+    assert alice.one_event(ev.ChannelClosed).reason.kind is ClosureKind.PROCESSING_ERROR
+    world.mine(100)
+    assert not [tx for tx in world.broadcasts if tx.lock_time]
+    assert len(alice.logger.errors) == 1
+    alice.logger.errors.clear()
+    world.connect(alice, bob)
+    assert bob.one_event(ev.ChannelClosed).reason.kind is ClosureKind.COUNTERPARTY_FORCE_CLOSED
+    bob.monitor.rebroadcast_pending_claims()
+    bob.monitor.rebroadcast_pending_claims()
+    world.settle()
+    world.mine(10)
+    # Her half, less the payment, the fee of the commitment and both anchors.
+    assert alice.came_home_sat() == 500_000 - 20_000 - 284 - 660
+
+
 def test_a_channel_that_lags_behind_its_monitor_is_closed_by_the_monitor(world: World) -> None:
     alice, bob = start(world, 2)
     old = {key: value for key, value in alice.store.rows.items() if key[0].startswith("channel")}

@@ -116,7 +116,7 @@ class ChannelManager(ChainRoom):
         """Rebuilds the manager from its rows; raises DecodeError.
 
         `monitor_update_ids`: the latest update of every monitor that was read. A channel whose monitor is missing,
-        or ahead of it, is closed: its state is not the newest. Parts of payments that no channel knows of are failed.
+        ahead of it or behind it, is closed: one of the two is not the newest. Parts of payments that no channel knows of are failed.
         """
         manager = cls(
             network=network,
@@ -170,9 +170,10 @@ class ChannelManager(ChainRoom):
                 )
             self._read_promised(rows)
             self._outbound.read(rows)
-            self._read_payments(rows)
             if monitor_update_ids is not None:
+                # Before anything is claimed again: that is an update.
                 self._compare_with_monitors(monitor_update_ids)
+            self._read_payments(rows)
             self._offer_again(monitor_update_ids or {})
             self._outbound.reconcile(self._parts_under_way())
             for channel_id, channel in self._channels.items():
@@ -184,15 +185,19 @@ class ChannelManager(ChainRoom):
                     )
 
     def _compare_with_monitors(self, monitor_update_ids: Mapping[ChannelId, int]) -> None:
-        """A monitor that is behind has refused an update, as it is closing by itself: it tells so in its events."""
+        """Both are rows of one commit: where they differ, one of them is not the newest, and the channel ends."""
         for channel_id, channel in list(self._channels.items()):
             known = monitor_update_ids.get(channel_id)
-            if known is not None and known <= channel.core.last_update_id:
+            if known == channel.core.last_update_id:
                 continue
             self._log(LogLevel.ERROR, "channel %s and its monitor do not agree", channel_id.hex())
             if known is not None:
-                # The monitor's commitment is newer than what we know: it is the one to be broadcast.
-                channel = replace(channel, core=replace(channel.core, last_update_id=known))
+                # If it is newer than what we know, the monitor's commitment is the one to be broadcast. If it is older,
+                # that commitment may be revoked: it never leaves, and the peer is asked to close.
+                outdated = channel.core.outdated or known < channel.core.last_update_id
+                channel = replace(
+                    channel, core=replace(channel.core, last_update_id=known, outdated=outdated)
+                )
             message = "Our state of this channel is damaged."
             self._close_channel(
                 channel,
