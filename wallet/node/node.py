@@ -103,6 +103,7 @@ PEER_TICK_SECONDS = 10.0
 MANAGER_TICK_SECONDS = 60.0
 REBROADCAST_SECONDS = 30.0
 GRAPH_PRUNE_SECONDS = 3600.0
+GRAPH_SAVE_BYTES = 8 << 20
 
 
 class NodeLogger:
@@ -199,6 +200,7 @@ class Node:
         self.router = GraphRouter(self.graph, self.scorer, lambda: self.core.now, lambda: os.urandom(32))
         self.caches = RoutingCaches(options.network_dir, options.wallet_dir, bip39_seed, network, self.logger)
         self._caches_read = False
+        self._graph_saved = 0
         self._generation = generation
         self.recovery = NodeRecovery(self, bip39_seed, generation)
         with self.core.entry():
@@ -437,15 +439,21 @@ class Node:
             self.graph, self.scorer = graph, scorer
             self.router.use(graph, scorer)
             self.gossip.network_graph = graph
+            self._graph_saved = graph.version
             self._caches_read = True
 
     def _save_caches(self) -> None:
-        """On any thread but the loop's."""
+        """On any thread but the loop's. The graph is written with no lock held, and only where it has changed."""
         with self.core.locked():
             if not self._caches_read:
                 return
-            graph, scores = self.graph.write(), self.scorer.write()
-        self.caches.save(graph, scores)
+            graph, scores = self.graph, self.scorer.write()
+            image = graph.image() if graph.version != self._graph_saved else None
+        if image is not None and (messages := self.caches.save_graph(image)) is not None:
+            with self.core.locked():
+                graph.rebase(image, messages)
+                self._graph_saved = image.version
+        self.caches.save_scores(scores)
 
     def log(self, level: LogLevel, message: str, *args: object) -> None:
         self.logger.log(level, message, *args)
@@ -759,6 +767,9 @@ class Node:
             self.manager.timer_tick_occurred(self.core.now)
             self.announcer.tick(self.core.now)
             self.recovery.storage.tick()
+        # After a sync: messages that are in the file need not be in memory.
+        if self.graph.fresh_length > GRAPH_SAVE_BYTES:
+            self._save_caches()
         if self.silence_seconds():
             # Nothing else says that time goes by without a block.
             self.loop.call_soon_threadsafe(self.views.publish_soon)

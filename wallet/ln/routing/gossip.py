@@ -392,7 +392,7 @@ class NetGraphMsgHandler:
             return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
         if self._draw is not None:
             # BOLT 7, channel_announcement: what is not checked is not passed on.
-            if graph.channel_count < MAX_BELIEVED_CHANNELS:
+            if graph.unchecked_count < MAX_BELIEVED_CHANNELS:
                 self._accept_channel(msg, None, encoded)
             return False
         if len(self._pending) >= MAX_PENDING_LOOKUPS:

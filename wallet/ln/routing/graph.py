@@ -7,26 +7,34 @@ arrays (a few megabytes, about a millisecond) so that a search can run while gos
 themselves are kept as bytes, because peers may ask for them.
 
 The graph believes what it is told: signatures, times and funding outputs are the gossip handler's to check.
-It holds nothing that cannot be fetched again; `write` and `read` are a cache.
+It holds nothing that cannot be fetched again; `write` and `read` are a cache (`graph_file.py`).
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from operator import eq, lt
 from typing import Final
 
 from wallet.bitcoin.address import Network
 from wallet.bitcoin.errors import APIError, DecodeError
-from wallet.bitcoin.hashes import sha256
 from wallet.ln.features import FeatureContext, Features
 from wallet.ln.msgs import ChannelAnnouncement, ChannelUpdate, NodeAnnouncement
+from wallet.ln.routing.graph_file import (
+    PREFIX_LENGTH,
+    GraphImage,
+    HeadReader,
+    HeadWriter,
+    MessageReader,
+    MessageStore,
+)
 from wallet.ln.routing.kernel import Kernel
 from wallet.ln.routing.layout import Layout
 from wallet.ln.types import NodeId, ShortChannelId
-from wallet.ln.wire import Reader, Writer
 
 __all__ = [
     "CAPACITY_UNKNOWN",
@@ -49,7 +57,10 @@ CAPACITY_UNKNOWN: Final = -1
 DIRECTION_KNOWN: Final = 1
 DIRECTION_DISABLED: Final = 2
 
-_MAGIC: Final = b"leyden-graph\x01"
+_DIRECTION_COLUMNS: Final = (
+    "direction_flags", "cltv_expiry_delta", "htlc_minimum_msat", "htlc_maximum_msat", "fee_base_msat",
+    "fee_proportional_millionths",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,25 +205,28 @@ class NetworkGraph:
     Attributes:
         network: whose channels these are.
         last_update_at: the latest time that any accepted update bears; None before the first.
+        version: counts changes.
     """
 
     def __init__(self, network: Network) -> None:
         self.network = network
         self.last_update_at: int | None = None
+        self.version = 0
         self._arrays = _Arrays()
         self._node_ids: list[NodeId] = []
         self._node_index: dict[NodeId, int] = {}
         # Tuples, so that a snapshot can share them.
         self._node_channels: list[tuple[int, ...]] = []
-        self._node_announcement: dict[int, bytes] = {}
-        self._node_announced_at: dict[int, int] = {}
+        self._node_announcements = MessageStore()
+        # By node index; -1 for never.
+        self._node_announced_at = array("q")
         self._sorted_announced: list[NodeId] = []
         self._channel_index: dict[ShortChannelId, int] = {}
         self._sorted_scids: list[ShortChannelId] = []
-        self._announcement: list[bytes] = []
+        self._announcements = MessageStore()
         self._received_at = array("I")
         # By 2 * channel index + direction.
-        self._update: list[bytes | None] = []
+        self._updates = MessageStore()
         self._updated_at = array("I")
         self._removed_at: dict[ShortChannelId, int] = {}
         self._node_count = 0
@@ -258,8 +272,12 @@ class NetworkGraph:
             self,
         )
 
-    def _terms_changed(self, channel: int) -> None:
+    def _changed(self) -> None:
         self._snapshot = None
+        self.version += 1
+
+    def _terms_changed(self, channel: int) -> None:
+        self._changed()
         for layout in self._layouts.values():
             layout.changed(2 * channel)
             layout.changed(2 * channel + 1)
@@ -267,7 +285,7 @@ class NetworkGraph:
     @property
     def channel_index_count(self) -> int:
         """How many channel indices were given, those of channels that are gone included."""
-        return len(self._announcement)
+        return len(self._arrays.channel_scid)
 
     def channel_index(self, short_channel_id: ShortChannelId) -> int | None:
         """Where a channel is in the arrays."""
@@ -333,20 +351,22 @@ class NetworkGraph:
 
     def node_announcement(self, node_id: NodeId) -> NodeAnnouncement | None:
         index = self._node_index.get(node_id)
-        raw = None if index is None else self._node_announcement.get(index)
+        raw = None if index is None else self._node_announcements.get(index)
         return None if raw is None else NodeAnnouncement.decode_payload(raw)
 
     def node_announced_at(self, node_id: NodeId) -> int | None:
         index = self._node_index.get(node_id)
-        return None if index is None else self._node_announced_at.get(index)
+        announced_at = -1 if index is None else self._node_announced_at[index]
+        return None if announced_at < 0 else announced_at
 
     def channel_announcement(self, short_channel_id: ShortChannelId) -> ChannelAnnouncement | None:
         index = self._channel_index.get(short_channel_id)
-        return None if index is None else ChannelAnnouncement.decode_payload(self._announcement[index])
+        raw = None if index is None else self._announcements.get(index)
+        return None if raw is None else ChannelAnnouncement.decode_payload(raw)
 
     def channel_update(self, short_channel_id: ShortChannelId, direction: int) -> ChannelUpdate | None:
         index = self._channel_index.get(short_channel_id)
-        raw = None if index is None else self._update[2 * index + direction]
+        raw = None if index is None else self._updates.get(2 * index + direction)
         return None if raw is None else ChannelUpdate.decode_payload(raw)
 
     def update_times(self, short_channel_id: ShortChannelId) -> tuple[int, int]:
@@ -412,8 +432,8 @@ class NetworkGraph:
             return False
         if announcement.node_id_1 == announcement.node_id_2:
             raise APIError("A channel has two different nodes.")
-        index = len(self._announcement)
         arrays = self._arrays
+        index = len(arrays.channel_scid)
         node_1 = self._intern_node(announcement.node_id_1)
         node_2 = self._intern_node(announcement.node_id_2)
         arrays.channel_scid.append(scid)
@@ -433,9 +453,10 @@ class NetworkGraph:
             self._updated_at,
         ):
             column.extend((0, 0))
-        self._update += (None, None)
         self._unchecked_count += capacity_sat is None
-        self._announcement.append(encoded or announcement.encode_payload())
+        self._announcements.append(encoded or announcement.encode_payload())
+        self._updates.append(None)
+        self._updates.append(None)
         self._received_at.append(received_at)
         self._channel_index[scid] = index
         insort(self._sorted_scids, scid)
@@ -443,7 +464,7 @@ class NetworkGraph:
             if not self._node_channels[node]:
                 self._node_count += 1
             self._node_channels[node] += (index,)
-        self._snapshot = None
+        self._changed()
         return True
 
     def _intern_node(self, node_id: NodeId) -> int:
@@ -452,6 +473,8 @@ class NetworkGraph:
             index = self._node_index[node_id] = len(self._node_ids)
             self._node_ids.append(node_id)
             self._node_channels.append(())
+            self._node_announcements.append(None)
+            self._node_announced_at.append(-1)
             self._arrays.node_blocked.append(0)
         return index
 
@@ -479,9 +502,9 @@ class NetworkGraph:
         arrays.fee_base_msat[index] = update.fee_base_msat
         arrays.fee_proportional_millionths[index] = update.fee_proportional_millionths
         self._updated_at[index] = update.timestamp_at
-        self._update[index] = encoded or update.encode_payload()
+        self._updates.put(index, encoded or update.encode_payload())
         self.last_update_at = max(update.timestamp_at, self.last_update_at or 0)
-        self._snapshot = None
+        self._changed()
         for layout in self._layouts.values():
             layout.changed(index)
         return True
@@ -491,23 +514,25 @@ class NetworkGraph:
         index = self._node_index.get(announcement.node_id)
         if index is None or not self._node_channels[index]:
             return False
-        if announcement.timestamp_at <= self._node_announced_at.get(index, -1):
+        if announcement.timestamp_at <= self._node_announced_at[index]:
             return False
-        if index not in self._node_announcement:
+        if not self._node_announcements.has(index):
             insort(self._sorted_announced, announcement.node_id)
-        self._node_announcement[index] = encoded or announcement.encode_payload()
+        self._node_announcements.put(index, encoded or announcement.encode_payload())
+        self.version += 1
         self._node_announced_at[index] = announcement.timestamp_at
         # BOLT 7, node_announcement, receiver: no payment through a node with an unknown even feature.
         blocked = bool(announcement.features.unknown_required(FeatureContext.NODE))
         if self._arrays.node_blocked[index] != blocked:
             self._arrays.node_blocked[index] = blocked
-            self._snapshot = None
+            self._changed()
             self._layouts.clear()
         return True
 
     def channel_failed_permanent(self, short_channel_id: ShortChannelId, removed_at: int) -> None:
         """Remove a channel that is closed, and keep it out for a while."""
         self._removed_at[short_channel_id] = removed_at
+        self.version += 1
         self._remove(short_channel_id)
 
     def node_failed_permanent(self, node_id: NodeId, removed_at: int) -> None:
@@ -524,20 +549,21 @@ class NetworkGraph:
         arrays = self._arrays
         self._unchecked_count -= arrays.capacity_sat[channel] == CAPACITY_UNKNOWN
         arrays.channel_blocked[channel] = 1
-        self._announcement[channel] = b""
+        self._announcements.put(channel, None)
         for index in (2 * channel, 2 * channel + 1):
             arrays.direction_flags[index] = 0
-            self._update[index] = None
+            self._updates.put(index, None)
             self._updated_at[index] = 0
         for node in (arrays.channel_node_1[channel], arrays.channel_node_2[channel]):
             self._node_channels[node] = tuple(c for c in self._node_channels[node] if c != channel)
             if not self._node_channels[node]:
                 self._node_count -= 1
                 # BOLT 7, pruning: a node without channels is forgotten.
-                if self._node_announcement.pop(node, None) is not None:
+                if self._node_announcements.has(node):
+                    self._node_announcements.put(node, None)
                     position = bisect_left(self._sorted_announced, self._node_ids[node])
                     del self._sorted_announced[position]
-                self._node_announced_at.pop(node, None)
+                self._node_announced_at[node] = -1
         self._terms_changed(channel)
 
     def remove_stale_channels_and_tracking(self, now_at: int) -> int:
@@ -562,52 +588,130 @@ class NetworkGraph:
 
     # --- storing ----------------------------------------------------------------------------------
 
+    def image(self) -> GraphImage:
+        """Give everything as it goes into a file."""
+        arrays = self._arrays
+        channels = [self._channel_index[scid] for scid in self._sorted_scids]
+        directions = [2 * channel + side for channel in channels for side in (0, 1)]
+        nodes = sorted(
+            (index for index, theirs in enumerate(self._node_channels) if theirs),
+            key=self._node_ids.__getitem__,
+        )
+        place = array("I", bytes(4 * len(self._node_ids)))
+        for position, node in enumerate(nodes):
+            place[node] = position
+        parts = tuple(
+            (store.still(), order, store.measures(order))
+            for store, order in (
+                (self._announcements, channels), (self._updates, directions), (self._node_announcements, nodes),
+            )
+        )  # fmt: skip
+        head = HeadWriter(self.network)
+        head.numbers(len(nodes), len(channels), len(self._removed_at), self.last_update_at or 0)
+        head.raw(b"".join(self._node_ids[node] for node in nodes))
+        head.column(arrays.node_blocked, nodes)
+        head.column(self._node_announced_at, nodes)
+        head.column(arrays.channel_scid, channels)
+        for column in (arrays.channel_node_1, arrays.channel_node_2):
+            head.column(array("I", (place[column[channel]] for channel in channels)))
+        for column in (arrays.channel_blocked, arrays.capacity_sat, self._received_at):
+            head.column(column, channels)
+        for name in _DIRECTION_COLUMNS:
+            head.column(getattr(arrays, name), directions)
+        head.column(self._updated_at, directions)
+        for _store, _order, measures in parts:
+            head.messages(measures)
+        head.column(array("Q", self._removed_at))
+        head.column(array("Q", self._removed_at.values()))
+        return GraphImage(head.getvalue(), parts, self.version)
+
     def write(self) -> bytes:
-        """Give everything as bytes, with a checksum at the end."""
-        writer = Writer().bytes(_MAGIC).bytes(self.network.chain_hash, 32).u32(self.channel_count)
-        for scid in self._sorted_scids:
-            channel = self._channel_index[scid]
-            writer.bigsize_bytes(self._announcement[channel])
-            writer.s64(self._arrays.capacity_sat[channel]).u32(self._received_at[channel])
-            for index in (2 * channel, 2 * channel + 1):
-                writer.bigsize_bytes(self._update[index] or b"")
-        writer.u32(len(self._node_announcement))
-        for raw in self._node_announcement.values():
-            writer.bigsize_bytes(raw)
-        writer.u32(len(self._removed_at))
-        for scid, removed_at in self._removed_at.items():
-            writer.u64(scid).u32(removed_at)
-        data = writer.getvalue()
-        return data + sha256(data)
+        """Give everything as bytes."""
+        return b"".join(self.image().chunks())
+
+    def rebase(self, image: GraphImage, read: MessageReader) -> None:
+        """From now on the messages of an image are in the file that it was written to, not in memory."""
+        first = 0
+        stores = (self._announcements, self._updates, self._node_announcements)
+        for store, (was, order, measures) in zip(stores, image.parts, strict=True):
+            store.rebase(read, was, order, measures, first)
+            first += sum(measures[0])
+
+    @property
+    def fresh_length(self) -> int:
+        """Bytes of messages that are in no file yet."""
+        return sum(
+            store.fresh_length for store in (self._announcements, self._updates, self._node_announcements)
+        )
 
     @classmethod
-    def read(cls, data: bytes, network: Network) -> NetworkGraph:
-        """Restore what `write` gave; raises `DecodeError` where that is damaged or of another network."""
-        body = data[:-32]
-        if not data.startswith(_MAGIC) or sha256(body) != data[-32:]:
-            raise DecodeError("The stored graph is damaged, or of another version.")
-        reader = Reader(body, len(_MAGIC))
-        if reader.bytes(32) != network.chain_hash:
-            raise DecodeError("The stored graph is of another network.")
+    def read(cls, data: bytes, network: Network, messages: MessageReader | None = None) -> NetworkGraph:
+        """Restore what `write` gave; raises `DecodeError` where that is damaged or of another network.
+
+        With `messages`, which reads those of the file, `data` ends before them.
+        """
+        head = HeadReader(data, network)
+        if messages is None:
+            first = PREFIX_LENGTH + head.prefix.head_length
+            if len(data) != first + head.prefix.messages_length:
+                raise DecodeError("The stored graph is cut short, or too long.")
+            messages = partial(_slice, data[first:])
         graph = cls(network)
-        for _ in range(reader.u32()):
-            announcement = ChannelAnnouncement.decode_payload(reader.bigsize_bytes())
-            capacity_sat, received_at = reader.s64(), reader.u32()
-            if announcement.node_id_1 == announcement.node_id_2:
-                raise DecodeError("The stored graph has a channel with one node.")
-            graph.add_channel(
-                announcement, None if capacity_sat == CAPACITY_UNKNOWN else capacity_sat, received_at
-            )
-            graph._apply_stored(reader.bigsize_bytes() for _ in range(2))
-        for _ in range(reader.u32()):
-            graph.apply_node_announcement(NodeAnnouncement.decode_payload(reader.bigsize_bytes()))
-        for _ in range(reader.u32()):
-            scid = ShortChannelId(reader.u64())
-            graph._removed_at[scid] = reader.u32()
-        reader.expect_end()
+        arrays = graph._arrays
+        node_count, channel_count, removed_count, last_update_at = head.numbers(4)
+        ids = head.raw(33 * node_count)
+        graph._node_ids = [NodeId(ids[start : start + 33]) for start in range(0, len(ids), 33)]
+        arrays.node_blocked = head.column("B", node_count)
+        graph._node_announced_at = head.column("q", node_count)
+        arrays.channel_scid = head.column("Q", channel_count)
+        arrays.channel_node_1 = head.column("I", channel_count)
+        arrays.channel_node_2 = head.column("I", channel_count)
+        arrays.channel_blocked = head.column("B", channel_count)
+        arrays.capacity_sat = head.column("q", channel_count)
+        graph._received_at = head.column("I", channel_count)
+        for name in _DIRECTION_COLUMNS:
+            setattr(arrays, name, head.column(getattr(arrays, name).typecode, 2 * channel_count))
+        graph._updated_at = head.column("I", 2 * channel_count)
+        graph._announcements = head.messages(messages, channel_count)
+        graph._updates = head.messages(messages, 2 * channel_count)
+        graph._node_announcements = head.messages(messages, node_count)
+        removed = head.column("Q", removed_count), head.column("Q", removed_count)
+        head.expect_end()
+        graph._removed_at = {ShortChannelId(scid): at for scid, at in zip(*removed, strict=True)}
+        graph.last_update_at = last_update_at or None
+        graph._index()
         return graph
 
-    def _apply_stored(self, updates: Iterable[bytes]) -> None:
-        for raw in updates:
-            if raw:
-                self.apply_update(ChannelUpdate.decode_payload(raw))
+    def _index(self) -> None:
+        """Make the tables that the columns imply, and refuse columns that make no sense."""
+        arrays = self._arrays
+        scids = [ShortChannelId(scid) for scid in arrays.channel_scid]
+        nodes = arrays.channel_node_1, arrays.channel_node_2
+        node_count = len(self._node_ids)
+        sane = (
+            all(map(lt, scids, scids[1:]))
+            and all(map(lt, self._node_ids, self._node_ids[1:]))
+            and all(not column or max(column) < node_count for column in nodes)
+            and not any(map(eq, *nodes))
+            and (not scids or min(arrays.capacity_sat) >= CAPACITY_UNKNOWN)
+        )
+        if not sane:
+            raise DecodeError("The stored graph contradicts itself.")
+        self._sorted_scids = scids
+        channels = range(len(scids))
+        self._channel_index = dict(zip(scids, channels, strict=True))
+        self._node_index = dict(zip(self._node_ids, range(node_count), strict=True))
+        neighbours: list[list[int]] = [[] for _ in range(node_count)]
+        for channel, first, second in zip(self._channel_index.values(), *nodes, strict=True):
+            neighbours[first].append(channel)
+            neighbours[second].append(channel)
+        self._node_channels = list(map(tuple, neighbours))
+        self._node_count = sum(map(bool, neighbours))
+        self._unchecked_count = arrays.capacity_sat.count(CAPACITY_UNKNOWN)
+        self._sorted_announced = [
+            node_id for index, node_id in enumerate(self._node_ids) if self._node_announcements.has(index)
+        ]
+
+
+def _slice(data: bytes, start: int, length: int) -> bytes:
+    return data[start : start + length]
