@@ -109,6 +109,8 @@ class Chaos:
                 self._set_up()
                 self._storm()
                 self._come_to_rest()
+                self._pay_once_more()
+                self._come_to_rest()
                 self.us.kill()
                 self.us.start()
                 self._come_to_rest()
@@ -554,6 +556,19 @@ class Chaos:
             seen = int(self.us.call("wait_for_change", seen=seen, timeout=1))
         raise AssertionError(f"something has no end\n{self._how_it_stands()}")
 
+    def _pay_once_more(self) -> None:
+        """As if nothing had been."""
+        dice = self._dice("afterwards")
+        for kind, work in (
+            ("out", self._we_pay),
+            ("in", self._they_pay),
+            ("forwards", self._they_pay_each_other),
+        ):
+            before = self.count[kind]
+            for _ in range(3):
+                work(dice)
+            assert self.count[kind] > before, f"none of three is paid: {kind}\n{self._how_it_stands()}"
+
     def _at_rest(self) -> bool:
         rows = self._rows()
         live = [row for row in rows if row["state"] != "CLOSED"]
@@ -574,8 +589,6 @@ class Chaos:
         self.books.check_payments(history, listed)
         self.books.check_balances(rows, history)
         self.books.check_coins(sat_from_btc(self.us.call("getbalance")["confirmed"]))
-        for kind in ("out", "in", "forwards"):
-            assert self.count[kind], f"nothing was paid: {kind}"
         for line in self.us.log().splitlines():
             assert not any(word in line for word in ("Traceback", " E leyden")), line
         check_broadcasts(self.us.directory / "broadcasts.hex", self.net, self.books.never_funded())
