@@ -598,7 +598,8 @@ LOCAL_COMMANDS: dict[str, tuple[str, Callable[[], str]]] = {
         "restore [--backup FILE] [--old_installation_stopped] WORDS",
         lambda: _(
             "Makes a wallet of words that you have, and of a channel backup. `restore :` asks for the words and does "
-            "not show them."
+            "not show them. Never put back an older copy of the wallet file, or of Leyden's folder, instead: coins in "
+            "channels could be lost, and where the whole folder was put back, nobody can notice."
         ),
     ),
     "daemon": (
