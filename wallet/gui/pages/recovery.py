@@ -63,9 +63,15 @@ def _sat(row: Report, key: str = "amount_sat") -> int:
     return value if isinstance(value, int) else 0
 
 
+def _when_at(row: Report) -> int:
+    """0 where no date is known."""
+    value = row.get("when_at")
+    return value if isinstance(value, int) else 0
+
+
 def _last_at(rows: Sequence[Report]) -> int:
     """When the last of it comes, as far as a date is known."""
-    return max((_sat(row, "when_at") for row in rows), default=0)
+    return max((_when_at(row) for row in rows), default=0)
 
 
 def recovery_steps(status: NodeStatus, report: Report) -> list[tuple[str, Step, str]]:
@@ -136,7 +142,7 @@ class ChannelRow(QWidget):
             known = AmountLabel("strong", align=Qt.AlignmentFlag.AlignRight)
             known.set_sat(_sat(row))
             amount = known
-        when_at = _sat(row, "when_at")
+        when_at = _when_at(row)
         when = _("about {date}").format(date=fmt.date(when_at)) if when_at else ""
         text = fmt.plain(str(row.get("text") or ""), 300)
         head = hbox(spacing=S2)
