@@ -16,12 +16,14 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 # A target of pip's work is done when its stamp is newer than the lock it was made from.
 RUNTIME := $(VENV)/leyden-runtime.stamp
 TESTING := $(VENV)/leyden-test.stamp
+# The kernel of pathfinding, compiled where a C compiler is; without one it is interpreted.
+KERNEL := $(VENV)/leyden-kernel.stamp
 
-.PHONY: help demo run venv test test-all lint lint-rules lint-format lint-types format bench chaos peers lock system-window system-test clean
+.PHONY: help demo run venv kernel test test-all lint lint-rules lint-format lint-types format bench chaos peers lock system-window system-test clean
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
-	@echo "Also: make run, lint, format, test-all, bench, chaos, peers, venv, lock, clean"
+	@echo "Also: make run, kernel, lint, format, test-all, bench, chaos, peers, venv, lock, clean"
 
 $(BIN)/python:
 	python="$$(packaging/find-python.sh)" && "$$python" -m venv $(VENV)
@@ -35,7 +37,14 @@ $(TESTING): requirements-test.lock pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(RUNTIME) $@
 
-venv: $(TESTING)
+$(KERNEL): $(RUNTIME) setup.py wallet/ln/routing/pathfinding.py wallet/ln/routing/pathfinding.pxd wallet/bitcoin/_curve_batch.pyx
+	@$(BIN)/python setup.py --quiet build_ext --inplace >$(VENV)/leyden-kernel.log 2>&1 || \
+	  echo "The kernel is not compiled ($(VENV)/leyden-kernel.log says why): routes are found some thirty times as slowly."
+	@touch $@
+
+kernel: $(KERNEL)
+
+venv: $(TESTING) $(KERNEL)
 
 system-window:
 	@packaging/setup-system.sh window
@@ -43,10 +52,10 @@ system-window:
 system-test:
 	@packaging/setup-system.sh test
 
-demo: system-window $(RUNTIME)
+demo: system-window $(KERNEL)
 	@$(BIN)/python -m wallet --sandbox --demo $(ARGS)
 
-run: system-window $(RUNTIME)
+run: system-window $(KERNEL)
 	@$(BIN)/python -m wallet $(ARGS)
 
 # A Bitcoin node, Electrum servers and a rust-lightning node, in a folder of their own: nothing is added to the system.

@@ -37,21 +37,22 @@ def extensions() -> list[Extension]:
         source, copy = routing / f"pathfinding{suffix}", copies / f"_pathfinding{suffix}"
         if not copy.exists() or copy.read_bytes() != source.read_bytes():
             shutil.copyfile(source, copy)
-    return list(
-        cythonize(
-            [
-                Extension(
-                    "wallet.ln.routing._pathfinding",
-                    [(copies / "_pathfinding.py").relative_to(ROOT).as_posix()],
-                    optional=True,
-                ),
-                Extension("wallet.bitcoin._curve_batch", ["wallet/bitcoin/_curve_batch.pyx"], optional=True),
-            ],
-            build_dir="build/kernel/c",
-            compiler_directives=DIRECTIVES,
-            quiet=True,
-        )
+    found: list[Extension] = cythonize(
+        [
+            Extension(
+                "wallet.ln.routing._pathfinding",
+                [(copies / "_pathfinding.py").relative_to(ROOT).as_posix()],
+            ),
+            Extension("wallet.bitcoin._curve_batch", ["wallet/bitcoin/_curve_batch.pyx"]),
+        ],
+        build_dir="build/kernel/c",
+        compiler_directives=DIRECTIVES,
+        quiet=True,
     )
+    for extension in found:
+        # A compiler that fails costs speed, not the installation.
+        extension.optional = True
+    return found
 
 
 setup(ext_modules=extensions())

@@ -13,14 +13,14 @@ compile() {
   "$tools/venv/bin/pip-compile" --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \
     --annotation-style=line --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options "$@"
 }
-compile -o requirements.lock pyproject.toml
+compile --extra kernel -o requirements.lock pyproject.toml
 # The same versions again, and more: installing the second over the first changes nothing.
-compile --extra test -c requirements.lock -o requirements-test.lock pyproject.toml
+compile --extra kernel --extra test -c requirements.lock -o requirements-test.lock pyproject.toml
 for version in 1 2; do
   (cd tests/real/regtest && compile -o "electrumx$version.lock" "electrumx$version.in")
 done
 (cd tests/real/ldk && compile -o nodejs.lock nodejs.in)
-if grep -nE '(https?|file):' requirements.lock requirements-test.lock tests/real/*/*.lock; then
+if grep -nE '(https?|file)://' requirements.lock requirements-test.lock tests/real/*/*.lock; then
   echo "a lock names a place to load from" >&2
   exit 1
 fi
