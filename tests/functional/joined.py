@@ -889,6 +889,7 @@ class World(Chain):
             assert not node.copies_due, f"{node} waits for copies of monitors: {node.copies_due}"
             assert not node.manager._in_progress, f"{node} waits for its monitors"
             assert not node.manager._blocked, f"{node} keeps back messages"
+            assert not node.manager._waiting, f"{node} keeps messages waiting"
             node.check_survives()
             node.hear_events()
             unread = [type(event).__name__ for event in node.events]

@@ -5,6 +5,8 @@ Bob forwards, and must not lose: what he is owed upstream he gets, if what he of
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.functional.joined import Node, Payment, World, config
@@ -18,8 +20,10 @@ from wallet.ln.types import ChannelId, PaymentPreimage
 
 
 def row(world: World) -> list[Node]:
-    """Alice, Bob and Carol; commitments pay their own fees, so that no coins are needed."""
-    return world.line("alice", "bob", "carol", settings=config(anchors=False))
+    """Alice, Bob and Carol; commitments pay their own fees, so that no coins are needed, and delays are short."""
+    settings = config(anchors=False)
+    handshake = replace(settings.channel_handshake_config, our_to_self_delay_blocks=144)
+    return world.line("alice", "bob", "carol", settings=replace(settings, channel_handshake_config=handshake))
 
 
 def wealth_msat(node: Node) -> int:
@@ -34,7 +38,7 @@ def closed(*nodes: Node) -> None:
 
 
 def everything_comes_home(world: World, funding: OutPoint, *nodes: Node) -> None:
-    world.drain(*nodes, most_blocks=1_200)
+    world.drain(*nodes)
     world.check_all_claimed(funding, *nodes)
 
 
@@ -223,8 +227,9 @@ def test_an_htlc_is_failed_back_before_upstream_has_to_go_to_the_chain(world: Wo
     world.mine(20, empty=True)
     assert alice.channel(bob).is_usable
     # What becomes of it downstream changes nothing any more.
-    world.mine(1100)
+    world.mine(200)
     carol.one_event(ev.ChannelClosed)
+    world.drain(bob, carol)
     assert alice.channel(bob).is_usable
 
 

@@ -116,7 +116,8 @@ class ChannelManager(ChainRoom):
         """Rebuilds the manager from its rows; raises DecodeError.
 
         `monitor_update_ids`: the latest update of every monitor that was read. A channel whose monitor is missing,
-        ahead of it or behind it, is closed: one of the two is not the newest. Parts of payments that no channel knows of are failed.
+        ahead of it or behind it, is closed: one of the two is not the newest. Parts of payments that no channel knows
+        of are failed.
         """
         manager = cls(
             network=network,
