@@ -280,6 +280,7 @@ class Node:
         sweeper = self._make_sweeper(store, Nowhere())
         sweeper.read(store.read_space)
         live = _monitor_states(self.monitor)
+        assert set(monitor.list_monitors()) == set(live), f"{self} would not find again its monitors"
         for channel_id, state in _monitor_states(monitor).items():
             for part in fields(state):
                 if part.name.startswith("seen_"):
@@ -287,20 +288,24 @@ class Node:
                     continue
                 found, known = getattr(state, part.name), getattr(live[channel_id], part.name)
                 assert found == known, f"{self} would not find again the {part.name} of a monitor"
-        assert set(monitor.list_monitors()) == set(self.monitor.list_monitors())
-        assert monitor.events.pending() == self.monitor.events.pending()
-        assert manager._channels == {
-            channel_id: _durable(channel) for channel_id, channel in self.manager._channels.items()
+        compared: dict[str, tuple[object, object]] = {
+            "monitors' events": (monitor.events.pending(), self.monitor.events.pending()),
+            "channels": (
+                manager._channels,
+                {channel_id: _durable(channel) for channel_id, channel in self.manager._channels.items()},
+            ),
+            "closed channels": (manager._closed, self.manager._closed),
+            "claimable payments": (manager._claimable, self.manager._claimable),
+            "forwards": (manager._forwards, self.manager._forwards),
+            "payments": (manager._outbound._payments, self.manager._outbound._payments),
+            "clock": (manager.highest_seen_at, self.manager.highest_seen_at),
+            "outputs to sweep": (_by_outpoint(sweeper), _by_outpoint(self.sweeper)),
         }
-        assert manager._closed == self.manager._closed
-        assert manager._claimable == self.manager._claimable
-        assert manager._forwards == self.manager._forwards
-        assert manager._outbound._payments == self.manager._outbound._payments
-        assert manager.highest_seen_at == self.manager.highest_seen_at
-        assert _by_outpoint(sweeper) == _by_outpoint(self.sweeper)
         if not promised:
             # Otherwise a restart tells that nothing comes of an opening that was under way.
-            assert manager.pending_events() == self.manager.pending_events()
+            compared["events"] = (manager.pending_events(), self.manager.pending_events())
+        for name, (found_again, known_now) in compared.items():
+            assert found_again == known_now, f"{self} would not find again its {name}"
         assert not manager.needs_forwarding, f"{self} would have to decide about an HTLC again"
 
     # --- restarts ---
