@@ -104,11 +104,13 @@ class Confirm(Protocol):
         ...
 
     def transaction_unconfirmed(self, txid: Txid) -> None:
-        """A transaction that was confirmed left the best chain with its block."""
+        """A transaction that was confirmed left the best chain with its block. Not needed for what stood above a lower
+        tip, or at the height of another one."""
         ...
 
     def best_block_updated(self, header: BlockHeader, height: int) -> None:
-        """The best tip moved (forwards, by several blocks, or back); comes after the block's transactions."""
+        """The best tip moved (forwards, by several blocks, or back); comes after the block's transactions, but for those
+        that were asked for late: nothing may be lost by a tip that comes first."""
         ...
 
     def get_relevant_txids(self) -> Sequence[tuple[Txid, int, BlockHash | None]]:
