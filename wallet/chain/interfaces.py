@@ -109,8 +109,8 @@ class Confirm(Protocol):
         ...
 
     def best_block_updated(self, header: BlockHeader, height: int) -> None:
-        """The best tip moved (forwards, by several blocks, or back); comes after the block's transactions, but for those
-        that were asked for late: nothing may be lost by a tip that comes first."""
+        """The best tip moved (forwards, by several blocks, or back); comes after the block's transactions, but for
+        those that were asked for late: nothing may be lost by a tip that comes first."""
         ...
 
     def get_relevant_txids(self) -> Sequence[tuple[Txid, int, BlockHash | None]]:
