@@ -181,3 +181,49 @@ def test_one_hash_in_both_directions_of_one_commitment(world: World, settings: U
     for node in (alice, bob):
         node.one_event(ev.PaymentClaimed)
     world.check_all_claimed(funding, alice, bob)
+
+
+@pytest.mark.parametrize("kill", [False, True])
+@pytest.mark.parametrize("end", ["claimed", "refused"])
+def test_a_payment_in_parts_of_which_one_channel_has_closed(
+    world: World, settings: UserConfig, end: str, kill: bool
+) -> None:
+    """One part is in a living channel, the other on the chain: both are taken, or none is."""
+    alice, bob, carol, dave = world.nodes_named("alice", "bob", "carol", "dave", settings=settings)
+    for one, other in ((alice, bob), (alice, carol), (bob, dave), (carol, dave)):
+        world.open_channel(one, other, 1_000_000, 500_000_000)
+    for node in (carol, dave):
+        node.give_coins(4)
+    funding = world.funding_of(carol, carol.channel(dave).channel_id)
+    paths = [world.path([alice, bob, dave], 10_000_000), world.path([alice, carol, dave], 20_000_000)]
+    payment = world.invoice(dave, 30_000_000)
+    world.send(payment, alice, world.route(paths, dave))
+    world.settle()
+    dave.one_event(ev.PaymentClaimable)
+    world.force_close(carol, dave)
+    world.confirm_close(dave)
+    if kill:
+        world.reload_node(dave)
+        world.connect(bob, dave)
+    if end == "claimed":
+        dave.manager.claim_funds(payment.payment_preimage)
+    else:
+        dave.manager.fail_htlc_backwards(payment.payment_hash)
+    world.settle()
+    if kill:
+        world.reload_node(dave)
+        world.connect(bob, dave)
+    world.drain(carol, dave)
+    if end == "claimed":
+        assert alice.one_event(ev.PaymentSent).amount_msat == 30_000_000
+        assert dave.one_event(ev.PaymentClaimed).amount_msat == 30_000_000
+    else:
+        assert alice.one_event(ev.PaymentFailed).payment_hash == payment.payment_hash
+    paid = end == "claimed"
+    assert dave.channel(bob).balance_msat == 500_000_000 + 10_000_000 * paid
+    assert carol.channel(alice).balance_msat == 500_000_000 + (20_000_000 + 1_000) * paid
+    assert dave.came_home_sat() >= 500_000 + 19_000 * paid
+    for node in (alice, bob):
+        for details in node.manager.list_channels():
+            assert not details.pending_htlcs
+    world.check_all_claimed(funding, carol, dave)
