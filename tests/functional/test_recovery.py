@@ -197,6 +197,12 @@ def test_words_and_backup_bring_back_what_was_promised(tmp_path: Path) -> None:
             after = await report(again)
             assert after["words"]["amount_sat"] == again.onchain_sat()
             assert after["problem"] == ""
+            # It ends with what each channel brought back.
+            ended = {item["peer"]: item for item in after["words_and_channel_backup"]["channels"]}
+            assert {item["amount_sat"] for item in ended.values()} == {0}
+            assert {peer: item["home_sat"] for peer, item in ended.items()} == {
+                peer: item["amount_sat"] for peer, item in by_state.items()
+            }
 
     play(scenario())
 
@@ -222,6 +228,10 @@ def test_words_alone_bring_back_what_was_promised_and_more_once_the_peer_closes(
             await again.start()
             await mine_until_swept(again, 1)
             assert again.onchain_sat() + sweep_fees_sat(again) == promised["words"]["amount_sat"]
+            found = (await report(again))["words"]["channels"]
+            assert [item["home_sat"] for item in found] == [
+                item["amount_sat"] for item in promised["words"]["channels"] if item["amount_sat"]
+            ]
 
             bob = world.nodes[1]
             await bob.call("close_channel", channel_id=open_channel["channel_id"], force=True)

@@ -242,11 +242,17 @@ def test_it_ends_with_amounts_channels_and_dates(desk: Make) -> None:
     assert all(re.fullmatch(r"about \d{4}-\d\d-\d\d", date) for date in dates)
     assert not one.page(RestoredBanner).isVisible()
 
-    one.node.lost = []
+    for row in one.node.lost:
+        row |= {"home_sat": row["amount_sat"], "amount_sat": 0, "when_at": None, "text": "Home."}
     one.node.confirmed_sat = 3_635_870
     one.node.submit(one.node.tell)
     one.until(lambda: page.steps._shown[-1][:2] == ("All that was found is home", Step.DONE))
     assert page.coming.text() == fmt.amount_sat(0)
+    # What each of them brought back stays to be read.
+    assert [row.accessibleName() for row in page.channels] == [
+        f"{name}, Home, {fmt.amount_sat(amount_sat)}. Home."
+        for name, amount_sat in (("ACINQ", 412_000), ("Unnamed 02324af9", 1_301_400), ("Café Åland", 88_250))
+    ]
     one.go("overview")
     one.go("recovery")
     assert not page._progress.isVisible(), "what is over is not shown for ever"

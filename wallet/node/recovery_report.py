@@ -34,6 +34,7 @@ class _Prospect:
 
     Attributes:
         words_sat, backup_sat: from the words alone; with the channel backup.
+        home_sat: what has come back already, and is among the on-chain coins; before the fees of bringing it home.
         when_height: the block at which the last of it can be moved; None where a peer has to act first.
     """
 
@@ -46,6 +47,7 @@ class _Prospect:
     words_sat: int = 0
     backup_sat: int = 0
     in_flight_sat: int = 0
+    home_sat: int = 0
     when_height: int | None = None
     words_text: str = ""
     backup_text: str = ""
@@ -183,13 +185,17 @@ class _Reporter:
             self._outputs(prospect, (output,))
             if prospect.backup_sat:
                 self._closed_texts(prospect)
-                prospects.append(prospect)
+            else:
+                prospect.words_text = prospect.backup_text = _("Home: it is among the on-chain coins.")
+            prospects.append(prospect)
         return prospects
 
     def _outputs(self, prospect: _Prospect, outputs: tuple[LostOutput, ...]) -> None:
         for output in outputs:
             if output.spent_by is None and self.is_due(output.descriptor, told=False):
                 self.add(prospect, output.spendable_height, output.descriptor)
+            else:
+                prospect.home_sat += output.descriptor.output.value_sat
 
 
 def recovery_report(node: Node) -> dict[str, Json]:
@@ -294,6 +300,7 @@ def _way(node: Node, prospect: _Prospect, amount_sat: int, text: str) -> Json:
         "capacity_sat": prospect.capacity_sat,
         "state": prospect.state,
         "amount_sat": amount_sat,
+        "home_sat": prospect.home_sat,
         "when_height": when_height,
         "when_at": when_at,
         "text": text,

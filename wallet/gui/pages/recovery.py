@@ -132,7 +132,13 @@ class ChannelRow(QWidget):
         peer = str(row.get("peer") or "")
         name = fmt.node_name(str(row.get("alias") or ""), peer) if peer else _("A channel that a peer closed")
         word, tone, icon = _STATES.get(str(row.get("state")), _STATES["closed"])
-        pill = Pill(_("Held back"), "warning", "lock") if held else Pill(word(), tone, icon)
+        home_sat = 0 if _sat(row) else _sat(row, "home_sat")
+        if held:
+            pill = Pill(_("Held back"), "warning", "lock")
+        elif home_sat:
+            pill = Pill(_("Home"), "success", "check")
+        else:
+            pill = Pill(word(), tone, icon)
         amount: QLabel
         if row.get("state") == "lost" and not _sat(row):
             # A backup knows how large a channel is, not how much of it is ours.
@@ -140,7 +146,7 @@ class ChannelRow(QWidget):
             amount = Label(unknown, "body", "text2", align=Qt.AlignmentFlag.AlignVCenter)
         else:
             known = AmountLabel("strong", align=Qt.AlignmentFlag.AlignRight)
-            known.set_sat(_sat(row))
+            known.set_sat(_sat(row) or home_sat)
             amount = known
         when_at = _when_at(row)
         when = _("about {date}").format(date=fmt.date(when_at)) if when_at else ""
