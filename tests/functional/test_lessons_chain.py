@@ -16,12 +16,13 @@ from wallet.ln import events as ev
 from wallet.ln import msgs
 from wallet.ln.config import LATENCY_GRACE_PERIOD_BLOCKS
 from wallet.ln.events import ClosureKind
+from wallet.ln.outbound_payment import OutboundPayments
 from wallet.ln.types import ChannelId, PaymentPreimage
 
 
-def row(world: World) -> list[Node]:
-    """Alice, Bob and Carol; commitments pay their own fees, so that no coins are needed, and delays are short."""
-    settings = config(anchors=False)
+def row(world: World, *, anchors: bool = False) -> list[Node]:
+    """Alice, Bob and Carol, with short delays. Without anchors commitments pay their own fees: no coins are needed."""
+    settings = config(anchors=anchors)
     handshake = replace(settings.channel_handshake_config, our_to_self_delay_blocks=144)
     return world.line("alice", "bob", "carol", settings=replace(settings, channel_handshake_config=handshake))
 
@@ -175,15 +176,55 @@ def test_a_revoked_commitment_with_equal_htlcs_closes_no_other_channel(world: Wo
     assert wealth_msat(bob) > before_msat + 300_000_000
 
 
-@pytest.mark.parametrize("closer", ["bob", "carol"])
-@pytest.mark.parametrize("reorganised", [False, True], ids=["straight", "reorganised"])
-def test_preimages_that_come_late_one_by_one(world: World, closer: str, reorganised: bool) -> None:
-    """#4154, security: with some HTLCs of a closed channel claimed already, a later preimage claims the others."""
+def part_of(world: World, payer: Node, nodes: list[Node], payment: Payment, total_msat: int) -> None:
+    """One part of a payment that several payers make together, as those may who know the invoice."""
+    recipient = world.route([world.path(nodes, payment.amount_msat)], nodes[-1])
+    params = replace(recipient.route_params, final_value_msat=total_msat)
+    world.send(payment, payer, replace(recipient, route_params=params))
+    world.settle()
+
+
+def test_of_two_alike_the_revoked_commitment_holds_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """#3556, security: the one that the cheater left out is failed back as well."""
+    monkeypatch.setattr(OutboundPayments, "_problem_of", lambda *_args: None)
     alice, bob, carol = row(world)
+    dave = world.node("dave", config(anchors=False))
+    world.open_channel(dave, bob, 1_000_000, 500_000_000)
+    channel_id = bob.channel(carol).channel_id
+    funding = world.funding_of(bob, channel_id)
+    payment = replace(world.invoice(carol, 100_000_000), amount_msat=50_000_000)
+    part_of(world, alice, [alice, bob, carol], payment, 100_000_000)
+    cheat = world.commitment_of(carol, channel_id)
+    part_of(world, dave, [dave, bob, carol], payment, 100_000_000)
+    assert carol.one_event(ev.PaymentClaimable).amount_msat == 100_000_000
+    alike = {(htlc.amount_msat, htlc.payment_hash) for htlc in bob.channel(carol).pending_htlcs}
+    assert alike == {(50_000_000, payment.payment_hash)}
+    world.disconnect(bob, carol)
+    world.broadcast(cheat)
+    world.mine(1)
+    closed(bob, carol)
+    world.mine(200)
+    for node in (alice, dave):
+        node.one_event(ev.PaymentFailed)
+        assert node.channel(bob).is_usable
+        assert not node.channel(bob).pending_htlcs
+    world.drain(bob)
+    world.check_all_claimed(funding, bob)
+
+
+@pytest.mark.parametrize("closer", ["bob", "carol"])
+@pytest.mark.parametrize("anchors", [False, True], ids=["plain", "anchors"])
+@pytest.mark.parametrize("reorganised", [False, True], ids=["straight", "reorganised"])
+def test_preimages_that_come_late_one_by_one(
+    world: World, closer: str, anchors: bool, reorganised: bool
+) -> None:
+    """#4154, security: with some HTLCs of a closed channel claimed already, a later preimage claims the others."""
+    alice, bob, carol = row(world, anchors=anchors)
+    for node in (bob, carol):
+        node.give_coins(8)
     channel_id = bob.channel(carol).channel_id
     funding = world.funding_of(bob, channel_id)
     payments = [world.route_payment([alice, bob, carol], 20_000_000 + place) for place in range(4)]
-    # One more with the hash of the first: a preimage may be known twice over.
     world.disconnect(bob, carol)
     node, peer = (carol, bob) if closer == "carol" else (bob, carol)
     node.manager.force_close_broadcasting_latest_txn(channel_id, peer.node_id, "test")
@@ -199,6 +240,45 @@ def test_preimages_that_come_late_one_by_one(world: World, closer: str, reorgani
         carol.one_event(ev.PaymentClaimed)
     assert not alice.channel(bob).pending_htlcs
     everything_comes_home(world, funding, bob, carol)
+
+
+@pytest.mark.parametrize("closer", ["bob", "carol"])
+@pytest.mark.parametrize("anchors", [False, True], ids=["plain", "anchors"])
+def test_a_preimage_that_comes_when_time_outs_are_claimed(world: World, closer: str, anchors: bool) -> None:
+    """#4154, security: what had expired is claimed already, and must not come along with the new claim."""
+    alice, bob, carol = row(world, anchors=anchors)
+    for node in (bob, carol):
+        node.give_coins(8)
+    before_msat = wealth_msat(bob)
+    channel_id = bob.channel(carol).channel_id
+    funding = world.funding_of(bob, channel_id)
+    for place in range(2):
+        world.route_payment([alice, bob, carol], 20_000_000 + place)
+    expiry_height = max(htlc.cltv_expiry_height for htlc in bob.channel(carol).pending_htlcs)
+    # Alice may take her time for what Carol sends her.
+    payment = world.invoice(alice, 30_000_000)
+    path = world.path([carol, bob, alice], 30_000_000)
+    late = replace(path.hops[-1], cltv_expiry_delta=300)
+    world.send(payment, carol, world.route([replace(path, hops=(*path.hops[:-1], late))], alice))
+    world.settle()
+    alice.one_event(ev.PaymentClaimable)
+    world.disconnect(bob, carol)
+    node, peer = (carol, bob) if closer == "carol" else (bob, carol)
+    node.manager.force_close_broadcasting_latest_txn(channel_id, peer.node_id, "test")
+    world.mine(1)
+    closed(bob, carol)
+    # One of Bob's claims is buried, and the other one waits, should they not be one.
+    world.mine_to(expiry_height + 1)
+    world.mine(1)
+    alice.manager.claim_funds(payment.payment_preimage)
+    world.settle()
+    world.mine(20)
+    alice.one_event(ev.PaymentClaimed)
+    assert len(alice.events_of(ev.PaymentFailed)) == 2
+    assert carol.one_event(ev.PaymentSent).payment_preimage == payment.payment_preimage
+    assert not alice.channel(bob).pending_htlcs
+    everything_comes_home(world, funding, bob, carol)
+    assert wealth_msat(bob) > before_msat - 5_000_000
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["on", "killed"])
