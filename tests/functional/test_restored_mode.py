@@ -26,6 +26,7 @@ from tests.functional.test_recovery import (
     words_of,
 )
 from tests.functional.whole_nodes import WholeNode, WholeWorld, play
+from tests.gui import scenes
 from wallet.node import backup as backup_module
 from wallet.node import store
 from wallet.node.api import CommandError
@@ -384,6 +385,36 @@ def test_payments_under_way_count_as_lost(tmp_path: Path) -> None:
             await bob.call("cancel_hold_invoice", payment_hash="11" * 32)
             await asyncio.wait_for(asyncio.gather(paying, return_exceptions=True), 20)
             await alice.until("its end", alice.quiet)
+
+    play(scenario())
+
+
+def test_the_windows_pretended_node_reports_as_a_real_one(tmp_path: Path) -> None:
+    """What the window reads of a report is there under that name."""
+
+    def names(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: names(inner) for key, inner in value.items()}
+        return [names(value[0])] if isinstance(value, list) and value else type(value).__name__
+
+    def is_part(pretended: object, real: object, where: str) -> None:
+        if isinstance(pretended, dict):
+            assert isinstance(real, dict), where
+            for key, inner in pretended.items():
+                assert key in real, f"{where}.{key}"
+                is_part(inner, real[key], f"{where}.{key}")
+        elif isinstance(pretended, list) and pretended and isinstance(real, list) and real:
+            is_part(pretended[0], real[0], f"{where}[]")
+
+    pretended = scenes.typical("mainnet")
+    told = pretended.do_recovery_report()
+    pretended.stop()
+
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ("alice", "bob")) as world:
+            await one_channel(world)
+            real = await report(world.nodes[0])
+            is_part(names(told), names(real), "report")
 
     play(scenario())
 
