@@ -6,7 +6,7 @@ import pytest
 
 from tests.functional.bad_peer import add, assert_failed, inject, reestablish, start
 from tests.functional.joined import World
-from wallet.ln import msgs
+from wallet.ln import manager_messages, msgs
 from wallet.ln.types import ChannelId, ShortChannelId
 
 
@@ -130,3 +130,27 @@ def test_a_channel_that_is_not_there_is_answered_each_time_with_its_name(world: 
     errors = [msg for _, msg in alice.sent[said:] if isinstance(msg, msgs.Error)]
     assert [msg.channel_id for msg in errors] == names
     assert alice.channel(bob).is_usable
+
+
+@pytest.mark.parametrize("owes", ["channel_reestablish", "revoke_and_ack"])
+def test_a_peer_that_owes_an_answer_is_hung_up_on_in_the_end(world: World, owes: str) -> None:
+    """The channel lives: what is missing may come over the next connection."""
+    alice, bob, _ = start(world)
+    world.filter = lambda sender, _receiver, _msg: sender is not bob
+    if owes == "channel_reestablish":
+        world.disconnect(alice, bob)
+        world.connect(alice, bob)
+    else:
+        world.route_payment([alice, bob], 1_000_000, settle=False)
+        world.settle()
+    world.tick(manager_messages.AWAITING_RESPONSE_TICKS)
+    assert world.links
+    world.tick()
+    assert not world.links
+    assert len(alice.manager.list_channels()) == 1
+    assert not world.mempool
+    world.filter = None
+    world.connect(alice, bob)
+    assert alice.channel(bob).is_usable
+    for node in (alice, bob):
+        node.take_events()
