@@ -15,6 +15,7 @@ from wallet.ln import events as ev
 from wallet.ln import manager_messages, msgs
 from wallet.ln.events import ClosureKind
 from wallet.ln.types import ChannelId, PaymentHash
+from wallet.ln.watch import ChannelMonitorUpdateStatus
 
 
 def row(world: World, *, anchors: bool = True) -> list[Node]:
@@ -235,6 +236,26 @@ def test_the_monitor_of_a_closed_channel_counts_too(world: World, kill: bool) ->
     assert alice.one_event(ev.PaymentSent).payment_preimage == payment.payment_preimage
     carol.one_event(ev.PaymentClaimed)
     world.mine(1010)
+
+
+def test_a_copy_that_cannot_be_made_holds_its_channel_until_a_restart(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, carol = row(world)
+    monkeypatch.setattr(bob.monitor, "_further_copy", lambda *_args: ChannelMonitorUpdateStatus.UNRECOVERABLE)
+    bob.sent.clear()
+    payment = world.route_payment([alice, bob, carol], 20_000_000, settle=False)
+    world.settle()
+    assert not any(isinstance(msg, msgs.CommitmentSigned | msgs.RevokeAndAck) for _, msg in bob.sent)
+    # It is said, once for each update, and no channel is closed for it.
+    assert bob.logger.errors
+    assert all("has no copy" in error for error in bob.logger.errors)
+    assert len(bob.manager.list_channels()) == 2
+    bob.logger.errors.clear()
+    restart(world, bob, [carol, alice])
+    carol.one_event(ev.PaymentClaimable)
+    world.claim([alice, bob, carol], payment)
+    assert not bob.channel(carol).pending_htlcs
 
 
 def test_payments_both_ways_wait_for_one_another_and_end(world: World) -> None:

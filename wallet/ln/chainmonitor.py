@@ -48,7 +48,7 @@ ARCHIVE_SPACE: Final = "monitor_archived"
 
 FurtherCopy = Callable[[ChannelId, int], ChannelMonitorUpdateStatus]
 """Puts update `n` of a channel somewhere else as well; IN_PROGRESS is followed by
-`channel_monitor_updated`."""
+`channel_monitor_updated`, UNRECOVERABLE by nothing: the channel stands still until the next start."""
 
 
 class ChainMonitor:
@@ -188,6 +188,10 @@ class ChainMonitor:
         if self._further_copy is None:
             return ChannelMonitorUpdateStatus.COMPLETED
         status = self._further_copy(channel_id, update_id)
+        if status is ChannelMonitorUpdateStatus.UNRECOVERABLE:
+            # The update itself is taken. What depends on it waits until a restart offers it to the copy again.
+            self._logger.log(LogLevel.ERROR, "update %d of %s has no copy", update_id, channel_id.hex())
+            status = ChannelMonitorUpdateStatus.IN_PROGRESS
         if status is ChannelMonitorUpdateStatus.IN_PROGRESS:
             self._in_progress.setdefault(channel_id, set()).add(update_id)
         elif channel_id in self._in_progress:
