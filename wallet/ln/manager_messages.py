@@ -221,11 +221,13 @@ class MessageRoom(OpeningRoom):
     def handle_channel_reestablish(self, their_node_id: NodeId, msg: msgs.ChannelReestablish) -> None:
         with self._entry:
             if msg.channel_id in self._lost.get(their_node_id, ()):
-                # For those that wait for an error when the other side has lost its state.
-                raise ChannelError(
-                    "We have lost our state of this channel: please close it from your side.",
-                    channel_id=msg.channel_id,
-                )
+                # For those that wait for an error when the other side has lost its state. Behind our own
+                # channel_reestablish, which may still wait for the disk: to an error alone, a peer may first give us
+                # time to close the channel ourselves.
+                message = "We have lost our state of this channel: please close it from your side."
+                error = HandleError(their_node_id, ErrorAction.SEND_ERROR, message, msg.channel_id)
+                self._outbox.append(error)
+                return
             if self.may_know_too_little and msg.channel_id not in self._channels:
                 # An error would have the peer close it, and another copy of this wallet may still be using it.
                 self.claimants.add(their_node_id)
