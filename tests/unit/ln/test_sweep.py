@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.unit.ln.monitor_world import Chain, Channel, Log, Side, make
+from wallet.bitcoin.amounts import fee_sat_ceil
 from wallet.bitcoin.script import p2wpkh
 from wallet.bitcoin.tx import OutPoint, Txid, TxOut
-from wallet.chain.interfaces import TxInBlock
+from wallet.chain.interfaces import FLOOR_FEERATE_SAT_PER_KW, TxInBlock
 from wallet.ln.events import SpendableOutputDescriptor, SpendableOutputs, StaticOutput
 from wallet.ln.features import ANCHORS_ZERO_FEE_HTLC_TX
 from wallet.ln.sweep import OutputSweeper
@@ -87,6 +90,30 @@ def test_sweeps_bumps_and_forgets() -> None:
         tell(chain, sweeper)
     assert sweeper.tracked_spendable_outputs() == ()
     assert alice.rows.spaces["sweep"] == {}
+
+
+@pytest.mark.parametrize("sat_per_kw", [FLOOR_FEERATE_SAT_PER_KW, 1_000])
+def test_a_sweep_that_does_not_confirm_rises_by_what_nodes_take_and_not_for_ever(sat_per_kw: int) -> None:
+    chain, alice, channel, items = closed()
+    alice.fees.sat_per_kw = sat_per_kw
+    sweeper = sweeper_of(chain, alice)
+    sweeper.track_spendable_outputs(items, channel.channel_id)
+    sweeps = alice.sent.take()
+    for _ in range(400):
+        chain.mine()
+        tell(chain, sweeper)
+        sweeps += [tx for tx in alice.sent.take() if tx != sweeps[-1]]
+    spent_sat = items[0].output.value_sat
+    fees_sat = [spent_sat - tx.total_output_sat for tx in sweeps]
+    assert len(fees_sat) > 4
+    # BIP 125, rule 4.
+    for tx, before_sat, after_sat in zip(sweeps[1:], fees_sat, fees_sat[1:], strict=False):
+        assert after_sat >= before_sat + fee_sat_ceil(tx.weight, 250)
+    # Whoever keeps it from the miners gains nothing by that.
+    assert fees_sat[-1] <= 5 * fees_sat[0] + 5
+    assert alice.sent.take() == []
+    sweeper.regenerate_and_broadcast_spend_if_necessary()
+    assert alice.sent.take() == [sweeps[-1]]
 
 
 def test_a_lower_tip_makes_it_due_again() -> None:
