@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import loopback, payments, startup
+from benchmarks import gossip, graph, loopback, payments, route, startup
 from benchmarks.figures import Figure, table
 
 RESULT = Path(__file__).resolve().parents[1] / "build" / "bench.json"
@@ -20,12 +20,19 @@ PARTS: dict[str, Callable[..., list[Figure]]] = {
     "payments": payments.measure,
     "loopback": loopback.measure,
     "startup": startup.measure,
+    "route": route.measure,
+    "gossip": gossip.measure,
+    "graph": graph.measure,
 }
+ON_A_TOPOLOGY = ("route", "gossip", "graph")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all if left away")
+    parser.add_argument(
+        "--topology", type=Path, help=f"for {', '.join(ON_A_TOPOLOGY)}: a file, else one is made up"
+    )
     args = parser.parse_args()
     if unknown := [name for name in args.parts if name not in PARTS]:
         parser.error(f"there is no part {unknown[0]}: {', '.join(PARTS)}")
@@ -33,7 +40,8 @@ def main() -> int:
     for name in args.parts or PARTS:
         print(name, flush=True)
         with tempfile.TemporaryDirectory(prefix="leyden-bench-") as folder:
-            figures += PARTS[name](Path(folder), say=lambda line: print(line, flush=True))
+            given = {"topology": args.topology} if name in ON_A_TOPOLOGY else {}
+            figures += PARTS[name](Path(folder), say=lambda line: print(line, flush=True), **given)
     print("\n" + table(figures))
     RESULT.parent.mkdir(exist_ok=True)
     machine = {

@@ -94,9 +94,9 @@ def run(folder: Path, graph: NetworkGraph, rounds: int, say: Callable[[str], Non
     ]
 
 
-def measure(folder: Path, say: Callable[[str], None]) -> list[Figure]:
+def measure(folder: Path, say: Callable[[str], None], topology: Path | None = None) -> list[Figure]:
     """For `make bench`."""
-    return run(folder, graph_of(synthetic()), ROUNDS, say)
+    return run(folder, graph_of(synthetic() if topology is None else read_npz(topology)), ROUNDS, say)
 
 
 def main() -> None:

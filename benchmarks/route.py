@@ -4,8 +4,7 @@
 
 A pair is a line `source destination amount_msat`; source and destination are node ids (66 digits) or positions in
 the topology. Without `--pairs`, 100 random ones between which a way exists are drawn, of 10,000 to 1,000,000 sat.
-The source's channels stand for our own; each can send half of its capacity, but in the pairs' own trial all of it.
-The scorer has learnt from 2,000 payments, half of which failed, within the last hours.
+The source's channels stand for our own; each can send all of its capacity. The scorer has learnt from 2,000 payments, half of which failed, within the last hours.
 """
 
 from __future__ import annotations
@@ -163,9 +162,9 @@ def run(
     return figures
 
 
-def measure(folder: Path, say: Callable[[str], None]) -> list[Figure]:
+def measure(folder: Path, say: Callable[[str], None], topology: Path | None = None) -> list[Figure]:
     """For `make bench`."""
-    return run(None, None, 1, say)
+    return run(topology, None, 1, say)
 
 
 def main() -> None:
