@@ -144,7 +144,9 @@ class InMemorySigner:
             return b if a is None else a if b is None else max(a, b)
 
         known = -1 if now.holder_number is None else now.holder_number
-        newer = state if state.holder_number is not None and state.holder_number > known else now
+        told = -1 if state.holder_number is None else state.holder_number
+        # Of the same commitment, whoever knows what it holds is right: channel and monitor come in any order.
+        newer = state if told > known or (told == known and now.holder_balance_sat is None) else now
         revoked = max(now.counterparty_revoked, state.counterparty_revoked)
         points = {**dict(state.counterparty_points), **dict(now.counterparty_points)}
         self._state = SignerState(
@@ -368,7 +370,7 @@ class InMemorySigner:
         state = self._state
         if params.holder_pubkeys != self._pubkeys:
             raise SignerRefusal("These are the parameters of another signer's channel.")
-        if state.holder_number is None or state.counterparty_number is None:
+        if state.holder_balance_sat is None or state.counterparty_number is None:
             raise SignerRefusal("Nothing is known of this channel: it cannot be closed.")
         # BOLT 2, closing_signed: not before every HTLC is resolved, and every old commitment revoked.
         if state.holder_htlcs or state.counterparty_revoked != state.counterparty_number:

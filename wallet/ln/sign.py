@@ -56,7 +56,8 @@ class SignerState:
         counterparty_number: the newest commitment of the peer's that was signed; None before the first.
         counterparty_revoked: how many of the peer's commitments are revoked: those below this number.
         counterparty_points: (number, per-commitment point) of the peer's commitments that are signed and not revoked.
-        holder_balance_sat: what our newest commitment holds for us, the fee that we pay as the funder included.
+        holder_balance_sat: what our newest commitment holds for us, the fee that we pay as the funder included; None:
+            not known, and then nothing is closed.
         holder_htlcs: how many HTLC outputs it has.
         closing_script: where a co-operative close pays us: what our `shutdown` said.
     """
@@ -67,7 +68,7 @@ class SignerState:
     counterparty_number: int | None = None
     counterparty_revoked: int = 0
     counterparty_points: tuple[tuple[int, bytes], ...] = ()
-    holder_balance_sat: int = 0
+    holder_balance_sat: int | None = None
     holder_htlcs: int = 0
     closing_script: bytes | None = None
 

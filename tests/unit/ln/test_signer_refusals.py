@@ -434,6 +434,29 @@ def test_restoring_never_forgets(channel: Channel) -> None:
     )
 
 
+@pytest.mark.parametrize("channel_first", [False, True])
+def test_what_channel_and_monitor_know_adds_up_in_any_order(channel: Channel, channel_first: bool) -> None:
+    """The channel's rows do not tell what its commitment holds; without that, nothing is closed."""
+    end = channel.alice
+    of_monitor = channel.monitor(end.side).signer_state()
+    of_channel = replace(of_monitor, holder_balance_sat=None, holder_htlcs=0, closing_script=HOME)
+    signer = InMemorySigner(end.signer.channel_keys_id, end.signer._secrets)
+    ours_sat, theirs_sat = channel.alice_msat // 1000 - 900, channel.bob_msat // 1000
+    signer.restore(of_channel)
+    with pytest.raises(SignerRefusal, match="Nothing is known"):
+        signer.sign_closing_transaction(end.params, closing(end, ours_sat, theirs_sat), 900)
+    if channel_first:
+        signer.restore(of_monitor)
+    else:
+        signer = InMemorySigner(end.signer.channel_keys_id, end.signer._secrets)
+        signer.restore(of_monitor)
+        signer.restore(of_channel)
+    assert signer.state == replace(of_monitor, closing_script=HOME)
+    with pytest.raises(SignerRefusal, match="are ours at least"):
+        signer.sign_closing_transaction(end.params, closing(end, ours_sat - 1, theirs_sat), 900)
+    assert signer.sign_closing_transaction(end.params, closing(end, ours_sat, theirs_sat), 900)
+
+
 @TYPES
 def test_a_restart_remembers_all_that_was_known(channel_type: ChannelTypeFeatures) -> None:
     channel = opened(channel_type)
