@@ -708,6 +708,9 @@ class ElectrumFilter:
         tip = chain.tip()
         if tip is None or found.open or self._queue:
             return
+        if self._looked_at != chain.tip_hash:
+            # The tip has moved during this pass: what is in its block is looked at in the next.
+            return
         at_tip = [server for server in self._pool.online() if server.is_at_tip and server.is_settled]
         primary = self._pool.primary()
         own = any(watch.whole for watch in self._watches.values())
