@@ -93,6 +93,11 @@ async def life_of_a_coin(net: Regtest, tmp_path: Path, protocol: str) -> None:
     recorder = Recorder()
     address, script = await off(new_script, net)
     first = txid_from_hex(first_hex := await off(net.node.send, address, 1_000_000))
+    first_tx = await off(get_tx, net, first_hex)
+    outpoint = OutPoint(first, vout_of(first_tx, script))
+    # The node must not pay the next one with this coin.
+    coin = {"txid": first_hex, "vout": outpoint.vout}
+    assert await off(net.node.rpc, "lockunspent", False, [coin], wallet="miner")
     await off(net.mine, 2)
     height = net.node.height
     async with syncing(recorder, [address_of(net.electrum)], tmp_path, start=False) as sync:
@@ -111,8 +116,6 @@ async def life_of_a_coin(net: Regtest, tmp_path: Path, protocol: str) -> None:
         assert recorder.confirmed[second][0] == height + 1
 
         # An output is watched; its spend shows in the mempool, and confirms.
-        first_tx = await off(get_tx, net, first_hex)
-        outpoint = OutPoint(first, vout_of(first_tx, script))
         sync.filter.register_output(outpoint, script)
         spend, _ = await off(spend_to, net, first_hex, outpoint.vout, 1_000_000, 1_000)
         result = await sync.broadcaster.broadcast(BroadcastPackage((spend,), label="spend"))

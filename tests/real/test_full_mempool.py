@@ -21,6 +21,7 @@ from tests.real.proxy import AbsurdFees, LyingServer
 from wallet.bitcoin.address import REGTEST, script_to_address
 from wallet.bitcoin.hashes import sha256
 from wallet.bitcoin.script import p2wsh
+from wallet.node import node as node_module
 
 CAPACITY_SAT, PUSH_SAT, BACK_MSAT = 1_000_000, 700_000, 400_000_000
 HELD_SAT = (50_000, 60_000)
@@ -160,10 +161,15 @@ def test_an_old_commitment_after_a_hundred_blocks_and_with_a_full_mempool(
 LOW_SAT_PER_KW, HIGH_SAT_PER_KW = 2_000, 10_000
 MINED_FROM_BTC_PER_KVB = "0.0002"
 """5,000 per 1000 weight: what pays the low rate waits, what pays five times as much does not."""
+NEVER_SECONDS = 3_600.0
+"""It is the news of the fees that makes the claim rise, not the next round of sending everything again."""
 PICKY_MINERS = [f"-blockmintxfee={MINED_FROM_BTC_PER_KVB}", "-fallbackfee=0.0003"]
 
 
-def test_a_penalty_is_replaced_when_fees_rise_fivefold(regtest: StartRegtest) -> None:
+def test_a_penalty_is_replaced_when_fees_rise_fivefold(
+    regtest: StartRegtest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "REBROADCAST_SECONDS", NEVER_SECONDS)
     net = regtest(bitcoind_args=PICKY_MINERS)
     with LyingServer(net.electrum) as proxy, one_server(net, proxy) as us:
         tell_fees(us, proxy, HIGH_SAT_PER_KW)
@@ -187,7 +193,10 @@ def test_a_penalty_is_replaced_when_fees_rise_fivefold(regtest: StartRegtest) ->
         us.check_log()
 
 
-def test_our_commitment_is_paid_for_by_its_child_when_fees_rise_fivefold(regtest: StartRegtest) -> None:
+def test_our_commitment_is_paid_for_by_its_child_when_fees_rise_fivefold(
+    regtest: StartRegtest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "REBROADCAST_SECONDS", NEVER_SECONDS)
     net = regtest(bitcoind_args=PICKY_MINERS)
     with LyingServer(net.electrum) as proxy, one_server(net, proxy) as us:
         alice = net.ldk_peer("alice")
