@@ -56,6 +56,25 @@ def test_nothing_but_a_refusal_comes_out(target: str) -> None:
     each()
 
 
+MESSAGES = """
+    warning stfu peer_storage peer_storage_retrieval init error ping pong
+    open_channel accept_channel funding_created funding_signed channel_ready shutdown closing_signed
+    closing_complete closing_sig open_channel2 accept_channel2 tx_add_input tx_add_output tx_remove_input
+    tx_remove_output tx_complete tx_signatures tx_init_rbf tx_ack_rbf tx_abort splice_locked splice_init splice_ack
+    start_batch update_add_htlc update_fulfill_htlc update_fail_htlc update_fail_malformed_htlc commitment_signed
+    revoke_and_ack update_fee channel_reestablish
+    onion_message
+    channel_announcement node_announcement channel_update announcement_signatures query_short_channel_ids
+    reply_short_channel_ids_end query_channel_range reply_channel_range gossip_timestamp_filter
+"""
+"""Of BOLT 1, 2, 4 and 7, in their order."""
+
+
+def test_there_is_a_target_for_each_message_of_the_bolts() -> None:
+    assert not set(MESSAGES.split()) - set(TARGETS)
+    assert len(set(MESSAGES.split())) == 50
+
+
 # --- the command ----------------------------------------------------------------------------------------
 
 
