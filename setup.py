@@ -33,6 +33,9 @@ def extensions() -> list[Extension]:
     # The interpreted form stays importable beside the compiled one, whose name differs: so it is compiled from a copy.
     routing, copies = ROOT / "wallet" / "ln" / "routing", build / "wallet" / "ln" / "routing"
     copies.mkdir(parents=True, exist_ok=True)
+    # The compiler finds the types beside a module only where its folders are packages.
+    for folder in (copies, *copies.parents[:2]):
+        (folder / "__init__.py").touch()
     for suffix in (".py", ".pxd"):
         source, copy = routing / f"pathfinding{suffix}", copies / f"_pathfinding{suffix}"
         if not copy.exists() or copy.read_bytes() != source.read_bytes():
@@ -45,6 +48,7 @@ def extensions() -> list[Extension]:
             ),
             Extension("wallet.bitcoin._curve_batch", ["wallet/bitcoin/_curve_batch.pyx"]),
         ],
+        include_path=[str(build)],
         build_dir="build/kernel/c",
         compiler_directives=DIRECTIVES,
         quiet=True,

@@ -4,7 +4,8 @@
 
 A pair is a line `source destination amount_msat`; source and destination are node ids (66 digits) or positions in
 the topology. Without `--pairs`, 100 random ones between which a way exists are drawn, of 10,000 to 1,000,000 sat.
-The source's channels stand for our own; each can send all of its capacity. The scorer has learnt from 2,000 payments, half of which failed, within the last hours.
+The source's channels stand for our own; each can send all of its capacity.
+The scorer has learnt from 2,000 payments, half of which failed, within the last hours.
 """
 
 from __future__ import annotations

@@ -56,6 +56,9 @@ def test_the_kernel_is_compiled_where_a_compiler_is() -> None:
     assert (COMPILED is not None) == can_compile(), "run `make kernel`"
     if COMPILED is not None:
         assert COMPILED.COMPILED
+        # Compiled with its types: without them it would be as slow as it stands.
+        with pytest.raises(OverflowError):
+            COMPILED.PathFinder().now_at = 1 << 64
 
 
 def test_the_compiled_form_is_of_this_text() -> None:
