@@ -14,6 +14,7 @@ from wallet.bitcoin.tx import OutPoint, Transaction
 from wallet.chain.interfaces import BroadcastPackage
 from wallet.ln import events as ev
 from wallet.ln import msgs
+from wallet.ln.channelmonitor import ChannelMonitor
 from wallet.ln.config import LATENCY_GRACE_PERIOD_BLOCKS
 from wallet.ln.events import ClosureKind
 from wallet.ln.outbound_payment import OutboundPayments
@@ -427,6 +428,14 @@ def test_an_htlc_whose_update_waited_for_its_copy_is_not_forgotten_at_a_close(
     everything_comes_home(world, funding, bob, carol)
 
 
+def monitor_of(node: Node) -> ChannelMonitor:
+    """Of the only channel."""
+    (channel_id,) = node.monitor.list_monitors()
+    monitor = node.monitor.get_monitor(channel_id)
+    assert monitor is not None
+    return monitor
+
+
 def test_a_channel_that_was_never_funded_leaves_nothing_behind(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -475,6 +484,10 @@ def test_a_funder_that_forgot_an_opening_leaves_nothing_to_wait_for(world: World
     assert not bob.balances()
     world.reload_node(bob)
     assert not bob.balances()
+    for _ in range(20):
+        bob.monitor.rebroadcast_pending_claims()
+        world.settle()
+    assert not monitor_of(bob).state.onchain.claims.requests
     if comes_late:
         alice.broadcast_transactions(BroadcastPackage((tx,)))
         world.mine(1)

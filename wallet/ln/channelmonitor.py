@@ -564,7 +564,10 @@ class ChannelMonitor:
         best_height = state.head.best_height
         if confirmed is None:
             state = self._check_deadlines(state, env)
-            ours = state.head.holder_broadcast and not state.head.broadcast_forbidden and not self.held
+            head = state.head
+            ours = head.holder_broadcast and not head.broadcast_forbidden and not self.held
+            # Without its funding it could not leave, and would bind coins for a child that pays for it.
+            ours = ours and head.funding_deadline_height is None
             if ours and not self._leaves_it_to_the_peer(state, spend):
                 claims.append(_commitment_claim(state))
         resolution = self._read(state, env)
