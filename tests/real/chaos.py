@@ -591,7 +591,7 @@ class Chaos:
         self.books.check_coins(sat_from_btc(self.us.call("getbalance")["confirmed"]))
         for line in self.us.log().splitlines():
             assert not any(word in line for word in ("Traceback", " E leyden")), line
-        check_broadcasts(self.us.directory / "broadcasts.hex", self.net, self.books.never_funded())
+        check_broadcasts(self.us.directory / "broadcasts.hex", self.net, self.books.never_funded(rows))
 
     # --- telling --------------------------------------------------------------------------------
 

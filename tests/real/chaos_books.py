@@ -157,10 +157,9 @@ class Books:
             if channel.funding.split(":")[0] in seen
         }
 
-    def never_funded(self) -> set[str]:
-        """The funding transactions of openings that died before these left."""
-        found = {channel.funding for journal in self.journals.values() for channel in journal.channels()}
-        return {funding.split(":")[0] for funding in found} - set(self.node.seen_txids)
+    def never_funded(self, rows: Iterable[Json]) -> set[str]:
+        """The funding transactions of openings that died before these left; `rows` are our channels."""
+        return {str(row["channel_point"]).split(":")[0] for row in rows} - set(self.node.seen_txids)
 
     def closed(self) -> dict[str, Json]:
         """The peers' word on how channels have ended, by id."""
