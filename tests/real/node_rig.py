@@ -151,8 +151,8 @@ class LeydenNode:
         node, gossip = self.node, self.node.gossip
         apply_update = gossip._apply_update
 
-        def apply_and_tell(msg: ChannelUpdate) -> bool:
-            news = apply_update(msg)
+        def apply_and_tell(msg: ChannelUpdate, encoded: bytes | None = None) -> bool:
+            news = apply_update(msg, encoded)
             node.loop.call_soon_threadsafe(node.views.publish_soon)
             return news
 
@@ -358,7 +358,8 @@ class LeydenNode:
         ours = {item["txid"] for item in self.call("history") if item["txid"]} - self.deposits
         cost_sat = sum(self.fee_sat(txid) for txid in ours.union(commitment_txids))
         for commitment in commitment_txids:
-            cost_sat += 2 * ANCHOR_SAT
+            outputs = self.net.node.rpc("getrawtransaction", commitment, 1)["vout"]
+            cost_sat += sum(ANCHOR_SAT for out in outputs if sat_from_btc(out["value"]) == ANCHOR_SAT)
             for txid in ours:
                 for vin in self.net.node.rpc("getrawtransaction", txid, 1)["vin"]:
                     spent = self.net.node.rpc("getrawtransaction", vin["txid"], 1)["vout"][vin["vout"]]
