@@ -177,6 +177,7 @@ def test_words_and_backup_bring_back_what_was_promised(tmp_path: Path) -> None:
             alice = await three_channels(world)
             words = await words_of(alice)
             promised = await report(alice)
+            assert not promised["restored"]
             backup = (alice.options.wallet_dir / BACKUP_FILE).read_bytes()
             by_state = {item["peer"]: item for item in promised["words_and_channel_backup"]["channels"]}
             assert {item["state"] for item in by_state.values()} == {"open", "closed"}
@@ -186,6 +187,7 @@ def test_words_and_backup_bring_back_what_was_promised(tmp_path: Path) -> None:
 
             again = RestoredNode(alice, "again", words, Restored(backup=backup))
             await again.start()
+            assert (await report(again))["restored"]
             # Nobody was called before the question is answered.
             assert "old_installation_stopped" in again.node.snapshot().status.problem
             assert not again.node.peers.online

@@ -108,6 +108,7 @@ class FakeRecovery:
         return {
             "height": self.status.height,
             "onchain_sat": onchain_sat,
+            "restored": bool(self.lost),
             "in_flight_sat": inflight_sat,
             **ways,
         }

@@ -229,6 +229,13 @@ def test_it_ends_with_amounts_channels_and_dates(desk: Make) -> None:
 
     one.node.submit(one.node.do_old_installation_stopped)
     one.until(lambda: page.steps._shown[2][1] is Step.CURRENT)
+    banner = one.window.shell.restored.banner
+    assert banner is not None
+    assert banner.button is not None
+    assert not banner.button.isVisible(), "it would lead here"
+    one.go("overview")
+    click(banner.button)
+    assert one.window.shell.current_key == "recovery"
     done = scenes.restored(waiting=0)
     one.node.lost = done.lost
     one.node.submit(lambda: one.node.recovery(lost=0))

@@ -172,6 +172,7 @@ class Shell(QWidget):
         self.current_key = key
         self.navigation.set_current("settings" if key == "recovery" else key)
         self.pages.setCurrentWidget(page)
+        self.restored.set_page(key)
         page.set_first_focus()
 
     def pay(self, text: str) -> None:

@@ -357,6 +357,11 @@ class NodeRecovery:
             return self.backup.problem
         return "" if self._generation is None else self._generation.problem
 
+    @property
+    def was_restored(self) -> bool:
+        """Whether this wallet was made of words or a backup, or is an older copy; within the lock."""
+        return self._scan or bool(self.lost.channels())
+
     def view(self) -> RecoveryView:
         """For front ends; within the lock."""
         held = self.waiting()

@@ -218,6 +218,7 @@ def recovery_report(node: Node) -> dict[str, Json]:
     return {
         "height": node.best_height,
         "at": node.wall_clock_at(),
+        "restored": node.recovery.was_restored,
         "onchain_sat": onchain_sat,
         "in_flight_sat": sum(prospect.in_flight_sat for prospect in prospects),
         "words": {

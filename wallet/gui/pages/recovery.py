@@ -234,7 +234,7 @@ class RecoveryPage(Page):
         context.preferences.amounts_changed.connect(self._draw)
 
     def begin(self) -> None:
-        """A wallet was just restored: its progress is shown until the user leaves, though nothing may come of it."""
+        """A wallet was just restored: its progress is shown, though nothing may come of it."""
         self.fresh = True
         self._draw()
 
@@ -271,7 +271,10 @@ class RecoveryPage(Page):
 
     def _draw(self) -> None:
         status, report = self.context.snapshot.status, self.report
-        restored = self.fresh or status.recovery.is_restored
+        coming = bool(report.get("restored")) and _coming_sat(report) > 0
+        restored = self.fresh or status.recovery.is_restored or coming
+        # Who looks on sees how it ends.
+        self.fresh = restored
         self._progress.setVisible(restored)
         # Until everything is back, what counts is how far it has come.
         self._ways.setVisible(not restored)

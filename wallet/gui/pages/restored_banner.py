@@ -27,6 +27,7 @@ class RestoredBanner(QWidget):
         self.setLayout(self._box)
         self.banner: Banner | None = None
         self._shown: tuple[str, bool] | None = None
+        self._page = ""
         self.setProperty("ground", "canvas")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.show_status(context.snapshot.status)
@@ -53,6 +54,14 @@ class RestoredBanner(QWidget):
             else:
                 self.banner = Banner(sentence, "warning", _("Show"), lambda: self._context.go("recovery"))
             self._box.addWidget(self.banner)
+        self.set_page(self._page)
+
+    def set_page(self, key: str) -> None:
+        """Where one is already, nothing leads."""
+        self._page = key
+        if self.banner is not None and self.banner.button is not None:
+            asks = self._shown is not None and self._shown[1]
+            self.banner.button.setVisible(asks or key != "recovery")
 
     def _ask(self) -> None:
         from wallet.gui.pages.recovery import OldInstallationDialog
