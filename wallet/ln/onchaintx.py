@@ -210,7 +210,8 @@ def _outside_feerate(
     wanted_sat_per_kw = min(wanted_sat_per_kw, most_sat_per_kw)
     # Mempools would refuse a smaller step.
     if wanted_sat_per_kw < previous_sat_per_kw + INCREMENTAL_RELAY_FEE_SAT_PER_KW:
-        return min(previous_sat_per_kw, most_sat_per_kw)
+        # What was sent last is sent again; less is asked for only when there is nothing to outbid.
+        return previous_sat_per_kw if request.fee_paid_sat else min(previous_sat_per_kw, most_sat_per_kw)
     return wanted_sat_per_kw
 
 

@@ -229,6 +229,12 @@ def test_no_more_is_paid_than_there_is_to_gain() -> None:
         for attempt in attempts:
             assert fee_of(attempt) <= 4_000 * len(attempt.claims)
     assert max(request.feerate_sat_per_kw for request in state.requests) > 3 * fees.sat_per_kw
+    # It is sent again as it was, when estimates have been high for a while.
+    fees.sat_per_kw = 8_000
+    state, _ = plan(state, small, HOME, 290, fees, resend=True)
+    fees.sat_per_kw = 1_000
+    again = [plan(state, small, HOME, 290, fees, resend=True) for _ in range(2)]
+    assert {attempt.feerate_sat_per_kw for _, (attempt,) in again} == {8_000}
     # When a part of them is gone, what is left asks for less.
     state, (left,) = plan(state, small[:1], HOME, 290, fees)
     assert fee_of(left) <= 4_000
