@@ -38,7 +38,8 @@ $(TESTING): requirements-test.lock pyproject.toml | $(BIN)/python
 	@touch $(RUNTIME) $@
 
 $(KERNEL): $(RUNTIME) setup.py wallet/ln/routing/pathfinding.py wallet/ln/routing/pathfinding.pxd wallet/bitcoin/_curve_batch.pyx
-	@$(BIN)/python setup.py --quiet build_ext --inplace >$(VENV)/leyden-kernel.log 2>&1 || \
+	@$(BIN)/python setup.py --quiet build_ext --inplace >$(VENV)/leyden-kernel.log 2>&1 && \
+	  $(BIN)/python -c 'import wallet.ln.routing.kernel as k; raise SystemExit(k.COMPILED is None)' || \
 	  echo "The kernel is not compiled ($(VENV)/leyden-kernel.log says why): routes are found some thirty times as slowly."
 	@touch $@
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import subprocess
+import sys
 from array import array
 from dataclasses import replace
 from itertools import pairwise, permutations
@@ -74,6 +76,15 @@ def test_the_compiled_form_is_of_this_text() -> None:
     )
     if COMPILED is not None and copy.exists():
         assert copy.read_bytes() == Path(pathfinding.__file__).read_bytes(), "run `make kernel`"
+
+
+def test_the_wallet_never_imports_the_compiler() -> None:
+    program = "import sys, wallet.node.node; print({'Cython', 'cython'} & set(sys.modules) != set())"
+    told = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True, text=True, check=True, timeout=100,
+    )  # fmt: skip
+    assert told.stdout == "False\n"
 
 
 def a_hint(source: str, base_msat: int, ppm: int) -> RouteHintHop:
