@@ -82,7 +82,16 @@ class LeydenDaemon:
     def start(self, *, sync: bool = True) -> None:
         """Starts the daemon, loads the wallet and, with `sync`, waits until it has caught up with the chain."""
         servers = [f"{server.host}:{server.port}:t" for server in self.net.servers]
-        argv = [sys.executable, "-X", "faulthandler", "-m", self.module, "--regtest", "-D", str(self.directory)]
+        argv = [
+            sys.executable,
+            "-X",
+            "faulthandler",
+            "-m",
+            self.module,
+            "--regtest",
+            "-D",
+            str(self.directory),
+        ]
         for server in servers:
             argv += ["--server", server]
         argv += ["--listen", f"{HOST}:0", *self.extra_args, "daemon"]
