@@ -231,7 +231,7 @@ def test_a_point_off_the_curve_is_refused() -> None:
         decode_message(bytes(raw))
 
 
-def test_zlib_and_odd_lengths_are_refused_in_queries() -> None:
+def test_empty_zlib_and_odd_lengths_are_refused_in_queries() -> None:
     for encoded in (b"", b"\x01", b"\x00" + bytes(7)):
         raw = b"\x01\x05" + CHAIN + len(encoded).to_bytes(2, "big") + encoded
         with pytest.raises(DecodeError):

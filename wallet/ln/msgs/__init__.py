@@ -49,6 +49,7 @@ from wallet.ln.msgs.gossip import (
     ReplyShortChannelIdsEnd,
     decode_short_ids,
     encode_short_ids,
+    update_checksum,
 )
 from wallet.ln.msgs.onion import OnionMessage
 from wallet.ln.msgs.setup import (
@@ -114,6 +115,7 @@ __all__ = [
     "encode_addresses",
     "encode_message",
     "encode_short_ids",
+    "update_checksum",
 ]
 
 Message: TypeAlias = (

@@ -7,8 +7,10 @@ and give the same bytes back. Points and signatures are judged by the graph, man
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import lt
 from typing import ClassVar, Final
 
 from wallet.bitcoin.errors import APIError, DecodeError
@@ -31,6 +33,7 @@ __all__ = [
     "ReplyShortChannelIdsEnd",
     "decode_short_ids",
     "encode_short_ids",
+    "update_checksum",
 ]
 
 _SIGNATURES: Final = struct.Struct(">32sQ64s64s")
@@ -308,19 +311,87 @@ class ChannelUpdate:
         )
 
 
+_SIGNATURE_END: Final = 64
+_TIMESTAMP_START: Final = 104
+_TIMESTAMP_END: Final = 108
+_CRC32C_POLYNOMIAL: Final = 0x82F63B78
+"""RFC 3720, appendix B.4: 0x1EDC6F41, its bits in reverse."""
+
+
+def _crc32c_table() -> tuple[int, ...]:
+    table = []
+    for rest in range(256):
+        for _ in range(8):
+            rest = rest >> 1 ^ (_CRC32C_POLYNOMIAL if rest & 1 else 0)
+        table.append(rest)
+    return tuple(table)
+
+
+_CRC32C_TABLE: Final = _crc32c_table()
+
+
+def crc32c(data: bytes) -> int:
+    """The checksum of RFC 3720, which is not that of zlib."""
+    table, rest = _CRC32C_TABLE, 0xFFFF_FFFF
+    for byte in data:
+        rest = table[(rest ^ byte) & 0xFF] ^ rest >> 8
+    return rest ^ 0xFFFF_FFFF
+
+
+def update_checksum(payload: bytes) -> int:
+    """The checksum of an encoded `ChannelUpdate`: the same for two that differ in time only. BOLT 7,
+    channel_update_checksums."""
+    return crc32c(payload[_SIGNATURE_END:_TIMESTAMP_START] + payload[_TIMESTAMP_END:])
+
+
 def encode_short_ids(short_channel_ids: Iterable[int]) -> bytes:
     """Write `encoded_short_ids`, uncompressed. BOLT 7, query messages."""
     ids = tuple(short_channel_ids)
     return b"\x00" + struct.pack(f">{len(ids)}Q", *ids)
 
 
+_RAW: Final = 0
+_ZLIB: Final = 1
+MAX_SHORT_IDS: Final = (0xFFFF - 1) // 8
+"""As many as a field of 65,535 bytes holds uncompressed. No sender ever put more into a message compressed."""
+
+
+def _encoded_array(data: bytes, limit: int, what: str) -> bytes:
+    """Take the encoding off an `encoded_` array of BOLT 7, which inflates to `limit` bytes at most."""
+    encoding = data[0] if data else -1
+    if encoding == _RAW:
+        return data[1:]
+    if encoding != _ZLIB:
+        raise DecodeError(f"{what} come in an encoding that is not known.")
+    return _inflated(data[1:], limit, what)
+
+
+def _inflated(data: bytes, limit: int, what: str) -> bytes:
+    stream = zlib.decompressobj()
+    try:
+        # One byte more than may come: a stream that gives it is a bomb, and no more of it is unpacked.
+        found = stream.decompress(data, limit + 1)
+    except zlib.error:
+        raise DecodeError(f"{what} are compressed, and damaged.") from None
+    if len(found) > limit:
+        raise DecodeError(f"{what} are compressed, and more than {limit} bytes.")
+    if not stream.eof or stream.unused_data:
+        raise DecodeError(f"{what} are compressed, and cut short or too long.")
+    return found
+
+
 def decode_short_ids(data: bytes) -> tuple[ShortChannelId, ...]:
-    """Read `encoded_short_ids`; the compressed form must not be used any more and is refused."""
-    if not data or data[0] != 0:
-        raise DecodeError("Short channel ids come in an encoding that is not known.")
-    if (len(data) - 1) % 8:
+    """Read `encoded_short_ids`, also compressed: BOLT 7 has that written no more, but nodes of before still write it.
+
+    Compressed ids have to ascend, each once: a few bytes could ask for the same channel thousands of times.
+    """
+    raw = _encoded_array(data, 8 * MAX_SHORT_IDS, "Short channel ids")
+    if len(raw) % 8:
         raise DecodeError("Encoded short channel ids are not a whole number of ids.")
-    return tuple(ShortChannelId(scid) for scid in struct.unpack(f">{(len(data) - 1) // 8}Q", data[1:]))
+    ids = struct.unpack(f">{len(raw) // 8}Q", raw)
+    if data[0] == _ZLIB and not all(map(lt, ids, ids[1:])):
+        raise DecodeError("Compressed short channel ids do not ascend.")
+    return tuple(map(ShortChannelId, ids))
 
 
 _QUERY_TLVS: Final = frozenset((1,))
@@ -356,9 +427,7 @@ class QueryShortChannelIds:
         raw_flags = decode_tlv_stream(payload[offset:], _QUERY_TLVS).get(1)
         flags: tuple[int, ...] | None = None
         if raw_flags is not None:
-            if not raw_flags or raw_flags[0] != 0:
-                raise DecodeError("Query flags come in an encoding that is not known.")
-            reader = Reader(raw_flags, 1)
+            reader = Reader(_encoded_array(raw_flags, 9 * len(ids), "Query flags"))
             flags = tuple(reader.bigsize() for _ in ids)
             # BOLT 7, query_short_channel_ids, receiver: exactly one flag for each id.
             reader.expect_end()
@@ -483,8 +552,9 @@ class ReplyChannelRange:
         ids = decode_short_ids(encoded)
         stream = decode_tlv_stream(payload[offset:], _REPLY_TLVS)
         timestamps = checksums = None
-        if (raw := stream.get(1)) is not None and raw[:1] == b"\x00":
-            timestamps = _unpack_pairs(raw[1:], len(ids))
+        # What comes in an encoding of later times is as if it were not told.
+        if (raw := stream.get(1)) is not None and raw[:1] in (b"\x00", b"\x01"):
+            timestamps = _unpack_pairs(_encoded_array(raw, 8 * len(ids), "Timestamps"), len(ids))
         if 3 in stream:
             checksums = _unpack_pairs(sized(stream, 3, 8 * len(ids)) or b"", len(ids))
         return cls(

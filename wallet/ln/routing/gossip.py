@@ -12,9 +12,10 @@ first, and checked later: a few each tick, drawn at random, so that no server le
 
 Sync: every peer that may have gossip, up to `MAX_SYNC_PEERS`, is asked for what is new from an hour ago on
 (`gossip_timestamp_filter`); the first `MAX_FULL_SYNC_PEERS` are asked as well for the ids of all channels
-(`query_channel_range`), and then, in batches, for those that are missing or outdated here. The next batch is
-asked for when the one before is answered and its look-ups are done. A peer that does not answer is asked for
-two weeks of gossip by a filter instead.
+(`query_channel_range`), and then, in batches, for those that are missing or outdated here; by the checksums of
+peers that tell them, an update that only repeats what is known is left out. The next batch is asked for when
+the one before is answered and its look-ups are done. A peer that does not answer is asked for two weeks of
+gossip by a filter instead.
 
 Out: answers to a peer's queries are generators; `PeerManager` pulls the next message when the socket has
 room.
@@ -71,7 +72,11 @@ MAX_FUTURE_SECONDS: Final = 86_400
 """An update from further ahead would block all honest ones after it."""
 SHORT_IDS_PER_QUERY: Final = 500
 SHORT_IDS_PER_REPLY: Final = 8_000
-"""BOLT 1: 65,535 bytes hold 8,180 ids of 8 bytes; with two timestamps each, a third of that."""
+"""BOLT 1: 65,535 bytes hold 8,180 ids of 8 bytes; with two timestamps each, and two checksums, a third of that."""
+SUMMED_IDS_PER_REPLY: Final = 1_000
+"""With checksums: making one takes some microseconds, under the lock, when it is asked for first."""
+REFRESH_SECONDS: Final = STALE_CHANNEL_SECONDS // 2
+"""From this age on an update that differs in its time only is asked for as well, or it would be stale here."""
 MAX_CHANNELS_IN_RANGE: Final = 250_000
 """About three times what the network has ever had: a peer that lists more is lying."""
 MAX_BELIEVED_CHANNELS: Final = 150_000
@@ -206,9 +211,14 @@ class _PeerSync:
     replies: Iterator[Message] | None = None
 
 
+# BOLT 7, query_option_flags.
+_WITH_TIMES: Final = 1
+_WITH_CHECKSUMS: Final = 2
 # BOLT 7, query_flags.
 _WANT_UPDATE: Final = (0b00010, 0b00100)
 _WANT_ALL: Final = 0b11111
+
+_FEATURES: Final = Features.of(optional=(Feature.GOSSIP_QUERIES, Feature.GOSSIP_QUERIES_EX))
 
 
 class NetGraphMsgHandler:
@@ -249,10 +259,10 @@ class NetGraphMsgHandler:
     # --- peers ------------------------------------------------------------------------------------
 
     def provided_node_features(self) -> Features:
-        return Features.of(optional=(Feature.GOSSIP_QUERIES,))
+        return _FEATURES
 
     def provided_init_features(self, their_node_id: NodeId) -> Features:
-        return Features.of(optional=(Feature.GOSSIP_QUERIES,))
+        return _FEATURES
 
     def peer_connected(self, their_node_id: NodeId, init: Init, inbound: bool) -> None:
         features = init.all_features
@@ -273,7 +283,7 @@ class NetGraphMsgHandler:
                     chain_hash=self._chain_hash,
                     first_block_height=0,
                     number_of_blocks=0xFFFF_FFFF,
-                    query_option_flags=1 if sync.asks_for_times else None,
+                    query_option_flags=_WITH_TIMES | _WITH_CHECKSUMS if sync.asks_for_times else None,
                 ),
             )
 
@@ -667,7 +677,8 @@ class NetGraphMsgHandler:
 
     def _range_replies(self, query: QueryChannelRange) -> Iterator[Message]:
         """Answer a range. BOLT 7: replies ascend, overlap the range, and the last one reaches its end."""
-        wants_times = bool((query.query_option_flags or 0) & 1)
+        option = query.query_option_flags or 0
+        wants_times, wants_checksums = bool(option & _WITH_TIMES), bool(option & _WITH_CHECKSUMS)
         first, end = query.first_block_height, query.end_height
         scids: list[ShortChannelId] = []
         if query.chain_hash == self._chain_hash:
@@ -676,6 +687,8 @@ class NetGraphMsgHandler:
             in_range = graph.short_channel_ids(first << 40, end << 40)
             scids = [scid for scid in in_range if graph.update_times(scid) != (0, 0)]
         batch_length = SHORT_IDS_PER_REPLY // 3 if wants_times else SHORT_IDS_PER_REPLY
+        if wants_checksums:
+            batch_length = min(batch_length, SUMMED_IDS_PER_REPLY)
         start = 0
         while True:
             batch = tuple(scids[start : start + batch_length])
@@ -685,6 +698,10 @@ class NetGraphMsgHandler:
             timestamps = None
             if wants_times:
                 timestamps = tuple(self.network_graph.update_times(scid) for scid in batch)
+            checksums = None
+            if wants_checksums:
+                checksum = self.network_graph.update_checksum
+                checksums = tuple((checksum(scid, 0), checksum(scid, 1)) for scid in batch)
             yield ReplyChannelRange(
                 chain_hash=query.chain_hash,
                 first_block_height=first,
@@ -692,6 +709,7 @@ class NetGraphMsgHandler:
                 sync_complete=complete,
                 short_channel_ids=batch,
                 timestamps=timestamps,
+                checksums=checksums,
             )
             if complete:
                 return
@@ -748,8 +766,10 @@ class NetGraphMsgHandler:
                 if scid not in self._pending and not graph.was_removed(scid):
                     sync.wanted.append((scid, _WANT_ALL))
             elif times is not None:
-                known = graph.update_times(scid)
-                flag = sum(_WANT_UPDATE[side] for side in (0, 1) if times[side] > known[side])
+                checksums = msg.checksums[number] if msg.checksums is not None else None
+                flag = sum(
+                    _WANT_UPDATE[side] for side in (0, 1) if self._is_wanted(scid, side, times, checksums)
+                )
                 if flag:
                     sync.wanted.append((scid, flag))
         # BOLT 7, reply_channel_range: old nodes leave the flag 0, and are complete when the range is covered.
@@ -761,6 +781,17 @@ class NetGraphMsgHandler:
                 sync.listed, len(sync.wanted),
             )  # fmt: skip
             self._query_next(their_node_id, sync)
+
+    def _is_wanted(
+        self, scid: ShortChannelId, side: int, times: tuple[int, int], checksums: tuple[int, int] | None
+    ) -> bool:
+        """Tell whether a peer's update of a direction, by its time and checksum, is worth asking for."""
+        known_at = self.network_graph.update_times(scid)[side]
+        if times[side] <= known_at:
+            return False
+        if checksums is None or known_at < self._clock().at - REFRESH_SECONDS:
+            return True
+        return checksums[side] != self.network_graph.update_checksum(scid, side)
 
     def _query_next(self, node_id: NodeId, sync: _PeerSync) -> None:
         """Ask for the next batch, unless something is under way still."""

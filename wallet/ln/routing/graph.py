@@ -23,7 +23,7 @@ from typing import Final
 from wallet.bitcoin.address import Network
 from wallet.bitcoin.errors import APIError, DecodeError
 from wallet.ln.features import FeatureContext, Features
-from wallet.ln.msgs import ChannelAnnouncement, ChannelUpdate, NodeAnnouncement
+from wallet.ln.msgs import ChannelAnnouncement, ChannelUpdate, NodeAnnouncement, update_checksum
 from wallet.ln.routing.graph_file import (
     PREFIX_LENGTH,
     GraphImage,
@@ -228,6 +228,8 @@ class NetworkGraph:
         # By 2 * channel index + direction.
         self._updates = MessageStore()
         self._updated_at = array("I")
+        # Checksums of updates, once somebody asked for them; 0 where that is to be done.
+        self._checksums = array("I")
         self._removed_at: dict[ShortChannelId, int] = {}
         self._node_count = 0
         self._unchecked_count = 0
@@ -374,6 +376,17 @@ class NetworkGraph:
         index = self._channel_index.get(short_channel_id)
         return (0, 0) if index is None else (self._updated_at[2 * index], self._updated_at[2 * index + 1])
 
+    def update_checksum(self, short_channel_id: ShortChannelId, direction: int) -> int:
+        """The checksum of a direction's update; 0 for none. BOLT 7, channel_update_checksums."""
+        channel = self._channel_index.get(short_channel_id)
+        if channel is None:
+            return 0
+        index = 2 * channel + direction
+        checksum = self._checksums[index]
+        if not checksum and (raw := self._updates.get(index)) is not None:
+            checksum = self._checksums[index] = update_checksum(raw)
+        return checksum
+
     def nodes_of(self, short_channel_id: ShortChannelId) -> tuple[NodeId, NodeId] | None:
         index = self._channel_index.get(short_channel_id)
         if index is None:
@@ -451,6 +464,7 @@ class NetworkGraph:
             arrays.fee_base_msat,
             arrays.fee_proportional_millionths,
             self._updated_at,
+            self._checksums,
         ):
             column.extend((0, 0))
         self._unchecked_count += capacity_sat is None
@@ -502,6 +516,7 @@ class NetworkGraph:
         arrays.fee_base_msat[index] = update.fee_base_msat
         arrays.fee_proportional_millionths[index] = update.fee_proportional_millionths
         self._updated_at[index] = update.timestamp_at
+        self._checksums[index] = 0
         self._updates.put(index, encoded or update.encode_payload())
         self.last_update_at = max(update.timestamp_at, self.last_update_at or 0)
         self._changed()
@@ -554,6 +569,7 @@ class NetworkGraph:
             arrays.direction_flags[index] = 0
             self._updates.put(index, None)
             self._updated_at[index] = 0
+            self._checksums[index] = 0
         for node in (arrays.channel_node_1[channel], arrays.channel_node_2[channel]):
             self._node_channels[node] = tuple(c for c in self._node_channels[node] if c != channel)
             if not self._node_channels[node]:
@@ -672,6 +688,7 @@ class NetworkGraph:
         for name in _DIRECTION_COLUMNS:
             setattr(arrays, name, head.column(getattr(arrays, name).typecode, 2 * channel_count))
         graph._updated_at = head.column("I", 2 * channel_count)
+        graph._checksums = array("I", bytes(8 * channel_count))
         graph._announcements = head.messages(messages, channel_count)
         graph._updates = head.messages(messages, 2 * channel_count)
         graph._node_announcements = head.messages(messages, node_count)

@@ -528,7 +528,7 @@ def test_only_what_is_newer_is_asked_of_a_peer_that_tells_times() -> None:
     net.peer_connected(PEER, GOSSIPS_EX, False)
     query = events(net)[1]
     assert isinstance(query, msgs.QueryChannelRange)
-    assert query.query_option_flags == 1
+    assert query.query_option_flags == 0b11
     fresh, stale = NOW.at - 5, NOW.at - STALE_CHANNEL_SECONDS - 5
     times = [0, fresh] if update.direction == 0 else [fresh, 0]
     net.handle_reply_channel_range(
@@ -542,6 +542,63 @@ def test_only_what_is_newer_is_asked_of_a_peer_that_tells_times() -> None:
     assert isinstance(ids, msgs.QueryShortChannelIds)
     assert ids.short_channel_ids == (scid(100), scid(300))
     assert ids.query_flags == (0b100 if update.direction == 0 else 0b010, 0b11111)
+
+
+def test_an_update_with_the_checksum_of_ours_is_not_asked_for() -> None:
+    clock = Clock()
+    net = handler(clock=clock)
+    graph = net.network_graph
+    net.handle_channel_announcement(PEER, CHANNEL)
+    update = announce_terms("A", "B", scid(100), fee_base_msat=7)
+    net.handle_channel_update(PEER, update)
+    side = update.direction
+    same = msgs.update_checksum(update.encode_payload())
+    assert graph.update_checksum(scid(100), side) == same
+    assert graph.update_checksum(scid(100), 1 - side) == 0
+
+    def asked(checksum: int) -> list[int]:
+        net.peer_disconnected(PEER)
+        net.peer_connected(PEER, GOSSIPS_EX, False)
+        events(net)
+        pair = [[0, 0], [0, 0]]
+        pair[0][side], pair[1][side] = clock.now.at, checksum
+        times, sums = ((first, second) for first, second in pair)
+        net.handle_reply_channel_range(PEER, range_reply(scid(100), timestamps=(times,), checksums=(sums,)))
+        return [
+            flag
+            for query in events(net)
+            if isinstance(query, msgs.QueryShortChannelIds)
+            for flag in query.query_flags or ()
+        ]
+
+    wanted = 0b100 if side else 0b010
+    assert asked(same) == []
+    assert asked(same ^ 1) == [wanted]
+    newer = announce_terms("A", "B", scid(100), fee_base_msat=8, timestamp_at=NOW.at - 50)
+    net.handle_channel_update(PEER, newer)
+    assert asked(same) == [wanted]
+    same = msgs.update_checksum(newer.encode_payload())
+    assert asked(same) == []
+    # One that would go stale here is asked for although it says nothing else.
+    clock.pass_seconds(gossip.REFRESH_SECONDS)
+    assert asked(same) == [wanted]
+
+
+def test_checksums_are_told_to_those_that_ask() -> None:
+    net = big_graph(3)
+    graph = net.network_graph
+    net.handle_query_channel_range(PEER, query_range(0, 1_000, 0b11))
+    (reply,) = answers(net)
+    assert isinstance(reply, msgs.ReplyChannelRange)
+    expected = []
+    for channel in reply.short_channel_ids:
+        updates = [graph.channel_update(channel, side) for side in (0, 1)]
+        expected.append(tuple(msgs.update_checksum(u.encode_payload()) for u in updates if u is not None))
+    assert list(reply.checksums or ()) == expected
+    again = NetworkGraph.read(graph.write(), REGTEST)
+    assert again.update_checksum(reply.short_channel_ids[0], 0) == expected[0][0]
+    graph.channel_failed_permanent(reply.short_channel_ids[0], NOW.at)
+    assert graph.update_checksum(reply.short_channel_ids[0], 0) == 0
 
 
 def test_a_peer_that_does_not_answer_is_asked_by_a_filter() -> None:
@@ -614,11 +671,12 @@ def query_range(first: int, count: int, flags: int | None = None) -> msgs.QueryC
 
 @pytest.mark.parametrize(("first", "count"), [(0, 0xFFFFFFFF), (105, 10), (0, 50), (100, 1_000), (5, 1)])
 @pytest.mark.parametrize("batch", [1, 3, 8_000])
-@pytest.mark.parametrize("flags", [None, 1])
+@pytest.mark.parametrize("flags", [None, 1, 2, 3])
 def test_range_replies_cover_the_range(
     first: int, count: int, batch: int, flags: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gossip, "SHORT_IDS_PER_REPLY", batch if flags is None else 3 * batch)
+    monkeypatch.setattr(gossip, "SUMMED_IDS_PER_REPLY", batch)
     net = big_graph(30)
     unheard = announce_channel("C", "D", scid(110, 9))
     net.network_graph.add_channel(unheard, None, NOW.at)
@@ -635,7 +693,8 @@ def test_range_replies_cover_the_range(
         for channel in reply.short_channel_ids:
             end = reply.first_block_height + reply.number_of_blocks
             assert reply.first_block_height <= channel >> 40 < end
-        assert (reply.timestamps is not None) == (flags == 1)
+        assert (reply.timestamps is not None) == (flags in (1, 3))
+        assert (reply.checksums is not None) == (flags in (2, 3))
     last = replies[-1]
     assert isinstance(last, msgs.ReplyChannelRange)
     assert last.first_block_height + last.number_of_blocks >= min(first + count, 0xFFFFFFFF)
@@ -647,7 +706,8 @@ def test_a_full_reply_fits_into_a_message() -> None:
     ids = tuple(scid(number) for number in range(gossip.SHORT_IDS_PER_REPLY))
     msgs.encode_message(range_reply(*ids))
     third = ids[: gossip.SHORT_IDS_PER_REPLY // 3]
-    msgs.encode_message(range_reply(*third, timestamps=((1, 2),) * len(third)))
+    pairs = ((1, 2),) * len(third)
+    msgs.encode_message(range_reply(*third, timestamps=pairs, checksums=pairs))
     query = msgs.QueryShortChannelIds(
         chain_hash=REGTEST.chain_hash,
         short_channel_ids=ids[: gossip.SHORT_IDS_PER_QUERY],
