@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import gossip, graph, loopback, payments, route, startup
+from benchmarks import gossip, graph, loopback, payments, route, simulation, startup
 from benchmarks.figures import Figure, table
 
 RESULT = Path(__file__).resolve().parents[1] / "build" / "bench.json"
@@ -23,8 +23,9 @@ PARTS: dict[str, Callable[..., list[Figure]]] = {
     "route": route.measure,
     "gossip": gossip.measure,
     "graph": graph.measure,
+    "simulation": simulation.measure,
 }
-ON_A_TOPOLOGY = ("route", "gossip", "graph")
+ON_A_TOPOLOGY = ("route", "gossip", "graph", "simulation")
 
 
 def main() -> int:
