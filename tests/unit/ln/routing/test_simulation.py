@@ -55,6 +55,7 @@ class TwoWays:
         topology = Topology(ids, channels, terms)
         self.graph = graph_of(topology)
         self.balances = Balances(topology, lambda draw: 0.5, 1)
+        self.nodes = dict(zip("ABCD", map(NodeId, ids), strict=True))
         self.payment = Payment(NodeId(ids[0]), NodeId(ids[3]), AMOUNT_MSAT)
         empty = self.balances.side_msat[ShortChannelId(600_001 << 40)]
         b_side = 0 if ids[1] < ids[3] else 1
@@ -85,6 +86,21 @@ def test_a_scorer_that_learns_does_not_fail_twice_in_the_same_place_and_one_that
     assert all(figure.ok for figure in compare("hand-made", learnt, cheapest, untaught))
     missed = [figure.name for figure in compare("hand-made", untaught, cheapest, learnt) if not figure.ok]
     assert missed == ["hand-made balances: the same mean, beside no lessons"]
+
+
+def test_nodes_on_the_way_keep_their_fee_and_the_scorer_is_told_what_happened_where() -> None:
+    world = TwoWays()
+    b, c, d = (world.nodes[name] for name in "BCD")
+    before = [holdings_msat(world.balances, node) for node in (b, c, d)]
+    scorer = ProbabilisticScorer(world.graph)
+    outcome = Simulation(world.graph, world.balances, scorer).pay(world.payment, NOW)
+    after = [holdings_msat(world.balances, node) for node in (b, c, d)]
+    gained_msat = [later - earlier for earlier, later in zip(before, after, strict=True)]
+    assert outcome.fee_msat > 0
+    assert gained_msat == [0, outcome.fee_msat, AMOUNT_MSAT]
+    failed, carried = ShortChannelId(600_001 << 40), ShortChannelId(600_003 << 40)
+    assert scorer.liquidity_bounds_msat(failed, int(b > d), NOW) == (0, AMOUNT_MSAT - 1)
+    assert scorer.liquidity_bounds_msat(carried, int(c > d), NOW) == (0, CAPACITY_SAT * 1_000 - AMOUNT_MSAT)
 
 
 def test_a_payment_that_cannot_arrive_leaves_all_as_it_was() -> None:
