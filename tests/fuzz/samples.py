@@ -31,6 +31,7 @@ from tests.fuzz.targets import (
     message_name,
     seal,
 )
+from tests.unit.ln.routing.snapshot_builder import snapshot
 from tests.unit.ln.test_msgs import SAMPLES as MESSAGES
 from wallet.bitcoin import bip39, curve, records
 from wallet.bitcoin.address import MAINNET, REGTEST, script_to_address
@@ -319,6 +320,10 @@ def fixed_samples() -> Mapping[str, tuple[bytes, ...]]:
         "electrum_json": _server_lines(),
         "wallet_file": [wallet_file()],
         "graph_file": [_graph().write(), _graph().write()[:-32], NetworkGraph(REGTEST).write()],
+        "rapid_gossip": [
+            snapshot(seen_at=1_700_000_000),
+            snapshot(seen_at=1_700_000_000, version=2, additions=True),
+        ],
         "scores_file": [_scores()],
         "state_row": [StateWriter().int(0, 5).bool(2, True).text(4, "x").list(6, [b"a", b""]).finish()],
         "rpc_request": _requests(),

@@ -46,6 +46,7 @@ from wallet.ln.onion_failure import Failure
 from wallet.ln.onion_payload import decode_payload, encode_payload, open_recipient_data, seal_recipient_data
 from wallet.ln.onion_utils import peel_payment_onion
 from wallet.ln.routing.graph import NetworkGraph
+from wallet.ln.routing.rapid_gossip import apply_snapshot, read_snapshot
 from wallet.ln.routing.scoring import ProbabilisticScorer
 from wallet.ln.wire import StateReader, decode_bigsize, decode_tlv_stream, encode_bigsize, encode_tlv_stream
 from wallet.node import cli, peer_storage
@@ -479,6 +480,19 @@ def _graph(raw: bytes) -> None:
     )
 
 
+def _rapid_gossip(raw: bytes) -> None:
+    """Whatever is accepted goes into a graph, which can be searched and is stored."""
+    try:
+        snapshot = read_snapshot(raw, REGTEST, 1_700_000_000)
+    except DecodeError as error:
+        raise Refused(str(error)) from None
+    graph = NetworkGraph(REGTEST)
+    for _ in apply_snapshot(snapshot, graph):
+        graph.snapshot()
+    if NetworkGraph.read(graph.write(), REGTEST).write() != graph.write():
+        raise Violation("the graph of a snapshot is stored as another")
+
+
 def _scores(raw: bytes) -> None:
     graph = NetworkGraph(REGTEST)
     round_trip(
@@ -813,6 +827,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "channel_backup": _channel_backup,
     "peer_storage_blob": _peer_storage_blob,
     "graph_file": _graph,
+    "rapid_gossip": _rapid_gossip,
     "scores_file": _scores,
     "state_row": _state_row,
     "rpc_request": _rpc_request,

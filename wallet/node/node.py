@@ -442,6 +442,11 @@ class Node:
             self._graph_saved = graph.version
             self._caches_read = True
 
+    @property
+    def graph_is_read(self) -> bool:
+        """Whether the graph of last time is in its place: until then another one takes it soon."""
+        return self._caches_read
+
     def _save_caches(self) -> None:
         """On any thread but the loop's. The graph is written with no lock held, and only where it has changed."""
         with self.core.locked():

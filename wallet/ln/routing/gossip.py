@@ -345,7 +345,7 @@ class NetGraphMsgHandler:
         # BOLT 7: the first of a channel is kept. A different one for the same output could only come from
         # leaked keys; taking neither side needs no blacklist.
         graph = self.network_graph
-        if graph.has_channel(scid) or scid in self._pending or graph.was_removed(scid):
+        if graph.is_announced(scid) or scid in self._pending or graph.was_removed(scid):
             return False
         if scid in self._unverified.channels:
             return False
@@ -395,14 +395,15 @@ class NetGraphMsgHandler:
     ) -> bool:
         """Go on with a channel whose signatures are good; True when it is news that can be passed on at once."""
         scid, graph = msg.short_channel_id, self.network_graph
-        if graph.has_channel(scid) or scid in self._pending or graph.was_removed(scid):
+        if graph.is_announced(scid) or scid in self._pending or graph.was_removed(scid):
             return False
         if self._utxo_lookup is None or their_node_id is None:
             self._accept_channel(msg, None, encoded)
             return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
         if self._draw is not None:
             # BOLT 7, channel_announcement: what is not checked is not passed on.
-            if graph.unchecked_count < MAX_BELIEVED_CHANNELS:
+            # One that a snapshot told counts already.
+            if graph.unchecked_count < MAX_BELIEVED_CHANNELS or graph.has_channel(scid):
                 self._accept_channel(msg, None, encoded)
             return False
         if len(self._pending) >= MAX_PENDING_LOOKUPS:
@@ -529,7 +530,11 @@ class NetGraphMsgHandler:
         pending = self._pending.get(scid)
         if pending is not None:
             return pending.announcement.node_id_1, pending.announcement.node_id_2
-        return self.network_graph.nodes_of(scid) or self._unverified.channels.get(scid)
+        return self._announced_nodes(scid) or self._unverified.channels.get(scid)
+
+    def _announced_nodes(self, scid: ShortChannelId) -> tuple[NodeId, NodeId] | None:
+        """Who an unsigned snapshot says they are counts for nothing here."""
+        return self.network_graph.nodes_of(scid) if self.network_graph.is_announced(scid) else None
 
     def _updated_at(self, scid: ShortChannelId, direction: int) -> int:
         pending = self._pending.get(scid)
@@ -554,7 +559,7 @@ class NetGraphMsgHandler:
         scid, direction = msg.short_channel_id, msg.direction
         pending = self._pending.get(scid)
         if pending is None:
-            nodes = self.network_graph.nodes_of(scid)
+            nodes = self._announced_nodes(scid)
             return nodes is not None and nodes[direction] == signer and self._apply_update(msg, encoded)
         announcement = pending.announcement
         if (announcement.node_id_1, announcement.node_id_2)[direction] == signer:
@@ -624,6 +629,8 @@ class NetGraphMsgHandler:
                 self._waiting_nodes[msg.node_id] = msg
             return False
         if not graph.apply_node_announcement(msg, encoded):
+            return False
+        if not graph.has_announced_channel(msg.node_id):
             return False
         # BOLT 7, node_announcement, receiver: not passed on with more than one host name.
         return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY and count_hostnames(msg.address_data) <= 1
@@ -762,7 +769,7 @@ class NetGraphMsgHandler:
             # What is stale on both sides would be pruned at once.
             if times is not None and max(times) < oldest_at:
                 continue
-            if not graph.has_channel(scid):
+            if not graph.is_announced(scid):
                 if scid not in self._pending and not graph.was_removed(scid):
                     sync.wanted.append((scid, _WANT_ALL))
             elif times is not None:
@@ -821,7 +828,9 @@ class NetGraphMsgHandler:
     def _is_coming(self, scid: ShortChannelId) -> bool:
         """Tell whether a channel is known, or is being checked."""
         return (
-            self.network_graph.has_channel(scid) or scid in self._pending or scid in self._unverified.channels
+            self.network_graph.is_announced(scid)
+            or scid in self._pending
+            or scid in self._unverified.channels
         )
 
     def handle_reply_short_channel_ids_end(self, their_node_id: NodeId, msg: ReplyShortChannelIdsEnd) -> None:

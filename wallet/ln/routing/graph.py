@@ -7,6 +7,7 @@ arrays (a few megabytes, about a millisecond) so that a search can run while gos
 themselves are kept as bytes, because peers may ask for them.
 
 The graph believes what it is told: signatures, times and funding outputs are the gossip handler's to check.
+What a snapshot of somebody else told has no message: it serves for routes only, and what a peer proves takes its place.
 It holds nothing that cannot be fetched again; `write` and `read` are a cache (`graph_file.py`).
 """
 
@@ -296,6 +297,16 @@ class NetworkGraph:
     def has_channel(self, short_channel_id: ShortChannelId) -> bool:
         return short_channel_id in self._channel_index
 
+    def is_announced(self, short_channel_id: ShortChannelId) -> bool:
+        """Tell whether the channel has an announcement that its nodes signed."""
+        index = self._channel_index.get(short_channel_id)
+        return index is not None and self._announcements.has(index)
+
+    def has_announced_channel(self, node_id: NodeId) -> bool:
+        """Tell whether the node has such a channel."""
+        index = self._node_index.get(node_id)
+        return index is not None and any(map(self._announcements.has, self._node_channels[index]))
+
     def has_node(self, node_id: NodeId) -> bool:
         """Tell whether the node has a channel."""
         index = self._node_index.get(node_id)
@@ -372,9 +383,12 @@ class NetworkGraph:
         return None if raw is None else ChannelUpdate.decode_payload(raw)
 
     def update_times(self, short_channel_id: ShortChannelId) -> tuple[int, int]:
-        """When each direction was last updated; 0 for never. BOLT 7, channel_update_timestamps."""
-        index = self._channel_index.get(short_channel_id)
-        return (0, 0) if index is None else (self._updated_at[2 * index], self._updated_at[2 * index + 1])
+        """When each direction was last updated by a message; 0 for never. BOLT 7, channel_update_timestamps."""
+        channel = self._channel_index.get(short_channel_id)
+        return (0, 0) if channel is None else (self._signed_at(2 * channel), self._signed_at(2 * channel + 1))
+
+    def _signed_at(self, index: int) -> int:
+        return self._updated_at[index] if self._updates.has(index) else 0
 
     def update_checksum(self, short_channel_id: ShortChannelId, direction: int) -> int:
         """The checksum of a direction's update; 0 for none. BOLT 7, channel_update_checksums."""
@@ -406,13 +420,17 @@ class NetworkGraph:
         return scids[bisect_left(scids, start) : bisect_left(scids, end)]
 
     def unchecked_channels(self) -> list[ShortChannelId]:
-        """The ids of those whose funding output was not looked up."""
-        capacities, index = self._arrays.capacity_sat, self._channel_index
-        return [scid for scid in self._sorted_scids if capacities[index[scid]] == CAPACITY_UNKNOWN]
+        """The ids of those whose funding output was not looked up, and can be: their announcement names its keys."""
+        capacities, index, announced = self._arrays.capacity_sat, self._channel_index, self._announcements.has
+        return [
+            scid
+            for scid in self._sorted_scids
+            if capacities[index[scid]] == CAPACITY_UNKNOWN and announced(index[scid])
+        ]
 
     @property
     def unchecked_count(self) -> int:
-        """How many these are."""
+        """How many were not looked up, without announcement or with."""
         return self._unchecked_count
 
     def next_channel(self, start: int) -> ShortChannelId | None:
@@ -441,19 +459,57 @@ class NetworkGraph:
         """Take in a channel whose announcement has been checked; False when it is known. `encoded` is the
         announcement's payload, where the caller has it."""
         scid = announcement.short_channel_id
-        if scid in self._channel_index:
+        if self.is_announced(scid):
             return False
-        if announcement.node_id_1 == announcement.node_id_2:
+        # What was told without a signature goes; its terms stay if it told the truth.
+        nodes = (announcement.node_id_1, announcement.node_id_2)
+        told = self.channel(scid) if self.nodes_of(scid) == nodes else None
+        self._remove(scid)
+        self._add_channel(
+            scid,
+            nodes,
+            announcement.features,
+            capacity_sat,
+            received_at,
+            encoded or announcement.encode_payload(),
+        )
+        for direction, terms in enumerate(told.directions if told is not None else ()):
+            if terms is not None:
+                self.apply_unsigned_terms(scid, direction, terms)
+        return True
+
+    def add_unsigned_channel(
+        self,
+        short_channel_id: ShortChannelId,
+        nodes: tuple[NodeId, NodeId],
+        features: bytes,
+        received_at: int,
+    ) -> bool:
+        """Take in a channel that nobody has proved; False when it is known, or was removed lately."""
+        if short_channel_id in self._channel_index or short_channel_id in self._removed_at:
+            return False
+        self._add_channel(short_channel_id, nodes, features, None, received_at, None)
+        return True
+
+    def _add_channel(
+        self,
+        scid: ShortChannelId,
+        nodes: tuple[NodeId, NodeId],
+        feature_bytes: bytes,
+        capacity_sat: int | None,
+        received_at: int,
+        encoded: bytes | None,
+    ) -> None:
+        if nodes[0] == nodes[1]:
             raise APIError("A channel has two different nodes.")
         arrays = self._arrays
         index = len(arrays.channel_scid)
-        node_1 = self._intern_node(announcement.node_id_1)
-        node_2 = self._intern_node(announcement.node_id_2)
+        node_1, node_2 = map(self._intern_node, nodes)
         arrays.channel_scid.append(scid)
         arrays.channel_node_1.append(node_1)
         arrays.channel_node_2.append(node_2)
         # BOLT 7, channel_announcement, receiver: no payment through a channel with an unknown even feature.
-        features = Features.from_bytes(announcement.features)
+        features = Features.from_bytes(feature_bytes)
         arrays.channel_blocked.append(bool(features.unknown_required(FeatureContext.CHANNEL)))
         arrays.capacity_sat.append(CAPACITY_UNKNOWN if capacity_sat is None else capacity_sat)
         for column in (
@@ -468,7 +524,7 @@ class NetworkGraph:
         ):
             column.extend((0, 0))
         self._unchecked_count += capacity_sat is None
-        self._announcements.append(encoded or announcement.encode_payload())
+        self._announcements.append(encoded)
         self._updates.append(None)
         self._updates.append(None)
         self._received_at.append(received_at)
@@ -479,7 +535,6 @@ class NetworkGraph:
                 self._node_count += 1
             self._node_channels[node] += (index,)
         self._changed()
-        return True
 
     def _intern_node(self, node_id: NodeId) -> int:
         index = self._node_index.get(node_id)
@@ -506,23 +561,41 @@ class NetworkGraph:
         if channel is None:
             return False
         index = 2 * channel + update.direction
-        if update.timestamp_at <= self._updated_at[index]:
+        if update.timestamp_at <= self._signed_at(index):
             return False
-        arrays = self._arrays
-        arrays.direction_flags[index] = DIRECTION_KNOWN | (DIRECTION_DISABLED if update.disabled else 0)
-        arrays.cltv_expiry_delta[index] = update.cltv_expiry_delta
-        arrays.htlc_minimum_msat[index] = update.htlc_minimum_msat
-        arrays.htlc_maximum_msat[index] = update.htlc_maximum_msat
-        arrays.fee_base_msat[index] = update.fee_base_msat
-        arrays.fee_proportional_millionths[index] = update.fee_proportional_millionths
-        self._updated_at[index] = update.timestamp_at
-        self._checksums[index] = 0
         self._updates.put(index, encoded or update.encode_payload())
-        self.last_update_at = max(update.timestamp_at, self.last_update_at or 0)
+        self._set_terms(index, update, update.timestamp_at, update.disabled)
+        return True
+
+    def apply_unsigned_terms(
+        self, short_channel_id: ShortChannelId, direction: int, terms: DirectionInfo
+    ) -> bool:
+        """Take in terms that nobody signed; False where there are signed or newer ones, or the channel is unknown."""
+        channel = self._channel_index.get(short_channel_id)
+        if channel is None:
+            return False
+        index = 2 * channel + direction
+        if self._updates.has(index) or terms.updated_at < self._updated_at[index]:
+            return False
+        self._set_terms(index, terms, terms.updated_at, not terms.enabled)
+        return True
+
+    def _set_terms(
+        self, index: int, terms: ChannelUpdate | DirectionInfo, updated_at: int, disabled: bool
+    ) -> None:
+        arrays = self._arrays
+        arrays.direction_flags[index] = DIRECTION_KNOWN | (DIRECTION_DISABLED if disabled else 0)
+        arrays.cltv_expiry_delta[index] = terms.cltv_expiry_delta
+        arrays.htlc_minimum_msat[index] = terms.htlc_minimum_msat
+        arrays.htlc_maximum_msat[index] = terms.htlc_maximum_msat
+        arrays.fee_base_msat[index] = terms.fee_base_msat
+        arrays.fee_proportional_millionths[index] = terms.fee_proportional_millionths
+        self._updated_at[index] = updated_at
+        self._checksums[index] = 0
+        self.last_update_at = max(updated_at, self.last_update_at or 0)
         self._changed()
         for layout in self._layouts.values():
             layout.changed(index)
-        return True
 
     def apply_node_announcement(self, announcement: NodeAnnouncement, encoded: bytes | None = None) -> bool:
         """Take in an announcement that has been checked; False when not newer, or its node has no channel."""
