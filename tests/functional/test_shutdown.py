@@ -17,13 +17,20 @@ from wallet.ln.onion_failure import FailureCode
 from wallet.ln.types import APIError
 
 
-def closed(world: World, *nodes: Node) -> None:
-    """Both ends are rid of the channel, and one transaction waits; it comes home when it is buried."""
+def closed(world: World, *nodes: Node, word_may_be_lost: bool = False) -> None:
+    """Both ends are rid of the channel, and one transaction waits; it comes home when it is buried.
+
+    One whose peer died before its last word left hears of the close from the chain.
+    """
     world.settle()
+    assert len(world.mempool) == 1
+    waiting = [node for node in nodes if node.manager.list_channels()]
+    if waiting and word_may_be_lost:
+        assert len(waiting) < len(nodes)
+        world.mine(1)
     for node in nodes:
         node.expect_events(ev.ChannelClosed)
         assert not node.manager.list_channels()
-    assert len(world.mempool) == 1
     world.drain(*nodes)
 
 
@@ -222,7 +229,7 @@ def test_a_close_over_a_kill_at_every_message_with_a_payment_under_way(
         world.connect(alice, bob)
         alice.one_event(ev.PaymentSent)
         bob.one_event(ev.PaymentClaimed)
-        closed(world, alice, bob)
+        closed(world, alice, bob, word_may_be_lost=True)
         assert bob.came_home_sat() == 530_000
 
 
@@ -243,6 +250,37 @@ def test_a_close_of_which_only_the_chain_tells_was_by_agreement(world: World, cl
     assert kind is by_us
     world.drain(alice, bob)
     assert bob.came_home_sat() == 500_000
+
+
+@pytest.mark.parametrize("closer", ["alice", "bob"])
+def test_a_peer_that_missed_the_last_word_is_not_told_of_an_error(
+    make_world: WorldMaker, closer: str
+) -> None:
+    """It comes back and asks for a channel that is closed for us: it waits for the chain, and publishes nothing."""
+    for kill in (False, True):
+        world = make_world()
+        alice, bob = world.line("alice", "bob")
+        by, other = (alice, bob) if closer == "alice" else (bob, alice)
+        world.filter = lambda sender, _receiver, msg: (
+            not (isinstance(msg, msgs.ClosingSigned) and sender.name == "bob")
+        )
+        by.manager.close_channel(by.channel(other).channel_id, other.node_id)
+        world.settle()
+        bob.expect_events(ev.ChannelClosed)
+        world.filter = None
+        (closing,) = world.mempool.values()
+        if kill:
+            world.reload_node(bob)
+        else:
+            world.disconnect(alice, bob)
+        world.connect(alice, bob)
+        assert not alice.events_of(ev.ChannelClosed)
+        assert alice.channel(bob).state is ChannelState.SHUTTING_DOWN
+        assert list(world.mempool.values()) == [closing]
+        world.mine(1)
+        kind = alice.one_event(ev.ChannelClosed).reason.kind
+        assert kind in (ClosureKind.COOPERATIVE_BY_HOLDER, ClosureKind.COOPERATIVE_BY_COUNTERPARTY)
+        world.drain(alice, bob)
 
 
 def test_a_close_that_the_peer_does_not_finish_can_be_forced(world: World) -> None:

@@ -20,6 +20,8 @@ COOPERATIVE = (
     "LegacyCooperativeClosure",
     "LocallyInitiatedCooperativeClosure",
     "CounterpartyInitiatedCooperativeClosure",
+    # Our last word died with us, and the chain tells: that it is the transaction that both signed shows in the end.
+    "CommitmentTxConfirmed",
 )
 
 

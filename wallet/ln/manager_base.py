@@ -18,7 +18,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -108,11 +108,13 @@ class ClosedChannel:
     Attributes:
         last_update_id: of the monitor.
         sources: of HTLCs that we offered, and whose end the monitor has still to tell.
+        by_agreement: both sides have signed the closing transaction.
     """
 
     counterparty_node_id: NodeId
     last_update_id: int
     sources: tuple[HTLCSource, ...] = ()
+    by_agreement: bool = field(default=False, metadata={"tlv": 1})
 
 
 @dataclass(slots=True)
@@ -302,6 +304,13 @@ class ManagerBase(ABC):
         """The peer's funded channel; a peer that names another one is told so."""
         channel = self._channels.get(channel_id)
         if channel is None or channel.counterparty_node_id != node_id:
+            closed = self._closed.get(channel_id)
+            if closed is not None and closed.by_agreement and closed.counterparty_node_id == node_id:
+                # Our last word may have been lost with the connection. To an error, the peer would publish its
+                # commitment against the transaction that both have signed.
+                raise PeerError(
+                    "This channel is closed: its closing transaction is on its way.", disconnect=False
+                )
             raise ChannelError("There is no such channel between us.", channel_id=channel_id)
         if channel_id in self._frozen:
             raise PeerError("This channel is out of order on our side.", disconnect=True)
@@ -629,6 +638,7 @@ class ManagerBase(ABC):
             counterparty_node_id=channel.counterparty_node_id,
             last_update_id=channel.core.last_update_id,
             sources=tuple(htlc.source for htlc in channel.outbound.values()),
+            by_agreement=message is None,
         )
         self._closed[channel_id] = closed
         self._persist.write((Row(CLOSED_SPACE, channel_id, encode(closed)),))
