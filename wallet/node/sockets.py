@@ -30,6 +30,8 @@ SEND_BUFFER_BYTES = 256 * 1024
 """What the transport may hold of one peer's outgoing bytes before `send_data` says that it is full."""
 CLOSE_TIMEOUT_SECONDS = 5.0
 """How long a peer that was hung up on may take to read our last words."""
+ACCEPT_TURNS = 3
+"""An event loop takes this many turns from accepting a connection to making it."""
 MAX_INBOUND_CONNECTIONS = 64
 MAX_HOST = 255
 
@@ -266,10 +268,13 @@ class Connections:
         self._closing = True
         if self._server is not None:
             self._server.close()
-        self._all_gone.clear()
         for peer_socket in list(self._open):
             peer_socket.abort()
-        if self._open:
+        for _turn in range(ACCEPT_TURNS):
+            # One that was accepted just before is made, and refused, on the loop's next turns.
+            await asyncio.sleep(0)
+        while self._open:
+            self._all_gone.clear()
             await self._all_gone.wait()
         if self._server is not None:
             await self._server.wait_closed()
