@@ -99,6 +99,7 @@ if TYPE_CHECKING:
 __all__ = ["CLOSED_SPACE", "ClosedChannel", "ManagerBase", "PeerState"]
 
 CLOSED_SPACE: Final = "channel_closed"
+_BY_AGREEMENT: Final = (ClosureKind.COOPERATIVE_BY_HOLDER, ClosureKind.COOPERATIVE_BY_COUNTERPARTY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -638,7 +639,7 @@ class ManagerBase(ABC):
             counterparty_node_id=channel.counterparty_node_id,
             last_update_id=channel.core.last_update_id,
             sources=tuple(htlc.source for htlc in channel.outbound.values()),
-            by_agreement=message is None,
+            by_agreement=reason.kind in _BY_AGREEMENT,
         )
         self._closed[channel_id] = closed
         self._persist.write((Row(CLOSED_SPACE, channel_id, encode(closed)),))
