@@ -16,7 +16,16 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.figures import Figure, of_samples, table
-from benchmarks.payments import CHANNEL_SAT, REFERENCE, Pay, leyden_asks, leyden_pays, peer_asks, peer_pays
+from benchmarks.payments import (
+    CHANNEL_SAT,
+    REFERENCE,
+    Pay,
+    leyden_asks,
+    leyden_pays,
+    peer_asks,
+    peer_pays,
+    two_peers,
+)
 from tests.real.harness import Regtest
 from tests.real.leyden import LeydenDaemon
 
@@ -59,13 +68,7 @@ def measure(
     """Starts two wallets and two peers, measures both pairs in turn, and ends them."""
     with contextlib.ExitStack() as stack:
         net = stack.enter_context(Regtest(directory / "net"))
-        alice, bob = (
-            net.ldk_peer(name, forward_delay_ms=0, max_accepted_htlcs=483) for name in ("alice", "bob")
-        )
-        alice.fund(40_000_000)
-        net.mine(1)
-        half_msat = CHANNEL_SAT * 1000 // 2
-        net.open_channel(alice, bob, amount_sat=CHANNEL_SAT, push_msat=half_msat)
+        alice, bob = two_peers(net)
         first, second = (
             stack.enter_context(CountingDaemon(net, directory, name)) for name in ("first", "second")
         )

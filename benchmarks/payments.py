@@ -155,6 +155,17 @@ def payments_a_second(ways: Sequence[tuple[Pay, Invoices]], count: int, at_once:
     return len(ways) * count / took_seconds
 
 
+def two_peers(net: Regtest) -> tuple[LdkPeer, LdkPeer]:
+    """Two rust-lightning peers with a channel, half on each side: the reference."""
+    # A peer waits 10 ms before it looks at what came in, unless told otherwise: at its best, for its own sake.
+    # And room for HTLCs that are settled but not yet revoked: their payments count as done already.
+    alice, bob = (net.ldk_peer(name, forward_delay_ms=0, max_accepted_htlcs=483) for name in ("alice", "bob"))
+    alice.fund(40_000_000)
+    net.mine(1)
+    net.open_channel(alice, bob, amount_sat=CHANNEL_SAT, push_msat=CHANNEL_SAT * 1000 // 2)
+    return alice, bob
+
+
 def measure(
     directory: Path,
     *,
@@ -166,19 +177,11 @@ def measure(
     """Starts everything, measures, and ends it."""
     with contextlib.ExitStack() as stack:
         net = stack.enter_context(Regtest(directory / "net"))
-        # The peer waits 10 ms before it looks at what came in, unless told otherwise: at its best, for its own sake.
-        # And room for HTLCs that are settled but not yet revoked: their payments count as done already.
-        alice, bob = (
-            net.ldk_peer(name, forward_delay_ms=0, max_accepted_htlcs=483) for name in ("alice", "bob")
-        )
-        alice.fund(40_000_000)
-        net.mine(1)
+        alice, bob = two_peers(net)
         leyden = stack.enter_context(LeydenDaemon(net, directory, "leyden"))
-        half_msat = CHANNEL_SAT * 1000 // 2
-        net.open_channel(alice, bob, amount_sat=CHANNEL_SAT, push_msat=half_msat)
         # Coins to close with: an inbound anchor channel is taken only by who has some.
         leyden.fund(1_000_000)
-        open_to_leyden(net, alice, leyden, half_msat)
+        open_to_leyden(net, alice, leyden, CHANNEL_SAT * 1000 // 2)
         pairs = {
             "peer": ((peer_pays(alice), peer_asks(bob)), (peer_pays(bob), peer_asks(alice))),
             "leyden": ((leyden_pays(leyden), peer_asks(alice)), (peer_pays(alice), leyden_asks(leyden))),

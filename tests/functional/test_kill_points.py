@@ -61,7 +61,7 @@ async def at_every_commit(
 async def settled(one: WholeNode, other: WholeNode) -> None:
     """Connected again, and no HTLC on the way."""
     for node, peer in ((one, other), (other, one)):
-        await node.until("a usable channel", lambda node=node, peer=peer: node.usable(peer))  # type: ignore[misc]
+        await node.until("a usable channel", lambda node=node, peer=peer: node.usable(peer))  # type: ignore[misc]  # a bound default
     for node in (one, other):
         await node.until("the end of all HTLCs", node.quiet)
 
@@ -150,14 +150,14 @@ def test_a_held_payment(tmp_path: Path, give_back: bool) -> None:
 
             async def settle() -> None:
                 for node, peer in ((payer, payee), (payee, payer)):
-                    await node.until("a usable channel", lambda node=node, peer=peer: node.usable(peer))  # type: ignore[misc]
+                    await node.until("a usable channel", lambda node=node, peer=peer: node.usable(peer))  # type: ignore[misc]  # a bound default
                 for payment_hash in made:
                     if await status(payment_hash) == "unpaid":
                         # It is still to arrive, or never left.
                         key = bytes.fromhex(payment_hash)
                         await payee.until(
                             "the payment",
-                            lambda key=key: payee.node.ledger.requests[key].received_msat or payer.quiet(),  # type: ignore[misc]
+                            lambda key=key: payee.node.ledger.requests[key].received_msat or payer.quiet(),  # type: ignore[misc]  # a bound default
                         )
                     if await status(payment_hash) == "paid":
                         await finish(payment_hash)

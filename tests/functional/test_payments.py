@@ -183,8 +183,8 @@ def test_hold_invoice(world: World) -> None:
     alice, bob = line(world, "alice", "bob")
     preimage = PaymentPreimage(sha256(b"held"))
     payment_hash = sha256(preimage)
-    secret = bob.manager.create_inbound_payment_for_hash(payment_hash, 7_000, 3600, world.now)  # type: ignore[arg-type]
-    payment = Payment(PaymentId(sha256(b"id")), payment_hash, preimage, secret, 7_000)  # type: ignore[arg-type]
+    secret = bob.manager.create_inbound_payment_for_hash(payment_hash, 7_000, 3600, world.now)  # type: ignore[arg-type]  # a hash
+    payment = Payment(PaymentId(sha256(b"id")), payment_hash, preimage, secret, 7_000)  # type: ignore[arg-type]  # likewise
     world.send(payment, alice, world.route([world.path([alice, bob], 7_000)], bob))
     world.settle()
     assert bob.one_event(ev.PaymentClaimable).payment_preimage is None

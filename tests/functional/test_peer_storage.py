@@ -49,6 +49,7 @@ def test_words_and_peer_storage_bring_back_what_was_promised(
             bob = world.nodes[1]
             alice = await three_channels(world)
             minute_passes(alice, monkeypatch)
+            # A blob that has come and waits for its minute is no news to front ends.
             await asyncio.sleep(0.2)
             minute_passes(bob, monkeypatch)
             await bob.until("the blob", lambda: bob.node.recovery.storage._kept)
@@ -101,6 +102,7 @@ def test_words_and_a_peer_without_storage(tmp_path: Path, monkeypatch: pytest.Mo
             await again.call("add_peer", connection_string=bob.uri)
             await again.until("the claim", lambda: again.node.manager.claimants)
             assert "says that it has a channel" in again.node.snapshot().status.problem
+            # That nothing is sent is told by nothing: time enough for what would come at once.
             await asyncio.sleep(0.2)
             assert spends_of_funding(world, bob) == []
             await again.call("old_installation_stopped")

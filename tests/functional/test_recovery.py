@@ -122,7 +122,7 @@ async def three_channels(world: WholeWorld) -> WholeNode:
     await until_mempool(world, 2)
     world.chain.mine(1)
     for closed in ids[1:]:
-        await alice.until("its close", lambda closed=closed: monitor_spent(alice, closed))  # type: ignore[misc]
+        await alice.until("its close", lambda closed=closed: monitor_spent(alice, closed))  # type: ignore[misc]  # a bound default
     held = await bob.call("add_hold_invoice", payment_hash="11" * 32, amount=HELD_BTC)
     assert not (await alice.call("lnpay", invoice=held["invoice"], timeout=1))["success"]
     await bob.until("the HTLC", lambda: not bob.quiet())
@@ -293,6 +293,7 @@ def test_an_older_copy_never_broadcasts_and_its_peer_closes(tmp_path: Path) -> N
             assert "old copy" in alice.node.snapshot().status.problem
             await mine(alice, 400)
             alice.node._tick_rebroadcast()
+            # That nothing is sent is told by nothing: time enough for what would come at once.
             await asyncio.sleep(0.2)
             assert spends_of_funding(world, alice) == []
             with pytest.raises(CommandError) as refused:

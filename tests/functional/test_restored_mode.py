@@ -224,6 +224,7 @@ def test_no_funding_leaves_before_its_backup_is_durable(tmp_path: Path, disk: Fu
             world.chain.mine(2)
             await alice.until("the blocks", lambda: alice.node.best_height == world.chain.height)
             alice.node._tick_rebroadcast()
+            # That nothing is sent is told by nothing: time enough for what would come at once.
             await asyncio.sleep(0.2)
             assert world.chain.mempool_txids() == []
 

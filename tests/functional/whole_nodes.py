@@ -144,7 +144,7 @@ class WholeNode:
             yield
         finally:
             free.set()
-            store._commit = really_commit  # type: ignore[method-assign]
+            store._commit = really_commit  # type: ignore[method-assign]  # as it was
 
     def hang_up(self) -> None:
         """Every Lightning connection is lost."""

@@ -580,7 +580,7 @@ class FullStack:
 
     def _told(self, *, tip_only: bool = False) -> None:
         for member in (self.us, self.companion):
-            self.on_loop(lambda member=member: member.follow_now(tip_only))  # type: ignore[misc]
+            self.on_loop(lambda member=member: member.follow_now(tip_only))  # type: ignore[misc]  # a bound default
         self.settle()
 
     # --- wires ---

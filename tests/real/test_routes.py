@@ -58,7 +58,13 @@ def test_we_are_a_public_hop(regtest: StartRegtest) -> None:
         us.relay_gossip()
         for peer in (alice, bob):
             peer.call("wait_graph", channels=2, timeout_ms=30_000)
-        us.tick_channels()
+        said = []
+        for _turn in range(2):
+            us.tick_channels()
+            said.append(us.node.graph.node_announcement(us.node.keys_manager.get_node_id()))
+        # Once is enough: what was said stands in our own graph.
+        assert said[0] is not None
+        assert said[1] == said[0]
         ours_msat = us.local_msat(left, right)
         for payer, payee in ((alice, bob), (bob, alice)):
             invoice = payee.call("invoice", amount_msat=10_000_000, description="public")["bolt11"]

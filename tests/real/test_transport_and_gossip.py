@@ -112,9 +112,9 @@ def test_handshake_init_and_pings_over_key_rotations(regtest: StartRegtest, ldk_
         def count(peer: object, node_id: NodeId, message: object) -> None:
             nonlocal pongs
             pongs += isinstance(message, msgs.Pong)
-            take(peer, node_id, message)  # type: ignore[arg-type]
+            take(peer, node_id, message)  # type: ignore[arg-type]  # as it came
 
-        us.peers._dispatch = count  # type: ignore[method-assign]
+        us.peers._dispatch = count  # type: ignore[method-assign]  # a test listens in
         # Each message takes two nonces: 600 pings and pongs rotate the key of both directions.
         for number in range(600):
             ping = msgs.Ping(num_pong_bytes=number % 50, byteslen=number % 70)

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 # The binding is a compiled module without type information; everything that leaves this module is typed.
-import coincurve._libsecp256k1 as _binding  # type: ignore[import-not-found]
+import coincurve._libsecp256k1 as _binding  # type: ignore[import-not-found]  # compiled
 
 from wallet.bitcoin.errors import DecodeError
 from wallet.bitcoin.hashes import tagged_hash

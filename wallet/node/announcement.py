@@ -21,6 +21,8 @@ RGB_COLOR = bytes.fromhex("0f766e")
 class KnownNodes(Protocol):
     """What the graph knows of a node."""
 
+    def has_node(self, node_id: NodeId) -> bool: ...
+
     def node_announcement(self, node_id: NodeId) -> NodeAnnouncement | None: ...
 
 
@@ -41,18 +43,18 @@ class NodeAnnouncer:
         *,
         alias: str,
         addresses: tuple[SocketAddress, ...],
-        graph: KnownNodes,
         peers: Announces,
     ) -> None:
         self._node_id = node_id
         self._alias = alias.encode().ljust(ALIAS_LENGTH, b"\x00")
         self._addresses = addresses
-        self._graph = graph
         self._peers = peers
 
-    def tick(self, now: Now) -> None:
-        """Without a public channel nobody would listen: the peer manager then says nothing."""
-        said = self._graph.node_announcement(self._node_id)
+    def tick(self, graph: KnownNodes, now: Now) -> None:
+        """Without a public channel the graph does not know us, and nobody would listen."""
+        if not graph.has_node(self._node_id):
+            return
+        said = graph.node_announcement(self._node_id)
         at = now.at
         if said is not None:
             same = said.alias == self._alias and set(said.addresses) == set(self._addresses)

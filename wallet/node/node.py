@@ -232,7 +232,6 @@ class Node:
             self.keys_manager.get_node_id(),
             alias=options.alias,
             addresses=tuple(SocketAddress.parse(text) for text in options.announce),
-            graph=self.graph,
             peers=self.peer_manager,
         )
         self.events = EventHandler(self)
@@ -770,7 +769,7 @@ class Node:
     def _tick_channels(self) -> None:
         with self.core.entry():
             self.manager.timer_tick_occurred(self.core.now)
-            self.announcer.tick(self.core.now)
+            self.announcer.tick(self.graph, self.core.now)
             self.recovery.storage.tick()
         # After a sync: messages that are in the file need not be in memory.
         if self.graph.fresh_length > GRAPH_SAVE_BYTES:

@@ -256,14 +256,15 @@ class Views:
             return _("No server can be reached: nothing new is seen. Leyden keeps trying.")
         liars = [server for server in chain.servers if server.error is not None and server.error.is_dishonest]
         words = []
-        if chain.state is SyncState.WAITING:
+        if chain.state is SyncState.WAITING and chain.agreeing < chain.required:
             agreeing = ngettext(
                 "{count} of {need} server agrees on the newest block; Leyden looks for another one.",
                 "{count} of {need} servers agree on the newest block; Leyden looks for another one.",
                 chain.required,
             )
-            words.append(agreeing.format(count=min(chain.agreeing, chain.required), need=chain.required))
+            words.append(agreeing.format(count=chain.agreeing, need=chain.required))
         elif not chain.is_synced:
+            # Also where enough servers stand at the tip and one still tells what there is for us.
             words.append(_("Catching up with the chain."))
         words += [
             _("{address} is not believed any more. {why}").format(address=liar.address, why=liar.reason)

@@ -237,9 +237,9 @@ def test_numbers_that_do_not_fit_are_not_written(tx: Transaction) -> None:
 
 def test_values_are_frozen_and_copies_are_equal() -> None:
     with pytest.raises(FrozenInstanceError):
-        SIMPLE.version = 3  # type: ignore[misc]
+        SIMPLE.version = 3  # type: ignore[misc]  # frozen: it has to raise
     with pytest.raises(FrozenInstanceError):
-        Transaction.parse(SIMPLE.serialize()).outputs[0].value_sat = 3  # type: ignore[misc]
+        Transaction.parse(SIMPLE.serialize()).outputs[0].value_sat = 3  # type: ignore[misc]  # frozen: it has to raise
     _ = SIMPLE.txid
     for clone in (pickle.loads(pickle.dumps(SIMPLE)), copy.deepcopy(SIMPLE), copy.copy(SIMPLE)):
         assert clone == SIMPLE

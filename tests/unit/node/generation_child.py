@@ -19,7 +19,7 @@ def main() -> None:
     store.start()
     for number in itertools.count():
         row = Row("counter", b"", number.to_bytes(8, "big"))
-        store.submit((row,), lambda number=number: print(number, flush=True))  # type: ignore[misc]
+        store.submit((row,), lambda number=number: print(number, flush=True))  # type: ignore[misc]  # a bound default
         if number % 7 == 0:
             generation.sync()
 

@@ -21,6 +21,10 @@ class Graph:
 
     def __init__(self) -> None:
         self.said: NodeAnnouncement | None = None
+        self.has_public_channel = True
+
+    def has_node(self, node_id: NodeId) -> bool:
+        return self.has_public_channel
 
     def node_announcement(self, node_id: NodeId) -> NodeAnnouncement | None:
         return self.said
@@ -35,9 +39,7 @@ class Told:
     def announcer(
         self, *, alias: str = ALIAS, addresses: tuple[SocketAddress, ...] = (ADDRESS,)
     ) -> NodeAnnouncer:
-        return NodeAnnouncer(
-            self.us.id, alias=alias, addresses=addresses, graph=self.graph, peers=self.us.peers
-        )
+        return NodeAnnouncer(self.us.id, alias=alias, addresses=addresses, peers=self.us.peers)
 
     def heard(self) -> list[NodeAnnouncement]:
         """What the peer was told since the last time."""
@@ -58,7 +60,7 @@ def now(at: int) -> Now:
 
 
 def test_every_peer_hears_who_we_are(told: Told) -> None:
-    told.announcer().tick(now(1_000_000))
+    told.announcer().tick(told.graph, now(1_000_000))
     (msg,) = told.heard()
     assert verify_node_announcement(msg)
     assert (msg.node_id, msg.alias_text, msg.addresses) == (told.us.id, ALIAS, (ADDRESS,))
@@ -67,28 +69,34 @@ def test_every_peer_hears_who_we_are(told: Told) -> None:
 
 
 def test_without_a_public_channel_nothing_is_said(told: Told) -> None:
+    told.graph.has_public_channel = False
+    told.announcer().tick(told.graph, now(1_000_000))
+    assert told.heard() == []
+
+
+def test_what_our_own_graph_refuses_is_not_said(told: Told) -> None:
     told.us.routes.news = False
-    told.announcer().tick(now(1_000_000))
+    told.announcer().tick(told.graph, now(1_000_000))
     assert told.heard() == []
 
 
 def test_it_is_said_again_after_a_day_or_when_it_changed(told: Told) -> None:
     announcer = told.announcer()
-    announcer.tick(now(1_000_000))
+    announcer.tick(told.graph, now(1_000_000))
     (told.graph.said,) = told.heard()
-    announcer.tick(now(1_000_000 + REFRESH_SECONDS - 1))
+    announcer.tick(told.graph, now(1_000_000 + REFRESH_SECONDS - 1))
     assert told.heard() == []
-    announcer.tick(now(1_000_000 + REFRESH_SECONDS))
+    announcer.tick(told.graph, now(1_000_000 + REFRESH_SECONDS))
     assert [msg.timestamp_at for msg in told.heard()] == [1_000_000 + REFRESH_SECONDS]
     for changed in (told.announcer(alias="Other"), told.announcer(addresses=())):
-        changed.tick(now(1_000_060))
+        changed.tick(told.graph, now(1_000_060))
         assert [msg.timestamp_at for msg in told.heard()] == [1_000_060]
 
 
 def test_a_clock_that_was_put_back_does_not_silence_us(told: Told) -> None:
     announcer = told.announcer()
-    announcer.tick(now(1_000_000))
+    announcer.tick(told.graph, now(1_000_000))
     (said,) = told.heard()
     told.graph.said = replace(said, alias=bytes(32))
-    announcer.tick(now(500_000))
+    announcer.tick(told.graph, now(500_000))
     assert [msg.timestamp_at for msg in told.heard()] == [1_000_001]

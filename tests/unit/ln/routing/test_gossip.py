@@ -133,7 +133,7 @@ def test_channel_signatures_are_checked(field: str) -> None:
     net = handler()
     wrong: dict[str, bytes] = {field: CHANNEL.node_signature_1[:63] + b"\x00"}
     with pytest.raises(PeerError):
-        net.handle_channel_announcement(PEER, replace(CHANNEL, **wrong))  # type: ignore[arg-type]
+        net.handle_channel_announcement(PEER, replace(CHANNEL, **wrong))  # type: ignore[arg-type]  # real fields
     with pytest.raises(PeerError):
         net.handle_channel_announcement(PEER, replace(CHANNEL, excess_data=b"unsigned"))
     assert net.network_graph.channel_count == 0
@@ -493,7 +493,7 @@ def range_reply(*scids: ShortChannelId, complete: bool = True, **more: object) -
         sync_complete=complete,
         short_channel_ids=scids,
     )
-    return replace(reply, **more)  # type: ignore[arg-type]
+    return replace(reply, **more)  # type: ignore[arg-type]  # real fields
 
 
 def test_what_is_missing_is_asked_for_in_batches() -> None:

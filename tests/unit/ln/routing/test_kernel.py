@@ -332,7 +332,7 @@ def test_a_layout_that_was_kept_up_is_as_good_as_a_new_one(
     try:
         if crowded:
             # Layouts are made anew often, so that their limits are met as well.
-            layouts.ROOM, layouts.MAX_FRESH = 3, 1  # type: ignore[misc]
+            layouts.ROOM, layouts.MAX_FRESH = 3, 1  # type: ignore[misc]  # constants, but for a test
         for what, number, a, b, base, capacity_sat in changes:
             channel = scids[number % len(scids)]
             nodes = net.graph.nodes_of(channel)
@@ -358,7 +358,7 @@ def test_a_layout_that_was_kept_up_is_as_good_as_a_new_one(
             assert kept_up[0] == kept_up[1]
             assert cost_of(kept_up[0]) == cost_of(anew)
     finally:
-        layouts.ROOM, layouts.MAX_FRESH = room, fresh  # type: ignore[misc]
+        layouts.ROOM, layouts.MAX_FRESH = room, fresh  # type: ignore[misc]  # as they were
 
 
 @pytest.mark.parametrize("kernel", BOTH, ids=["interpreted", "fastest"])

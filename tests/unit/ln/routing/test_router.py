@@ -45,7 +45,7 @@ class Indifferent:
 def ask(payee: str, amount_msat: int, fee_limit_msat: int | None = None, **params: object) -> RouteParameters:
     base = PaymentParameters(payee=node_id(payee), final_cltv_delta=18, features=MPP)
     return RouteParameters(
-        payment_params=replace(base, **params),  # type: ignore[arg-type]
+        payment_params=replace(base, **params),  # type: ignore[arg-type]  # real fields
         final_value_msat=amount_msat,
         max_total_routing_fee_msat=fee_limit_msat,
     )
