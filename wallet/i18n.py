@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["_", "current_language", "install", "ngettext"]
+__all__ = ["CATALOGUES", "_", "current_language", "install", "languages", "ngettext"]
 
 DOMAIN = "leyden"
+CATALOGUES = "locale"
+"""The folder of the catalogues, within the program's resources."""
 
 
 class _Catalogue(Protocol):
@@ -48,9 +50,15 @@ def current_language() -> str:
     return _language
 
 
+def languages(folder: Path) -> list[str]:
+    """The languages that there is a catalogue for, and English."""
+    return sorted({"en", *(path.parent.parent.name for path in folder.glob(f"*/LC_MESSAGES/{DOMAIN}.mo"))})
+
+
 def _(message: str) -> str:
     """The sentence in the user's language. Values are put in afterwards: `_("Pay {amount}").format(...)`."""
-    return message if _catalogue is None else _catalogue.gettext(message)
+    # gettext answers to an empty sentence with the catalogue's head.
+    return message if _catalogue is None or not message else _catalogue.gettext(message)
 
 
 def ngettext(singular: str, plural: str, n: int) -> str:

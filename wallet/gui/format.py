@@ -28,13 +28,14 @@ SECONDS_PER_BLOCK = 600
 
 @dataclass(slots=True)
 class AmountStyle:
-    """How amounts are written: unit "sat" or "BTC", or hidden behind six dots."""
+    """How amounts are written: unit "sat", "bits" or "BTC", or hidden behind six dots."""
 
     unit: str = "sat"
     hidden: bool = False
 
 
 style = AmountStyle()
+UNITS = ("sat", "bits", "BTC")
 
 
 def group(value: int) -> str:
@@ -50,6 +51,12 @@ def _btc(value_sat: int) -> str:
     return f"{MINUS}{text}" if value_sat < 0 else text
 
 
+def _bits(value_sat: int) -> str:
+    whole, rest_sat = divmod(abs(value_sat), 100)
+    text = f"{group(whole)}.{rest_sat:02d}"
+    return f"{MINUS}{text}" if value_sat < 0 else text
+
+
 def unit() -> str:
     return style.unit
 
@@ -59,7 +66,13 @@ def number(value_msat: int) -> str:
     if style.hidden:
         return HIDDEN
     value_sat = abs(value_msat) // 1000 * (-1 if value_msat < 0 else 1)
-    return _btc(value_sat) if style.unit == "BTC" else group(value_sat)
+    match style.unit:
+        case "BTC":
+            return _btc(value_sat)
+        case "bits":
+            return _bits(value_sat)
+        case _:
+            return group(value_sat)
 
 
 def amount(value_msat: int) -> str:

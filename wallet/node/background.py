@@ -2,6 +2,9 @@
 
 The core has no clock. Each task has a period; a tick that is late (the computer slept) is made once, not many times.
 A task that raises is logged and called again at its next time: a tick is never the end of the wallet.
+
+The thread looks up every second, whatever is due: a computer that woke up is noticed at once, and nothing that was
+known before its sleep is shown as if it were current.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from wallet.chain.interfaces import Logger, LogLevel
 
 __all__ = ["BackgroundProcessor", "PeriodicTask", "Schedule"]
 
+LOOK_UP_SECONDS = 1.0
 SLEEP_JUMP_SECONDS = 30
 """A wait that took this much longer than asked for means that the computer slept."""
 
@@ -76,7 +80,11 @@ class BackgroundProcessor:
         while True:
             wait_seconds = schedule.wait_seconds(time.monotonic())
             asked_at = time.time()
-            if self._stop.wait(wait_seconds) or wait_seconds is None:
+            if wait_seconds is None:
+                self._stop.wait()
+                return
+            wait_seconds = min(wait_seconds, LOOK_UP_SECONDS)
+            if self._stop.wait(wait_seconds):
                 return
             # The monotonic clock stands still while the computer sleeps, the wall clock does not.
             if time.time() - asked_at - wait_seconds > SLEEP_JUMP_SECONDS:

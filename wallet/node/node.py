@@ -89,6 +89,7 @@ from wallet.onchain.wallet import OnchainWallet
 if TYPE_CHECKING:
     from wallet.ln.events import MessageSendEvent
 
+from wallet.node.settings import with_choices
 __all__ = ["Node", "NodeLogger"]
 
 P = ParamSpec("P")
@@ -139,6 +140,8 @@ class Node:
         loop: asyncio.AbstractEventLoop,
         fee_estimator: FeeEstimator | None = None,
         generation: Generation | None = None,
+        servers_named: the command line names this run's servers.
+        proxy: the SOCKS5 proxy that servers and peers are reached through now.
     ) -> None:
         self.options = options
         self.store = store
@@ -159,6 +162,11 @@ class Node:
         self.on_failure: Callable[[BaseException], None] = lambda error: None
         self.failure = ""
         self._promises: set[asyncio.Future[Any]] = set()
+        self.address_book = AddressBook(self.core)
+        self.address_book.read(store.rows)
+        self.servers_named = bool(options.servers)
+        self.options = options = with_choices(options, self.ledger.settings)
+        self.proxy = options.proxy
         self._failed_events = list(store.rows(FAILED_EVENT_SPACE))
         self._hanging_up: asyncio.Task[None] | None = None
 

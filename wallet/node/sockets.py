@@ -233,6 +233,15 @@ class Connections:
             raise OSError(errno.EINVAL, _("there is no such host")) from None
         return int(self._server.sockets[0].getsockname()[1])
 
+    def set_proxy(self, proxy: tuple[str, int] | None) -> None:
+        """Peers are called through this proxy from now on; connections that we made by the old way end at once."""
+        if proxy == self._proxy:
+            return
+        self._proxy = proxy
+        for peer_socket in list(self._open):
+            if peer_socket.connected_to is not None:
+                peer_socket.drop()
+
     async def connect(self, uri: NodeUri) -> PeerSocket:
         """Opens a connection and sends the first act; raises `OSError` or `TimeoutError`."""
         peer_socket = PeerSocket(self, uri)

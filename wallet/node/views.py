@@ -219,7 +219,8 @@ class Views:
             servers=tuple(
                 ServerView(
                     address=str(server.address),
-                    connected=server.state in (ServerState.SYNCING, ServerState.ONLINE),
+                    connected=server.state in (ServerState.SYNCING, ServerState.ONLINE)
+                    and not server.checking,
                     height=server.height,
                     protocol=server.protocol,
                     problem=server.reason,

@@ -245,8 +245,34 @@ def test_resume_from_sleep_finds_dead_connections(monkeypatch: pytest.MonkeyPatc
             await asyncio.wait_for(sync.wait_synced(), 20)
             server.lies.silent.add("server.ping")
             sync.reconnect()
+            # Said at once: what it told before the sleep is no news of now.
+            assert sync.status().servers[0].checking
             await recorder.wait_for(lambda: sync.status().servers[0].error is ServerErrorKind.TIMEOUT)
+            await recorder.wait_for(lambda: not sync.status().servers[0].checking)
             server.lies.silent.clear()
+            await recorder.wait_for(lambda: sync.status().servers[0].state is ServerState.ONLINE)
+        await server.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_proxy_that_is_chosen_while_it_runs_is_used_from_then_on() -> None:
+    async def scenario() -> None:
+        chain = SandboxChain(first_blocks=3)
+        server = SandboxElectrumServer(chain)
+        address = ServerAddress(HOST, await server.start(), tls=False)
+        onion = ServerAddress("leyden" * 9 + "aa.onion", 50001, tls=False)
+        recorder = Recorder()
+        async with syncing(recorder, [address, onion]) as sync:
+            status = {}
+
+            def reason() -> str:
+                status.update({server.address: server for server in sync.status().servers})
+                return str(status[onion].reason)
+
+            await recorder.wait_for(lambda: "Tor's proxy only" in reason())
+            await sync.set_proxy(Proxy(HOST, 1))
+            await recorder.wait_for(lambda: bool(reason()) and "Tor's proxy only" not in reason())
             await recorder.wait_for(lambda: sync.status().servers[0].state is ServerState.ONLINE)
         await server.stop()
 

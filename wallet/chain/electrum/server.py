@@ -109,6 +109,7 @@ class Server(SessionListener):
         height, hash: the server's tip, once our chain has it (or has found it to have less work).
         views: by script.
         error: why it was left last.
+        checking: the computer slept, and it has not answered since.
     """
 
     def __init__(self, address: ServerAddress, owner: ServerOwner, logger: Logger) -> None:
@@ -123,6 +124,7 @@ class Server(SessionListener):
         self.failures = 0
         self.retry_at_ms = 0
         self.online_since_ms = 0
+        self.checking = False
         self.task: asyncio.Task[None] | None = None
         self._owner = owner
         self._logger = logger

@@ -87,6 +87,7 @@ class ServerStatus:
         error, reason: why it was left last, a sentence; while it is connected, how it differs from the others. None
             and empty where all is well.
         retry_seconds: until it is tried again; 0 while it is connected.
+        checking: the computer slept, and the server has not answered since.
     """
 
     address: ServerAddress
@@ -99,6 +100,7 @@ class ServerStatus:
     error: ServerErrorKind | None
     reason: str
     retry_seconds: int
+    checking: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,17 +264,30 @@ class ElectrumSync:
             server.retry_at_ms = 0
         self._manage.set()
 
+    async def set_proxy(self, proxy: Proxy | None) -> None:
+        """Reaches every server through this proxy from now on: connections are made anew."""
+        if proxy == self._proxy:
+            return
+        self._proxy = proxy
+        for server in self._servers:
+            await self._end(server)
+            server.failures = 0
+            server.retry_at_ms = 0
+        self._manage.set()
+
     def reconnect(self) -> None:
-        """After a resume from sleep, or a change of network: whoever waits is tried now, others are
-        pinged."""
+        """After a resume from sleep, or a change of network: whoever waits is tried now, others are pinged, and count
+        as not connected until they answer."""
         for server in self._servers:
             if server.state is ServerState.WAITING:
                 server.retry_at_ms = 0
             elif server.is_online:
-                task = asyncio.create_task(_check_alive(server))
+                server.checking = True
+                task = asyncio.create_task(self._check_alive(server))
                 self._checks.add(task)
                 task.add_done_callback(self._checks.discard)
         self._manage.set()
+        self._status_changed()
 
     def forget_certificate(self, address: ServerAddress) -> None:
         """The person accepts that a server shows another certificate."""
@@ -315,6 +330,7 @@ class ElectrumSync:
             error=error.kind if error is not None else None,
             reason=error.message if error is not None else "",
             retry_seconds=max(0, server.retry_at_ms - _now_ms()) // 1000 if waits else 0,
+            checking=server.checking,
         )
 
     def _difference(self, server: Server) -> ServerError | None:
@@ -471,6 +487,15 @@ class ElectrumSync:
         self._manage.set()
         self._status_changed()
 
+    async def _check_alive(self, server: Server) -> None:
+        """A connection from before a sleep may be dead without a sign."""
+        try:
+            with contextlib.suppress(ServerError):
+                await server.guard(server.need().ping(RESUME_PING_SECONDS))
+        finally:
+            server.checking = False
+            self._status_changed()
+
     async def _end(self, server: Server) -> None:
         task, server.task = server.task, None
         if task is not None:
@@ -558,12 +583,6 @@ class ElectrumSync:
         self._refresh_synced()
         if self._on_status is not None:
             self._on_status(self.status())
-
-
-async def _check_alive(server: Server) -> None:
-    """A connection from before a sleep may be dead without a sign."""
-    with contextlib.suppress(ServerError):
-        await server.guard(server.need().ping(RESUME_PING_SECONDS))
 
 
 def _now_ms() -> int:
