@@ -79,6 +79,7 @@ from wallet.node.records import PaymentState, RequestRecord, RequestState
 from wallet.node.recovery import NodeRecovery
 from wallet.node.router import GraphRouter
 from wallet.node.sentences import duration_text, peer_text
+from wallet.node.settings import with_choices
 from wallet.node.signatures import SignaturePool
 from wallet.node.sockets import Connections, NodeUri, PeerEntries, PeerSocket
 from wallet.node.store import Store
@@ -89,7 +90,6 @@ from wallet.onchain.wallet import OnchainWallet
 if TYPE_CHECKING:
     from wallet.ln.events import MessageSendEvent
 
-from wallet.node.settings import with_choices
 __all__ = ["Node", "NodeLogger"]
 
 P = ParamSpec("P")
@@ -125,8 +125,12 @@ class Node:
         manager, chain_monitor, peer_manager, graph: the Lightning core.
         onchain: the on-chain funds.
         ledger: payments, requests, peers, closed channels.
+        address_book: contacts, names of one's own for nodes, what payment links said.
+        web_client: makes what asks payment links, through the proxy.
         recovery: restored mode, the channel backup, channels to be brought back.
         views: snapshots for front ends.
+        servers_named: the command line names this run's servers.
+        proxy: the SOCKS5 proxy that servers and peers are reached through now.
         failure: a sentence once the file cannot be written: nothing is done any more, and the next start goes on
             from the file.
     """
@@ -140,16 +144,18 @@ class Node:
         loop: asyncio.AbstractEventLoop,
         fee_estimator: FeeEstimator | None = None,
         generation: Generation | None = None,
-        servers_named: the command line names this run's servers.
-        proxy: the SOCKS5 proxy that servers and peers are reached through now.
     ) -> None:
-        self.options = options
         self.store = store
         self.loop = loop
         self.logger = NodeLogger()
         self.core = Core(store)
         self.ledger = Ledger(self.core)
         self.ledger.read(store.rows)
+        self.address_book = AddressBook(self.core)
+        self.address_book.read(store.rows)
+        self.servers_named = bool(options.servers)
+        self.options = options = with_choices(options, self.ledger.settings)
+        self.proxy = options.proxy
         self.best_block = self._read_best_block()
         self._released = ReleasedMessages()
         self.spends: dict[OutPoint, Txid] = {}
@@ -162,11 +168,6 @@ class Node:
         self.on_failure: Callable[[BaseException], None] = lambda error: None
         self.failure = ""
         self._promises: set[asyncio.Future[Any]] = set()
-        self.address_book = AddressBook(self.core)
-        self.address_book.read(store.rows)
-        self.servers_named = bool(options.servers)
-        self.options = options = with_choices(options, self.ledger.settings)
-        self.proxy = options.proxy
         self._failed_events = list(store.rows(FAILED_EVENT_SPACE))
         self._hanging_up: asyncio.Task[None] | None = None
 
