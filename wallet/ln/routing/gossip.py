@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from functools import partial
 from typing import Final, Protocol
 
@@ -60,6 +61,8 @@ __all__ = [
     "NetworkGraph",
     "NodeInfo",
     "SignatureChecks",
+    "SyncProgress",
+    "SyncState",
     "verify_channel_announcement",
     "verify_channel_update",
     "verify_node_announcement",
@@ -188,27 +191,73 @@ class _PendingChannel:
     updates: dict[int, ChannelUpdate] = field(default_factory=dict)
 
 
+class SyncState(Enum):
+    """NOT_STARTED: nobody is asked. RANGES: for the ids of all channels. CHANNELS: for what is missing here.
+
+    SIGNATURES: all of it has come, and is being verified or looked up. DONE: all that a peer listed is here.
+    """
+
+    NOT_STARTED = auto()
+    RANGES = auto()
+    CHANNELS = auto()
+    SIGNATURES = auto()
+    DONE = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncProgress:
+    """How far the sync of the graph is; with several peers, with the one that lists most.
+
+    Attributes:
+        known: of the channels that the peer lists, how many need not be asked for any more.
+        listed: how many it lists, without those that are stale.
+        signatures: messages that wait for their signatures to be verified.
+        busy: peers with which it goes on.
+        synced_at: when a sync ended last in this run; None before the first.
+    """
+
+    state: SyncState
+    known: int
+    listed: int
+    signatures: int
+    busy: int
+    synced_at: int | None
+
+
 @dataclass(slots=True)
 class _PeerSync:
     """What is under way with one peer.
 
     Attributes:
         asks_for_times: the peer understands `query_option_flags`.
+        answers: it can be asked for gossip of our chain, and has not failed to answer.
         full_sync: it was asked for all channel ids.
         awaiting_range, awaiting_ids: a query of ours is not answered in full yet.
+        listed: ids that it told; `fresh`: those of them that are not stale.
         wanted: channels to query, with the flags of BOLT 7 where only part is wanted.
+        asked: how many the query under way asks for.
+        synced: all that it listed is here.
         ticks: since the last answer.
         replies: what answers its own queries.
     """
 
     asks_for_times: bool
+    answers: bool = False
     full_sync: bool = False
     awaiting_range: bool = False
     awaiting_ids: bool = False
     listed: int = 0
+    fresh: int = 0
     wanted: deque[tuple[ShortChannelId, int]] = field(default_factory=deque)
+    asked: int = 0
+    synced: bool = False
     ticks: int = 0
     replies: Iterator[Message] | None = None
+
+    @property
+    def missing(self) -> int:
+        """Channels that are still to come from it."""
+        return len(self.wanted) + self.asked
 
 
 # BOLT 7, query_option_flags.
@@ -255,6 +304,7 @@ class NetGraphMsgHandler:
         self._waiting_nodes: dict[NodeId, NodeAnnouncement] = {}
         self._pending_nodes: dict[NodeId, int] = {}
         self._events: list[MessageSendEvent] = []
+        self._synced_at: int | None = None
 
     # --- peers ------------------------------------------------------------------------------------
 
@@ -273,19 +323,55 @@ class NetGraphMsgHandler:
             return
         if init.networks and self._chain_hash not in init.networks:
             return
+        sync.answers = True
         if len(self._peers) <= MAX_SYNC_PEERS:
             self._send_filter(their_node_id, RECENT_GOSSIP_SECONDS)
-        if sum(peer.full_sync for peer in self._peers.values()) < MAX_FULL_SYNC_PEERS:
-            sync.full_sync = sync.awaiting_range = True
-            self._send(
-                their_node_id,
-                QueryChannelRange(
-                    chain_hash=self._chain_hash,
-                    first_block_height=0,
-                    number_of_blocks=0xFFFF_FFFF,
-                    query_option_flags=_WITH_TIMES | _WITH_CHECKSUMS if sync.asks_for_times else None,
-                ),
-            )
+        if self._may_ask_one_more():
+            self._query_ranges(their_node_id, sync)
+
+    def _may_ask_one_more(self) -> bool:
+        return sum(peer.full_sync for peer in self._peers.values()) < MAX_FULL_SYNC_PEERS
+
+    def _query_ranges(self, node_id: NodeId, sync: _PeerSync) -> None:
+        """Ask for the ids of all channels."""
+        sync.full_sync = sync.awaiting_range = True
+        sync.ticks = 0
+        self._send(
+            node_id,
+            QueryChannelRange(
+                chain_hash=self._chain_hash,
+                first_block_height=0,
+                number_of_blocks=0xFFFF_FFFF,
+                query_option_flags=_WITH_TIMES | _WITH_CHECKSUMS if sync.asks_for_times else None,
+            ),
+        )
+
+    def sync_peers(self) -> frozenset[NodeId]:
+        """Connected peers that gossip can be had from."""
+        return frozenset(node_id for node_id, sync in self._peers.items() if sync.answers)
+
+    def sync_progress(self) -> SyncProgress:
+        """How far the sync is."""
+        asked = [sync for sync in self._peers.values() if sync.full_sync]
+        telling = [sync for sync in asked if not sync.awaiting_range]
+        # A peer that has little is no measure for the network.
+        best = max(telling, key=lambda sync: (sync.fresh, -sync.missing), default=None)
+        if best is not None and best.synced:
+            state = SyncState.DONE
+        elif best is not None:
+            state = SyncState.CHANNELS if best.missing else SyncState.SIGNATURES
+        elif asked:
+            state = SyncState.RANGES
+        else:
+            state = SyncState.NOT_STARTED if self._synced_at is None else SyncState.DONE
+        return SyncProgress(
+            state=state,
+            known=0 if best is None else max(0, best.fresh - best.missing),
+            listed=0 if best is None else best.fresh,
+            signatures=self._unverified.messages,
+            busy=sum(not sync.synced for sync in asked),
+            synced_at=self._synced_at,
+        )
 
     def peer_disconnected(self, their_node_id: NodeId) -> None:
         self._peers.pop(their_node_id, None)
@@ -322,11 +408,19 @@ class NetGraphMsgHandler:
                 sync.ticks += 1
                 if sync.ticks >= QUERY_TIMEOUT_TICKS:
                     self._logger.log(LogLevel.DEBUG, "Peer %s does not answer queries", node_id.hex())
-                    sync.awaiting_range = sync.awaiting_ids = sync.full_sync = False
+                    sync.awaiting_range = sync.awaiting_ids = sync.full_sync = sync.answers = False
                     sync.wanted.clear()
+                    sync.asked = 0
                     self._send_filter(node_id, STALE_CHANNEL_SECONDS)
             self._query_next(node_id, sync)
+        self._ask_in_their_place()
         self._check_some()
+
+    def _ask_in_their_place(self) -> None:
+        """Until a first sync has ended, ask others in place of those that have gone or do not answer."""
+        for node_id, sync in self._peers.items():
+            if self._synced_at is None and sync.answers and not sync.full_sync and self._may_ask_one_more():
+                self._query_ranges(node_id, sync)
 
     def prune(self, now: Now) -> None:
         """Drop what is two weeks old."""
@@ -769,6 +863,7 @@ class NetGraphMsgHandler:
             # What is stale on both sides would be pruned at once.
             if times is not None and max(times) < oldest_at:
                 continue
+            sync.fresh += 1
             if not graph.is_announced(scid):
                 if scid not in self._pending and not graph.was_removed(scid):
                     sync.wanted.append((scid, _WANT_ALL))
@@ -811,8 +906,9 @@ class NetGraphMsgHandler:
             if flag != _WANT_ALL or not self._is_coming(scid):
                 batch.append((scid, flag))
         if not batch:
+            self._note_synced(sync)
             return
-        sync.awaiting_ids, sync.ticks = True, 0
+        sync.awaiting_ids, sync.ticks, sync.asked = True, 0, len(batch)
         # BOLT 7: ids ascend.
         batch.sort()
         flags = tuple(flag for _, flag in batch)
@@ -824,6 +920,12 @@ class NetGraphMsgHandler:
                 query_flags=flags if sync.asks_for_times else None,
             ),
         )
+
+    def _note_synced(self, sync: _PeerSync) -> None:
+        """Once nothing is left to ask a peer for, and what came has been judged."""
+        if sync.full_sync and not sync.synced and not self._unverified.messages and not self._pending:
+            sync.synced = True
+            self._synced_at = self._clock().at
 
     def _is_coming(self, scid: ShortChannelId) -> bool:
         """Tell whether a channel is known, or is being checked."""
@@ -837,5 +939,5 @@ class NetGraphMsgHandler:
         sync = self._peers.get(their_node_id)
         if sync is None or not sync.awaiting_ids or msg.chain_hash != self._chain_hash:
             return
-        sync.awaiting_ids, sync.ticks = False, 0
+        sync.awaiting_ids, sync.ticks, sync.asked = False, 0, 0
         self._query_next(their_node_id, sync)
