@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,8 @@ from tests.real.harness import LdkPeer, Regtest
 from tests.real.leyden import LeydenDaemon
 from tests.real.lightning import Pair, Wallet
 
+# What is shown of each log: a run of everything keeps little of what a failed test says, and the failure is the point.
+LINES, CI_LINES, LINE_LENGTH = 40, 8, 300
 HERE = Path(__file__).resolve().parent
 NETWORKS: pytest.StashKey[list[Regtest]] = pytest.StashKey()
 DAEMONS: pytest.StashKey[list[LeydenDaemon]] = pytest.StashKey()
@@ -67,14 +70,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """A failed test shows what its servers and peers said last."""
     report = yield
     if report.failed and call.when == "call":
+        lines = CI_LINES if "CI" in os.environ else LINES
+        told: list[tuple[str, str]] = []
         for net in item.stash.get(NETWORKS, []):
-            for name, tail in net.tails():
-                report.sections.append((f"{name} ({net.directory})", tail))
+            told += [(f"{name} ({net.directory})", tail) for name, tail in net.tails(lines)]
         for daemon in item.stash.get(DAEMONS, []):
-            for name, tail in daemon.tails():
-                report.sections.append((f"{name} ({daemon.directory})", tail))
+            told += [(f"{name} ({daemon.directory})", tail) for name, tail in daemon.tails(lines)]
         for pair in item.stash.get(PAIRS, []):
-            report.sections.extend(pair.us.tails())
+            told += pair.us.tails(lines)
+        report.sections += [
+            (name, "\n".join(line[:LINE_LENGTH] for line in tail.splitlines())) for name, tail in told
+        ]
     return report
 
 
