@@ -15,6 +15,7 @@ from wallet.ln.config import ChannelConfig
 from wallet.ln.monitor_update import LatestCounterpartyCommitment
 from wallet.ln.outbound_payment import _PaymentRow
 from wallet.ln.sweep import SweptOutput
+from wallet.node import address_book
 from wallet.node import records as node_records
 from wallet.node.generation import GenerationRecord
 from wallet.onchain import ledger as onchain
@@ -65,6 +66,9 @@ SPACES: Final[Mapping[str, Mapping[str, type[object]]]] = {
     "node_peer": {"node_peer": node_records.PeerRecord},
     "node_closed_channel": {"node_closed_channel": node_records.ClosedChannelRecord},
     "node_setting": {"node_setting": node_records.SettingRecord},
+    "node_contact": {"node_contact": address_book.ContactRecord},
+    "node_name": {"node_name": address_book.NodeNameRecord},
+    "node_link": {"node_link": address_book.LinkRecord},
     "node_generation": {"node_generation": GenerationRecord},
 }
 

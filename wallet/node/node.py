@@ -52,6 +52,7 @@ from wallet.ln.routing.gossip import NetGraphMsgHandler, NetworkGraph
 from wallet.ln.routing.scoring import ProbabilisticScorer
 from wallet.ln.sweep import OutputSweeper
 from wallet.ln.types import ChannelId, NodeId
+from wallet.node.address_book import AddressBook
 from wallet.node.announcement import NodeAnnouncer
 from wallet.node.api import (
     ActivityKind,
@@ -85,6 +86,7 @@ from wallet.node.sockets import Connections, NodeUri, PeerEntries, PeerSocket
 from wallet.node.store import Store
 from wallet.node.views import Views
 from wallet.node.wallets import SECRET_SPACE, WORDS_KEY
+from wallet.node.web import WebClient
 from wallet.onchain.wallet import OnchainWallet
 
 if TYPE_CHECKING:
@@ -127,6 +129,8 @@ class Node:
         ledger: payments, requests, peers, closed channels.
         address_book: contacts, names of one's own for nodes, what payment links said.
         web_client: makes what asks payment links, through the proxy.
+        address_book: contacts, names of one's own for nodes, what payment links said.
+        web_client: makes what asks payment links, through the proxy.
         recovery: restored mode, the channel backup, channels to be brought back.
         views: snapshots for front ends.
         servers_named: the command line names this run's servers.
@@ -153,6 +157,8 @@ class Node:
         self.ledger.read(store.rows)
         self.address_book = AddressBook(self.core)
         self.address_book.read(store.rows)
+        self.address_book = AddressBook(self.core)
+        self.address_book.read(store.rows)
         self.servers_named = bool(options.servers)
         self.options = options = with_choices(options, self.ledger.settings)
         self.proxy = options.proxy
@@ -160,6 +166,9 @@ class Node:
         self._released = ReleasedMessages()
         self.spends: dict[OutPoint, Txid] = {}
         self.own_names: dict[bytes, str] = {}
+        self.web_client: Callable[[], WebClient] = lambda: WebClient(
+            proxy=None if self.proxy is None else Proxy(*self.proxy)
+        )
         self._loop_thread = threading.get_ident()
         self._flush_timer: asyncio.TimerHandle | None = None
         self._last_details: dict[ChannelId, ChannelDetails] = {}
@@ -817,9 +826,10 @@ class Node:
     # --- what events and commands ask -----------------------------------------------------
 
     def alias_of(self, node_id: bytes) -> str:
-        """A node's own name for people: its alias, made harmless, else "Unnamed 02ab12cd"."""
-        if node_id in self.own_names:
-            return self.own_names[node_id]
+        """A node's name for people: one's own for it, its alias, made harmless, else "Unnamed 02ab12cd"."""
+        own = self.address_book.names.get(node_id) or self.own_names.get(node_id)
+        if own:
+            return own
         record = self.ledger.peers.get(node_id)
         if record is not None and record.alias:
             return record.alias

@@ -1,6 +1,6 @@
 """The commands: importing this package fills the registry."""
 
-from wallet.node.commands import channels, general, network, onchain, payments, recovery
+from wallet.node.commands import channels, general, links, network, onchain, payments, recognise, recovery
 from wallet.node.commands.registry import COMMANDS, Command, by_place, find_command, from_words, run
 
 __all__ = [
@@ -11,9 +11,11 @@ __all__ = [
     "find_command",
     "from_words",
     "general",
+    "links",
     "network",
     "onchain",
     "payments",
+    "recognise",
     "recovery",
     "run",
 ]

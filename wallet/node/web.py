@@ -1,0 +1,284 @@
+"""One HTTPS question and its JSON answer, through the configured proxy: all that LNURL asks of the web.
+
+A server is a stranger: its answer has a size limit and a time limit, its certificate is checked, and a redirect leads
+to another https page or to an onion service, never to plain http. Nothing is sent but the page's own address: no
+cookie, no name of this program, no referrer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import urllib.parse
+from dataclasses import dataclass
+
+from wallet.chain.electrum.rpc import Proxy, connect_through
+from wallet.i18n import _
+
+__all__ = ["MAX_ANSWER_BYTES", "WebClient", "WebError", "WebUrl", "parse_url"]
+
+MAX_ANSWER_BYTES = 512 * 1024
+"""A payRequest may carry a picture of 136,536 characters; nothing honest is four times that."""
+MAX_URL = 4096
+MAX_HEADERS = 100
+MAX_LINE_BYTES = 16 * 1024
+MAX_REDIRECTS = 3
+TIMEOUT_SECONDS = 20.0
+REDIRECTS = {301, 302, 303, 307, 308}
+
+
+class WebError(Exception):
+    """The question has no usable answer; the message is a sentence for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebUrl:
+    """Attributes: `target` is path and query, as they stand in the request; `tls` whether it is https."""
+
+    host: str
+    port: int
+    target: str
+    tls: bool
+
+    @property
+    def is_onion(self) -> bool:
+        return self.host.endswith(".onion")
+
+    def __str__(self) -> str:
+        default_port = 443 if self.tls else 80
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == default_port else f":{self.port}"
+        return f"http{'s' if self.tls else ''}://{host}{port}{self.target}"
+
+    def with_query(self, fields: dict[str, str]) -> WebUrl:
+        """The same page, asked with further fields."""
+        joint = "&" if "?" in self.target else "?"
+        query = urllib.parse.urlencode(fields, quote_via=urllib.parse.quote)
+        return WebUrl(self.host, self.port, f"{self.target}{joint}{query}", self.tls)
+
+
+def parse_url(text: str) -> WebUrl:
+    """An https address, or an http one of an onion service; raises `WebError`."""
+    wrong = WebError(_("This link's address cannot be read."))
+    if len(text) > MAX_URL or not text.isascii() or any(ord(char) <= 32 or ord(char) == 127 for char in text):
+        raise wrong
+    try:
+        parts = urllib.parse.urlsplit(text)
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        raise wrong from None
+    if not host or "@" in parts.netloc:
+        raise wrong
+    tls = parts.scheme.lower() == "https"
+    if not tls and not (parts.scheme.lower() == "http" and host.endswith(".onion")):
+        raise WebError(
+            _(
+                "This link is not encrypted: anybody on the way could change whom you pay. Ask for an https link."
+            )
+        )
+    if port == 0:
+        raise wrong
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return WebUrl(host, port or (443 if tls else 80), target, tls)
+
+
+class WebClient:
+    """Asks; keeps nothing between questions.
+
+    Attributes:
+        proxy: a SOCKS5 proxy that every question goes through; names are resolved behind it.
+    """
+
+    def __init__(
+        self,
+        *,
+        proxy: Proxy | None = None,
+        context: ssl.SSLContext | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self.proxy = proxy
+        self._context = context
+        self._timeout_seconds = timeout_seconds
+
+    async def get_json(self, url: WebUrl) -> dict[str, object]:
+        """The object at an address; raises `WebError`."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._follow(url)
+        except TimeoutError:
+            raise WebError(
+                _("{host} did not answer within {seconds} seconds. Try again later.").format(
+                    host=url.host, seconds=int(self._timeout_seconds)
+                )
+            ) from None
+
+    async def _follow(self, url: WebUrl) -> dict[str, object]:
+        for _redirect in range(MAX_REDIRECTS + 1):
+            status, headers, body = await self._ask(url)
+            if status not in REDIRECTS:
+                return _object(url.host, status, body)
+            place = headers.get("location", "")
+            try:
+                url = parse_url(urllib.parse.urljoin(str(url), place))
+            except (WebError, ValueError):
+                raise WebError(
+                    _("{host} sends on to a page that is not encrypted. Nothing was asked there.").format(
+                        host=url.host
+                    )
+                ) from None
+        raise WebError(_("{host} sends from one page to the next without end.").format(host=url.host))
+
+    async def _ask(self, url: WebUrl) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers in lower case, body."""
+        if url.is_onion and self.proxy is None:
+            raise WebError(_("{host} can be reached over Tor only. Set a proxy first.").format(host=url.host))
+        try:
+            reader, writer = await self._connect(url)
+        except ssl.SSLCertVerificationError:
+            raise WebError(
+                _("{host} cannot prove who it is: its certificate is not valid. Nothing was asked.").format(
+                    host=url.host
+                )
+            ) from None
+        except (OSError, UnicodeError):
+            raise WebError(
+                _("{host} cannot be reached. Check the address and your connection.").format(host=url.host)
+            ) from None
+        try:
+            writer.write(_request(url))
+            await writer.drain()
+            return await _read_answer(reader)
+        except (OSError, EOFError, ValueError):
+            # Too long a line, a cut answer, a header without sense: none of it is worth a word of its own.
+            raise WebError(_("{host} gave an answer that makes no sense.").format(host=url.host)) from None
+        finally:
+            # At once: who asks after a stranger's goodbye may wait for it for ever.
+            writer.transport.abort()
+
+    async def _connect(self, url: WebUrl) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self.proxy is None:
+            return await asyncio.open_connection(
+                url.host,
+                url.port,
+                ssl=self._tls() if url.tls else None,
+                server_hostname=url.host if url.tls else None,
+                limit=MAX_LINE_BYTES,
+            )
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=MAX_LINE_BYTES, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        made: list[asyncio.BaseTransport] = []
+
+        class _Keep(asyncio.Protocol):
+            """Hands the connection to the reader, and keeps hold of the transport."""
+
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                made.append(transport)
+                if isinstance(transport, asyncio.Transport):
+                    transport.set_protocol(protocol)
+                protocol.connection_made(transport)
+
+        await connect_through(self.proxy, _Keep, url.host, url.port)
+        transport = made[0]
+        if not isinstance(transport, asyncio.Transport):
+            raise OSError("a proxy's connection is a stream")
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        if url.tls:
+            try:
+                await writer.start_tls(self._tls(), server_hostname=url.host)
+            except BaseException:
+                transport.abort()
+                raise
+        return reader, writer
+
+    def _tls(self) -> ssl.SSLContext:
+        # Made on first use: reading the system's certificates takes some 20 ms.
+        if self._context is None:
+            self._context = ssl.create_default_context()
+        return self._context
+
+
+def _request(url: WebUrl) -> bytes:
+    port = "" if url.port == (443 if url.tls else 80) else f":{url.port}"
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    lines = (
+        f"GET {url.target} HTTP/1.1",
+        f"Host: {host}{port}",
+        "Accept: application/json",
+        "Accept-Encoding: identity",
+        "Connection: close",
+        "",
+        "",
+    )
+    return "\r\n".join(lines).encode("ascii")
+
+
+async def _read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
+    """Raises `ValueError`, `EOFError` or `OSError` for what is no answer."""
+    version, _space, rest = (await reader.readline()).decode("latin-1").partition(" ")
+    code = rest[:3]
+    if not version.startswith("HTTP/1.") or not (code.isascii() and code.isdigit() and len(code) == 3):
+        raise ValueError("no status line")
+    headers: dict[str, str] = {}
+    for _header in range(MAX_HEADERS + 1):
+        line = (await reader.readline()).decode("latin-1")
+        if not line.endswith("\n"):
+            raise EOFError
+        if not line.strip():
+            break
+        name, _colon, value = line.partition(":")
+        headers[name.strip().lower()] = value.strip()
+    else:
+        raise ValueError("too many headers")
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        return int(code), headers, await _read_chunks(reader)
+    length = headers.get("content-length")
+    if length is None:
+        return int(code), headers, await _read_to_end(reader)
+    if not (length.isascii() and length.isdigit()) or len(length) > 9 or int(length) > MAX_ANSWER_BYTES:
+        raise ValueError("too long")
+    return int(code), headers, await reader.readexactly(int(length))
+
+
+async def _read_to_end(reader: asyncio.StreamReader) -> bytes:
+    body = bytearray()
+    while part := await reader.read(MAX_LINE_BYTES):
+        body += part
+        if len(body) > MAX_ANSWER_BYTES:
+            raise ValueError("too long")
+    return bytes(body)
+
+
+async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
+    body = bytearray()
+    while True:
+        size_text = (await reader.readline()).partition(b";")[0].strip()
+        if not size_text or len(size_text) > 8:
+            raise ValueError("no size of a chunk")
+        size = int(size_text, 16)
+        if size < 0 or len(body) + size > MAX_ANSWER_BYTES:
+            raise ValueError("too long")
+        if size == 0:
+            return bytes(body)
+        body += await reader.readexactly(size)
+        if await reader.readexactly(2) != b"\r\n":
+            raise ValueError("a chunk without an end")
+
+
+def _object(host: str, status: int, body: bytes) -> dict[str, object]:
+    try:
+        # Numbers with a point stay text: no float comes near an amount.
+        found = json.loads(body.decode("utf-8"), parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict):
+        # LNURL services send their reasons with 400 and 404 as well.
+        return found
+    if status == 404:
+        raise WebError(_("{host} knows nobody of this name.").format(host=host))
+    if status >= 400:
+        raise WebError(
+            _("{host} answers with error {status}. Try again later.").format(host=host, status=status)
+        )
+    raise WebError(_("{host} gave an answer that makes no sense.").format(host=host))
