@@ -65,6 +65,8 @@ SPACES: Final[Mapping[str, Mapping[str, type[object]]]] = {
     "node_request": {"node_request": node_records.RequestRecord},
     "node_peer": {"node_peer": node_records.PeerRecord},
     "node_closed_channel": {"node_closed_channel": node_records.ClosedChannelRecord},
+    "node_channel_stat": {"node_channel_stat": node_records.ChannelStatRecord},
+    "node_move": {"node_move": node_records.MoveRecord},
     "node_setting": {"node_setting": node_records.SettingRecord},
     "node_contact": {"node_contact": address_book.ContactRecord},
     "node_name": {"node_name": address_book.NodeNameRecord},

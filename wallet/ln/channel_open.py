@@ -125,9 +125,14 @@ class Counter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentOpen:
-    """open_channel sent, accept_channel awaited."""
+    """open_channel sent, accept_channel awaited.
+
+    Attributes:
+        refusal: what the peer said of the same opening with another channel type; empty at the first try.
+    """
 
     offer: Offer
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

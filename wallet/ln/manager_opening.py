@@ -564,11 +564,15 @@ class OpeningRoom(ManagerBase):
                     again = opening.with_channel_type(state, humbler)
                     feerate_sat_per_kw = self._channel_feerate(anchors=humbler.anchors)
                     again = opening.SentOpen(
-                        offer=replace(again.offer, feerate_sat_per_kw=feerate_sat_per_kw)
+                        offer=replace(again.offer, feerate_sat_per_kw=feerate_sat_per_kw),
+                        refusal=reason.message,
                     )
                     peer.unfunded[key] = again
                     self._send_to(node_id, opening.open_message(again, self._network.chain_hash))
                     return True
+                # Why the first try was refused matters as well: the second may only have had the wrong type.
+                said = [text for text in (state.refusal, reason.message) if text]
+                reason = replace(reason, message="; ".join(dict.fromkeys(said)))
             self._drop_unfunded(node_id, peer, state, reason, None)
             return True
         return False

@@ -183,6 +183,30 @@ class OutputSweeper:
         for tx in packages:
             self._broadcaster.broadcast_transactions(BroadcastPackage(txs=(tx,), label="sweep"))
 
+    def speed_up(self, channel_id: ChannelId) -> bool:
+        """Offers a higher rate at once for what sweeps the outputs of a channel; False when none is on its way, or when
+        it pays far more than the going rate already."""
+        changed = dict(self._outputs)
+        packages: list[Transaction] = []
+        wanted = {
+            item.sweep.tx.txid
+            for item in self._outputs.values()
+            if item.channel_id == channel_id and item.sweep is not None and item.spent is None
+        }
+        for txid in wanted:
+            items = [
+                item
+                for item in self._outputs.values()
+                if item.spent is None and item.sweep is not None and item.sweep.tx.txid == txid
+            ]
+            sweep = items[0].sweep
+            if sweep is not None:
+                self._sweep(items, sweep, changed, packages, whole=len(items) == len(sweep.tx.inputs))
+        self._swap(changed)
+        for tx in packages:
+            self._broadcaster.broadcast_transactions(BroadcastPackage(txs=(tx,), label="sweep"))
+        return bool(packages)
+
     # --- Confirm ---
 
     def transactions_confirmed(self, header: BlockHeader, height: int, txdata: Sequence[TxInBlock]) -> None:

@@ -139,6 +139,8 @@ class ChannelView:
         details: label and value pairs for the folded details (ids, heights, delays, fee rate).
         held: a channel of a restored wallet, which is not closed from here before its peer has shown that the
             wallet file is current.
+        fees_earned_msat, forwards: of payments that were forwarded and left by this channel.
+        uptime_permille: how much of the time that we ran the peer was there; None before that says anything.
     """
 
     channel_id: str
@@ -172,6 +174,9 @@ class ChannelView:
     locked: tuple[LockedCoin, ...] = ()
     details: tuple[tuple[str, str], ...] = ()
     held: bool = False
+    fees_earned_msat: int = 0
+    forwards: int = 0
+    uptime_permille: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

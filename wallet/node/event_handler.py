@@ -18,7 +18,7 @@ from wallet.ln import events as ev
 from wallet.ln.bump_transaction import BumpResult
 from wallet.ln.types import APIError, ChannelId, PaymentPreimage
 from wallet.node.details import type_name
-from wallet.node.records import ClosedChannelRecord, PaymentState, RequestState
+from wallet.node.records import ChannelStatRecord, ClosedChannelRecord, PaymentState, RequestState
 from wallet.node.sentences import attempt_sentence, closure_sentence, payment_failure_sentence
 from wallet.onchain.errors import OnchainError
 
@@ -49,6 +49,7 @@ class EventHandler:
         self.payment_waiters: dict[bytes, list[Callable[[], None]]] = {}
         self.channel_waiters: dict[ChannelId, Callable[[ev.ChannelPending | ev.ChannelClosed], None]] = {}
         self.funding_fee_sat_per_kw: dict[ChannelId, int] = {}
+        self.probes: dict[ChannelId, Callable[[ev.FundingGenerationReady | ev.ChannelClosed], None]] = {}
         self.channel_requests: dict[ChannelId, ev.OpenChannelRequest] = {}
         self.claims_without_coins: dict[bytes, ClaimWithoutCoins] = {}
 
@@ -80,7 +81,7 @@ class EventHandler:
             case ev.PaymentPathFailed():
                 self._path_failed(event)
             case ev.PaymentForwarded():
-                self._node.log(LogLevel.INFO, "%s", type(event).__name__)
+                self._forwarded(event)
             case ev.HTLCHandlingFailed():
                 self._gone_back(event)
             case ev.SpendableOutputs():
@@ -117,6 +118,14 @@ class EventHandler:
     def _fund(self, event: ev.FundingGenerationReady) -> None:
         node = self._node
         temporary_id = event.temporary_channel_id
+        asked = self.probes.get(temporary_id)
+        if asked is not None:
+            # Nobody wants the channel: the question was whether the peer would take it.
+            node.core.afterwards(lambda: asked(event))
+            node.manager.force_close_broadcasting_latest_txn(
+                temporary_id, event.counterparty_node_id, "only asked what you take"
+            )
+            return
         feerate_sat_per_kw = self.funding_fee_sat_per_kw.pop(
             temporary_id, node.fee_sat_per_kw(ConfirmationTarget.NON_ANCHOR_CHANNEL_FEE)
         )
@@ -169,6 +178,11 @@ class EventHandler:
 
     def _closed(self, event: ev.ChannelClosed) -> None:
         node = self._node
+        asked = self.probes.pop(event.channel_id, None)
+        if asked is not None:
+            node.forget_details(event.channel_id)
+            node.core.afterwards(lambda: asked(event))
+            return
         if event.was_funded or event.is_outbound:
             # What peers offer, and never fund, would fill the books for nothing.
             self._write_down(event)
@@ -232,6 +246,19 @@ class EventHandler:
                 received_msat=event.amount_msat,
                 claim_deadline_height=event.claim_deadline_height,
             )
+        )
+
+    def _forwarded(self, event: ev.PaymentForwarded) -> None:
+        """A fee is earned by the channel that the payment left by."""
+        ledger = self._node.ledger
+        before = ledger.stats.get(event.next_channel_id, ChannelStatRecord())
+        ledger.put_stat(
+            event.next_channel_id,
+            dataclasses.replace(
+                before,
+                forwards=before.forwards + 1,
+                fees_earned_msat=before.fees_earned_msat + (event.fee_earned_msat or 0),
+            ),
         )
 
     def _gone_back(self, event: ev.HTLCHandlingFailed) -> None:

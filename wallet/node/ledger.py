@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from wallet.chain.interfaces import Persist, Row
 from wallet.node.records import (
+    ChannelStatRecord,
     ClosedChannelRecord,
     PaymentRecord,
     PeerRecord,
@@ -26,6 +27,7 @@ PAYMENT_SPACE = "node_payment"
 REQUEST_SPACE = "node_request"
 PEER_SPACE = "node_peer"
 CLOSED_SPACE = "node_closed_channel"
+STAT_SPACE = "node_channel_stat"
 SETTING_SPACE = "node_setting"
 
 
@@ -47,6 +49,7 @@ class Ledger:
         self.requests: dict[bytes, RequestRecord] = {}
         self.peers: dict[bytes, PeerRecord] = {}
         self.closed: dict[bytes, ClosedChannelRecord] = {}
+        self.stats: dict[bytes, ChannelStatRecord] = {}
         self.settings: dict[str, str] = {}
         self.changed = Changed()
         self.version = 0
@@ -57,6 +60,7 @@ class Ledger:
         self.requests = {key: unpack(RequestRecord, value) for key, value in rows(REQUEST_SPACE)}
         self.peers = {key: unpack(PeerRecord, value) for key, value in rows(PEER_SPACE)}
         self.closed = {key: unpack(ClosedChannelRecord, value) for key, value in rows(CLOSED_SPACE)}
+        self.stats = {key: unpack(ChannelStatRecord, value) for key, value in rows(STAT_SPACE)}
         self.settings = {
             key.decode(): unpack(SettingRecord, value).text for key, value in rows(SETTING_SPACE)
         }
@@ -83,6 +87,10 @@ class Ledger:
     def put_closed(self, record: ClosedChannelRecord) -> None:
         self.closed[record.channel_id] = record
         self._persist.write((row(CLOSED_SPACE, record.channel_id, record),))
+
+    def put_stat(self, channel_id: bytes, record: ChannelStatRecord) -> None:
+        self.stats[channel_id] = record
+        self._persist.write((row(STAT_SPACE, channel_id, record),))
 
     def put_setting(self, name: str, text: str) -> None:
         self.settings[name] = text

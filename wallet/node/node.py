@@ -52,7 +52,6 @@ from wallet.ln.routing.gossip import NetGraphMsgHandler, NetworkGraph
 from wallet.ln.routing.scoring import ProbabilisticScorer
 from wallet.ln.sweep import OutputSweeper
 from wallet.ln.types import ChannelId, NodeId
-from wallet.node.address_book import AddressBook
 from wallet.node.announcement import NodeAnnouncer
 from wallet.node.api import (
     ActivityKind,
@@ -76,7 +75,7 @@ from wallet.node.generation import Generation
 from wallet.node.ledger import Ledger
 from wallet.node.options import NodeOptions
 from wallet.node.peers import PeerKeeper
-from wallet.node.records import PaymentState, RequestRecord, RequestState
+from wallet.node.records import ChannelStatRecord, PaymentState, RequestRecord, RequestState
 from wallet.node.recovery import NodeRecovery
 from wallet.node.router import GraphRouter
 from wallet.node.sentences import duration_text, peer_text
@@ -86,7 +85,6 @@ from wallet.node.sockets import Connections, NodeUri, PeerEntries, PeerSocket
 from wallet.node.store import Store
 from wallet.node.views import Views
 from wallet.node.wallets import SECRET_SPACE, WORDS_KEY
-from wallet.node.web import WebClient
 from wallet.onchain.wallet import OnchainWallet
 
 if TYPE_CHECKING:
@@ -129,8 +127,6 @@ class Node:
         ledger: payments, requests, peers, closed channels.
         address_book: contacts, names of one's own for nodes, what payment links said.
         web_client: makes what asks payment links, through the proxy.
-        address_book: contacts, names of one's own for nodes, what payment links said.
-        web_client: makes what asks payment links, through the proxy.
         recovery: restored mode, the channel backup, channels to be brought back.
         views: snapshots for front ends.
         servers_named: the command line names this run's servers.
@@ -157,8 +153,6 @@ class Node:
         self.ledger.read(store.rows)
         self.address_book = AddressBook(self.core)
         self.address_book.read(store.rows)
-        self.address_book = AddressBook(self.core)
-        self.address_book.read(store.rows)
         self.servers_named = bool(options.servers)
         self.options = options = with_choices(options, self.ledger.settings)
         self.proxy = options.proxy
@@ -166,9 +160,7 @@ class Node:
         self._released = ReleasedMessages()
         self.spends: dict[OutPoint, Txid] = {}
         self.own_names: dict[bytes, str] = {}
-        self.web_client: Callable[[], WebClient] = lambda: WebClient(
-            proxy=None if self.proxy is None else Proxy(*self.proxy)
-        )
+        self.peer_minimums_sat: dict[bytes, int] = {}
         self._loop_thread = threading.get_ident()
         self._flush_timer: asyncio.TimerHandle | None = None
         self._last_details: dict[ChannelId, ChannelDetails] = {}
@@ -789,12 +781,29 @@ class Node:
             self.manager.timer_tick_occurred(self.core.now)
             self.announcer.tick(self.graph, self.core.now)
             self.recovery.storage.tick()
+            self._count_uptime()
         # After a sync: messages that are in the file need not be in memory.
         if self.graph.fresh_length > GRAPH_SAVE_BYTES:
             self._save_caches()
         if self.silence_seconds():
             # Nothing else says that time goes by without a block.
             self.loop.call_soon_threadsafe(self.views.publish_soon)
+
+    def _count_uptime(self) -> None:
+        """One tick more for every channel that is ready; what a sleeping computer missed is not counted."""
+        step_seconds = int(MANAGER_TICK_SECONDS)
+        for item in self.manager.list_channels():
+            if not item.is_channel_ready:
+                continue
+            before = self.ledger.stats.get(item.channel_id, ChannelStatRecord())
+            self.ledger.put_stat(
+                item.channel_id,
+                dataclasses.replace(
+                    before,
+                    watched_seconds=before.watched_seconds + step_seconds,
+                    online_seconds=before.online_seconds + (step_seconds if item.is_connected else 0),
+                ),
+            )
 
     def _tick_rebroadcast(self) -> None:
         with self.core.entry():
@@ -826,10 +835,9 @@ class Node:
     # --- what events and commands ask -----------------------------------------------------
 
     def alias_of(self, node_id: bytes) -> str:
-        """A node's name for people: one's own for it, its alias, made harmless, else "Unnamed 02ab12cd"."""
-        own = self.address_book.names.get(node_id) or self.own_names.get(node_id)
-        if own:
-            return own
+        """A node's own name for people: its alias, made harmless, else "Unnamed 02ab12cd"."""
+        if node_id in self.own_names:
+            return self.own_names[node_id]
         record = self.ledger.peers.get(node_id)
         if record is not None and record.alias:
             return record.alias

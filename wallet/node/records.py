@@ -13,6 +13,7 @@ from wallet.bitcoin.records import decode, encode
 from wallet.chain.interfaces import Row
 
 __all__ = [
+    "ChannelStatRecord",
     "ClosedChannelRecord",
     "PaymentRecord",
     "PaymentState",
@@ -128,6 +129,21 @@ class ClosedChannelRecord:
     channel_type: str
     closing_txid: bytes | None = None
     to_self_delay_blocks: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelStatRecord:
+    """What a channel has done for us so far; space "node_channel_stat", key the channel id.
+
+    Attributes:
+        forwards, fees_earned_msat: of payments that left by this channel.
+        watched_seconds, online_seconds: how long we ran with the channel, and how long its peer was there meanwhile.
+    """
+
+    forwards: int = 0
+    fees_earned_msat: int = 0
+    watched_seconds: int = 0
+    online_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

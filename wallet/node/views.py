@@ -35,7 +35,14 @@ from wallet.node.api import (
 )
 from wallet.node.details import in_flight_msat, type_name
 from wallet.node.futures import resolve
-from wallet.node.records import ClosedChannelRecord, PaymentRecord, PaymentState, RequestRecord, RequestState
+from wallet.node.records import (
+    ChannelStatRecord,
+    ClosedChannelRecord,
+    PaymentRecord,
+    PaymentState,
+    RequestRecord,
+    RequestState,
+)
 from wallet.node.sentences import duration_text
 
 if TYPE_CHECKING:
@@ -49,6 +56,8 @@ ANTI_REORG_BLOCKS = 6
 SAFETY_MARGIN_BLOCKS = 144
 """A day: what it may take to come back and get a transaction confirmed."""
 BLOCK_MINUTES = 10
+UPTIME_TELLS_SECONDS = 600
+"""A share of less than ten minutes says nothing about a peer."""
 
 
 def scid_text(short_channel_id: int | None) -> str | None:
@@ -137,7 +146,9 @@ class Views:
         """Takes the lock for a moment; from any thread but one that is inside the core."""
         node = self._node
         with node.core.locked():
-            details = node.manager.list_channels()
+            details = tuple(
+                item for item in node.manager.list_channels() if item.channel_id not in node.events.probes
+            )
             node.remember_details(details)
             closing_ids = frozenset(node.ledger.closed)
             balances = node.chain_monitor.get_claimable_balances(
@@ -146,7 +157,7 @@ class Views:
             onchain = node.onchain.balance()
             reserve_sat = node.anchor_reserve_sat()
             sweeping = [item for item in node.sweeper.tracked_spendable_outputs() if item.spent is None]
-        locked = [self._locked(balance) for balance in balances]
+        locked = [self.locked_coin(balance) for balance in balances]
         locked += [
             LockedCoin(
                 amount_sat=item.descriptor.output.value_sat,
@@ -316,7 +327,8 @@ class Views:
             )
         return tuple(views)
 
-    def _locked(self, balance: Balance) -> LockedCoin:
+    def locked_coin(self, balance: Balance) -> LockedCoin:
+        """What keeps an amount of a channel from being spent, in words."""
         height = balance.height
         match balance.kind:
             case BalanceKind.CLAIMABLE_ON_CHANNEL_CLOSE:
@@ -344,6 +356,7 @@ class Views:
         node = self._node
         online = item.counterparty_node_id in node.peers.online
         phase, text = self._phase(item, online)
+        stat = node.ledger.stats.get(item.channel_id, ChannelStatRecord())
         outpoint = item.funding_outpoint
         return ChannelView(
             channel_id=item.channel_id.hex(),
@@ -381,6 +394,11 @@ class Views:
                 (_("Fee rate"), f"{item.feerate_sat_per_kw or 0} sat/kw"),
             ),
             held=item.channel_id in node.recovery.held,
+            fees_earned_msat=stat.fees_earned_msat,
+            forwards=stat.forwards,
+            uptime_permille=None
+            if stat.watched_seconds < UPTIME_TELLS_SECONDS
+            else 1000 * stat.online_seconds // stat.watched_seconds,
         )
 
     @staticmethod

@@ -18,6 +18,7 @@ from wallet.node.details import in_flight_msat, type_name
 from wallet.node.futures import resolve
 from wallet.node.sentences import closure_sentence, sat_text
 from wallet.node.sockets import NodeUri, parse_node_uri
+from wallet.node.suggestions import sensible_sat
 from wallet.node.views import scid_text
 from wallet.onchain.errors import OnchainError
 
@@ -33,6 +34,8 @@ MIN_CHANNEL_SAT = 20_000
 FUNDING_OUTPUT_SCRIPT = b"\x00\x20" + bytes(32)
 CLOSING_WEIGHT = 672 + 2 * 124
 """A cooperative close: the funding input with its 2-of-2 witness, and two P2WPKH or P2WSH outputs. BOLT 3."""
+FUNDING_WEIGHT = 4 * 11 + 272 + 4 * (43 + 31)
+"""An opening: one P2WPKH input with its witness, the funding output, and change."""
 COMMITMENT_WEIGHT = 1124
 """A commitment of an anchor channel without HTLCs. BOLT 3, fee calculation."""
 
@@ -170,7 +173,8 @@ async def list_channels(
     channels = [
         channel_json(node, item)
         for item in details
-        if not (public and not item.is_announced)
+        if item.channel_id not in node.events.probes
+        and not (public and not item.is_announced)
         and not (private and item.is_announced)
         and not (active and not item.is_usable)
     ]
@@ -370,11 +374,16 @@ async def quote_open_channel(
         close_rate = node.fee_sat_per_kw(ConfirmationTarget.NON_ANCHOR_CHANNEL_FEE)
         anchor_rate = node.fee_sat_per_kw(ConfirmationTarget.ANCHOR_CHANNEL_FEE)
     closing_fee_sat = CLOSING_WEIGHT * close_rate // 1000
+    minimum_sat = _known_minimum_sat(node, peer)
     reserve_sat = max(value_sat // 100, 1_000)
     commit_fee_sat = COMMITMENT_WEIGHT * 2 * anchor_rate // 1000 + 660
     if closing_fee_sat * 20 > value_sat:
         warning = _(
             "Closing may cost more than a twentieth of this channel. A larger one is cheaper in the long run."
+        )
+    if minimum_sat is not None and value_sat < minimum_sat:
+        warning = _("This node takes channels from {amount} only: it would refuse a smaller one.").format(
+            amount=sat_text(minimum_sat)
         )
     return {
         "amount_sat": value_sat,
@@ -384,9 +393,24 @@ async def quote_open_channel(
         "can_receive_sat": 0,
         "reserve_sat": reserve_sat,
         "anchor_reserve_sat": anchor_sat,
-        "peer_minimum_sat": None,
+        "peer_minimum_sat": minimum_sat,
+        "sensible_sat": sensible_channel_sat(node, minimum_sat or 0),
         "warning": warning,
     }
+
+
+def sensible_channel_sat(node: Node, peer_minimum_sat: int = 0) -> int:
+    """A size at which today's fees for opening and closing do not matter much."""
+    rate = node.fee_sat_per_kw(ConfirmationTarget.NON_ANCHOR_CHANNEL_FEE)
+    return sensible_sat((FUNDING_WEIGHT + CLOSING_WEIGHT) * rate // 1000, peer_minimum_sat)
+
+
+def _known_minimum_sat(node: Node, peer: str) -> int | None:
+    """What the peer said when it was asked; None where it was not, or did not say."""
+    try:
+        return node.peer_minimums_sat.get(bytes(peer_uri(node, peer).node_id))
+    except CommandError:
+        return None
 
 
 def find_channel(node: Node, text: str) -> ChannelDetails:

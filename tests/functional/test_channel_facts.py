@@ -1,0 +1,120 @@
+"""A channel looked into: its HTLCs, its past states, and after its end each output's way home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.functional.whole_nodes import WholeWorld, play
+from wallet.node.api import CommandError
+
+
+def test_each_past_state_of_a_channel_is_there_newest_first(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ["alice", "bob"]) as world:
+            alice, bob = world.nodes
+            await alice.fund(1_000_000)
+            channel_id = await alice.open_channel(bob, 500_000)
+            before = await alice.call("channel_states", channel_id=channel_id)
+            assert before["htlcs"] == []
+            assert [state["number"] for state in before["past"]] == list(range(before["total"]))[::-1]
+            invoice = (await bob.call("add_request", amount_msat=7_000_000, lightning=True))[
+                "lightning_invoice"
+            ]
+            paid = await alice.call("lnpay", invoice=invoice)
+            assert paid["success"]
+            await alice.until("a quiet channel", alice.quiet)
+            await bob.until("a quiet channel", bob.quiet)
+            after = await alice.call("channel_states", channel_id=channel_id)
+            assert after["total"] > before["total"]
+            seen = [htlc for state in after["past"] for htlc in state["htlcs"]]
+            assert {(htlc["amount_msat"], htlc["outgoing"]) for htlc in seen} == {(7_000_000, True)}
+            assert {htlc["payment_hash"] for htlc in seen} == {paid["payment_hash"]}
+            assert after["current"][0]["ours_sat"] + after["current"][0]["theirs_sat"] < 500_000
+            assert after["current"][0]["theirs_sat"] == 7_000
+            page = await alice.call("channel_states", channel_id=channel_id, offset=1, limit=1)
+            assert page["past"] == after["past"][1:2]
+            assert page["current"] == []
+            with pytest.raises(CommandError, match="There is no channel"):
+                await alice.call("channel_states", channel_id="00" * 32)
+
+    play(scenario())
+
+
+def test_a_forced_close_is_followed_until_the_money_is_home(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ["alice", "bob"]) as world:
+            alice, bob = world.nodes
+            await alice.fund(1_000_000)
+            channel_id = await alice.open_channel(bob, 500_000)
+            with pytest.raises(CommandError, match="There is no channel"):
+                await alice.call("closing_report", channel_id=channel_id)
+            await alice.call("close_channel", channel_id=channel_id, force=True)
+
+            def report() -> dict[str, object] | None:
+                record = alice.node.ledger.closed.get(bytes.fromhex(channel_id))
+                return (
+                    None if record is None or record.closing_txid is None else {"txid": record.closing_txid}
+                )
+
+            await alice.until("a closing transaction", report)
+            asked = await alice.call("closing_report", channel_id=channel_id)
+            await world.mined(asked["closing_txid"])
+            height = world.chain.height
+            await alice.until("the new tip", lambda: alice.node.best_height == height)
+            waits = await alice.call("closing_report", channel_id=channel_id)
+            assert waits["closing_confirmations"] == 6
+            (output,) = waits["outputs"]
+            assert output["state"] == "locked"
+            assert output["until_height"] > height
+            assert 490_000 < output["amount_sat"] < 500_000
+            assert [step[1] for step in output["steps"]] == ["done", "current", "waiting"]
+            with pytest.raises(CommandError, match="waits for a delay"):
+                await alice.call("speed_up_closing", channel_id=channel_id)
+            world.chain.mine(output["until_height"] - height)
+            await alice.until(
+                "the sweep", lambda: any(i.sweep for i in alice.node.sweeper.tracked_spendable_outputs())
+            )
+            (sweeping,) = (await alice.call("closing_report", channel_id=channel_id))["outputs"]
+            assert (sweeping["state"], sweeping["can_speed_up"]) == ("sweeping", True)
+            await world.sees(sweeping["txid"])
+            assert await alice.call("speed_up_closing", channel_id=channel_id) == {"raised": True}
+            (raised,) = (await alice.call("closing_report", channel_id=channel_id))["outputs"]
+            assert raised["txid"] != sweeping["txid"]
+            await world.mined(raised["txid"])
+            height = world.chain.height
+            await alice.until("the new tip", lambda: alice.node.best_height == height)
+            (home,) = (await alice.call("closing_report", channel_id=channel_id))["outputs"]
+            assert home["state"] == "home"
+            assert home["txid"] == raised["txid"]
+
+    play(scenario())
+
+
+def test_a_close_by_agreement_pays_the_wallet_and_can_be_sped_up(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ["alice", "bob"]) as world:
+            alice, bob = world.nodes
+            await alice.fund(1_000_000)
+            channel_id = await alice.open_channel(bob, 500_000)
+            await alice.call("close_channel", channel_id=channel_id)
+            key = bytes.fromhex(channel_id)
+
+            def closing() -> bytes | None:
+                record = alice.node.ledger.closed.get(key)
+                return None if record is None else record.closing_txid
+
+            await alice.until("a closing transaction", closing)
+            txid = (await alice.call("closing_report", channel_id=channel_id))["closing_txid"]
+            await alice.until("its output", lambda: alice.node.onchain.entry_by_hex(txid))
+            (output,) = (await alice.call("closing_report", channel_id=channel_id))["outputs"]
+            assert (output["state"], output["txid"]) == ("confirming", txid)
+            await world.mined(txid)
+            height = world.chain.height
+            await alice.until("the new tip", lambda: alice.node.best_height == height)
+            (home,) = (await alice.call("closing_report", channel_id=channel_id))["outputs"]
+            assert home["state"] == "home"
+            assert home["amount_sat"] == output["amount_sat"]
+
+    play(scenario())
