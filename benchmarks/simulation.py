@@ -32,7 +32,7 @@ from typing import Final
 from benchmarks.figures import Better, Figure, table
 from benchmarks.route import MPP, NOW, OwnChannel
 from benchmarks.topology import Topology, graph_of, read_npz, synthetic
-from wallet.ln.route import InFlightHtlcs, PaymentParameters, RouteNotFound, RouteParameters
+from wallet.ln.route import ChannelLack, InFlightHtlcs, PaymentParameters, RouteNotFound, RouteParameters
 from wallet.ln.route import Path as PaymentPath
 from wallet.ln.routing.graph import NetworkGraph
 from wallet.ln.routing.kernel import COMPILED
@@ -172,6 +172,17 @@ class Balances:
             self.side_msat[scid][1 - direction] += amount_msat
 
 
+def _lack(payer: NodeId, path: PaymentPath, scid: ShortChannelId) -> ChannelLack:
+    """What the channel could not carry."""
+    index = [hop.short_channel_id for hop in path.hops].index(scid)
+    source = path.hops[index - 1].node_id if index else payer
+    return ChannelLack(
+        short_channel_id=scid,
+        ascending=_direction(source, path.hops[index].node_id) == 0,
+        amount_msat=path.amount_over_msat(index),
+    )
+
+
 def _direction(source: NodeId, target: NodeId) -> int:
     return 0 if source < target else 1
 
@@ -217,7 +228,10 @@ class Simulation:
                 if isinstance(result, Held):
                     arrived.append(result)
                 else:
-                    params = params.with_failed_channel(result)
+                    held_now = InFlightHtlcs.from_paths([held.path for held in arrived], payment.payer)
+                    lack = _lack(payment.payer, path, result)
+                    held_msat = held_now.used_msat.get((lack.short_channel_id, lack.ascending), 0)
+                    params = params.with_shunned(lack, held_msat)
                     if self.learns:
                         self.scorer.payment_path_failed(path, result, now)
             fee_msat = sum(held.path.fee_msat for held in arrived)

@@ -136,7 +136,9 @@ def test_a_retry_takes_another_way(world: World) -> None:
     world.settle()
     carol.one_event(ev.PaymentClaimable)
     world.claim([alice, carol], payment)
-    assert first.hops[1].short_channel_id in alice.router.asked[1].payment_params.previously_failed_channels
+    (shunned,) = alice.router.asked[1].payment_params.shunned
+    assert shunned.short_channel_id == first.hops[1].short_channel_id
+    assert shunned.from_msat < 1_000_000
 
 
 def two_channels(world: World) -> tuple[Node, Node]:

@@ -138,6 +138,8 @@ class FailedAttempt:
         hop_index: which hop of `path` reported it (0 is our peer), None when it failed at home or is unreadable.
         failure_code: BOLT 4 failure code, 0 when unknown.
         short_channel_id: the channel that could not carry it, when known.
+        part_id, sent_at, sent_mono_ms: as in `SentPart`.
+        hold_times_ms: how long each hop held it, first hop first, as far as hops vouch for it.
     """
 
     path: Path
@@ -146,6 +148,25 @@ class FailedAttempt:
     short_channel_id: ShortChannelId | None
     payee_rejected: bool
     message: str
+    part_id: int = field(default=0, metadata={"tlv": 101})
+    sent_at: int = field(default=0, metadata={"tlv": 103})
+    sent_mono_ms: int = field(default=0, metadata={"tlv": 105})
+    hold_times_ms: tuple[int, ...] = field(default=(), metadata={"tlv": 107})
+
+
+@dataclass(frozen=True, slots=True)
+class SentPart:
+    """One HTLC of a payment that arrived.
+
+    Attributes:
+        part_id: unique within the payment.
+        sent_at, sent_mono_ms: both clocks when it was offered; the second one means nothing after a restart.
+    """
+
+    part_id: int
+    path: Path
+    sent_at: int
+    sent_mono_ms: int
 
 
 # --- spendable outputs --------------------------------------------------------
@@ -291,13 +312,22 @@ class PaymentClaimed:
 
 @dataclass(frozen=True, slots=True)
 class PaymentSent:
-    """A payment of ours arrived; the preimage proves it. Comes once per payment id."""
+    """A payment of ours arrived; the preimage proves it. Comes once per payment id.
+
+    Attributes:
+        parts: which it was made of, those that failed before left out.
+        part_id: of the part whose preimage came first.
+        hold_times_ms: of that part, as in `FailedAttempt`.
+    """
 
     payment_id: PaymentId
     payment_hash: PaymentHash
     payment_preimage: PaymentPreimage
     amount_msat: int
     fee_paid_msat: int
+    parts: tuple[SentPart, ...] = field(default=(), metadata={"tlv": 101})
+    part_id: int = field(default=0, metadata={"tlv": 103})
+    hold_times_ms: tuple[int, ...] = field(default=(), metadata={"tlv": 105})
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,9 +342,20 @@ class PaymentFailed:
 
 @dataclass(frozen=True, slots=True)
 class PaymentPathSuccessful:
+    """A part of a payment that arrived is irrevocably settled.
+
+    Attributes:
+        part_id, sent_at, sent_mono_ms: as in `SentPart`.
+        hold_times_ms: as in `FailedAttempt`.
+    """
+
     payment_id: PaymentId
     payment_hash: PaymentHash
     path: Path
+    part_id: int = field(default=0, metadata={"tlv": 101})
+    sent_at: int = field(default=0, metadata={"tlv": 103})
+    sent_mono_ms: int = field(default=0, metadata={"tlv": 105})
+    hold_times_ms: tuple[int, ...] = field(default=(), metadata={"tlv": 107})
 
 
 @dataclass(frozen=True, slots=True)

@@ -815,7 +815,11 @@ class PaymentRoom(MessageRoom):
         match source:
             case OurPayment():
                 self._outbound.claim_htlc(
-                    source.payment_id, source.part_id, payment_preimage, from_onchain=from_onchain
+                    source.payment_id,
+                    source.part_id,
+                    payment_preimage,
+                    from_onchain=from_onchain,
+                    attribution_data=downstream_attribution,
                 )
             case PreviousHop():
                 forwarded = self._take_forward(source)

@@ -61,11 +61,16 @@ MAX_HTLC_CLTV_BLOCKS: Final = 2016
 
 @dataclass(frozen=True, slots=True)
 class PaymentOnion:
-    """What the first HTLC of a path has to carry."""
+    """What the first HTLC of a path has to carry.
+
+    Attributes:
+        keys: of its hops, for what comes back.
+    """
 
     packet: bytes
     amount_msat: int
     cltv_expiry_height: int
+    keys: tuple[OnionKeys, ...]
 
 
 def path_keys(path: Path, session_key: bytes) -> tuple[OnionKeys, ...]:
@@ -91,13 +96,14 @@ def create_payment_onion(
     payloads, amount_msat, cltv_height = build_onion_payloads(
         path, recipient, starting_height, keysend_preimage
     )
+    keys = path_keys(path, session_key)
     packet = construct_onion_packet(
         payloads,
-        path_keys(path, session_key),
+        keys,
         prng_seed=session_key if prng_seed is None else prng_seed,
         associated_data=payment_hash,
     )
-    return PaymentOnion(packet, amount_msat, cltv_height)
+    return PaymentOnion(packet, amount_msat, cltv_height, keys)
 
 
 # --- receiving and forwarding -------------------------------------------------

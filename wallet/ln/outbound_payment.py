@@ -23,7 +23,7 @@ calls out.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from hashlib import sha256
 from typing import Final, Protocol, assert_never
@@ -40,13 +40,21 @@ from wallet.ln.events import (
     PaymentPathFailed,
     PaymentPathSuccessful,
     PaymentSent,
+    SentPart,
 )
 from wallet.ln.invoice import Invoice
 from wallet.ln.onion_failure import Failure, FailureCode
 from wallet.ln.onion_payload import RecipientOnion
 from wallet.ln.onion_payment import create_payment_onion, path_keys
-from wallet.ln.onion_utils import DecodedFailure, FailurePacket, decode_failure
+from wallet.ln.onion_utils import (
+    DecodedFailure,
+    FailurePacket,
+    OnionKeys,
+    decode_failure,
+    decode_fulfill_attribution,
+)
 from wallet.ln.route import (
+    ChannelLack,
     FirstHop,
     InFlightHtlcs,
     Path,
@@ -111,11 +119,14 @@ class Part:
     Attributes:
         part_id: unique within the payment, never used again; together they are the HTLC's source.
         session_key: from which all keys of its onion come.
+        sent_at, sent_mono_ms: both clocks when it was offered.
     """
 
     part_id: int
     session_key: bytes
     path: Path
+    sent_at: int = field(default=0, metadata={"tlv": 101})
+    sent_mono_ms: int = field(default=0, metadata={"tlv": 103})
 
 
 @tagged(0)
@@ -196,9 +207,17 @@ def _find_part(state: PaymentState, part_id: int) -> Part | None:
     return None
 
 
-def _with_parts(state: Retryable, paths: Sequence[Path], session_keys: Sequence[bytes]) -> Retryable:
+def _with_parts(
+    state: Retryable, paths: Sequence[Path], session_keys: Sequence[bytes], now: Now
+) -> Retryable:
     new = tuple(
-        Part(part_id=state.next_part_id + index, session_key=key, path=path.without_features())
+        Part(
+            part_id=state.next_part_id + index,
+            session_key=key,
+            path=path.without_features(),
+            sent_at=now.at,
+            sent_mono_ms=now.mono_ms,
+        )
         for index, (path, key) in enumerate(zip(paths, session_keys, strict=True))
     )
     return replace(state, parts=state.parts + new, next_part_id=state.next_part_id + len(new))
@@ -244,14 +263,21 @@ class Verdict:
     Attributes:
         attempt: for the events and the record.
         failed_channels: not to be used again for this payment.
+        lack: what a channel could not carry: less may still pass.
     """
 
     attempt: FailedAttempt
     failed_channels: tuple[ShortChannelId, ...]
+    lack: ChannelLack | None = None
 
 
 def judge_failure(path: Path, decoded: DecodedFailure) -> Verdict:
     """Say who is to blame for a failure that came back along `path`. BOLT 4, receiving failure codes."""
+    verdict = _judge(path, decoded)
+    return replace(verdict, attempt=replace(verdict.attempt, hold_times_ms=decoded.hold_times_ms))
+
+
+def _judge(path: Path, decoded: DecodedFailure) -> Verdict:
     hops = path.hops
     last = len(hops) - 1
     if decoded.hop_index is None:
@@ -279,6 +305,13 @@ def judge_failure(path: Path, decoded: DecodedFailure) -> Verdict:
     if failure.is_node and not failure.is_bad_onion:
         # BOLT 4, origin node: with NODE set, none of the erring node's channels is to be used.
         return _verdict(path, decoded, (into, out_of), into, False)
+    if failure.code == FailureCode.TEMPORARY_CHANNEL_FAILURE:
+        lack = ChannelLack(
+            short_channel_id=out_of,
+            ascending=hops[index].node_id < hops[index + 1].node_id,
+            amount_msat=path.amount_over_msat(index + 1),
+        )
+        return replace(_verdict(path, decoded, (), out_of, False), lack=lack)
     return _verdict(path, decoded, (out_of,), out_of, False)
 
 
@@ -358,10 +391,15 @@ class _RetryContext:
     started_mono_ms: int
     retries_made: int = 0
 
-    def shunning(self, channels: Iterable[ShortChannelId]) -> _RetryContext:
+    def shunning(self, verdict: Verdict, inflight: InFlightHtlcs) -> _RetryContext:
+        """What the failure of a part teaches, once that part holds nothing any more."""
         params = self.payment_params
-        for short_channel_id in channels:
+        for short_channel_id in verdict.failed_channels:
             params = params.with_failed_channel(short_channel_id)
+        lack = verdict.lack
+        if lack is not None:
+            held_msat = inflight.used_msat.get((lack.short_channel_id, lack.ascending), 0)
+            params = params.with_shunned(lack, held_msat)
         return replace(self, payment_params=params)
 
 
@@ -453,6 +491,9 @@ class OutboundPayments:
         self._contexts: dict[PaymentId, _RetryContext] = {}
         self._to_retry: dict[PaymentId, None] = {}
         self._ticks_without_parts: dict[PaymentId, int] = {}
+        # Of parts under way: what their session keys would give again, and what their hops said of the time.
+        self._keys: dict[tuple[PaymentId, int], tuple[OnionKeys, ...]] = {}
+        self._hold_times_ms: dict[tuple[PaymentId, int], tuple[int, ...]] = {}
         self._inflight = InFlightHtlcs()
 
     def read(self, rows: Callable[[str], Iterable[tuple[bytes, bytes]]]) -> None:
@@ -510,7 +551,7 @@ class OutboundPayments:
         if problem is not None:
             raise PaymentNotSent(PaymentFailureReason.UNEXPECTED_ERROR, problem)
         self._begin(payment_id, payment_hash, recipient, route, route_params, retry, now, keysend_preimage)
-        self._send_over(payment_id, route, best_height)
+        self._send_over(payment_id, route, now, best_height)
         self.check_retry_payments(now, best_height, only=payment_id)
 
     def send_payment_with_route(
@@ -531,7 +572,7 @@ class OutboundPayments:
             raise PaymentNotSent(PaymentFailureReason.UNEXPECTED_ERROR, problem)
         params = route.route_params
         self._begin(payment_id, payment_hash, recipient, route, params, Retry(), now, keysend_preimage)
-        self._send_over(payment_id, route, best_height)
+        self._send_over(payment_id, route, now, best_height)
         self.check_retry_payments(now, best_height, only=payment_id)
 
     def pay_for_bolt11_invoice(
@@ -610,8 +651,11 @@ class OutboundPayments:
         payment_preimage: PaymentPreimage,
         *,
         from_onchain: bool = False,
+        attribution_data: bytes | None = None,
     ) -> None:
         """A part's preimage has arrived: by a peer's message, or (`from_onchain`) out of a transaction.
+
+        `attribution_data` is what the message said of the time that each hop took.
 
         Harmless when repeated. A preimage by message is followed by `finalize_claim`.
         """
@@ -620,6 +664,7 @@ class OutboundPayments:
             return
         if sha256(payment_preimage).digest() != state.payment_hash:
             raise InvariantError("A preimage does not belong to the payment that it should settle.")
+        self._read_hold_times(payment_id, part_id, attribution_data)
         if not isinstance(state, Fulfilled):
             fulfilled = _fulfil(state, payment_preimage)
             self._forget_retry(payment_id)
@@ -631,6 +676,12 @@ class OutboundPayments:
                     payment_preimage,
                     fulfilled.amount_msat,
                     fulfilled.fee_paid_msat,
+                    tuple(
+                        SentPart(part.part_id, part.path, part.sent_at, part.sent_mono_ms)
+                        for part in fulfilled.parts
+                    ),
+                    part_id,
+                    self._hold_times_ms.get((payment_id, part_id), ()),
                 )
             )
         if from_onchain:
@@ -646,14 +697,26 @@ class OutboundPayments:
             raise InvariantError("A part is final whose preimage is not known.")
         self._inflight.remove_path(part.path, self._payer)
         self._swap(payment_id, _without_part(state, part_id))
-        self._emit(PaymentPathSuccessful(payment_id, state.payment_hash, part.path))
+        self._keys.pop((payment_id, part_id), None)
+        hold_times_ms = self._hold_times_ms.pop((payment_id, part_id), ())
+        self._emit(
+            PaymentPathSuccessful(
+                payment_id,
+                state.payment_hash,
+                part.path,
+                part_id,
+                part.sent_at,
+                part.sent_mono_ms,
+                hold_times_ms,
+            )
+        )
 
     def fail_htlc(self, payment_id: PaymentId, part_id: int, packet: FailurePacket) -> None:
         """A part came back with an onion failure (`update_fail_htlc`), irrevocably."""
         part = self.part(payment_id, part_id)
         if part is None:
             return
-        decoded = decode_failure(path_keys(part.path, part.session_key), packet)
+        decoded = decode_failure(self._keys_of(payment_id, part), packet)
         self._fail_part(payment_id, part, judge_failure(part.path, decoded))
 
     def fail_htlc_locally(
@@ -712,6 +775,15 @@ class OutboundPayments:
                 self._swap(payment_id, None)
 
     # --- inside ---
+
+    def _keys_of(self, payment_id: PaymentId, part: Part) -> tuple[OnionKeys, ...]:
+        return self._keys.get((payment_id, part.part_id)) or path_keys(part.path, part.session_key)
+
+    def _read_hold_times(self, payment_id: PaymentId, part_id: int, attribution_data: bytes | None) -> None:
+        part = self.part(payment_id, part_id)
+        if part is not None and attribution_data is not None:
+            keys = self._keys_of(payment_id, part)
+            self._hold_times_ms[payment_id, part_id] = decode_fulfill_attribution(keys, attribution_data)
 
     def _swap(self, payment_id: PaymentId, state: PaymentState | None) -> None:
         """Put a new state in place (None: forget), and write its row."""
@@ -843,13 +915,13 @@ class OutboundPayments:
             key = self._entropy.get_secure_random_bytes()
         return key
 
-    def _send_over(self, payment_id: PaymentId, route: Route, best_height: int) -> None:
+    def _send_over(self, payment_id: PaymentId, route: Route, now: Now, best_height: int) -> None:
         """Add a part for each path, durable first, then offer their HTLCs."""
         state, context = self._payments[payment_id], self._contexts[payment_id]
         if not isinstance(state, Retryable):
             raise InvariantError("A payment that is over was to be sent.")
         first_new = state.next_part_id
-        state = _with_parts(state, route.paths, [self._session_key() for _path in route.paths])
+        state = _with_parts(state, route.paths, [self._session_key() for _path in route.paths], now)
         self._swap(payment_id, state)
         new_parts = [part for part in state.parts if part.part_id >= first_new]
         for part in new_parts:
@@ -865,6 +937,7 @@ class OutboundPayments:
                     best_height + 1,
                     keysend_preimage=context.keysend_preimage,
                 )
+                self._keys[payment_id, part.part_id] = onion.keys
                 self._send_along_path(
                     SendAlongPath(
                         payment_id=payment_id,
@@ -894,6 +967,13 @@ class OutboundPayments:
     def _fail_part(self, payment_id: PaymentId, part: Part, verdict: Verdict) -> None:
         state = self._payments[payment_id]
         self._inflight.remove_path(part.path, self._payer)
+        self._keys.pop((payment_id, part.part_id), None)
+        verdict = replace(
+            verdict,
+            attempt=replace(
+                verdict.attempt, part_id=part.part_id, sent_at=part.sent_at, sent_mono_ms=part.sent_mono_ms
+            ),
+        )
         rest = _without_part(state, part.part_id)
         if isinstance(rest, Fulfilled):
             self._swap(payment_id, rest)
@@ -906,7 +986,7 @@ class OutboundPayments:
             elif context is None:
                 rest = _abandon(rest, PaymentFailureReason.RETRIES_EXHAUSTED)
         if isinstance(rest, Retryable) and context is not None:
-            self._contexts[payment_id] = context.shunning(verdict.failed_channels)
+            self._contexts[payment_id] = context.shunning(verdict, self._inflight)
             self._to_retry[payment_id] = None
             self._swap(payment_id, rest)
             self._emit(PaymentPathFailed(payment_id, rest.payment_hash, verdict.attempt))
@@ -947,7 +1027,7 @@ class OutboundPayments:
         if self._problem_of(route, route_params, context.recipient) is not None:
             self.abandon_payment(payment_id, PaymentFailureReason.UNEXPECTED_ERROR)
             return
-        self._send_over(payment_id, route, best_height)
+        self._send_over(payment_id, route, now, best_height)
 
 
 def _has_expired(params: PaymentParameters, now: Now) -> bool:

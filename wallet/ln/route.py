@@ -25,6 +25,7 @@ __all__ = [
     "MAX_PATH_LENGTH_ESTIMATE",
     "BlindedHop",
     "BlindedTail",
+    "ChannelLack",
     "FirstHop",
     "InFlightHtlcs",
     "Path",
@@ -36,6 +37,7 @@ __all__ = [
     "RouteNotFound",
     "RouteParameters",
     "Router",
+    "Shunned",
 ]
 
 # Paths and payments are stored as records; a feature vector is one value there.
@@ -131,6 +133,11 @@ class Path:
         """What leaves our first channel."""
         return self.fee_msat + self.final_value_msat
 
+    def amount_over_msat(self, index: int) -> int:
+        """What goes over the channel to the hop of this index."""
+        behind_msat = 0 if self.blinded_tail is None else self.blinded_tail.final_value_msat
+        return behind_msat + sum(hop.fee_msat for hop in self.hops[index:])
+
     @property
     def final_cltv_delta(self) -> int | None:
         """The last hop's delta; unknown (None) behind a blinded tail."""
@@ -177,6 +184,42 @@ RouteHint = tuple[RouteHintHop, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelLack:
+    """One direction of a channel could not carry an amount.
+
+    Attributes:
+        ascending: True when the sending node's id is the smaller one.
+    """
+
+    short_channel_id: ShortChannelId
+    ascending: bool
+    amount_msat: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shunned:
+    """One direction of a channel that lacked an amount: not used for so much again, less may pass.
+
+    Attributes:
+        ascending: as in `ChannelLack`.
+        from_msat: this much, and all above, counting what payments of ours hold there already.
+        times: how often it lacked something.
+    """
+
+    short_channel_id: ShortChannelId
+    ascending: bool
+    from_msat: int
+    times: int = 1
+
+
+SAME_AMOUNT_DIVISOR = 32
+"""What is less by one part in 32 only is no smaller amount: another way behind the channel has other fees."""
+
+MAX_LACKS = 3
+"""So many failures, each at a smaller amount, and a channel is not used again for this payment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentParameters:
     """Who is to be paid, and within which limits; grows by failed channels from try to try.
 
@@ -190,7 +233,9 @@ class PaymentParameters:
         max_path_count: parts at a time.
         max_path_length: hops of one path.
         max_channel_saturation_power_of_half: n means 1/2^n of a channel's capacity at most, while a way
-        exists. previously_failed_channels: channels that have failed this payment: not used again.
+        exists.
+        previously_failed_channels: channels that have failed this payment at any amount: not used again.
+        shunned: directions that lacked an amount, one record each.
     """
 
     payee: NodeId
@@ -203,12 +248,30 @@ class PaymentParameters:
     max_path_length: int = MAX_PATH_LENGTH_ESTIMATE
     max_channel_saturation_power_of_half: int = DEFAULT_MAX_CHANNEL_SATURATION_POWER_OF_HALF
     previously_failed_channels: tuple[ShortChannelId, ...] = ()
+    shunned: tuple[Shunned, ...] = ()
 
     def with_failed_channel(self, short_channel_id: ShortChannelId) -> PaymentParameters:
         """The same parameters, shunning one more channel."""
         if short_channel_id in self.previously_failed_channels:
             return self
         return replace(self, previously_failed_channels=(*self.previously_failed_channels, short_channel_id))
+
+    def with_shunned(self, lack: ChannelLack, held_msat: int) -> PaymentParameters:
+        """The same parameters, after a direction lacked an amount while payments of ours held `held_msat` there."""
+        from_msat, times = held_msat + lack.amount_msat - lack.amount_msat // SAME_AMOUNT_DIVISOR, 1
+        others: list[Shunned] = []
+        for known in self.shunned:
+            if (known.short_channel_id, known.ascending) == (lack.short_channel_id, lack.ascending):
+                from_msat, times = min(from_msat, known.from_msat), known.times + 1
+            else:
+                others.append(known)
+        if times >= MAX_LACKS:
+            # It is not the amount, or what is there is not worth another try.
+            return replace(self, shunned=tuple(others)).with_failed_channel(lack.short_channel_id)
+        found = Shunned(
+            short_channel_id=lack.short_channel_id, ascending=lack.ascending, from_msat=from_msat, times=times
+        )
+        return replace(self, shunned=(*others, found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from wallet.ln.events import (
     PaymentPathFailed,
     PaymentPathSuccessful,
     PaymentSent,
+    SentPart,
 )
 from wallet.ln.features import Features
 from wallet.ln.onion_failure import Failure, FailureCode
@@ -39,6 +40,7 @@ from wallet.ln.outbound_payment import (
     SendAlongPath,
 )
 from wallet.ln.route import (
+    ChannelLack,
     FirstHop,
     InFlightHtlcs,
     Path,
@@ -47,6 +49,7 @@ from wallet.ln.route import (
     RouteHop,
     RouteNotFound,
     RouteParameters,
+    Shunned,
 )
 from wallet.ln.types import (
     APIError,
@@ -134,7 +137,22 @@ class FakeRouter:
         self.asked.append(route_params)
         self.inflight.append(inflight)
         shunned = set(route_params.payment_params.previously_failed_channels)
-        usable = [way for way in self.ways if not shunned & {hop.short_channel_id for hop in way(1).hops}]
+        lacking = {
+            (item.short_channel_id, item.ascending): item.from_msat
+            for item in route_params.payment_params.shunned
+        }
+
+        def is_usable(path: Path) -> bool:
+            amounts = {
+                (hop.short_channel_id, before < hop.node_id): path.amount_over_msat(index)
+                for index, (before, hop) in enumerate(
+                    zip((US, *(h.node_id for h in path.hops[:-1])), path.hops, strict=True)
+                )
+            }
+            too_much = any(key in lacking and amounts[key] >= lacking[key] for key in amounts)
+            return not too_much and not shunned & {hop.short_channel_id for hop in path.hops}
+
+        usable = [way for way in self.ways if is_usable(way(route_params.final_value_msat // self.split))]
         if not usable:
             raise RouteNotFound("There is no way to the payee.")
         count = min(self.split, len(usable))
@@ -315,8 +333,11 @@ def test_sent_in_one_part() -> None:
     assert carry(args) == ["hub", "payee"]
     w.arrive(args)
     sent, successful = w.take_events()
-    assert sent == PaymentSent(pid, payment_hash(0), preimage_of(0), 1_000_000, 10)
-    assert isinstance(successful, PaymentPathSuccessful)
+    part = SentPart(0, by_hub(1_000_000).without_features(), START.at, START.mono_ms)
+    assert sent == PaymentSent(pid, payment_hash(0), preimage_of(0), 1_000_000, 10, (part,), 0)
+    assert successful == PaymentPathSuccessful(
+        pid, payment_hash(0), part.path, part.part_id, START.at, START.mono_ms
+    )
     assert isinstance(w.payments.state(pid), Fulfilled)
 
 
@@ -373,11 +394,68 @@ def test_a_channel_that_cannot_carry_it_is_shunned_and_the_payment_tried_again()
     assert event.attempt.hop_index == 0
     assert event.attempt.failure_code == FailureCode.TEMPORARY_CHANNEL_FAILURE
     assert event.attempt.short_channel_id == 2
-    assert w.router.asked[1].payment_params.previously_failed_channels == (2,)
+    assert (event.attempt.part_id, event.attempt.sent_at) == (0, START.at)
+    params = w.router.asked[1].payment_params
+    assert params.previously_failed_channels == ()
+    # Only as much as it lacked, less what other fees behind it would make of the same amount, and only that way.
+    assert params.shunned == (
+        Shunned(short_channel_id=ShortChannelId(2), ascending=node_id("hub") < PAYEE, from_msat=968_750),
+    )
     args = w.one_part(pid)
     assert carry(args) == ["hub2", "payee"]
     w.arrive(args)
     assert isinstance(w.take_events()[0], PaymentSent)
+
+
+def test_what_a_channel_lacks_again_and_again_is_never_asked_of_it_again() -> None:
+    params = PaymentParameters(payee=PAYEE, final_cltv_delta=18)
+    channel = ShortChannelId(2)
+
+    def lacking(before: PaymentParameters, amount_msat: int, held_msat: int = 0) -> PaymentParameters:
+        lack = ChannelLack(short_channel_id=channel, ascending=True, amount_msat=amount_msat)
+        return before.with_shunned(lack, held_msat)
+
+    once = lacking(params, 3_200, 10_000)
+    assert [item.from_msat for item in once.shunned] == [13_100]
+    # A larger amount that fails later, of another part, teaches nothing new.
+    assert [item.from_msat for item in lacking(once, 64_000).shunned] == [13_100]
+    twice = lacking(once, 1_600)
+    assert [(item.from_msat, item.times) for item in twice.shunned] == [(1_550, 2)]
+    other_way = twice.with_shunned(
+        ChannelLack(short_channel_id=channel, ascending=False, amount_msat=32), held_msat=0
+    )
+    assert len(other_way.shunned) == 2
+    thrice = lacking(other_way, 800)
+    assert thrice.previously_failed_channels == (channel,)
+    assert [item.ascending for item in thrice.shunned] == [False]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [Failure.unknown_next_peer(), Failure.channel_disabled(), Failure.fee_insufficient(1_000)],
+    ids=["unknown_next_peer", "channel_disabled", "fee_insufficient"],
+)
+def test_what_no_smaller_amount_would_mend_shuns_the_channel(failure: Failure) -> None:
+    w = world()
+    pid = w.pay()
+    w.fail(w.one_part(pid), "hub", failure)
+    w.retry()
+    assert w.router.asked[1].payment_params.previously_failed_channels == (2,)
+    assert w.router.asked[1].payment_params.shunned == ()
+    assert carry(w.one_part(pid)) == ["hub2", "payee"]
+
+
+def test_what_other_parts_hold_counts_to_what_a_channel_lacked() -> None:
+    w = world(by_hub, by_mid, split=2)
+    pid = w.pay()
+    first, second = w.offered.values()
+    w.fail(second, "mid", Failure.temporary_channel_failure())
+    w.retry()
+    (shunned,) = w.router.asked[1].payment_params.shunned
+    # Nothing of the first part goes over the channel from mid.
+    assert shunned.from_msat == 500_000 - 500_000 // 32
+    assert carry(first) == ["hub", "payee"]
+    assert pid == first.payment_id
 
 
 def test_the_payees_refusal_is_final() -> None:

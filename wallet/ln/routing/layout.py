@@ -189,5 +189,5 @@ class Scratch:
         self.extra_first = finder.extra_first = array("i", (-1,)) * nodes
         # Each edge is put into the queue once at most: those with a record, and those of the search.
         finder.heap = _zeros("q", 2 * (edge_numbers // EDGE_LENGTH + MAX_EXTRA + 1))
-        finder.extra = finder.liquidity = _zeros("q", 0)
+        finder.extra = finder.liquidity = finder.ceilings = _zeros("q", 0)
         finder.extra_next = finder.slots = _zeros("i", 0)

@@ -42,7 +42,7 @@ cpdef long long lay_out(
 @cython.final
 cdef class PathFinder:
     cdef public int[::1] starts, ends, extra_first, extra_next, slots
-    cdef public long long[::1] edges, labels, heap, used_msat, extra, liquidity
+    cdef public long long[::1] edges, labels, heap, used_msat, extra, liquidity, ceilings
     cdef public unsigned char[::1] skipped
     cdef public long long node_count, now_at, half_life_seconds, base_penalty_msat
     cdef public long long base_penalty_amount_multiplier_msat, liquidity_penalty_multiplier_msat
@@ -73,9 +73,12 @@ cdef class PathFinder:
         stamp=cython.longlong, number=cython.longlong, used_msat=cython.longlong,
         minimum_msat=cython.longlong, maximum_msat=cython.longlong, capacity_msat=cython.longlong,
         unchecked=cython.bint, rate=cython.longlong, fee_msat=cython.longlong, total_fee_msat=cython.longlong,
-        cltv_delta=cython.longlong, cost=cython.longlong, known=cython.bint,
+        cltv_delta=cython.longlong, cost=cython.longlong, known=cython.bint, closed=cython.int,
     )
     cdef int _relax(self, long long[::1] edges, long long first, long long end, list queue) except -1
+
+    @cython.locals(ceilings="long long[::1]", place=cython.longlong)
+    cdef bint _is_too_much(self, long long number, long long total_msat) noexcept
 
     @cython.locals(
         penalty_msat=cython.longlong, total_msat=cython.longlong, low_msat=cython.longlong,

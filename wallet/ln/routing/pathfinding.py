@@ -27,7 +27,7 @@ from math import log10
 
 Numbers = MutableSequence[int]
 
-VERSION = 1
+VERSION = 2
 """Raised with each change to this file that a form compiled from the text before would not follow."""
 COMPILED = not __file__.endswith(".py")
 _COMPILED = COMPILED
@@ -175,7 +175,8 @@ class PathFinder:
         node_count: nodes of the graph; further labels are for nodes that only one search knows.
         labels, heap: scratch.
         used_msat: by edge number, what payments of ours hold there; zero between searches.
-        skipped: by channel, 1 for those that are not to be used; zero between searches.
+        skipped: by channel, 1 for those that are not to be used, 2 for those of `ceilings`; zero between searches.
+        ceilings: pairs of an edge's number and the amount from which on it is not to be used.
         extra, extra_first, extra_next: edges of one search. `extra_first` is by target, -1 for none.
         slots: by channel, where in `liquidity` it is, or -1.
         liquidity: by slot, both offsets of `LiquidityRange`, and their time.
@@ -192,6 +193,7 @@ class PathFinder:
     heap: Numbers
     used_msat: Numbers
     skipped: Numbers
+    ceilings: Numbers
     extra: Numbers
     extra_first: Numbers
     extra_next: Numbers
@@ -353,9 +355,13 @@ class PathFinder:
             used_msat = 0
             if number >= 0:
                 # Our own channels are known better by `extra`.
-                if source == us or skipped[number >> 1]:
+                closed = skipped[number >> 1]
+                if source == us or closed == 1:
                     continue
                 used_msat = held_msat[number]
+                if closed and self._is_too_much(number, amount_msat + used_msat):
+                    self.obstacles |= OBSTACLE_CAPACITY
+                    continue
             minimum_msat = edges[record + 5]
             maximum_msat = edges[record + 6]
             if amount_msat < minimum_msat:
@@ -412,6 +418,14 @@ class PathFinder:
             else:
                 heappush(queue, (cost, source))
         return 0
+
+    def _is_too_much(self, number: int, total_msat: int) -> bool:
+        """Tell whether an edge has shown already that it lacks so much."""
+        ceilings = self.ceilings
+        for place in range(0, len(ceilings), 2):
+            if ceilings[place] == number and total_msat >= ceilings[place + 1]:
+                return True
+        return False
 
     def _penalty(
         self, number: int, amount_msat: int, used_msat: int, capacity_msat: int, unchecked: bool

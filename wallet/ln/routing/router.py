@@ -205,6 +205,11 @@ class _Search:
         self._graph = graph
         self._inflight = inflight
         self._failed = frozenset(self._params.previously_failed_channels)
+        # By channel and direction, the amount from which on it was found to be too much.
+        self._ceilings_msat = {
+            (item.short_channel_id, 0 if item.ascending else 1): item.from_msat
+            for item in self._params.shunned
+        }
         # Node indices behind those of the graph: us, the payee, and what hints name.
         self._extra_nodes: list[NodeId] = []
         self._extra_index: dict[NodeId, int] = {}
@@ -334,10 +339,16 @@ class _Search:
             used_msat += self._inflight.used_msat.get((edge_scid, direction == 0), 0)
         return used_msat
 
-    def _available_msat(self, edge: _Edge) -> int:
-        """How much one more part may put on an edge."""
+    def _available_msat(self, edge: _Edge, *, widening: bool = False) -> int:
+        """How much one more part may put on an edge; when `widening`, no more than is likely to be there."""
         used_msat = self._used(edge.short_channel_id, edge.direction, ours=edge.first_hop is not None)
-        return min(edge.htlc_maximum_msat, edge.capacity_msat - used_msat)
+        available_msat = min(edge.htlc_maximum_msat, edge.capacity_msat - used_msat)
+        ceiling_msat = self._ceilings_msat.get((edge.short_channel_id, edge.direction))
+        if ceiling_msat is None:
+            return available_msat
+        # Of what is below the ceiling nothing is known: to go up to it would be to fail again, as like as not.
+        limit_msat = ceiling_msat // 2 if widening else ceiling_msat - 1
+        return min(available_msat, limit_msat - used_msat)
 
     @property
     def _takes_parts(self) -> bool:
@@ -467,19 +478,21 @@ class _Search:
         low_msat, high_msat = found_msat, wanted_msat
         while low_msat < high_msat:
             middle_msat = (low_msat + high_msat + 1) // 2
-            part = self._carry(edges, middle_msat, fee_limit_msat)
+            part = self._carry(edges, middle_msat, fee_limit_msat, widening=True)
             if part is None:
                 high_msat = middle_msat - 1
             else:
                 low_msat, best = middle_msat, part
         return best
 
-    def _carry(self, edges: tuple[_Edge, ...], delivered_msat: int, fee_limit_msat: int) -> _Part | None:
+    def _carry(
+        self, edges: tuple[_Edge, ...], delivered_msat: int, fee_limit_msat: int, *, widening: bool = False
+    ) -> _Part | None:
         """Work out what goes over each edge; None when one cannot take it."""
         amounts_msat: list[int] = []
         amount_msat = delivered_msat
         for edge in reversed(edges):
-            if not edge.htlc_minimum_msat <= amount_msat <= self._available_msat(edge):
+            if not edge.htlc_minimum_msat <= amount_msat <= self._available_msat(edge, widening=widening):
                 return None
             amounts_msat.append(amount_msat)
             if edge.first_hop is None:
@@ -518,6 +531,14 @@ class _Search:
             if channel is not None:
                 scratch.skipped[channel] = 1
                 self._skipped_channels.append(channel)
+        ceilings = array("q")
+        for (scid, direction), from_msat in self._ceilings_msat.items():
+            channel = graph.channel_index(scid)
+            if channel is not None and scratch.skipped[channel] != 1:
+                scratch.skipped[channel] = 2
+                self._skipped_channels.append(channel)
+                ceilings.extend((2 * channel + direction, min(from_msat, MAX_CAPACITY_MSAT)))
+        finder.ceilings = ceilings
         for number, edge in enumerate(self._extra_edges):
             self._add_record(
                 edge.target,

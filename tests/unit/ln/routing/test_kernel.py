@@ -36,6 +36,7 @@ from wallet.ln.route import (
     RouteHintHop,
     RouteNotFound,
     RouteParameters,
+    Shunned,
 )
 from wallet.ln.routing import layout as layouts
 from wallet.ln.routing import pathfinding
@@ -194,13 +195,28 @@ def test_both_forms_agree_whatever_the_network(
             scorer._learn_failure(channel, direction, held_msat, NOW.at - ago_seconds)
     hops = [own_channel("ABC"[number], limit, number + 1) for number, limit in enumerate(limits)]
     hint = a_hint("D", 100, 10)
+    # What lacked an amount in this payment already: some of the channels, and one of them for good.
+    shunned = {
+        (scids[number % len(scids)], bool(direction)): from_msat
+        for number, direction, from_msat, _ in lessons[:4]
+        if scids
+    }
     asked = ask(
         "Z" if hinted else "G", amount_msat, fee_limit_msat, max_path_count=parts, max_path_length=5,
         hints=((hint,),) if hinted else (),
+        previously_failed_channels=tuple(scids[5:6]),
+        shunned=tuple(
+            Shunned(short_channel_id=channel, ascending=ascending, from_msat=from_msat)
+            for (channel, ascending), from_msat in shunned.items()
+        ),
     )  # fmt: skip
     for judge in (scorer, Indifferent()):
         answers = [route_or_words(net.graph, asked, hops, judge, kernel, inflight) for kernel in BOTH]
         assert answers[0] == answers[1]
+        for path in answers[0].paths if isinstance(answers[0], Route) else ():
+            for index, (before, hop) in enumerate(pairwise(path.hops)):
+                ceiling_msat = shunned.get((hop.short_channel_id, before.node_id < hop.node_id))
+                assert ceiling_msat is None or path.amount_over_msat(index + 1) < ceiling_msat
         # A snapshot is the graph laid out anew.
         assert route_or_words(net.graph.snapshot(), asked, hops, judge, FASTEST, inflight) == answers[0]
 

@@ -19,6 +19,7 @@ from wallet.ln.route import (
     RouteHintHop,
     RouteNotFound,
     RouteParameters,
+    Shunned,
 )
 from wallet.ln.routing.router import get_route
 from wallet.ln.routing.scoring import ProbabilisticScorer
@@ -229,6 +230,55 @@ def test_what_is_under_way_takes_room() -> None:
     assert ways(find(net, asked, own_channel("A", 10**9), inflight=inflight)) == ["ACB"]
     inflight = InFlightHtlcs({(narrow, node_id("B") < node_id("A")): 3_500 * SAT})
     assert ways(find(net, asked, own_channel("A", 10**9), inflight=inflight)) == ["AB"]
+
+
+def shunned(source: str, target: str, channel: ShortChannelId, from_msat: int) -> Shunned:
+    ascending = node_id(source) < node_id(target)
+    return Shunned(short_channel_id=channel, ascending=ascending, from_msat=from_msat)
+
+
+def test_a_channel_that_lacked_an_amount_still_carries_less() -> None:
+    net = Net()
+    narrow = net.open("A", "B")
+    net.open("A", "C", base=1_000)
+    net.open("C", "B", base=1_000)
+    hop = own_channel("A", 10**9)
+
+    def ways_around(amount_msat: int, *found: Shunned) -> list[str]:
+        return ways(find(net, ask("B", amount_msat, features=None, shunned=found), hop))
+
+    assert ways_around(600 * SAT, shunned("A", "B", narrow, 600 * SAT)) == ["ACB"]
+    assert ways_around(600 * SAT - 1, shunned("A", "B", narrow, 600 * SAT)) == ["AB"]
+    # The other direction has other coins.
+    assert ways_around(600 * SAT, shunned("B", "A", narrow, 600 * SAT)) == ["AB"]
+    # What payments of ours hold there is counted.
+    inflight = InFlightHtlcs({(narrow, node_id("A") < node_id("B")): 200 * SAT})
+    asked = ask("B", 400 * SAT, features=None, shunned=(shunned("A", "B", narrow, 600 * SAT),))
+    assert ways(find(net, asked, hop, inflight=inflight)) == ["ACB"]
+    assert ways(find(net, asked, hop)) == ["AB"]
+
+
+def test_the_rest_of_a_payment_goes_where_a_part_of_it_did_not_fit() -> None:
+    net = Net()
+    narrow = net.open("A", "B", capacity_sat=1_000)
+    asked = ask("B", 600 * SAT, shunned=(shunned("A", "B", narrow, 600 * SAT),))
+    # The only way: a part is as large as is likely to be there, never the old amount but a little.
+    assert "No way" in why(net, asked, own_channel("A", 10**9))
+    other = net.open("A", "B", capacity_sat=1_000, base=10)
+    route = find(net, asked, own_channel("A", 10**9))
+    carried = {path.hops[1].short_channel_id: path.amount_over_msat(1) for path in route.paths}
+    assert set(carried) <= {narrow, other}
+    assert carried.get(narrow, 0) <= 300 * SAT
+
+
+def test_a_hint_that_lacked_an_amount_still_carries_less() -> None:
+    net = Net()
+    hints = ((hint_hop("A", 1),), (hint_hop("A", 2, fee_base_msat=5_000),))
+    lacked = shunned("A", "J", scid(900, 1), 600 * SAT)
+    for amount_msat, number in ((600 * SAT, 2), (500 * SAT, 1)):
+        asked = ask("J", amount_msat, hints=hints, features=None, shunned=(lacked,))
+        (path,) = find(net, asked, own_channel("A", 10**9)).paths
+        assert path.hops[-1].short_channel_id == scid(900, number)
 
 
 def test_a_channel_is_filled_by_a_quarter_while_there_is_another_way() -> None:
