@@ -22,7 +22,9 @@ from tests.gui.fake_recovery import FakeRecovery
 from wallet.node.api import (
     ActivityItem,
     ActivityKind,
+    ActivityOrder,
     ActivityPage,
+    ActivityQuery,
     ActivityStatus,
     BackupReport,
     BalanceView,
@@ -145,6 +147,18 @@ def digest(*parts: object) -> str:
     return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()
 
 
+def matches(item: ActivityItem, query: ActivityQuery) -> bool:
+    """Whether an item is wanted."""
+    return (
+        (query.kind is None or item.kind is query.kind)
+        and (query.status is None or item.status is query.status)
+        and (query.direction is None or item.direction is query.direction)
+        and (query.since_at is None or item.at >= query.since_at)
+        and (query.until_at is None or item.at < query.until_at)
+        and query.text.lower() in f"{item.label} {item.counterparty} {item.item_id}".lower()
+    )
+
+
 class FakeSandbox:
     """The practice network's controls."""
 
@@ -187,6 +201,7 @@ class FakeNode(FakeRecovery):
         self._counter = itertools.count(1)
         self._sandbox = FakeSandbox(self) if network == "sandbox" else None
         self.calls: list[tuple[str, dict[str, Json]]] = []
+        self.queries: list[ActivityQuery] = []
         self.network = network
         self.confirmed_sat = 0
         self.unconfirmed_sat = 0
@@ -274,6 +289,24 @@ class FakeNode(FakeRecovery):
                 and text.lower() in f"{item.label} {item.counterparty} {item.item_id}".lower()
             ]
         return ActivityPage(items=tuple(wanted[offset : offset + limit]), offset=offset, total=len(wanted))
+
+    def activity_ids(self, query: ActivityQuery) -> Sequence[str]:
+        self.queries.append(query)
+        with self._lock:
+            found = [item for item in self.activity if matches(item, query)]
+        match query.order:
+            case ActivityOrder.AMOUNT:
+                found.sort(key=lambda item: abs(item.amount_msat) or item.moved_msat)
+            case ActivityOrder.FEE:
+                found.sort(key=lambda item: item.fee_msat)
+            case _:
+                found.reverse()
+        return [item.item_id for item in (reversed(found) if query.descending else found)]
+
+    def activity_items(self, item_ids: Sequence[str]) -> Sequence[ActivityItem | None]:
+        with self._lock:
+            known = {item.item_id: item for item in self.activity}
+        return [known.get(item_id) for item_id in item_ids]
 
     def subscribe(self, listener: Callable[[ChangeSet], None]) -> Callable[[], None]:
         self._listeners.append(listener)

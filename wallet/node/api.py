@@ -17,9 +17,12 @@ from typing import Protocol, TypeAlias
 
 __all__ = [
     "HELD_CHANNEL_PHRASE",
+    "ActivityDirection",
     "ActivityItem",
     "ActivityKind",
+    "ActivityOrder",
     "ActivityPage",
+    "ActivityQuery",
     "ActivityStatus",
     "BackupReport",
     "BalanceView",
@@ -200,6 +203,42 @@ class ActivityStatus(Enum):
     FAILED = "failed"
 
 
+class ActivityDirection(Enum):
+    """Which way an amount went; MOVED is one's own money that changed its place, with a fee as the only cost."""
+
+    IN = "in"
+    OUT = "out"
+    MOVED = "moved"
+
+
+class ActivityOrder(Enum):
+    """By what the history is sorted."""
+
+    WHEN = "when"
+    AMOUNT = "amount"
+    FEE = "fee"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityQuery:
+    """What is wanted of the history; what is left at its default asks for nothing.
+
+    Attributes:
+        text: within a note, a name, a payment hash or a transaction id, in capitals or not.
+        since_at, until_at: unix time; from the first on, and before the second.
+        descending: newest, largest or dearest first.
+    """
+
+    text: str = ""
+    kind: ActivityKind | None = None
+    status: ActivityStatus | None = None
+    direction: ActivityDirection | None = None
+    since_at: int | None = None
+    until_at: int | None = None
+    order: ActivityOrder = ActivityOrder.WHEN
+    descending: bool = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivityItem:
     """One line of the history of both layers.
@@ -213,6 +252,8 @@ class ActivityItem:
         preimage: proof of payment, hex.
         height: block height of an on-chain transaction, None while unconfirmed.
         attempts: one sentence per failed attempt.
+        moved_msat: what changed its place within the wallet, into or out of a channel, without the fee; 0 for payments.
+        channel_id: of the channel that it moved into or out of.
     """
 
     item_id: str
@@ -230,6 +271,14 @@ class ActivityItem:
     height: int | None = None
     invoice: str | None = None
     attempts: tuple[str, ...] = ()
+    moved_msat: int = 0
+    channel_id: str | None = None
+
+    @property
+    def direction(self) -> ActivityDirection:
+        if self.amount_msat > 0:
+            return ActivityDirection.IN
+        return ActivityDirection.OUT if self.amount_msat < 0 else ActivityDirection.MOVED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -381,6 +430,14 @@ class NodeApi(Protocol):
         kind: ActivityKind | None = None,
         status: ActivityStatus | None = None,
     ) -> ActivityPage: ...
+
+    def activity_ids(self, query: ActivityQuery) -> Sequence[str]:
+        """The ids of all that match, in order; a hundred thousand of them take a few milliseconds."""
+        ...
+
+    def activity_items(self, item_ids: Sequence[str]) -> Sequence[ActivityItem | None]:
+        """The items of some ids, in their order; None for one that is gone."""
+        ...
 
     def subscribe(self, listener: Callable[[ChangeSet], None]) -> Callable[[], None]:
         """Calls `listener` on the node's thread at each change; returns what ends the subscription."""

@@ -591,7 +591,16 @@ def _whole_path(word: str) -> str:
 
 
 PASSWORD_COMMANDS = frozenset({"getseed", "change_password"})
-FILE_COMMANDS = frozenset({"export_channel_backup", "import_channel_backup", "set_backup_folder"})
+FILE_COMMANDS = frozenset(
+    {
+        "export_channel_backup",
+        "export_history",
+        "export_labels",
+        "import_channel_backup",
+        "import_labels",
+        "set_backup_folder",
+    }
+)
 LOCAL_COMMANDS: dict[str, tuple[str, Callable[[], str]]] = {
     "create": ("create [--words24]", lambda: _("Makes a new wallet and shows its words.")),
     "restore": (

@@ -11,14 +11,21 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, assert_never
 
-from wallet.bitcoin.tx import TxOut, txid_hex
+from wallet.bitcoin.tx import Transaction, TxOut, txid_hex
 from wallet.chain.interfaces import ConfirmationTarget, LogLevel
 from wallet.i18n import _
 from wallet.ln import events as ev
 from wallet.ln.bump_transaction import BumpResult
 from wallet.ln.types import APIError, ChannelId, PaymentPreimage
 from wallet.node.details import type_name
-from wallet.node.records import ChannelStatRecord, ClosedChannelRecord, PaymentState, RequestState
+from wallet.node.records import (
+    ChannelStatRecord,
+    ClosedChannelRecord,
+    MoveKind,
+    MoveRecord,
+    PaymentState,
+    RequestState,
+)
 from wallet.node.sentences import attempt_sentence, closure_sentence, payment_failure_sentence
 from wallet.onchain.errors import OnchainError
 
@@ -164,7 +171,22 @@ class EventHandler:
         tx = node.onchain.reserved_transaction(event.funding_outpoint.txid)
         if tx is not None:
             node.onchain.commit(tx, _("Channel opening"))
+            self._note_opening(event, tx)
             node.ledger.onchain_changed(txid_hex(tx.txid))
+
+    def _note_opening(self, event: ev.ChannelPending, tx: Transaction) -> None:
+        """What goes into a channel of ours is no payment."""
+        node, txid = self._node, event.funding_outpoint.txid
+        node.ledger.put_move(
+            txid,
+            MoveRecord(
+                kind=MoveKind.OPENING,
+                channel_id=event.channel_id,
+                counterparty_node_id=event.counterparty_node_id,
+                moved_sat=tx.outputs[event.funding_outpoint.vout].value_sat,
+                fee_sat=0,
+            ),
+        )
 
     def _discard_funding(self, event: ev.DiscardFunding) -> None:
         """The funding will never be needed: its coins are free, unless a server has it after all."""

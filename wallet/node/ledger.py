@@ -13,6 +13,7 @@ from wallet.chain.interfaces import Persist, Row
 from wallet.node.records import (
     ChannelStatRecord,
     ClosedChannelRecord,
+    MoveRecord,
     PaymentRecord,
     PeerRecord,
     RequestRecord,
@@ -29,6 +30,7 @@ PEER_SPACE = "node_peer"
 CLOSED_SPACE = "node_closed_channel"
 STAT_SPACE = "node_channel_stat"
 SETTING_SPACE = "node_setting"
+MOVE_SPACE = "node_move"
 
 
 @dataclass(slots=True)
@@ -41,7 +43,13 @@ class Changed:
 
 
 class Ledger:
-    """All changes happen within an entry into the core."""
+    """All changes happen within an entry into the core.
+
+    Attributes:
+        closings: closing transaction to channel id. moves: see `MoveRecord`.
+        moves_version: grows when a transaction got another meaning.
+        dirty: ids of items whose place in the history has to be looked at again.
+    """
 
     def __init__(self, persist: Persist) -> None:
         self._persist = persist
@@ -51,8 +59,12 @@ class Ledger:
         self.closed: dict[bytes, ClosedChannelRecord] = {}
         self.stats: dict[bytes, ChannelStatRecord] = {}
         self.settings: dict[str, str] = {}
+        self.moves: dict[bytes, MoveRecord] = {}
+        self.closings: dict[bytes, bytes] = {}
         self.changed = Changed()
+        self.dirty: set[str] = set()
         self.version = 0
+        self.moves_version = 0
 
     def read(self, rows: Callable[[str], Iterable[tuple[bytes, bytes]]]) -> None:
         """Takes up what is on disk."""
@@ -63,6 +75,13 @@ class Ledger:
         self.stats = {key: unpack(ChannelStatRecord, value) for key, value in rows(STAT_SPACE)}
         self.settings = {
             key.decode(): unpack(SettingRecord, value).text for key, value in rows(SETTING_SPACE)
+        }
+
+        self.moves = {key: unpack(MoveRecord, value) for key, value in rows(MOVE_SPACE)}
+        self.closings = {
+            record.closing_txid: record.channel_id
+            for record in self.closed.values()
+            if record.closing_txid is not None
         }
 
     def put_payment(self, record: PaymentRecord) -> None:
@@ -85,8 +104,22 @@ class Ledger:
             self._persist.write((Row(PEER_SPACE, node_id, None),))
 
     def put_closed(self, record: ClosedChannelRecord) -> None:
+        before = self.closed.get(record.channel_id)
         self.closed[record.channel_id] = record
         self._persist.write((row(CLOSED_SPACE, record.channel_id, record),))
+        old_txid = before.closing_txid if before is not None else None
+        if record.closing_txid != old_txid:
+            if old_txid is not None:
+                self.closings.pop(old_txid, None)
+            if record.closing_txid is not None:
+                self.closings[record.closing_txid] = record.channel_id
+            self.moves_version += 1
+
+    def put_move(self, txid: bytes, record: MoveRecord) -> None:
+        if self.moves.get(txid) != record:
+            self.moves[txid] = record
+            self._persist.write((row(MOVE_SPACE, txid, record),))
+            self.moves_version += 1
 
     def put_stat(self, channel_id: bytes, record: ChannelStatRecord) -> None:
         self.stats[channel_id] = record
@@ -110,3 +143,4 @@ class Ledger:
     def _touch(self, item_id: str) -> None:
         self.version += 1
         self.changed.activity.add(item_id)
+        self.dirty.add(item_id)

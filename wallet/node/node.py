@@ -52,10 +52,13 @@ from wallet.ln.routing.gossip import NetGraphMsgHandler, NetworkGraph
 from wallet.ln.routing.scoring import ProbabilisticScorer
 from wallet.ln.sweep import OutputSweeper
 from wallet.ln.types import ChannelId, NodeId
+from wallet.node.address_book import AddressBook
 from wallet.node.announcement import NodeAnnouncer
 from wallet.node.api import (
+    ActivityItem,
     ActivityKind,
     ActivityPage,
+    ActivityQuery,
     ActivityStatus,
     ChangeSet,
     CommandError,
@@ -73,9 +76,18 @@ from wallet.node.event_handler import EventHandler
 from wallet.node.futures import resolve
 from wallet.node.generation import Generation
 from wallet.node.ledger import Ledger
+from wallet.node.map_api import NetworkMap
+from wallet.node.network_map import MapMaker
 from wallet.node.options import NodeOptions
 from wallet.node.peers import PeerKeeper
-from wallet.node.records import ChannelStatRecord, PaymentState, RequestRecord, RequestState
+from wallet.node.records import (
+    ChannelStatRecord,
+    MoveKind,
+    MoveRecord,
+    PaymentState,
+    RequestRecord,
+    RequestState,
+)
 from wallet.node.recovery import NodeRecovery
 from wallet.node.router import GraphRouter
 from wallet.node.sentences import duration_text, peer_text
@@ -85,6 +97,7 @@ from wallet.node.sockets import Connections, NodeUri, PeerEntries, PeerSocket
 from wallet.node.store import Store
 from wallet.node.views import Views
 from wallet.node.wallets import SECRET_SPACE, WORDS_KEY
+from wallet.node.web import WebClient
 from wallet.onchain.wallet import OnchainWallet
 
 if TYPE_CHECKING:
@@ -160,9 +173,13 @@ class Node:
         self._released = ReleasedMessages()
         self.spends: dict[OutPoint, Txid] = {}
         self.own_names: dict[bytes, str] = {}
+        self.web_client: Callable[[], WebClient] = lambda: WebClient(
+            proxy=None if self.proxy is None else Proxy(*self.proxy)
+        )
         self.peer_minimums_sat: dict[bytes, int] = {}
         self._loop_thread = threading.get_ident()
         self._flush_timer: asyncio.TimerHandle | None = None
+        self._commit_called = False
         self._last_details: dict[ChannelId, ChannelDetails] = {}
         self._stopping = False
         self._chain_known = False
@@ -258,6 +275,7 @@ class Node:
         )
         self.peers = PeerKeeper(self)
         self.views = Views(self)
+        self.maps = MapMaker(self, options.network_dir)
         self.listening_port: int | None = None
         self._first_sync: asyncio.Task[None] | None = None
         self.sandbox_control: SandboxControl | None = None
@@ -275,6 +293,7 @@ class Node:
         self.core.take_messages = self._take_messages
         self.core.release = self._hand_over
         self.core.flush_soon = self._flush_soon
+        self.core.commit_soon = self._commit_soon
         self.store.failed = self._store_failed
 
     def _read_best_block(self) -> tuple[BlockHash, int] | None:
@@ -362,6 +381,8 @@ class Node:
         # Before the first batch is released: no funding transaction leaves that no backup names.
         await self.loop.run_in_executor(None, self.recovery.backup.save, contents)
         self.store.start()
+        # A long history is read here and not when the window first asks for it.
+        await self.loop.run_in_executor(None, self.views.activity.refresh)
         if self.recovery.contact_allowed:
             await self.listen()
         with self.core.entry():
@@ -436,6 +457,7 @@ class Node:
         await self.loop.run_in_executor(None, self.signatures.close)
         await self.electrum.stop()
         self.views.close()
+        self.maps.close()
         await self.loop.run_in_executor(None, self._save_caches)
         await self.loop.run_in_executor(None, self.store.close)
         if self._generation is not None:
@@ -517,10 +539,27 @@ class Node:
         return self.peer_manager.socket_of(message.node_id) is batch.sockets.get(message.node_id)
 
     def _hand_over(self, batch: Batch) -> None:
-        """On the writer thread: the batch is durable."""
+        """On the thread that has committed: the batch is durable."""
         self.recovery.save(batch)
         if batch.messages or batch.packages or batch.afterwards or batch.rows:
-            self.loop.call_soon_threadsafe(self._release, batch)
+            # On the loop too it takes its turn, behind what the writer thread has handed over.
+            if threading.get_ident() == self._loop_thread:
+                self.loop.call_soon(self._release, batch)
+            else:
+                self.loop.call_soon_threadsafe(self._release, batch)
+
+    def _commit_soon(self) -> bool:
+        """On any thread: whether the loop commits the entry at its next turn."""
+        if threading.get_ident() != self._loop_thread or not self.store.is_quick:
+            return False
+        if not self._commit_called:
+            self._commit_called = True
+            self.loop.call_soon(self._commit_here)
+        return True
+
+    def _commit_here(self) -> None:
+        self._commit_called = False
+        self.store.commit_here()
 
     def _flush_soon(self) -> None:
         """On any thread: a batch that nobody waits for is committed within `LAZY_COMMIT_SECONDS`."""
@@ -535,7 +574,7 @@ class Node:
 
     def _flush(self) -> None:
         self._flush_timer = None
-        self.store.flush()
+        self.store.commit_here()
 
     def _release(self, batch: Batch) -> None:
         """On the loop: what the batch wanted to leave, leaves."""
@@ -633,6 +672,7 @@ class Node:
         for tx in txs:
             for txin in tx.inputs:
                 self.spends[txin.prevout] = tx.txid
+        self._note_claims(txs)
         for record in list(self.ledger.closed.values()):
             if record.funding_txid is None:
                 continue
@@ -640,6 +680,30 @@ class Node:
             if closing_txid is not None and closing_txid != record.closing_txid:
                 self.ledger.put_closed(dataclasses.replace(record, closing_txid=closing_txid))
                 self.name_transaction(closing_txid, _("Channel closing"))
+
+    def _note_claims(self, txs: Sequence[Transaction]) -> None:
+        """Remembers which transaction brings home what a closed channel left: it is no payment to us."""
+        swept = {item.descriptor.outpoint: item for item in self.sweeper.tracked_spendable_outputs()}
+        if not swept:
+            return
+        for tx in txs:
+            claimed = [swept[txin.prevout] for txin in tx.inputs if txin.prevout in swept]
+            if not claimed:
+                continue
+            value_sat = sum(item.descriptor.output.value_sat for item in claimed)
+            paid_sat = sum(out.value_sat for out in tx.outputs)
+            closed = self.ledger.closed.get(claimed[0].channel_id)
+            self.ledger.put_move(
+                tx.txid,
+                MoveRecord(
+                    kind=MoveKind.CLAIM,
+                    channel_id=claimed[0].channel_id,
+                    counterparty_node_id=closed.counterparty_node_id if closed is not None else b"",
+                    moved_sat=value_sat,
+                    # Where others have a part in it, nobody can say who paid for what.
+                    fee_sat=max(0, value_sat - paid_sat) if len(claimed) == len(tx.inputs) else 0,
+                ),
+            )
 
     def name_transaction(self, txid: Txid, label: str) -> None:
         """Labels a transaction of ours, unless it has a label; within an entry."""
@@ -835,9 +899,10 @@ class Node:
     # --- what events and commands ask -----------------------------------------------------
 
     def alias_of(self, node_id: bytes) -> str:
-        """A node's own name for people: its alias, made harmless, else "Unnamed 02ab12cd"."""
-        if node_id in self.own_names:
-            return self.own_names[node_id]
+        """A node's name for people: one's own for it, its alias, made harmless, else "Unnamed 02ab12cd"."""
+        own = self.address_book.names.get(node_id) or self.own_names.get(node_id)
+        if own:
+            return own
         record = self.ledger.peers.get(node_id)
         if record is not None and record.alias:
             return record.alias
@@ -974,8 +1039,18 @@ class Node:
     ) -> ActivityPage:
         return self.views.activity_page(offset=offset, limit=limit, text=text, kind=kind, status=status)
 
+    def activity_ids(self, query: ActivityQuery) -> Sequence[str]:
+        return self.views.activity.ids(query)
+
+    def activity_items(self, item_ids: Sequence[str]) -> Sequence[ActivityItem | None]:
+        return self.views.activity.items(item_ids)
+
     def subscribe(self, listener: Callable[[ChangeSet], None]) -> Callable[[], None]:
         return self.views.subscribe(listener)
+
+    def network_map(self) -> concurrent.futures.Future[NetworkMap]:
+        """`MapSource`."""
+        return asyncio.run_coroutine_threadsafe(self.maps.current(), self.loop)
 
     def sandbox(self) -> SandboxControl | None:
         return self.sandbox_control

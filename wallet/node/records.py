@@ -15,6 +15,8 @@ from wallet.chain.interfaces import Row
 __all__ = [
     "ChannelStatRecord",
     "ClosedChannelRecord",
+    "MoveKind",
+    "MoveRecord",
     "PaymentRecord",
     "PaymentState",
     "PeerRecord",
@@ -144,6 +146,29 @@ class ChannelStatRecord:
     fees_earned_msat: int = 0
     watched_seconds: int = 0
     online_seconds: int = 0
+
+
+class MoveKind(Enum):
+    """Why one's own money changed its place: a channel was opened, or an output of a closed one came home."""
+
+    OPENING = 1
+    CLAIM = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveRecord:
+    """A transaction that is no payment; space "node_move", key the transaction id.
+
+    Attributes:
+        moved_sat: into channels; of a claim, what was claimed before its fee.
+        fee_sat: of a claim.
+    """
+
+    kind: MoveKind
+    channel_id: bytes
+    counterparty_node_id: bytes
+    moved_sat: int
+    fee_sat: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

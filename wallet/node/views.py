@@ -16,10 +16,11 @@ from wallet.chain.electrum.sync import NO_BLOCK_SECONDS, SyncState, SyncStatus
 from wallet.i18n import _, ngettext
 from wallet.ln.channel_details import ChannelDetails, ChannelState
 from wallet.ln.events import Balance, BalanceKind
+from wallet.node.activity import ActivityIndex
 from wallet.node.api import (
-    ActivityItem,
     ActivityKind,
     ActivityPage,
+    ActivityQuery,
     ActivityStatus,
     BalanceView,
     ChangeSet,
@@ -38,8 +39,6 @@ from wallet.node.futures import resolve
 from wallet.node.records import (
     ChannelStatRecord,
     ClosedChannelRecord,
-    PaymentRecord,
-    PaymentState,
     RequestRecord,
     RequestState,
 )
@@ -75,8 +74,7 @@ class Views:
         self._listeners: list[Callable[[ChangeSet], None]] = []
         self._scheduled: asyncio.TimerHandle | None = None
         self._last: WalletSnapshot | None = None
-        self._index: list[tuple[int, str]] = []
-        self._index_version: tuple[int, int] | None = None
+        self.activity = ActivityIndex(node)
         self._waiting: list[asyncio.Future[None]] = []
         self.version = 0
 
@@ -501,123 +499,5 @@ class Views:
         status: ActivityStatus | None = None,
     ) -> ActivityPage:
         """Newest first; takes the lock for a moment."""
-        ids = self._sorted_ids()
-        if not text and kind is None and status is None:
-            found = [self.activity_item(item_id) for _at, item_id in ids[offset : offset + limit]]
-            return ActivityPage(items=tuple(item for item in found if item), offset=offset, total=len(ids))
-        wanted = text.casefold()
-        matching = []
-        for _at, item_id in ids:
-            item = self.activity_item(item_id)
-            if item is None or (kind is not None and item.kind is not kind):
-                continue
-            if status is not None and item.status is not status:
-                continue
-            if wanted and not any(
-                wanted in part.casefold()
-                for part in (item.label, item.counterparty, item.payment_hash or "", item.txid or "")
-            ):
-                continue
-            matching.append(item)
-        return ActivityPage(
-            items=tuple(matching[offset : offset + limit]), offset=offset, total=len(matching)
-        )
-
-    def _sorted_ids(self) -> list[tuple[int, str]]:
-        node = self._node
-        with node.core.locked():
-            version = (node.ledger.version, node.onchain.version)
-            if version != self._index_version:
-                index = [
-                    (record.created_at, f"ln:{key.hex()}")
-                    for key, record in list(node.ledger.payments.items())
-                ]
-                index += [
-                    (record.paid_at, f"ln:{key.hex()}")
-                    for key, record in list(node.ledger.requests.items())
-                    if record.state in (RequestState.PAID, RequestState.HELD)
-                ]
-                index += [(entry.at, f"tx:{txid_hex(entry.txid)}") for entry in node.onchain.history()]
-                index.sort(reverse=True)
-                self._index, self._index_version = index, version
-        return self._index
-
-    def activity_item(self, item_id: str) -> ActivityItem | None:
-        kind, _colon, rest = item_id.partition(":")
-        ledger = self._node.ledger
-        if kind == "ln":
-            payment = ledger.payments.get(bytes.fromhex(rest))
-            if payment is not None:
-                return self._payment_item(item_id, payment)
-            request = ledger.requests.get(bytes.fromhex(rest))
-            return None if request is None else self._request_item(item_id, request)
-        return self._onchain_item(item_id, rest)
-
-    def _payment_item(self, item_id: str, record: PaymentRecord) -> ActivityItem:
-        status, text = {
-            PaymentState.PENDING: (ActivityStatus.PENDING, _("Under way")),
-            PaymentState.SUCCEEDED: (ActivityStatus.DONE, _("Paid")),
-            PaymentState.FAILED: (ActivityStatus.FAILED, record.failure),
-        }[record.state]
-        return ActivityItem(
-            item_id=item_id,
-            kind=ActivityKind.LIGHTNING,
-            amount_msat=-record.amount_msat,
-            fee_msat=record.fee_msat,
-            at=record.created_at,
-            status=status,
-            status_text=text,
-            label=record.description,
-            counterparty=self._node.alias_of(record.payee),
-            payment_hash=record.payment_hash.hex(),
-            preimage=record.preimage.hex() if record.preimage is not None else None,
-            invoice=record.invoice,
-            attempts=record.attempts,
-        )
-
-    @staticmethod
-    def _request_item(item_id: str, record: RequestRecord) -> ActivityItem:
-        held = record.state is RequestState.HELD
-        return ActivityItem(
-            item_id=item_id,
-            kind=ActivityKind.LIGHTNING,
-            amount_msat=record.received_msat,
-            fee_msat=0,
-            at=record.paid_at or record.created_at,
-            status=ActivityStatus.PENDING if held else ActivityStatus.DONE,
-            status_text=_("Held: waiting for you to settle it") if held else _("Received"),
-            label=record.message,
-            payment_hash=record.request_id.hex(),
-            preimage=record.preimage.hex() if record.preimage is not None else None,
-            invoice=record.invoice,
-        )
-
-    def _onchain_item(self, item_id: str, txid_text: str) -> ActivityItem | None:
-        node = self._node
-        with node.core.locked():
-            entry = node.onchain.entry_by_hex(txid_text)
-        if entry is None:
-            return None
-        depth = 0 if entry.height is None else max(0, node.best_height - entry.height + 1)
-        fee_sat = entry.fee_sat if entry.fee_sat is not None and entry.delta_sat < 0 else 0
-        if depth >= ANTI_REORG_BLOCKS:
-            status, text = ActivityStatus.DONE, _("Confirmed")
-        elif depth:
-            status, text = (
-                ActivityStatus.DONE,
-                _("{count} of {need} confirmations").format(count=depth, need=ANTI_REORG_BLOCKS),
-            )
-        else:
-            status, text = ActivityStatus.PENDING, _("Waiting for its first confirmation")
-        return ActivityItem(
-            item_id=item_id,
-            kind=ActivityKind.ONCHAIN,
-            amount_msat=(entry.delta_sat + fee_sat) * 1000,
-            fee_msat=fee_sat * 1000,
-            at=entry.at,
-            status=status,
-            status_text=text,
-            label=entry.label,
-            txid=txid_text,
-            height=entry.height,
-        )
+        query = ActivityQuery(text=text, kind=kind, status=status)
+        return self.activity.page(query, offset=offset, limit=limit)

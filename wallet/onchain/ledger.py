@@ -339,13 +339,16 @@ class Edit:
         self._change(Row(CLAIM_SPACE, claim_id, None if claim is None else encode(claim)))
 
     def put_label(self, item: str, text: str) -> None:
-        if self.state.labels.get(item, "") == text:
+        self.put_labels({item: text})
+
+    def put_labels(self, texts: Mapping[str, str]) -> None:
+        changed = {item: text for item, text in texts.items() if self.state.labels.get(item, "") != text}
+        if not changed:
             return
-        labels = {key: value for key, value in self.state.labels.items() if key != item}
-        if text:
-            labels[item] = text
+        labels = {item: text for item, text in {**self.state.labels, **changed}.items() if text}
         self.state = replace(self.state, labels=labels)
-        self._change(Row(LABEL_SPACE, item.encode(), encode(Label(text=text)) if text else None))
+        for item, text in changed.items():
+            self._change(Row(LABEL_SPACE, item.encode(), encode(Label(text=text)) if text else None))
 
     def put_frozen(self, outpoint: OutPoint, is_frozen: bool) -> None:
         if (outpoint in self.state.frozen) == is_frozen:

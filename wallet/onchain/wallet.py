@@ -265,6 +265,12 @@ class OnchainWallet:
         edit.put_label(item, text)
         self._apply(edit)
 
+    def label_all(self, labels: Mapping[str, str]) -> None:
+        """Many labels in one step."""
+        edit = self._edit()
+        edit.put_labels(labels)
+        self._apply(edit)
+
     def labels(self) -> Mapping[str, str]:
         return self._state.labels
 

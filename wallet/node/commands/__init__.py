@@ -1,6 +1,19 @@
 """The commands: importing this package fills the registry."""
 
-from wallet.node.commands import channels, general, links, network, onchain, payments, recognise, recovery
+from wallet.node.commands import (
+    channel_facts,
+    channels,
+    general,
+    history,
+    links,
+    network,
+    onchain,
+    opening,
+    payments,
+    recognise,
+    recovery,
+    settings,
+)
 from wallet.node.commands.registry import COMMANDS, Command, by_place, find_command, from_words, run
 
 __all__ = [
@@ -12,6 +25,7 @@ __all__ = [
     "find_command",
     "from_words",
     "general",
+    "history",
     "links",
     "network",
     "onchain",
@@ -20,4 +34,5 @@ __all__ = [
     "recognise",
     "recovery",
     "run",
+    "settings",
 ]

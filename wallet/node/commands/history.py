@@ -1,0 +1,260 @@
+"""Commands on the history: out as a table, labels out and in, the balance over time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from wallet.bitcoin.address import address_to_script
+from wallet.bitcoin.errors import DecodeError
+from wallet.bitcoin.tx import OutPoint, txid_from_hex, txid_hex
+from wallet.i18n import _, ngettext
+from wallet.node.activity import ANTI_REORG_BLOCKS
+from wallet.node.api import ActivityKind, ActivityQuery, CommandError, Json
+from wallet.node.backup import write_durably
+from wallet.node.commands.registry import command
+from wallet.node.labels import LabelRecord, history_csv, iso_time, read_labels, write_labels
+
+if TYPE_CHECKING:
+    from wallet.node.node import Node
+
+__all__: list[str] = []
+
+MAX_LABELS_BYTES: Final = 64 * 1024 * 1024
+EACH_CHANGE_DAYS: Final = 31
+"""Up to a month each change is a point of the balance; above, each day."""
+DAY_SECONDS: Final = 86_400
+_HASH_TEXT = re.compile(r"[0-9a-f]{64}")
+_OUTPUT_TEXT = re.compile(r"([0-9a-f]{64}):([0-9]{1,9})")
+
+
+def _absolute(text: str) -> Path:
+    path = Path(text).expanduser()
+    if not path.is_absolute():
+        raise CommandError(
+            _("Give the whole path, from the root: {path} is not one.").format(path=text), code="usage"
+        )
+    return path
+
+
+def _refused(path: Path, error: OSError) -> CommandError:
+    return CommandError(
+        _("{path} cannot be used: {why}.").format(path=path, why=error.strerror or error), code="file"
+    )
+
+
+async def _give(file: str | None, text: str, count: int) -> Json:
+    """The text itself, or a file that was not there before."""
+    if file is None:
+        return text
+    path = _absolute(file)
+
+    def write() -> None:
+        if path.exists():
+            raise CommandError(
+                _("There is a file {path} already. Choose another name; it was left as it is.").format(
+                    path=path
+                ),
+                code="exists",
+            )
+        write_durably(path, text.encode())
+
+    try:
+        await asyncio.get_running_loop().run_in_executor(None, write)
+    except OSError as error:
+        raise _refused(path, error) from None
+    return {"path": str(path), "count": count}
+
+
+@command
+async def export_history(node: Node, file: str | None = None) -> Json:
+    """Writes what moved on both layers, oldest first, as a table (CSV): into a new file, or printed if none is named.
+    Amounts are in thousandths of a satoshi, and times in UTC; what moved into or out of a channel is no payment."""
+    index = node.views.activity
+
+    def make() -> tuple[str, int]:
+        items = [item for item in index.items(index.ids(ActivityQuery(descending=False))) if item is not None]
+        return history_csv(items), len(items)
+
+    text, count = await asyncio.get_running_loop().run_in_executor(None, make)
+    return await _give(file, text, count)
+
+
+@command
+async def export_labels(node: Node, file: str | None = None) -> Json:
+    """Writes all labels in the format that wallets exchange (BIP 329): into a new file, or printed if none is named.
+    Whoever reads it learns what you did with your coins."""
+    records = await asyncio.get_running_loop().run_in_executor(None, _records, node)
+    return await _give(file, write_labels(records), len(records))
+
+
+def _records(node: Node) -> list[dict[str, object]]:
+    """Transactions and addresses with a label, outputs with one or frozen, payments with one."""
+    with node.core.locked():
+        labels = dict(node.onchain.labels())
+        frozen = {
+            f"{txid_hex(coin.outpoint.txid)}:{coin.outpoint.vout}"
+            for coin in node.onchain.coins()
+            if coin.frozen
+        }
+        best_height = node.best_height
+    records: list[dict[str, object]] = []
+    for ref, label in sorted(labels.items()):
+        if _HASH_TEXT.fullmatch(ref):
+            records.append({"type": "tx", "ref": ref, "label": label, **_about(node, ref, best_height)})
+        elif _OUTPUT_TEXT.fullmatch(ref):
+            records.append({"type": "output", "ref": ref, "label": label, "spendable": ref not in frozen})
+        elif _is_address(node, ref):
+            records.append({"type": "addr", "ref": ref, "label": label})
+    records += [{"type": "output", "ref": ref, "spendable": False} for ref in sorted(frozen - labels.keys())]
+    index = node.views.activity
+    for item in index.items(index.ids(ActivityQuery(kind=ActivityKind.LIGHTNING, descending=False))):
+        if item is not None and item.label and item.payment_hash is not None:
+            records.append({"type": "payment", "ref": item.payment_hash, "label": item.label})
+    return records
+
+
+def _about(node: Node, txid_text: str, best_height: int) -> dict[str, object]:
+    """BIP 329, Additional fields: the height only of what six blocks have buried."""
+    with node.core.locked():
+        entry = node.onchain.entry_by_hex(txid_text)
+    if entry is None:
+        return {}
+    about: dict[str, object] = {"value": entry.delta_sat}
+    if entry.fee_sat is not None:
+        about["fee"] = entry.fee_sat
+    if entry.height is not None and best_height - entry.height + 1 >= ANTI_REORG_BLOCKS:
+        about |= {"height": entry.height, "time": iso_time(entry.at)}
+    return about
+
+
+def _is_address(node: Node, text: str) -> bool:
+    try:
+        address_to_script(text, node.options.network)
+    except DecodeError:
+        return False
+    return True
+
+
+@command
+async def import_labels(node: Node, file: str) -> Json:
+    """Takes over labels from a file of another wallet (BIP 329), and which coins are not to be spent. What it says of
+    transactions, addresses and payments that are not of this wallet is left out, and counted."""
+    path = _absolute(file)
+
+    def read() -> str:
+        if path.stat().st_size > MAX_LABELS_BYTES:
+            raise CommandError(
+                _("{path} is too large for a file of labels. Nothing was changed.").format(path=path),
+                code="file",
+            )
+        return path.read_bytes().decode("utf-8-sig")
+
+    loop = asyncio.get_running_loop()
+    try:
+        text = await loop.run_in_executor(None, read)
+    except OSError as error:
+        raise _refused(path, error) from None
+    except UnicodeDecodeError:
+        raise CommandError(
+            _("{path} is not a file of labels: it is no text. Nothing was changed.").format(path=path),
+            code="file",
+        ) from None
+    lines = await loop.run_in_executor(None, lambda: list(read_labels(text)))
+    records = [line for line in lines if line is not None]
+    if lines and not records:
+        raise CommandError(
+            _("{path} is not a file of labels (BIP 329): no line could be read. Nothing was changed.").format(
+                path=path
+            ),
+            code="file",
+        )
+    with node.core.entry():
+        taken = _take_over(node, records)
+        durable = node.durable()
+    await durable
+    node.views.publish_soon()
+    cut = sum(record.was_cut for record in records)
+    answer: dict[str, Json] = {
+        "labels": taken,
+        "not_ours": len(records) - taken,
+        "unreadable": len(lines) - len(records),
+        "cut_short": cut,
+        "message": _import_sentence(taken, len(lines) - taken, cut),
+    }
+    return answer
+
+
+def _import_sentence(taken: int, left: int, cut: int) -> str:
+    words = [ngettext("{n} label was taken over.", "{n} labels were taken over.", taken).format(n=taken)]
+    if left:
+        words.append(
+            ngettext(
+                "{n} line is not about this wallet, or could not be read.",
+                "{n} lines are not about this wallet, or could not be read.",
+                left,
+            ).format(n=left)
+        )
+    if cut:
+        words.append(ngettext("{n} label was cut short.", "{n} labels were cut short.", cut).format(n=cut))
+    return " ".join(words)
+
+
+def _take_over(node: Node, records: list[LabelRecord]) -> int:
+    """How many were about something of ours; within an entry."""
+    onchain, ledger = node.onchain, node.ledger
+    coins = {f"{txid_hex(coin.outpoint.txid)}:{coin.outpoint.vout}" for coin in onchain.coins()}
+    labels: dict[str, str] = {}
+    taken = 0
+    for record in records:
+        ours = False
+        match record.type:
+            case "tx":
+                ref = record.ref.lower()
+                ours = _HASH_TEXT.fullmatch(ref) is not None and onchain.entry_by_hex(ref) is not None
+                if ours and record.label is not None:
+                    labels[ref] = record.label
+                    ledger.onchain_changed(ref)
+            case "addr":
+                ours = _is_address(node, record.ref) and onchain.is_mine(
+                    address_to_script(record.ref, node.options.network)
+                )
+                if ours and record.label is not None:
+                    labels[record.ref] = record.label
+            case "output":
+                ref = record.ref.lower()
+                ours = ref in coins
+                if ours and record.label is not None:
+                    labels[ref] = record.label
+                if ours and record.spendable is not None:
+                    txid_text, _colon, vout = ref.partition(":")
+                    onchain.freeze(OutPoint(txid_from_hex(txid_text), int(vout)), not record.spendable)
+            case "payment":
+                key = bytes.fromhex(record.ref) if _HASH_TEXT.fullmatch(record.ref) else b""
+                ours = key in ledger.payments or key in ledger.requests
+                if ours and record.label is not None:
+                    node.set_label(f"ln:{record.ref}", record.label)
+            case _:
+                pass
+        taken += ours
+    onchain.label_all(labels)
+    return taken
+
+
+@command
+async def balance_history(node: Node, *, days: int = 0) -> Json:
+    """Shows the balance of both layers over the last days (0 for all), as pairs of unix time and satoshis: each change
+    of a month at most, each day of more."""
+    if not 0 <= days <= 36_500:
+        raise CommandError(_("Name a number of days, 0 for all of them."), code="usage")
+    total_sat = node.views.snapshot().balance.total_sat
+    now_at = node.wall_clock_at()
+    since_at = now_at - days * DAY_SECONDS if days else None
+    index = node.views.activity
+    if since_at is not None and days <= EACH_CHANGE_DAYS:
+        points = index.each_change(since_at, total_sat)
+    else:
+        points = index.each_day(since_at, total_sat)
+    return {"points": [[at, sat] for at, sat in points], "until": now_at, "total_sat": total_sat}
