@@ -78,6 +78,8 @@ class Core:
         take_messages: the core's pending messages.
         release: sends a durable batch out; called on the writer thread, has to hand over quickly.
         flush_soon: calls `Store.flush` within a moment.
+        commit_soon: calls `Store.commit_here` once the calling thread is out of the core; False where it cannot, and
+            the writer thread has to.
     """
 
     def __init__(self, store: Store) -> None:
@@ -86,6 +88,7 @@ class Core:
         self.take_messages: Callable[[], list[MessageSendEvent]] = list
         self.release: Callable[[Batch], None] = lambda batch: None
         self.flush_soon: Callable[[], None] = store.flush
+        self.commit_soon: Callable[[], bool] = lambda: False
         self._lock = threading.Lock()
         self._owner: int | None = None
         self._batch: Batch | None = None
@@ -125,7 +128,9 @@ class Core:
             finally:
                 self._batch = None
                 urgent = batch.waited_for or not batch.rows
-                self.store.submit(batch.rows.values(), lambda: self.release(batch), urgent=urgent)
+                # A backup is a file of its own, written before anything leaves: that may take the disk long.
+                by_thread = batch.backup is not None or (urgent and not self.commit_soon())
+                self.store.submit(batch.rows.values(), lambda: self.release(batch), urgent=by_thread)
                 if not urgent:
                     self.flush_soon()
 

@@ -1,10 +1,13 @@
 """The wallet's file: durable rows in SQLite, encrypted one by one, committed in batches by one writer thread.
 
-Theory of operation. One connection, one writer. `submit` hands over the batch of one entry into the core; the
-writer takes all batches that wait, commits them in one transaction (WAL, `synchronous=FULL`), and only then calls
+Theory of operation. One connection, one writer at a time. `submit` hands over the batch of one entry into the core;
+the writer takes all batches that wait, commits them in one transaction (WAL, `synchronous=FULL`), and only then calls
 each batch's `released`, in order. Batches without rows keep their place behind those with rows, also behind those
 that are committed and just being released. If a commit fails, nothing later leaves: `failed` is called once with the
 error, and every later batch is dropped.
+
+The writer is a thread, or whoever calls `commit_here`: on a quick disk a commit takes less than two changes of thread,
+so the network loop makes its commits itself. On a slow one it leaves them to the thread and goes on meanwhile.
 
 A new file is made under another name, with its first rows, and takes its own name when all of it is durable: a wallet
 file that exists is a whole one.
@@ -27,6 +30,7 @@ import hmac
 import os
 import sqlite3
 import threading
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -61,6 +65,11 @@ SEALED_KEY_LENGTH = NONCE_LENGTH + KEY_LENGTH + TAG_LENGTH
 KEY_PURPOSE = b"leyden data key"
 _UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 """What a damaged file has Python's sqlite3 raise: the second where SQLite's own words quote bytes that are no text."""
+
+QUICK_COMMIT_SECONDS = 0.004
+"""Above this, on average, a commit is not made on the network loop: whatever else it serves would wait for the disk."""
+COMMIT_MEMORY = 4
+"""How many commits the average is about."""
 
 ON_DEMAND_SPACES = frozenset({"revoked"})
 """Spaces that grow with a channel's age: read by key, never as a whole."""
@@ -171,8 +180,8 @@ class Store:
     """One wallet file, open for reading and writing.
 
     Threads: `submit` may be called from any thread (callers order themselves by the core's lock). `released` is called
-    on the writer thread, or within `submit` where nothing had to be waited for: it hands over and returns. `failed`
-    is called on the writer thread.
+    on the writer thread or within `commit_here`, or within `submit` where nothing had to be waited for: it hands over
+    and returns. `failed` is called on the writer thread or within `commit_here`.
 
     `stamp` gives one row more to each commit, and `stamped` is called when that is durable, before anything of the
     commit is released: the generation counter.
@@ -196,6 +205,8 @@ class Store:
         self._busy = False
         self._stopping = False
         self._failure: BaseException | None = None
+        self._commit_seconds = 0.0
+        """What a commit takes, of late."""
         self.failed: Callable[[BaseException], None] = lambda error: None
         self.stamp: Callable[[], Row] | None = None
         self.stamped: Callable[[], None] = lambda: None
@@ -548,7 +559,7 @@ class Store:
                 self._queue.append(_Waiting(batch, released))
                 if urgent:
                     self._due = True
-                    self._wake.notify()
+                    self._wake.notify_all()
                 return
         released()
 
@@ -557,7 +568,26 @@ class Store:
         with self._lock:
             if self._queue:
                 self._due = True
-                self._wake.notify()
+                self._wake.notify_all()
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether a commit takes so little time that the network loop may make it."""
+        return self._commit_seconds < QUICK_COMMIT_SECONDS
+
+    def commit_here(self) -> None:
+        """Commits what waits, on the calling thread, which must not be inside the core; leaves it to the writer thread
+        where that is busy, called already or not started yet, or where the disk is slow."""
+        with self._lock:
+            if not self._queue or self._failure is not None:
+                return
+            called = self._due or self._busy or self._stopping or self._thread is None
+            if called or not self.is_quick or self._transactions.locked():
+                self._due = True
+                self._wake.notify_all()
+                return
+            batches = self._take()
+        self._work(batches)
 
     def write_now(self, rows: Iterable[Row]) -> None:
         """Commits rows before it returns; for set-up, before the writer thread is started."""
@@ -567,7 +597,7 @@ class Store:
         """Commits what waits, then closes the file. Nothing is taken any more; closing twice is closing once."""
         with self._lock:
             self._stopping = True
-            self._wake.notify()
+            self._wake.notify_all()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
         with self._lock, contextlib.suppress(sqlite3.Error):
@@ -576,29 +606,47 @@ class Store:
     def _run(self) -> None:
         while True:
             with self._lock:
-                while not (self._queue and self._due) and not self._stopping:
+                while self._busy or not (self._stopping or (self._queue and self._due)):
                     self._wake.wait()
                 if not self._queue:
                     return
-                batches, self._queue = self._queue, []
-                self._due = False
-                self._busy = True
-            try:
-                self._commit(batches)
-                with self._lock:
-                    self._forget(batches)
-                for batch in batches:
-                    batch.released()
-            except Exception as error:
-                # Whatever it was: what is not durable, or could not be handed over, must not be overtaken.
-                with self._lock:
-                    self._failure = error
-                    self._queue.clear()
-                self.failed(error)
+                batches = self._take()
+            if not self._work(batches):
                 return
+
+    def _take(self) -> list[_Waiting]:
+        """All that waits; whoever takes it works on it, and nobody else until that is done. Within the lock."""
+        batches, self._queue = self._queue, []
+        self._due = False
+        self._busy = True
+        return batches
+
+    def _work(self, batches: list[_Waiting]) -> bool:
+        """Commits and releases what was taken; whether that went well."""
+        try:
+            began_seconds = time.perf_counter()
+            self._commit(batches)
+            took_seconds = time.perf_counter() - began_seconds
             with self._lock:
-                # Not before the last `released`: a batch without rows would overtake those that still wait here.
+                self._forget(batches)
+                self._commit_seconds += (took_seconds - self._commit_seconds) / COMMIT_MEMORY
+            for batch in batches:
+                batch.released()
+        except Exception as error:
+            # Whatever it was: what is not durable, or could not be handed over, must not be overtaken.
+            with self._lock:
+                self._failure = error
+                self._queue.clear()
                 self._busy = False
+                self._wake.notify_all()
+            self.failed(error)
+            return False
+        with self._lock:
+            # Not before the last `released`: a batch without rows would overtake those that still wait here.
+            self._busy = False
+            if self._due or self._stopping:
+                self._wake.notify_all()
+        return True
 
     def _commit(self, batches: list[_Waiting]) -> None:
         final: dict[tuple[str, bytes], bytes | None] = {}

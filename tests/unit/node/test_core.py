@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from wallet.chain.interfaces import BroadcastPackage, Row
+from wallet.ln.channel_backup import ChannelBackups
 from wallet.ln.events import MessageSendEvent
-from wallet.ln.types import InvariantError
+from wallet.ln.types import InvariantError, NodeId
 from wallet.node.core import Batch, Core, ReleasedMessages
 from wallet.node.store import Store
 
@@ -190,3 +191,32 @@ def test_released_messages_are_taken_once() -> None:
     released.extend([first])
     assert released.get_and_clear_pending_msg_events() == [first]
     assert released.get_and_clear_pending_msg_events() == []
+
+
+def test_the_calling_thread_commits_where_it_says_that_it_will(harness: Harness) -> None:
+    asked: list[int] = []
+
+    def commit_soon() -> bool:
+        asked.append(threading.get_ident())
+        return True
+
+    harness.core.commit_soon = commit_soon
+    harness.store.start()
+    with harness.core.entry() as batch:
+        harness.core.write([row(b"1")])
+        harness.core.afterwards(lambda: None)
+    assert asked == [threading.get_ident()]
+    assert harness.released == []
+    harness.store.commit_here()
+    assert harness.released == [batch]
+
+
+def test_a_batch_with_a_backup_is_left_to_the_writer_thread(harness: Harness) -> None:
+    """The backup is written, and forced to disk, before anything leaves: nobody else is to wait for that."""
+    harness.core.commit_soon = lambda: True
+    harness.store.start()
+    with harness.core.entry() as batch:
+        harness.core.write([row(b"1")])
+        batch.backup = ChannelBackups(network="regtest", node_id=NodeId(bytes(33)), made_at=0, channels=())
+    harness.wait(1)
+    assert harness.released == [batch]

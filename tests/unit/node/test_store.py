@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -205,6 +206,139 @@ def test_a_row_moved_to_another_key_does_not_verify(store: Store) -> None:
     with pytest.raises(StoreError, match="cannot be read"):
         again.rows("channel")
     again.close()
+
+
+# --- a commit on the thread that asks for it --------------------------------------------------
+
+
+def test_a_quick_disk_is_written_on_the_thread_that_asks(store: Store) -> None:
+    released: list[int] = []
+    threads: set[int] = set()
+
+    def note_thread() -> None:
+        threads.add(threading.get_ident())
+
+    store.start()
+    for number in range(3):
+        store.submit([put(number)], both(partial(released.append, number), note_thread), urgent=False)
+    assert released == []
+    store.commit_here()
+    assert released == [0, 1, 2]
+    assert threads == {threading.get_ident()}
+    assert store.commits == 1
+    store.commit_here()
+    assert store.commits == 1
+
+
+def test_a_slow_disk_is_left_to_the_writer_thread(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "QUICK_COMMIT_SECONDS", 0.0)
+    threads: list[int] = []
+    done = threading.Event()
+    store.start()
+    store.submit([put(1)], both(lambda: threads.append(threading.get_ident()), done.set), urgent=False)
+    store.commit_here()
+    assert done.wait(WAIT_SECONDS)
+    assert threads != [threading.get_ident()]
+
+
+def test_how_quick_the_disk_is_follows_its_commits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The first commit takes a second, the others no time.
+    clock = iter([0.0, 1.0, *(float(number // 2) for number in range(4, 200))])
+    monkeypatch.setattr(store_module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    store.start()
+    found = [store.is_quick]
+    submit_and_wait(store, [put(1)])
+    found.append(store.is_quick)
+    for number in range(40):
+        submit_and_wait(store, [put(number)])
+    found.append(store.is_quick)
+    assert found == [True, False, True]
+
+
+def test_a_commit_under_way_is_not_overtaken_by_another_thread(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(store, monkeypatch)
+    released: list[int] = []
+    done = threading.Event()
+    store.start()
+    store.submit([put(1)], partial(released.append, 1))
+    assert gate.entered.acquire(timeout=WAIT_SECONDS)
+    store.submit([put(2)], both(partial(released.append, 2), done.set), urgent=False)
+    store.commit_here()
+    assert released == []
+    gate.open.release(2)
+    assert done.wait(WAIT_SECONDS)
+    assert released == [1, 2]
+    assert gate.sizes == [1, 1]
+
+
+def test_the_writer_thread_waits_for_a_commit_on_another(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(store, monkeypatch)
+    released: list[int] = []
+    done = threading.Event()
+    store.start()
+    store.submit([put(1)], partial(released.append, 1), urgent=False)
+    other = threading.Thread(target=store.commit_here)
+    other.start()
+    assert gate.entered.acquire(timeout=WAIT_SECONDS)
+    store.submit([put(2)], both(partial(released.append, 2), done.set))
+    assert released == []
+    gate.open.release(2)
+    assert done.wait(WAIT_SECONDS)
+    other.join(WAIT_SECONDS)
+    assert released == [1, 2]
+    assert gate.sizes == [1, 1]
+
+
+def test_closing_waits_for_a_commit_on_another_thread(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(store, monkeypatch)
+    released: list[int] = []
+    store.start()
+    store.submit([put(1)], partial(released.append, 1), urgent=False)
+    committing, closing = threading.Thread(target=store.commit_here), threading.Thread(target=store.close)
+    committing.start()
+    assert gate.entered.acquire(timeout=WAIT_SECONDS)
+    closing.start()
+    gate.open.release(2)
+    closing.join(WAIT_SECONDS)
+    committing.join(WAIT_SECONDS)
+    assert released == [1]
+    again = Store.open(store.path, password="")
+    assert list(again.rows("channel")) == [(put(1).key, b"v")]
+    again.close()
+
+
+def test_what_is_asked_for_before_the_start_is_committed_by_it(store: Store) -> None:
+    done = threading.Event()
+    store.submit([put(1)], done.set, urgent=False)
+    store.commit_here()
+    assert not done.is_set()
+    store.start()
+    assert done.wait(WAIT_SECONDS)
+
+
+def test_after_a_commit_that_failed_where_it_was_asked_for_nothing_leaves(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(batches: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    failures: list[BaseException] = []
+    released: list[int] = []
+    store.failed = failures.append
+    monkeypatch.setattr(store, "_commit", fail)
+    store.start()
+    store.submit([put(1)], partial(released.append, 1), urgent=False)
+    store.commit_here()
+    assert [type(error) for error in failures] == [OSError]
+    store.submit([put(2)], partial(released.append, 2))
+    store.submit([], partial(released.append, 3))
+    store.commit_here()
+    store.close()
+    assert released == []
 
 
 # --- a disk that fails ---------------------------------------------------------------------
