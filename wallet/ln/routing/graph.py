@@ -367,6 +367,11 @@ class NetworkGraph:
         raw = None if index is None else self._node_announcements.get(index)
         return None if raw is None else NodeAnnouncement.decode_payload(raw)
 
+    def node_announcement_bytes(self, start: int, end: int) -> list[bytes]:
+        """What the nodes with these indices said of themselves, as payloads; empty where that is nothing."""
+        get = self._node_announcements.get
+        return [get(index) or b"" for index in range(start, min(end, len(self._node_ids)))]
+
     def node_announced_at(self, node_id: NodeId) -> int | None:
         index = self._node_index.get(node_id)
         announced_at = -1 if index is None else self._node_announced_at[index]
