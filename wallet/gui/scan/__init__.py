@@ -1,0 +1,1 @@
+"""QR codes out of pictures: files, the clipboard, the screen, a camera."""
