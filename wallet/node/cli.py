@@ -88,6 +88,10 @@ _OPTIONS = (
     _Option(("--alias",), "NAME", lambda: _("what the network calls a node that has public channels")),
     _Option(("--announce",), "HOST:PORT", lambda: _("where such a node can be reached; may be said again")),
     _Option(("--forward",), help=lambda: _("forward payments of others")),
+    _Option(("--no-gossip-peers",), help=lambda: _("call no public nodes to learn of the network")),
+    _Option(
+        ("--first-peer",), "ID@HOST:PORT", lambda: _("learn of the network from this node; may be said again")
+    ),
     _Option(("--rpcport",), "PORT", lambda: _("where the daemon takes commands; any free port if left away")),
     _Option(("--password", "-W"), "PASSWORD", lambda: _("asked for if it is needed and not given")),
     _Option(("--verbose", "-v"), help=lambda: _("say on standard error what happens")),
@@ -172,6 +176,18 @@ def _announced(texts: Sequence[str]) -> tuple[str, ...]:
         raise _usage(f"--announce: {error}") from None
 
 
+def _first_peers(texts: Sequence[str]) -> tuple[str, ...]:
+    if not texts:
+        return ()
+    from wallet.bitcoin.errors import DecodeError
+    from wallet.node.sockets import parse_node_uri
+
+    try:
+        return tuple(str(parse_node_uri(text)) for text in texts)
+    except DecodeError as error:
+        raise _usage(f"--first-peer: {error}") from None
+
+
 def _servers(texts: Sequence[str]) -> tuple[ServerAddress, ...]:
     if not texts:
         return ()
@@ -220,6 +236,8 @@ def parse(argv: Sequence[str]) -> Invocation:
         proxy=_host_port(last["--proxy"], "--proxy", least=1) if "--proxy" in last else None,
         alias=_alias(last.get("--alias", "")),
         announce=_announced(given.get("--announce", ())),
+        call_gossip_peers="--no-gossip-peers" not in given,
+        first_peers=_first_peers(given.get("--first-peer", ())),
     )
     if "--forward" in given:
         config = replace(options.user_config, accept_forwards=True, accept_forwards_to_priv_channels=True)

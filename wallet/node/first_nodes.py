@@ -48,7 +48,8 @@ class FirstNodes:
 
 
 def read_first_nodes(network_name: str, default_port: int, folder: Path = RESOURCES) -> FirstNodes:
-    """The shipped list of a network; empty where there is none. Raises `DecodeError` for a line that is neither."""
+    """The shipped list of a network; empty where there is none. A node's name may follow it. Raises `DecodeError` for a
+    line that is neither seed nor node."""
     path = folder / f"{network_name}.txt"
     if not path.is_file():
         return FirstNodes()
@@ -57,7 +58,9 @@ def read_first_nodes(network_name: str, default_port: int, folder: Path = RESOUR
     return FirstNodes(
         seeds=tuple(entry.removeprefix("seed ") for entry in entries if entry.startswith("seed ")),
         nodes=tuple(
-            parse_node_uri(entry, default_port) for entry in entries if not entry.startswith("seed ")
+            parse_node_uri(entry.split(" ")[0], default_port)
+            for entry in entries
+            if not entry.startswith("seed ")
         ),
     )
 

@@ -60,6 +60,7 @@ from wallet.node.api import (
     ActivityPage,
     ActivityQuery,
     ActivityStatus,
+    AttemptView,
     ChangeSet,
     CommandError,
     Json,
@@ -75,6 +76,7 @@ from wallet.node.details import has_anchors
 from wallet.node.event_handler import EventHandler
 from wallet.node.futures import resolve
 from wallet.node.generation import Generation
+from wallet.node.gossip_peers import GossipPeers
 from wallet.node.ledger import Ledger
 from wallet.node.map_api import NetworkMap
 from wallet.node.network_map import MapMaker
@@ -274,6 +276,7 @@ class Node:
             proxy=options.proxy,
         )
         self.peers = PeerKeeper(self)
+        self.gossip_peers = GossipPeers(self)
         self.views = Views(self)
         self.maps = MapMaker(self, options.network_dir)
         self.listening_port: int | None = None
@@ -445,6 +448,7 @@ class Node:
                 self.recovery.ask_peers()
             self.peers.start()
             self.recovery.reach_peers()
+            self.gossip_peers.start()
 
     async def stop(self) -> None:
         """Hangs up, stops the timer, commits what waits, closes the file."""
@@ -619,6 +623,7 @@ class Node:
         self.on_failure(error)
 
     async def _hang_up(self) -> None:
+        await self.gossip_peers.close()
         await self.peers.close()
         await self.connections.close()
 
@@ -827,6 +832,12 @@ class Node:
         with self.core.entry():
             self.peers.remember(uri)
 
+    def hang_up(self, node_id: NodeId) -> None:
+        """Ends a connection, on the loop."""
+        with self.core.entry():
+            self.peer_manager.disconnect_by_node_id(node_id)
+        self._peers_changed()
+
     def has_channel_with(self, node_id: NodeId) -> bool:
         with self.core.locked():
             if node_id in self.recovery.to_be_closed():
@@ -895,6 +906,7 @@ class Node:
         self.log(LogLevel.INFO, "the computer woke up: reconnecting")
         self.loop.call_soon_threadsafe(self.electrum.reconnect)
         self.loop.call_soon_threadsafe(self.peers.kick)
+        self.loop.call_soon_threadsafe(self.gossip_peers.kick)
 
     # --- what events and commands ask -----------------------------------------------------
 
@@ -1044,6 +1056,9 @@ class Node:
 
     def activity_items(self, item_ids: Sequence[str]) -> Sequence[ActivityItem | None]:
         return self.views.activity.items(item_ids)
+
+    def payment_attempts(self, item_id: str) -> Sequence[AttemptView]:
+        return self.views.payment_attempts(item_id)
 
     def subscribe(self, listener: Callable[[ChangeSet], None]) -> Callable[[], None]:
         return self.views.subscribe(listener)

@@ -54,6 +54,9 @@ class NodeOptions:
         announce: where an announced node can be reached, each as `host:port`; empty says nothing of it.
         pause_without_block_seconds: no HTLC moves once the newest block is this old; None: eight hours where blocks
             come by themselves, never (0) on regtest and in the sandbox.
+        call_gossip_peers: call a few public nodes for gossip, while the graph is missing or old.
+        first_peers: where gossip comes from first, each as `node_id@host:port`, in place of the shipped list and of DNS
+            seeds; on regtest and in the sandbox nobody is called without.
         accept_without_reserve: take inbound anchor channels without coins to close them with, and without asking:
             for the sandbox's peers, who have nothing to lose.
     """
@@ -68,6 +71,8 @@ class NodeOptions:
     user_config: UserConfig = field(default_factory=_default_config)
     alias: str = ""
     announce: tuple[str, ...] = ()
+    call_gossip_peers: bool = True
+    first_peers: tuple[str, ...] = ()
     accept_without_reserve: bool = False
     pause_without_block_seconds: int | None = None
 
