@@ -26,6 +26,7 @@ from wallet.ln.invoice import build_invoice
 from wallet.ln.types import PaymentHash, PaymentSecret
 from wallet.node.api import CommandError
 from wallet.node.lnurl import LnurlError, parse_lnurl, parse_pay_request, parse_success_action
+from wallet.node.records import RequestRecord, RequestState
 from wallet.node.web import MAX_ANSWER_BYTES, WebClient, WebError, WebUrl, parse_url
 
 T = TypeVar("T")
@@ -351,18 +352,34 @@ class Shop:
         with node.core.entry():
             now = node.core.now
             payment_hash, secret = node.manager.create_inbound_payment(amount_msat, 600, now, None)
-        self.preimage = node.manager.get_payment_preimage(payment_hash, secret)
-        metadata = METADATA + (" " if self.lie_metadata else "")
-        return build_invoice(
-            network=REGTEST,
-            payment_hash=payment_hash,
-            payment_secret=PaymentSecret(secret),
-            amount_msat=amount_msat + self.lie_msat,
-            description_hash=sha256(metadata.encode()),
-            created_at=now.at,
-            expiry_seconds=600,
-            sign=node.keys_manager.sign_invoice,
-        ).text
+            self.preimage = node.manager.get_payment_preimage(payment_hash, secret)
+            metadata = METADATA + (" " if self.lie_metadata else "")
+            text = build_invoice(
+                network=REGTEST,
+                payment_hash=payment_hash,
+                payment_secret=PaymentSecret(secret),
+                amount_msat=amount_msat + self.lie_msat,
+                description_hash=sha256(metadata.encode()),
+                created_at=now.at,
+                expiry_seconds=600,
+                min_final_cltv_delta=node.options.user_config.final_cltv_expiry_delta,
+                sign=node.keys_manager.sign_invoice,
+            ).text
+            node.ledger.put_request(
+                RequestRecord(
+                    request_id=bytes(payment_hash),
+                    amount_msat=amount_msat,
+                    message="tea",
+                    created_at=now.at,
+                    expiry_seconds=600,
+                    invoice=text,
+                    address=None,
+                    state=RequestState.UNPAID,
+                    received_msat=0,
+                    paid_at=0,
+                )
+            )
+        return text
 
 
 @pytest.fixture(scope="module")
@@ -399,7 +416,7 @@ def test_a_link_is_asked_and_paid(place: Place, shop: Shop) -> None:
     info = ours(place, "lnurlp_info", destination=shop.link)
     assert (info["min_msat"], info["max_msat"], info["comment_length"]) == (1_000, 5_000_000, 40)
     paid = ours(place, "lnurlp", destination=shop.link, amount_msat=21_000, comment="No sugar & milk")
-    assert paid["success"]
+    assert paid["success"], paid["reason"]
     assert paid["amount_msat"] == 21_000
     assert paid["payee_says"] == "Thank you, <i>come again</i>"
     assert shop.asked == [{"id": "7", "amount": "21000", "comment": "No sugar & milk"}]
