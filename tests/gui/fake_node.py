@@ -18,7 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.gui.fake_channels import FakeChannels
 from tests.gui.fake_recovery import FakeRecovery
+from tests.gui.fake_settings import FakeSettings
 from wallet.node.api import (
     ActivityItem,
     ActivityKind,
@@ -26,6 +28,7 @@ from wallet.node.api import (
     ActivityPage,
     ActivityQuery,
     ActivityStatus,
+    AttemptView,
     BackupReport,
     BalanceView,
     ChangeSet,
@@ -187,11 +190,13 @@ class FakeSandbox:
         return self._node.submit(self._node.be_paid, invoice)
 
 
-class FakeNode(FakeRecovery):
+class FakeNode(FakeChannels, FakeRecovery, FakeSettings):
     """See the module. Everything that changes state runs on the one worker thread."""
 
     def __init__(self, *, network: str = "sandbox", name: str = "Practice") -> None:
-        super().__init__()
+        FakeChannels.__init__(self)
+        FakeRecovery.__init__(self)
+        FakeSettings.__init__(self)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="fake-node")
         self._pay_pool = ThreadPoolExecutor(4, thread_name_prefix="fake-pay")
         self._listeners: list[Callable[[ChangeSet], None]] = []
@@ -202,6 +207,7 @@ class FakeNode(FakeRecovery):
         self._sandbox = FakeSandbox(self) if network == "sandbox" else None
         self.calls: list[tuple[str, dict[str, Json]]] = []
         self.queries: list[ActivityQuery] = []
+        self.attempts: dict[str, tuple[AttemptView, ...]] = {}
         self.network = network
         self.confirmed_sat = 0
         self.unconfirmed_sat = 0
@@ -307,6 +313,9 @@ class FakeNode(FakeRecovery):
         with self._lock:
             known = {item.item_id: item for item in self.activity}
         return [known.get(item_id) for item_id in item_ids]
+
+    def payment_attempts(self, item_id: str) -> Sequence[AttemptView]:
+        return self.attempts.get(item_id, ())
 
     def subscribe(self, listener: Callable[[ChangeSet], None]) -> Callable[[], None]:
         self._listeners.append(listener)

@@ -60,6 +60,7 @@ from wallet.ln.events import (
     PaymentClaimed,
     PaymentFailureReason,
     PaymentForwarded,
+    SentPart,
 )
 from wallet.ln.features import Feature
 from wallet.ln.htlc import HTLCSource, OurPayment, PreviousHop
@@ -283,6 +284,10 @@ class PaymentRoom(MessageRoom):
         """Tries no more; parts under way may still arrive."""
         with self._entry:
             self._outbound.abandon_payment(payment_id, PaymentFailureReason.USER_ABANDONED)
+
+    def payment_parts_under_way(self, payment_id: PaymentId) -> tuple[SentPart, ...]:
+        """Parts of a payment of ours whose HTLCs are out."""
+        return self._outbound.parts_under_way(payment_id)
 
     def list_recent_payments(self) -> tuple[RecentPayment, ...]:
         return self._outbound.list_recent_payments()

@@ -522,6 +522,11 @@ class OutboundPayments:
         state = self._payments.get(payment_id)
         return None if state is None else _find_part(state, part_id)
 
+    def parts_under_way(self, payment_id: PaymentId) -> tuple[SentPart, ...]:
+        """The parts whose HTLCs are out."""
+        state = self._payments.get(payment_id)
+        return () if state is None else tuple(_sent_part(part) for part in state.parts)
+
     def list_recent_payments(self) -> tuple[RecentPayment, ...]:
         return tuple(_recent(payment_id, state) for payment_id, state in self._payments.items())
 
@@ -676,10 +681,7 @@ class OutboundPayments:
                     payment_preimage,
                     fulfilled.amount_msat,
                     fulfilled.fee_paid_msat,
-                    tuple(
-                        SentPart(part.part_id, part.path, part.sent_at, part.sent_mono_ms)
-                        for part in fulfilled.parts
-                    ),
+                    tuple(_sent_part(part) for part in fulfilled.parts),
                     part_id,
                     self._hold_times_ms.get((payment_id, part_id), ()),
                 )
@@ -1028,6 +1030,10 @@ class OutboundPayments:
             self.abandon_payment(payment_id, PaymentFailureReason.UNEXPECTED_ERROR)
             return
         self._send_over(payment_id, route, now, best_height)
+
+
+def _sent_part(part: Part) -> SentPart:
+    return SentPart(part.part_id, part.path, part.sent_at, part.sent_mono_ms)
 
 
 def _has_expired(params: PaymentParameters, now: Now) -> bool:

@@ -24,6 +24,8 @@ __all__ = [
     "ActivityPage",
     "ActivityQuery",
     "ActivityStatus",
+    "AttemptHopView",
+    "AttemptView",
     "BackupReport",
     "BalanceView",
     "ChangeSet",
@@ -282,6 +284,52 @@ class ActivityItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptHopView:
+    """One node on the way of an attempt, and the channel that leads to it.
+
+    Attributes:
+        amount_msat: what went over that channel.
+        fee_msat: what the node keeps; 0 for the payee.
+        hold_time_ms: how long it says that it held the payment; None where it says nothing.
+    """
+
+    node_id: str
+    alias: str
+    short_channel_id: str
+    amount_msat: int
+    fee_msat: int
+    hold_time_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptView:
+    """One path that was tried for a payment, or for a part of it.
+
+    Attributes:
+        took_ms: until it arrived or came back, or so far; None while nobody knows.
+        amount_msat, fee_msat: what the payee was to get by it, and what the way there costs.
+        failed_hop: which of `hops` reported the failure; None when it failed at home, or nobody can say where.
+        failed_channel: the channel that could not carry it, where that is known.
+        failure_code, failure_name: as BOLT 4 has them; 0 and empty where there is none.
+        failure: why it failed, a sentence.
+        text: the whole attempt as a sentence.
+    """
+
+    status: ActivityStatus
+    sent_at: int
+    took_ms: int | None
+    amount_msat: int
+    fee_msat: int
+    hops: tuple[AttemptHopView, ...]
+    failed_hop: int | None = None
+    failed_channel: str | None = None
+    failure_code: int = 0
+    failure_name: str = ""
+    failure: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActivityPage:
     """A page of the history, newest first. `total` counts all that match."""
 
@@ -437,6 +485,10 @@ class NodeApi(Protocol):
 
     def activity_items(self, item_ids: Sequence[str]) -> Sequence[ActivityItem | None]:
         """The items of some ids, in their order; None for one that is gone."""
+        ...
+
+    def payment_attempts(self, item_id: str) -> Sequence[AttemptView]:
+        """What was tried for a Lightning payment of ours, oldest first; nothing for any other item."""
         ...
 
     def subscribe(self, listener: Callable[[ChangeSet], None]) -> Callable[[], None]:

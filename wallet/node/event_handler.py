@@ -17,6 +17,7 @@ from wallet.i18n import _
 from wallet.ln import events as ev
 from wallet.ln.bump_transaction import BumpResult
 from wallet.ln.types import APIError, ChannelId, PaymentPreimage
+from wallet.node.attempts import MAX_KEPT, arrived, failed, read_trace, settled, write_trace
 from wallet.node.details import type_name
 from wallet.node.records import (
     ChannelStatRecord,
@@ -30,6 +31,7 @@ from wallet.node.sentences import attempt_sentence, closure_sentence, payment_fa
 from wallet.onchain.errors import OnchainError
 
 if TYPE_CHECKING:
+    from wallet.node.attempts import Attempt
     from wallet.node.node import Node
 
 __all__ = ["EventHandler"]
@@ -48,6 +50,14 @@ class ClaimWithoutCoins:
     asked_height: int
 
 
+def _traced(trace: bytes, *attempts: Attempt) -> bytes:
+    """A payment's record of what was tried, with more of it."""
+    found = read_trace(trace)
+    for attempt in attempts:
+        found = found.with_attempt(attempt)
+    return write_trace(found)
+
+
 class EventHandler:
     """Acts on events. `waiters` are told of what a command waits for, once it is durable."""
 
@@ -59,6 +69,8 @@ class EventHandler:
         self.probes: dict[ChannelId, Callable[[ev.FundingGenerationReady | ev.ChannelClosed], None]] = {}
         self.channel_requests: dict[ChannelId, ev.OpenChannelRequest] = {}
         self.claims_without_coins: dict[bytes, ClaimWithoutCoins] = {}
+        # Parts of payments that arrived whose own end is still to come, by payment hash: to be timed.
+        self._untimed: dict[bytes, set[int]] = {}
 
     def handle(self, event_id: int, event: ev.Event) -> None:
         """One event; an exception leaves it in its queue."""
@@ -84,7 +96,7 @@ class EventHandler:
             case ev.PaymentFailed():
                 self._failed(event)
             case ev.PaymentPathSuccessful():
-                self._node.scorer_succeeded(event.path)
+                self._path_successful(event)
             case ev.PaymentPathFailed():
                 self._path_failed(event)
             case ev.PaymentForwarded():
@@ -319,9 +331,13 @@ class EventHandler:
         node = self._node
         record = node.ledger.payments.get(event.payment_hash)
         if record is not None:
+            others = {part.part_id for part in event.parts} - {event.part_id}
+            if others:
+                self._untimed[bytes(event.payment_hash)] = others
             node.ledger.put_payment(
                 dataclasses.replace(
                     record,
+                    trace=_traced(record.trace, *arrived(event, node.core.now)),
                     state=PaymentState.SUCCEEDED,
                     preimage=event.payment_preimage,
                     amount_msat=event.amount_msat,
@@ -356,8 +372,29 @@ class EventHandler:
         record = node.ledger.payments.get(event.payment_hash)
         sentence = attempt_sentence(event.attempt, node.alias_of)
         if record is not None:
-            node.ledger.put_payment(dataclasses.replace(record, attempts=(*record.attempts, sentence)))
+            node.ledger.put_payment(
+                dataclasses.replace(
+                    record,
+                    attempts=(*record.attempts, sentence)[-MAX_KEPT:],
+                    trace=_traced(record.trace, failed(event.attempt, node.core.now)),
+                )
+            )
         node.ledger.progress(event.payment_hash, sentence)
+
+    def _path_successful(self, event: ev.PaymentPathSuccessful) -> None:
+        node = self._node
+        node.scorer_succeeded(event.path)
+        payment_hash = bytes(event.payment_hash)
+        untimed = self._untimed.get(payment_hash, set())
+        if event.part_id not in untimed:
+            return
+        untimed.discard(event.part_id)
+        if not untimed:
+            del self._untimed[payment_hash]
+        record = node.ledger.payments.get(payment_hash)
+        if record is not None:
+            trace = _traced(record.trace, settled(event, node.core.now))
+            node.ledger.put_payment(dataclasses.replace(record, trace=trace))
 
     def tell_waiters(self, payment_hash: bytes) -> None:
         for waiter in self.payment_waiters.pop(bytes(payment_hash), []):

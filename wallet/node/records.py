@@ -5,7 +5,7 @@ The core forgets what is settled; this is what a person may look at years later.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
@@ -46,6 +46,7 @@ class PaymentRecord:
         fee_msat: what the route took; known when it succeeded.
         failure: a sentence; empty unless it failed.
         attempts: a sentence per path that failed.
+        trace: everything that was tried, as `wallet/node/attempts.py` writes it.
     """
 
     payment_hash: bytes
@@ -60,6 +61,7 @@ class PaymentRecord:
     preimage: bytes | None = None
     failure: str = ""
     attempts: tuple[str, ...] = ()
+    trace: bytes = field(default=b"", metadata={"tlv": 101})
 
 
 class RequestState(Enum):

@@ -12,6 +12,7 @@ from wallet.ln.events import ClosureKind, ClosureReason, FailedAttempt, PaymentF
 __all__ = [
     "attempt_sentence",
     "closure_sentence",
+    "duration_ms_text",
     "duration_text",
     "msat_text",
     "payment_failure_sentence",
@@ -51,6 +52,15 @@ def duration_text(seconds: int) -> str:
     if hours >= 2:
         return ngettext("{count} hour", "{count} hours", hours).format(count=hours)
     return ngettext("{count} minute", "{count} minutes", minutes).format(count=minutes)
+
+
+def duration_ms_text(duration_ms: int) -> str:
+    """What a person or a network takes: milliseconds, seconds with a decimal, or more."""
+    if duration_ms < 1_000:
+        return _("{count} ms").format(count=duration_ms)
+    if duration_ms < 120_000:
+        return _("{seconds} s").format(seconds=f"{duration_ms // 1_000}.{duration_ms // 100 % 10}")
+    return duration_text(duration_ms // 1_000)
 
 
 def peer_text(text: str) -> str:
@@ -131,9 +141,9 @@ def payment_failure_sentence(
             ).format(amount=amount)
         case PaymentFailureReason.UNKNOWN_REQUIRED_FEATURES:
             return _(
-                "The invoice asks for something that this version of Leyden cannot do. Nothing was paid. Update "
-                "Leyden, or ask for another invoice."
-            )
+                "The invoice over {amount} asks for something that this version of Leyden cannot do. Nothing was paid. "
+                "Update Leyden, or ask for another invoice."
+            ).format(amount=amount)
         case PaymentFailureReason.INSUFFICIENT_BALANCE:
             return _(
                 "Your channels cannot send {amount} now. Nothing was paid. Send less, or open a larger channel."

@@ -16,12 +16,14 @@ from wallet.chain.electrum.sync import NO_BLOCK_SECONDS, SyncState, SyncStatus
 from wallet.i18n import _, ngettext
 from wallet.ln.channel_details import ChannelDetails, ChannelState
 from wallet.ln.events import Balance, BalanceKind
+from wallet.ln.types import PaymentId
 from wallet.node.activity import ActivityIndex
 from wallet.node.api import (
     ActivityKind,
     ActivityPage,
     ActivityQuery,
     ActivityStatus,
+    AttemptView,
     BalanceView,
     ChangeSet,
     ChannelPhase,
@@ -34,11 +36,14 @@ from wallet.node.api import (
     ServerView,
     WalletSnapshot,
 )
+from wallet.node.attempts import attempt_view, read_trace, under_way
+from wallet.node.core import read_clocks
 from wallet.node.details import in_flight_msat, type_name
 from wallet.node.futures import resolve
 from wallet.node.records import (
     ChannelStatRecord,
     ClosedChannelRecord,
+    PaymentState,
     RequestRecord,
     RequestState,
 )
@@ -488,6 +493,21 @@ class Views:
             address=record.address,
             payment_hash=record.request_id.hex(),
         )
+
+    def payment_attempts(self, item_id: str) -> tuple[AttemptView, ...]:
+        """What was tried for a payment of ours, oldest first; takes the lock for a moment while it is under way."""
+        node = self._node
+        kind, _colon, rest = item_id.partition(":")
+        record = node.ledger.payments.get(bytes.fromhex(rest)) if kind == "ln" else None
+        if record is None:
+            return ()
+        attempts = list(read_trace(record.trace).attempts)
+        if record.state is PaymentState.PENDING:
+            with node.core.locked():
+                parts = node.manager.payment_parts_under_way(PaymentId(record.payment_hash))
+            now = read_clocks()
+            attempts += [under_way(part, now) for part in parts]
+        return tuple(attempt_view(attempt, node.alias_of, scid_text) for attempt in attempts)
 
     def activity_page(
         self,

@@ -15,6 +15,7 @@ from wallet.ln.outbound_payment import PaymentNotSent, Retry
 from wallet.ln.route import RouteHint
 from wallet.ln.types import APIError, DecodeError, PaymentHash, PaymentId, PaymentPreimage, PaymentSecret
 from wallet.node.api import CommandError, Json
+from wallet.node.attempts import attempt_json, read_trace
 from wallet.node.commands.registry import btc_text_msat, command, sat_from_btc
 from wallet.node.details import route_hint
 from wallet.node.futures import resolve
@@ -388,8 +389,11 @@ async def lnpay(
     timeout: int = PAYMENT_TIMEOUT_SECONDS,  # noqa: ASYNC109 - Electrum's name for the argument
     amount_msat: int | None = None,
     max_fee_msat: int | None = None,
+    trace: bool = False,
 ) -> Json:
-    """Pays a BOLT 11 invoice; returns when the payment is final, or after the time-out with it still under way."""
+    """Pays a BOLT 11 invoice; returns when the payment is final, or after the time-out with it still under way.
+    With --trace, the answer holds each attempt: its path, what went over each hop, what failed where, how long it took.
+    """
     decoded = decode(node, invoice)
     if paused := node.pause_sentence():
         raise CommandError(_("{why} Nothing was paid.").format(why=paused), code="paused")
@@ -413,6 +417,7 @@ async def lnpay(
                 invoice=invoice.strip(),
                 description=decoded.description or "",
                 payee=bytes(decoded.payee),
+                trace=known.trace if known is not None else b"",
             )
         )
     try:
@@ -427,18 +432,25 @@ async def lnpay(
             await final
     except TimeoutError:
         record = node.ledger.payments[payment_hash]
-        if record.state is not PaymentState.PENDING:
-            return payment_json(record)
-        return {
-            "payment_hash": payment_hash.hex(),
-            "success": False,
-            "pending": True,
-            "preimage": None,
-            "reason": _(
-                "The payment of {amount} is still under way. It will arrive or come back; do not pay it another way."
-            ).format(amount=msat_text(value_msat)),
-        }
-    return payment_json(node.ledger.payments[payment_hash])
+        if record.state is PaymentState.PENDING:
+            return {
+                "payment_hash": payment_hash.hex(),
+                "success": False,
+                "pending": True,
+                "preimage": None,
+                "reason": _(
+                    "The payment of {amount} is still under way. It will arrive or come back; do not pay it another "
+                    "way."
+                ).format(amount=msat_text(value_msat)),
+            } | _traced(node, payment_hash, trace)
+    return payment_json(node.ledger.payments[payment_hash]) | _traced(node, payment_hash, trace)
+
+
+def _traced(node: Node, payment_hash: bytes, wanted: bool) -> dict[str, Json]:
+    """The attempts of a payment, where they were asked for."""
+    if not wanted:
+        return {}
+    return {"attempts": [attempt_json(view) for view in node.payment_attempts(f"ln:{payment_hash.hex()}")]}
 
 
 async def _send_when_possible(
@@ -560,23 +572,30 @@ def why_not_payable(node: Node, amount_msat: int) -> str | None:
 
 
 @command
-async def lightning_history(node: Node) -> Json:
-    """Lists the Lightning payments, oldest first."""
+async def lightning_history(node: Node, *, details: bool = False) -> Json:
+    """Lists the Lightning payments, oldest first. With --details also those that failed or are under way, and every
+    attempt of each."""
     entries: list[dict[str, Json]] = []
-    for payment in node.ledger.payments.values():
-        if payment.state is PaymentState.SUCCEEDED:
-            entries.append(
-                {
-                    "type": "payment",
-                    "direction": "sent",
-                    "payment_hash": payment.payment_hash.hex(),
-                    "preimage": payment.preimage.hex() if payment.preimage else None,
-                    "amount_msat": -payment.amount_msat,
-                    "fee_msat": payment.fee_msat,
-                    "timestamp": payment.settled_at,
-                    "label": payment.description,
+    for payment in list(node.ledger.payments.values()):
+        if payment.state is PaymentState.SUCCEEDED or details:
+            entry: dict[str, Json] = {
+                "type": "payment",
+                "direction": "sent",
+                "payment_hash": payment.payment_hash.hex(),
+                "preimage": payment.preimage.hex() if payment.preimage else None,
+                "amount_msat": -payment.amount_msat,
+                "fee_msat": payment.fee_msat,
+                "timestamp": payment.settled_at or payment.created_at,
+                "label": payment.description,
+            }
+            if details:
+                entry |= {
+                    "status": payment.state.name.lower(),
+                    "reason": payment.failure or None,
+                    "attempts_left_out": read_trace(payment.trace).left_out,
                 }
-            )
+                entry |= _traced(node, payment.payment_hash, wanted=True)
+            entries.append(entry)
     for request in node.ledger.requests.values():
         if (
             request.state is RequestState.PAID and request.invoice is not None
