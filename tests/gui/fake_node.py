@@ -860,7 +860,9 @@ class FakeNode(FakeChannels, FakeRecovery, FakeSettings):
                 ActivityItem(
                     item_id=item_id,
                     kind=ActivityKind.ONCHAIN,
-                    amount_msat=-amount_sat * 1000,
+                    amount_msat=0,
+                    moved_msat=amount_sat * 1000,
+                    channel_id=channel.channel_id,
                     fee_msat=FUNDING_FEE_SAT * 1000,
                     at=int(time.time()),
                     status=ActivityStatus.PENDING,
@@ -928,8 +930,10 @@ class FakeNode(FakeChannels, FakeRecovery, FakeSettings):
                 ActivityItem(
                     item_id=f"tx:{txid}",
                     kind=ActivityKind.ONCHAIN,
-                    amount_msat=0 if force else back_sat * 1000,
-                    fee_msat=0,
+                    amount_msat=0,
+                    moved_msat=0 if force else back_sat * 1000,
+                    channel_id=channel_id,
+                    fee_msat=fee_sat * 1000,
                     at=int(time.time()),
                     status=ActivityStatus.PENDING,
                     status_text="Waiting for the first confirmation",
@@ -964,6 +968,34 @@ class FakeNode(FakeChannels, FakeRecovery, FakeSettings):
         )
         self.status = replace(self.status, problem="A peer wants to open a channel: your word is needed")
         self.tell()
+
+    def do_balance_history(self, days: int = 0) -> Json:
+        with self._lock:
+            total_sat = self.snapshot().balance.total_sat
+            known = sorted(self.activity, key=lambda item: item.at)
+        now_at = int(time.time())
+        since_at = now_at - days * 86_400 if days else 0
+        shown = [item for item in known if item.at >= since_at and item.status is not ActivityStatus.FAILED]
+        balance_msat = total_sat * 1000 - sum(item.amount_msat - item.fee_msat for item in shown)
+        points: list[Json] = [[since_at, max(0, balance_msat) // 1000]] if days else []
+        for item in shown:
+            balance_msat += item.amount_msat - item.fee_msat
+            points.append([item.at, max(0, balance_msat) // 1000])
+        return {"points": points, "until": now_at, "total_sat": total_sat}
+
+    def do_export_history(self, file: str) -> Json:
+        return {"path": file, "count": len(self.activity)}
+
+    def do_export_labels(self, file: str) -> Json:
+        return {"path": file, "count": sum(bool(item.label) for item in self.activity)}
+
+    def do_import_labels(self, file: str) -> Json:
+        first = self.activity[0]
+        self.do_set_label(first.item_id, "From the file")
+        return {
+            "labels": 1, "not_ours": 2, "unreadable": 0, "cut_short": 0,
+            "message": "1 label was taken over. 2 lines are not about this wallet, or could not be read.",
+        }  # fmt: skip
 
     def do_set_label(self, item_id: str, label: str) -> Json:
         with self._lock:

@@ -8,7 +8,8 @@ from typing import Any
 
 from PyQt6.QtWidgets import QScrollArea
 
-from tests.gui import scenes
+from tests.gui import scenes, settings_scenes
+from tests.gui.channel_scenes import CHANNEL_SCENES
 from tests.gui.fake_node import HUB_URI, FakeNode
 from tests.gui.shots import Stage, wait_for
 from wallet.gui.pages.close_channel import CloseChannelDialog
@@ -432,6 +433,7 @@ SCENES: dict[str, Callable[[Stage], object]] = {
     "settings": settings,
     "settings-backup": settings_backup,
     "dialog-password": password_dialog,
+    **settings_scenes.SCENES,
     "recovery-report": recovery_report,
     "recovery-words": recovery_words,
     "recovery-storage": recovery_storage,

@@ -456,7 +456,7 @@ def test_a_copy_of_the_channel_backup_is_saved(typical: Desk, chooser: Chooser) 
 
 def test_the_password_is_changed(typical: Desk) -> None:
     typical.go("settings")
-    click(typical.page(SettingsPage).backup.password_button)
+    click(typical.page(SettingsPage).password_button)
     dialog = typical.dialog(PasswordDialog)
     type_text(dialog.old, "wrong")
     type_text(dialog.new, "short")

@@ -13,7 +13,7 @@ from PyQt6.QtCore import QMessageLogContext, QStandardPaths, Qt, QtMsgType, qIns
 from PyQt6.QtGui import QGuiApplication
 from PyQt6.QtWidgets import QApplication
 
-from wallet.gui import excepthook
+from wallet.gui import excepthook, support
 from wallet.gui.preferences import Preferences
 from wallet.gui.theme import theme
 
@@ -74,8 +74,10 @@ def make_window(host: WalletHost, network: str, preferences: Preferences) -> Mai
 
 def run_gui(host: WalletHost, network: str, argv: Sequence[str] = ()) -> int:
     """Runs the window until it is closed, then closes the wallet; the exit code."""
+    support.start()
     app = make_application(argv or sys.argv)
     window = make_window(host, network, Preferences(_preferences_file()))
+    window.asks_before_closing = True
     window.start()
     window.show()
     code = app.exec()

@@ -11,23 +11,27 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from PyQt6.QtCore import Qt, QTimer
-from PyQt6.QtGui import QCloseEvent, QKeySequence, QResizeEvent, QShortcut, QShowEvent
+from PyQt6.QtGui import QCloseEvent, QGuiApplication, QKeySequence, QResizeEvent, QShortcut, QShowEvent
 from PyQt6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.bridge import Bridge
 from wallet.gui.context import Context
 from wallet.gui.icons import app_icon
+from wallet.gui.idle import IdleLock
+from wallet.gui.keeping import Kept, keep, put_back
+from wallet.gui.notify import Notifier, Send, send_over_dbus
 from wallet.gui.pages.base import Page
 from wallet.gui.pages.restored_banner import RestoredBanner
 from wallet.gui.preferences import Preferences
+from wallet.gui.shortcuts import actions
 from wallet.gui.theme import theme
 from wallet.gui.tokens import NARROW_BELOW, STRIP
 from wallet.gui.widgets.basic import Button, Label, add_action, discard, hbox, menu, vbox
 from wallet.gui.widgets.focus import focus_watcher
 from wallet.gui.widgets.navigation import Navigation, Place
 from wallet.gui.widgets.statusbar import StatusBar
-from wallet.i18n import _
+from wallet.i18n import _, current_language
 from wallet.node.api import ChangeSet, NodeApi, WalletHost, WalletInfo
 
 if TYPE_CHECKING:
@@ -168,12 +172,39 @@ class Shell(QWidget):
         if key == "practise":
             self._window.explain_practice(self.bridge.network)
             return
+        if key == "shortcuts":
+            self._window.show_shortcuts()
+            return
         page = self.page(key)
         self.current_key = key
         self.navigation.set_current("settings" if key == "recovery" else key)
         self.pages.setCurrentWidget(page)
         self.restored.set_page(key)
         page.set_first_focus()
+
+    def kept(self) -> dict[str, list[Kept]]:
+        """What is typed on the pages, for those that take their place."""
+        return {key: keep(page) for key, page in self.by_key.items() if key != "settings"}
+
+    def put_back(self, kept: dict[str, list[Kept]]) -> None:
+        for key, what in kept.items():
+            if what:
+                put_back(self.page(key), what)
+
+    def search(self) -> None:
+        """Puts the keyboard into the page's search field, or into that of Activity."""
+        page = self.page(self.current_key)
+        field = getattr(page, "search", None)
+        if not (isinstance(field, QWidget) and field.isVisible() and field.isEnabled()):
+            self.go("activity")
+            field = getattr(self.page("activity"), "search", None)
+        if isinstance(field, QWidget):
+            field.setFocus(Qt.FocusReason.ShortcutFocusReason)
+
+    def show_console(self) -> None:
+        from wallet.gui.pages.console import ConsoleDialog
+
+        ConsoleDialog(self, self.context).open()
 
     def pay(self, text: str) -> None:
         from wallet.gui.pages.send import SendPage
@@ -240,9 +271,14 @@ class Shell(QWidget):
         for number, place in enumerate(places(), 1):
             add_action(made, place.word, partial(self.go, place.key), place.icon, f"Ctrl+{number}")
         made.addSeparator()
-        add_action(made, _("Open a channel"), lambda: self.open_channel(""), "plus", "Ctrl+N")
-        add_action(made, _("Lock the wallet"), self._window.lock, "lock", "Ctrl+L")
-        add_action(made, _("Quit"), self._window.close, "close", "Ctrl+Q")
+        for action in actions():
+            add_action(
+                made,
+                action.words,
+                partial(self._window.act, action.act),
+                _ACTION_ICONS[action.act],
+                action.keys,
+            )
         button = self.navigation.wallet
         made.popup(button.mapToGlobal(button.rect().bottomLeft()))
 
@@ -256,8 +292,20 @@ class Shell(QWidget):
             page.set_narrow(narrow)
 
 
+_ACTION_ICONS = {
+    "search": "search",
+    "open_channel": "plus",
+    "hide": "eye-off",
+    "lock": "lock",
+    "console": "chevron-right",
+    "quit": "close",
+    "help": "help",
+}
+
+
 class MainWindow(QMainWindow):
-    """Attributes: `shell` while a wallet is open, `bridge` likewise."""
+    """Attributes: `shell` while a wallet is open, `bridge` likewise; `asks_before_closing`, on a person's desktop;
+    `notify`, what shows a notification; `idle`, what locks the wallet by itself."""
 
     def __init__(self, host: WalletHost, network: str, preferences: Preferences) -> None:
         super().__init__()
@@ -268,7 +316,9 @@ class MainWindow(QMainWindow):
         self.bridge: Bridge | None = None
         self._info: WalletInfo | None = None
         self._strip: NetworkStrip | None = None
-        self._closing = False
+        self.asks_before_closing = False
+        self._may_close = False
+        self.notify: Send = send_over_dbus
         self.setWindowTitle("Leyden")
         self.setWindowIcon(app_icon())
         self.setMinimumSize(640, 480)
@@ -284,6 +334,8 @@ class MainWindow(QMainWindow):
         self.setCentralWidget(self._holder)
         self._content: QWidget | None = None
         theme().changed.connect(self._theme_changed)
+        preferences.language_changed.connect(self._language_changed)
+        self.idle = IdleLock(self, preferences, self.lock)
         self._scale = theme().scale_percent
         self._add_shortcuts()
 
@@ -360,9 +412,13 @@ class MainWindow(QMainWindow):
         if sandbox is not None:
             fmt.own_names[sandbox.hub_uri().split("@", 1)[0]] = _("Friendly hub")
         self.shell = Shell(self.bridge, self.preferences, self)
+        Notifier(self.bridge, self.preferences, self._in_front, lambda title, text: self.notify(title, text))
         self._show(self.shell, info.network)
         self._offer_practice()
         self.setWindowTitle(f"{info.name}, Leyden")
+
+    def _in_front(self) -> bool:
+        return self.isActiveWindow() and not self.isMinimized()
 
     def _offer_practice(self) -> None:
         shell = self.shell
@@ -409,9 +465,8 @@ class MainWindow(QMainWindow):
     def _add_shortcuts(self) -> None:
         for number, place in enumerate(places(), 1):
             self._bind(f"Ctrl+{number}", partial(self._go, place.key))
-        self._bind("Ctrl+N", self._open_channel)
-        self._bind("Ctrl+L", self.lock)
-        self._bind("Ctrl+Q", self.close)
+        for action in actions():
+            self._bind(action.keys, partial(self.act, action.act))
 
     def _bind(self, keys: str, act: Callable[[], object]) -> None:
         shortcut = QShortcut(QKeySequence(keys), self)
@@ -421,21 +476,61 @@ class MainWindow(QMainWindow):
         if self.shell is not None:
             self.shell.go(key)
 
-    def _open_channel(self) -> None:
-        if self.shell is not None:
-            self.shell.open_channel("")
+    def act(self, name: str) -> None:
+        """What a shortcut of `wallet.gui.shortcuts`, or its line in the menu, stands for."""
+        match name:
+            case "help":
+                self.show_shortcuts()
+            case "hide":
+                self.preferences.choose_hidden(not fmt.style.hidden)
+            case "lock":
+                self.lock()
+            case "quit":
+                self.quit()
+            case _ if self.shell is None:
+                pass
+            case "search":
+                self.shell.search()
+            case "open_channel":
+                self.shell.open_channel("")
+            case "console":
+                self.shell.show_console()
+
+    def show_shortcuts(self) -> None:
+        from wallet.gui.shortcuts import ShortcutsDialog
+
+        pages = [(f"Ctrl+{number}", place.word) for number, place in enumerate(places(), 1)]
+        ShortcutsDialog(self, pages).open()
+
+    def quit(self) -> None:
+        """The person wants to quit: the question comes only where it was not answered for good."""
+        self._may_close = self.preferences.closing != "ask"
+        self.close()
 
     def _theme_changed(self) -> None:
         # Text size changes every layout: the pages are made anew; colours alone repaint by themselves.
         if theme().scale_percent == self._scale:
             return
         self._scale = theme().scale_percent
-        if self.bridge is not None and self._info is not None:
-            key = self.shell.current_key if self.shell is not None else "overview"
-            self.shell = Shell(self.bridge, self.preferences, self)
-            self._show(self.shell, self._info.network)
-            self._offer_practice()
-            self.shell.go(key)
+        self._make_anew()
+
+    def _language_changed(self) -> None:
+        self._make_anew()
+        if self.bridge is not None:
+            # What the node says is in its snapshot, in the words of before.
+            code = current_language()
+            self.bridge.call("set_language", lambda _answer: None, lambda _sentence: None, language=code)
+
+    def _make_anew(self) -> None:
+        """The pages in the language and size that are on now, with what was typed on them."""
+        if self.bridge is None or self._info is None or self.shell is None:
+            return
+        key, kept = self.shell.current_key, self.shell.kept()
+        self.shell = Shell(self.bridge, self.preferences, self)
+        self._show(self.shell, self._info.network)
+        self._offer_practice()
+        self.shell.put_back(kept)
+        self.shell.go(key)
 
     def _fit(self) -> None:
         if self.shell is not None:
@@ -449,7 +544,36 @@ class MainWindow(QMainWindow):
         super().showEvent(event)
         focus_watcher().watch(self)
 
+    def _stays_open(self) -> bool:
+        """Whether closing the window is not yet, or not at all, the end."""
+        app = QGuiApplication.instance()
+        ending = isinstance(app, QGuiApplication) and app.isSavingSession()
+        if not self.asks_before_closing or self._may_close or ending or self.bridge is None:
+            return False
+        match self.preferences.closing:
+            case "quit":
+                return False
+            case "stay":
+                self.showMinimized()
+            case _:
+                from wallet.gui.closing import CloseQuestion
+
+                CloseQuestion(self, self.bridge.snapshot, self._chosen).open()
+        return True
+
+    def _chosen(self, choice: str, always: bool) -> None:
+        if always:
+            self.preferences.choose_closing(choice)
+        if choice == "stay":
+            self.showMinimized()
+        else:
+            self._may_close = True
+            self.close()
+
     def closeEvent(self, event: QCloseEvent | None) -> None:
+        if event is not None and self._stays_open():
+            event.ignore()
+            return
         self.preferences.set_geometry(self.saveGeometry())
         self._forget_wallet()
         super().closeEvent(event)

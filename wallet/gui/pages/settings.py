@@ -1,57 +1,84 @@
-"""Settings: how it looks, how amounts are written, what this wallet is, and what Leyden is made of."""
+"""Settings: how it looks and speaks, amounts, servers, safety, backup, what happens at login and at closing, help."""
 
 from __future__ import annotations
 
-from PyQt6.QtWidgets import QWidget
+from functools import partial
 
+from PyQt6.QtWidgets import QScrollArea, QWidget
+
+from wallet.gui import autostart, languages
 from wallet.gui import format as fmt
-from wallet.gui.assets import asset
 from wallet.gui.context import Context
+from wallet.gui.idle import CHOICES_MINUTES
 from wallet.gui.pages.base import Page, left_column
 from wallet.gui.pages.settings_backup import BackupSection
+from wallet.gui.pages.settings_rows import row, section
+from wallet.gui.pages.settings_servers import ServersSection
 from wallet.gui.theme import SCALES, theme
-from wallet.gui.tokens import S3, S4, SETTINGS_WIDTH
-from wallet.gui.widgets.basic import Button, Card, Label, Rule, hbox, vbox
+from wallet.gui.tokens import SETTINGS_WIDTH
+from wallet.gui.widgets.basic import Button, Flow, vbox
 from wallet.gui.widgets.checks import CheckBox
-from wallet.gui.widgets.dialog import Dialog
-from wallet.gui.widgets.fields import Segments, TextArea
+from wallet.gui.widgets.fields import Segments
 from wallet.gui.widgets.ids import CopyId
-from wallet.gui.widgets.notices import Facts
+from wallet.gui.widgets.notices import Banner, Facts
 from wallet.i18n import _
 
 __all__ = ["SettingsPage"]
 
 
-def _row(title: str, sentence: str, control: QWidget) -> QWidget:
-    row = QWidget()
-    words = vbox(Label(title, "button"), spacing=0)
-    if sentence:
-        words.addWidget(Label(sentence, "caption", "text2", wrap=True))
-    line = hbox(spacing=S4)
-    line.addLayout(words, 1)
-    line.addWidget(control)
-    row.setLayout(line)
-    return row
-
-
-def _section(title: str, *rows: QWidget) -> QWidget:
-    box = vbox(spacing=S3)
-    for number, row in enumerate(rows):
-        if number:
-            box.addWidget(Rule())
-        box.addWidget(row)
-    holder = QWidget()
-    holder.setLayout(vbox(Label(title, "section"), Card(box), spacing=S3))
-    return holder
+def _tick(name: str, on: bool) -> CheckBox:
+    box = CheckBox(_("On"))
+    box.setAccessibleName(name)
+    box.setChecked(on)
+    return box
 
 
 class SettingsPage(Page):
-    """Attributes: `scheme`, `size`, `unit`, `hidden`, `motion`: the controls; `backup`: the section of that name."""
+    """Attributes: `scheme`, `text_size`, `language`, `motion`, `unit`, `hidden`, `lock`, `closing`, `login`,
+    `notifies`: the controls; `servers`, `backup`: the sections of these names; `jumps`: the buttons that lead to
+    sections."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context, _("Settings"))
-        preferences = context.preferences
-        look = theme()
+        self._wallet = Facts(label_width=132)
+        self._facts_key: tuple[str, ...] = ()
+        self.servers = ServersSection(context)
+        self.backup = BackupSection(context)
+        self._failed = Banner("", "danger")
+        self.console_button = Button(_("Open the console"), "outlined", on_click=self._open_console)
+        self.log_button = Button(_("Show the log"), "outlined", on_click=self._open_log)
+        self.keys_button = Button(_("Show them"), "outlined", on_click=self._open_shortcuts)
+        self.about_button = Button(_("About and licences"), "outlined", on_click=self._open_about)
+        parts: list[tuple[str, QWidget]] = [
+            (_("Look"), self._look()),
+            (_("Amounts"), self._amounts()),
+            (_("Servers and Tor"), self.servers),
+            (_("Safety"), self._safety()),
+            (_("Backup"), self.backup),
+            (_("Start and end"), self._start_and_end()),
+            (_("Wallet"), section(_("Wallet"), self._wallet)),
+            (_("Help"), self._help()),
+        ]
+        self.jumps = [
+            Button(title, "chip", name=_("To the section {name}").format(name=title))
+            for title, _part in parts
+        ]
+        holder = QWidget()
+        holder.setMaximumWidth(theme().px(SETTINGS_WIDTH))
+        jumps = QWidget()
+        jumps.setLayout(Flow(*self.jumps))
+        box = vbox(jumps, self._failed, spacing=24)
+        for jump, (_title, part) in zip(self.jumps, parts, strict=True):
+            jump.clicked.connect(partial(self._jump, part))
+            box.addWidget(part)
+        holder.setLayout(box)
+        self.body.addLayout(left_column(holder))
+        self.body.addStretch(1)
+
+    # --- sections ------------------------------------------------------------------------
+
+    def _look(self) -> QWidget:
+        preferences, look = self.context.preferences, theme()
         self.scheme = Segments(
             _("Colours"), [("system", _("System")), ("light", _("Light")), ("dark", _("Dark"))], look.choice
         )
@@ -60,48 +87,91 @@ class SettingsPage(Page):
             _("Text size"), [(str(n), f"{n} %") for n in SCALES], str(look.scale_percent)
         )
         self.text_size.chosen.connect(lambda key: preferences.choose_text_size(int(key)))
-        self.motion = CheckBox(_("On"))
-        self.motion.setAccessibleName(_("Motion"))
-        self.motion.setChecked(look.motion)
+        known = [(languages.SYSTEM, _("System")), *languages.choices()]
+        self.language = Segments(_("Language"), known, preferences.language)
+        self.language.chosen.connect(preferences.choose_language)
+        self.motion = _tick(_("Motion"), look.motion)
         self.motion.toggled.connect(preferences.choose_motion)
-        self.unit = Segments(_("Unit"), [("sat", "sat"), ("BTC", "BTC")], fmt.style.unit)
+        return section(
+            _("Look"),
+            row(_("Colours"), _("As your desktop says, or always the same."), self.scheme),
+            row(_("Text size"), _("Everything grows with it."), self.text_size),
+            row(_("Language"), _("What you have typed stays."), self.language),
+            row(_("Motion"), _("Short movements that show what changed."), self.motion),
+        )
+
+    def _amounts(self) -> QWidget:
+        preferences = self.context.preferences
+        self.unit = Segments(_("Unit"), [(unit, unit) for unit in fmt.UNITS], fmt.style.unit)
         self.unit.chosen.connect(preferences.choose_unit)
-        self.hidden = CheckBox(_("Hidden"))
-        self.hidden.setAccessibleName(_("Hide amounts"))
-        self.hidden.setChecked(fmt.style.hidden)
+        self.hidden = _tick(_("Hide amounts"), fmt.style.hidden)
+        self.hidden.setText(_("Hidden"))
         self.hidden.toggled.connect(preferences.choose_hidden)
-        preferences.amounts_changed.connect(lambda: self.hidden.setChecked(fmt.style.hidden))
-
-        self._wallet = Facts(label_width=132)
-        self.backup = BackupSection(context)
-        licences = Button(_("Licences"), "outlined", on_click=self._show_licences)
-        about = _(
-            "Leyden, a Lightning wallet for the desktop. Free software under the GNU GPL, version 3 or later."
+        preferences.amounts_changed.connect(self._amounts_changed)
+        one = _("One bitcoin is {sat} sat, and one bit is 100 sat.").format(sat=fmt.group(100_000_000))
+        dots = _("Hidden ones show six dots. Ctrl+H hides and shows them on every page.")
+        return section(
+            _("Amounts"),
+            row(_("Unit"), one, self.unit),
+            row(_("Amounts on the screen"), dots, self.hidden),
         )
 
-        holder = QWidget()
-        holder.setMaximumWidth(theme().px(SETTINGS_WIDTH))
-        holder.setLayout(
-            vbox(
-                _section(
-                    _("Look"),
-                    _row(_("Colours"), _("As your desktop says, or always the same."), self.scheme),
-                    _row(_("Text size"), "", self.text_size),
-                    _row(_("Motion"), _("Short movements that show what changed."), self.motion),
-                ),
-                _section(
-                    _("Amounts"),
-                    _row(_("Unit"), _("One bitcoin is 100 000 000 sat."), self.unit),
-                    _row(_("Amounts on the screen"), _("Hidden ones show six dots."), self.hidden),
-                ),
-                _section(_("Wallet"), self._wallet),
-                self.backup,
-                _section(_("About"), _row(_("Leyden"), about, licences)),
-                spacing=24,
-            )
+    def _safety(self) -> QWidget:
+        preferences = self.context.preferences
+        choices = [(str(n), _("{n} min").format(n=n) if n else _("Never")) for n in CHOICES_MINUTES]
+        minutes = preferences.lock_minutes
+        current = minutes if minutes in CHOICES_MINUTES else 0
+        self.lock = Segments(_("Lock by itself"), choices, str(current))
+        self.lock.chosen.connect(lambda key: preferences.choose_lock_minutes(int(key)))
+        self.password_button = Button(
+            _("Change the password"), "outlined", "key", on_click=self.backup.change_password
         )
-        self.body.addLayout(left_column(holder))
-        self.body.addStretch(1)
+        after = _(
+            "After this long without a key or a movement. Channels are watched behind the lock as well."
+        )
+        password = _("It opens the wallet on this computer. Copies that you made earlier keep the old one.")
+        return section(
+            _("Safety"),
+            row(_("Lock by itself"), after, self.lock),
+            row(_("Password"), password, self.password_button),
+        )
+
+    def _start_and_end(self) -> QWidget:
+        preferences = self.context.preferences
+        self.closing = Segments(
+            _("Closing the window"),
+            [("ask", _("Asks")), ("quit", _("Quits")), ("stay", _("Lets it run"))],
+            preferences.closing,
+        )
+        self.closing.chosen.connect(preferences.choose_closing)
+        self.login = _tick(_("Start at login"), autostart.is_possible() and autostart.is_on())
+        self.login.setEnabled(autostart.is_possible())
+        self.login.toggled.connect(self._set_login)
+        self.notifies = _tick(_("Notifications"), preferences.notifies)
+        self.notifies.toggled.connect(preferences.choose_notifies)
+        at_login = (
+            _("Leyden watches your channels from the moment you log in.")
+            if autostart.is_possible()
+            else _("This desktop has its own settings for what starts at login: add Leyden there.")
+        )
+        news = _("Of payments that come in and channels that close, while the window is not in front.")
+        return section(
+            _("Start and end"),
+            row(_("Start at login"), at_login, self.login),
+            row(_("Closing the window"), _("It says until when it is safe to be away."), self.closing),
+            row(_("Notifications"), news, self.notifies),
+        )
+
+    def _help(self) -> QWidget:
+        return section(
+            _("Help"),
+            row(_("Shortcuts"), _("F1 lists them on every page."), self.keys_button),
+            row(_("Log for support"), _("Without keys, addresses or amounts."), self.log_button),
+            row(_("Console"), _("The commands of the command line, typed here."), self.console_button),
+            row(_("Leyden"), _("Free software, and what it is made of."), self.about_button),
+        )
+
+    # --- what stands ---------------------------------------------------------------------
 
     def refresh(self) -> None:
         status = self.context.snapshot.status
@@ -113,20 +183,61 @@ class SettingsPage(Page):
             facts.append((_("Node id"), CopyId(_("Node id"), status.node_id)))
         if status.backup_text:
             facts.append((_("Backup"), fmt.plain(status.backup_text, 200)))
-        self._wallet.show_facts(facts)
+        if (key := facts_key(facts)) != self._facts_key:
+            self._facts_key = key
+            self._wallet.show_facts(facts)
+        self.servers.refresh()
         self.backup.refresh()
 
-    def _show_licences(self) -> None:
-        dialog = Dialog(self, _("Licences"))
-        text = TextArea(_("Licence of the typeface Inter"), lines=14, mono=True)
-        text.setReadOnly(True)
-        path = asset("licences", "Inter-OFL.txt")
-        text.setPlainText(path.read_text(encoding="utf-8") if path.is_file() else "")
-        dialog.body.addWidget(
-            Label(
-                _("Leyden is free software (GPL 3 or later). It shows its text in Inter:"), "body", wrap=True
-            )
+    def _amounts_changed(self) -> None:
+        self.hidden.setChecked(fmt.style.hidden)
+        self.unit.choose(fmt.style.unit)
+
+    # --- what can be done ----------------------------------------------------------------
+
+    def _jump(self, part: QWidget) -> None:
+        for area in self.findChildren(QScrollArea)[:1]:
+            bar, inside = area.verticalScrollBar(), area.widget()
+            if bar is not None and inside is not None:
+                bar.setValue(part.mapTo(inside, part.rect().topLeft()).y())
+        first = next(
+            (w for w in part.findChildren(QWidget) if w.isVisible() and w.focusPolicy().value & 1), None
         )
-        dialog.body.addWidget(text)
-        dialog.add_button(_("Close"), "outlined", dialog.reject)
-        dialog.open()
+        if first is not None:
+            first.setFocus()
+
+    def _set_login(self, on: bool) -> None:
+        self._failed.say("")
+        try:
+            autostart.set_on(on, self.context.network)
+        except OSError as error:
+            self._failed.say(
+                _("{path} cannot be written: {why}.").format(
+                    path=fmt.plain(str(autostart.entry_file()), 200), why=error.strerror or error
+                )
+            )
+
+    def _open_console(self) -> None:
+        from wallet.gui.pages.console import ConsoleDialog
+
+        ConsoleDialog(self, self.context).open()
+
+    def _open_log(self) -> None:
+        from wallet.gui.pages.logs import LogDialog
+
+        LogDialog(self).open()
+
+    def _open_shortcuts(self) -> None:
+        self.context.go("shortcuts")
+
+    def _open_about(self) -> None:
+        from wallet.gui.pages.about import AboutDialog
+
+        AboutDialog(self, self.context).open()
+
+
+def facts_key(facts: list[tuple[str, QWidget | str]]) -> tuple[str, ...]:
+    """What the facts say, so that they are drawn anew only when that changed."""
+    return tuple(
+        f"{name}: {value if isinstance(value, str) else value.accessibleName()}" for name, value in facts
+    )

@@ -1,4 +1,4 @@
-"""Settings, Backup: what would come back, the words, the channel backup and its second folder, the password."""
+"""Settings, Backup: what would come back, the words, the channel backup and its second folder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _caption(text: str = "") -> Label:
 
 class BackupSection(QWidget):
     """Attributes: `report_button`, `words_button`, `copy_button`, `folder_button`, `no_folder_button`,
-    `password_button`, `warning` (a folder that cannot be written)."""
+    `warning` (a folder that cannot be written)."""
 
     def __init__(self, context: Context) -> None:
         super().__init__()
@@ -57,11 +57,7 @@ class BackupSection(QWidget):
         self._folder_text = _caption()
         self.folder_button = Button(_("Choose a folder"), "outlined", on_click=self._ask_folder)
         self.no_folder_button = Button(_("Stop using it"), "text", on_click=lambda: self._set_folder(""))
-        self.password_button = Button(
-            _("Change the password"), "outlined", "key", on_click=self._change_password
-        )
         words = _("They bring back coins on chain, and what peers pay out of channels that they close.")
-        password = _("It opens the wallet on this computer. Copies that you made earlier keep the old one.")
         never = _(
             "Never put an older copy of the wallet file, or of Leyden's whole folder, in place of the present one, "
             "not from a backup of the computer either: coins in channels could be lost, and where the whole folder "
@@ -72,7 +68,6 @@ class BackupSection(QWidget):
             _part(_("Words"), _caption(words), self.words_button),
             _part(_("Channel backup"), self._file_text, self.copy_button),
             _part(_("Second folder"), self._folder_text, self.folder_button, self.no_folder_button),
-            _part(_("Password"), _caption(password), self.password_button),
         ]
         box = vbox(spacing=S4)
         for number, part in enumerate(parts):
@@ -155,7 +150,7 @@ class BackupSection(QWidget):
     def _show_words(self) -> None:
         WordsDialog(self, self._context).open()
 
-    def _change_password(self) -> None:
+    def change_password(self) -> None:
         PasswordDialog(self, self._context).open()
 
     def _ask_copy(self) -> None:

@@ -7,6 +7,8 @@ every paint event.
 
 from __future__ import annotations
 
+import time
+
 from PyQt6 import sip
 from PyQt6.QtCore import QEvent, QObject, QPoint, QRect, QRectF, Qt
 from PyQt6.QtGui import QPainter, QPaintEvent, QPen
@@ -24,6 +26,16 @@ from wallet.gui.theme import theme
 __all__ = ["FocusWatcher", "focus_watcher"]
 
 _MOVES = frozenset({QEvent.Type.Move, QEvent.Type.Resize, QEvent.Type.Hide, QEvent.Type.Show})
+_ACTS = frozenset(
+    {
+        QEvent.Type.KeyPress,
+        QEvent.Type.MouseButtonPress,
+        QEvent.Type.MouseMove,
+        QEvent.Type.Wheel,
+        QEvent.Type.TouchBegin,
+        QEvent.Type.TouchUpdate,
+    }
+)
 _GAP = 4  # 2 px away and 2 px wide
 
 
@@ -42,11 +54,15 @@ class _Ring(QWidget):
 
 
 class FocusWatcher(QObject):
-    """Knows whether the keyboard or the mouse leads, and keeps the ring where it belongs."""
+    """Knows whether the keyboard or the mouse leads, and keeps the ring where it belongs.
+
+    Attributes: `acted_at`, unix time of the last key or movement in a window of ours.
+    """
 
     def __init__(self, app: QApplication) -> None:
         super().__init__(app)
         self.by_keyboard = False
+        self.acted_at = time.time()
         self._ring: _Ring | None = None
         self._followed: QWidget | None = None
         self._watched: list[QWidget] = []
@@ -115,6 +131,8 @@ class FocusWatcher(QObject):
         if event is None:
             return False
         kind = event.type()
+        if kind in _ACTS:
+            self.acted_at = time.time()
         if kind in _MOVES:
             self._place()
         elif kind == QEvent.Type.KeyPress:

@@ -1,0 +1,118 @@
+"""Scenes of Settings and help, for `tests.gui.shots` and the audit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from PyQt6.QtWidgets import QScrollArea, QWidget
+
+from tests.gui import scenes
+from wallet.gui.closing import CloseQuestion
+from wallet.gui.pages.about import AboutDialog
+from wallet.gui.pages.console import ConsoleDialog
+from wallet.gui.pages.logs import LogDialog
+from wallet.gui.pages.settings import SettingsPage
+from wallet.gui.support import support_log
+
+if TYPE_CHECKING:
+    from tests.gui.shots import Stage
+
+__all__ = ["SCENES"]
+
+
+def _settings(stage: Stage) -> SettingsPage:
+    from tests.gui.shots import wait_for
+
+    assert stage.window is not None
+    assert stage.window.shell is not None
+    page = stage.window.shell.page("settings")
+    assert isinstance(page, SettingsPage)
+    wait_for(lambda: page.servers.reset_button.parent() is not None and bool(page.servers._answer), "servers")
+    return page
+
+
+def _at(stage: Stage, pick: Callable[[SettingsPage], QWidget]) -> None:
+    stage.on(scenes.typical("mainnet"), "settings")
+    page = _settings(stage)
+    area = page.findChild(QScrollArea)
+    assert area is not None
+    bar, inside = area.verticalScrollBar(), area.widget()
+    assert bar is not None
+    assert inside is not None
+    bar.setValue(pick(page).mapTo(inside, pick(page).rect().topLeft()).y())
+
+
+def servers(stage: Stage) -> None:
+    _at(stage, lambda page: page.servers)
+
+
+def safety(stage: Stage) -> None:
+    _at(stage, lambda page: page.lock)
+
+
+def start_and_end(stage: Stage) -> None:
+    _at(stage, lambda page: page.login)
+
+
+def help_section(stage: Stage) -> None:
+    _at(stage, lambda page: page.about_button)
+
+
+def _window(stage: Stage) -> Any:
+    return stage.on(scenes.typical("mainnet"), "settings")
+
+
+def console(stage: Stage) -> None:
+    from tests.gui.shots import wait_for
+
+    window = _window(stage)
+    dialog = ConsoleDialog(window, window.shell.context)
+    dialog.open()
+    wait_for(lambda: bool(dialog.line.commands), "the commands")
+    dialog.line.setText("getinfo")
+    dialog.run()
+    wait_for(lambda: "synchronized" in dialog.output.toPlainText(), "the answer")
+
+
+def log(stage: Stage) -> None:
+    window = _window(stage)
+    record = logging.LogRecord(
+        "wallet.node",
+        logging.WARNING,
+        "node.py",
+        1,
+        "peer %s at 192.0.2.7:9735 is gone",
+        ("02" + "ab" * 32,),
+        None,
+    )
+    support_log().emit(record)
+    LogDialog(window).open()
+
+
+def about(stage: Stage) -> None:
+    window = _window(stage)
+    AboutDialog(window, window.shell.context).open()
+
+
+def shortcuts(stage: Stage) -> None:
+    _window(stage).show_shortcuts()
+
+
+def closing(stage: Stage) -> None:
+    window = _window(stage)
+    CloseQuestion(window, window.bridge.snapshot, lambda _choice, _always: None).open()
+
+
+SCENES: dict[str, Callable[[Stage], object]] = {
+    "settings-servers": servers,
+    "settings-safety": safety,
+    "settings-start": start_and_end,
+    "settings-help": help_section,
+    "long-shortcuts": shortcuts,
+    "dialog-console": console,
+    "dialog-log": log,
+    "long-about": about,
+    "dialog-closing": closing,
+}

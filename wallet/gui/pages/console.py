@@ -1,0 +1,151 @@
+"""The console: the commands of the command line, typed here, with history and completion."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from PyQt6.QtCore import QStringListModel, Qt
+from PyQt6.QtGui import QKeyEvent
+from PyQt6.QtWidgets import QCompleter, QListView, QSizePolicy, QWidget
+
+from wallet.gui.context import Context
+from wallet.gui.theme import theme
+from wallet.gui.tokens import S2
+from wallet.gui.widgets.basic import hbox
+from wallet.gui.widgets.dialog import Dialog
+from wallet.gui.widgets.fields import LineEdit, TextArea
+from wallet.gui.widgets.notices import Banner
+from wallet.i18n import _
+
+__all__ = ["ConsoleDialog", "ConsoleLine"]
+
+MAX_HISTORY = 200
+SECRET_WORDS = ("password", "restore", "create")
+"""A line with one of these is not remembered."""
+
+
+class ConsoleLine(LineEdit):
+    """The line being typed. Up and Down walk the lines before; a list offers what fits.
+
+    Attributes: `history`, oldest first. `commands`: names and their first sentences.
+    """
+
+    history: ClassVar[list[str]] = []  # of all consoles of this run
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, _("A command, such as help"), mono=True)
+        self.commands: dict[str, str] = {}
+        self._model = QStringListModel(self)
+        completer = QCompleter(self._model, self)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        completer.setMaxVisibleItems(8)
+        popup = QListView()
+        popup.setProperty("popup", "true")
+        popup.setFont(theme().font("mono"))
+        popup.setAccessibleName(_("Commands that fit"))
+        completer.setPopup(popup)
+        self.setCompleter(completer)
+        self._place = 0
+        self._draft = ""
+
+    def offer(self, commands: Mapping[str, str]) -> None:
+        self.commands = dict(commands)
+        self._model.setStringList(sorted(self.commands))
+
+    def remember(self, line: str) -> None:
+        """Notes a line that was run; a secret never."""
+        lines = ConsoleLine.history
+        if line and not any(word in line.lower() for word in SECRET_WORDS) and lines[-1:] != [line]:
+            lines.append(line)
+            del lines[:-MAX_HISTORY]
+        self._place = 0
+        self._draft = ""
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        if event is not None and event.key() in (Qt.Key.Key_Up, Qt.Key.Key_Down):
+            self._walk(1 if event.key() == Qt.Key.Key_Up else -1)
+            event.accept()
+            return
+        super().keyPressEvent(event)
+
+    def _walk(self, step: int) -> None:
+        lines = ConsoleLine.history
+        if self._place == 0:
+            self._draft = self.text()
+        self._place = min(max(self._place + step, 0), len(lines))
+        self.setText(lines[-self._place] if self._place else self._draft)
+
+
+class ConsoleDialog(Dialog):
+    """Attributes: `line`, `output`, `run_button`."""
+
+    def __init__(self, parent: QWidget, context: Context) -> None:
+        super().__init__(parent, _("Console"), network=context.network, width=760)
+        self._context = context
+        warning = _("Commands act at once. Whoever tells you what to type here may be after your coins.")
+        self.body.addWidget(Banner(warning, "warning"))
+        self.output = TextArea(_("Answers"), lines=16, mono=True)
+        self.output.setReadOnly(True)
+        self.output.setMaximumBlockCount(5_000)
+        self.output.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.body.addWidget(self.output)
+        self.line = ConsoleLine(_("Command"))
+        row = hbox(spacing=S2)
+        row.addWidget(self.line, 1)
+        self.body.addLayout(row)
+        self.reason.setText(_("Up and Down bring back earlier lines."))
+        self.add_cancel(_("Close"))
+        self.run_button = self.add_button(_("Run"), "filled", self.run)
+        self.run_button.setAutoDefault(False)
+        self.run_button.setDefault(False)
+        self.line.returnPressed.connect(self.run)
+        self.line.setFocus()
+        context.bridge.call("help", self._offer, self._say, owner=self)
+
+    def _offer(self, answer: Any) -> None:
+        if isinstance(answer, Mapping):
+            self.line.offer({str(name): str(sentence) for name, sentence in answer.items()})
+
+    def _say(self, text: str) -> None:
+        self.output.appendPlainText(text)
+
+    def run(self) -> None:
+        """Runs what is typed; the answer follows the line."""
+        line = self.line.text().strip()
+        if not line or not self.run_button.isEnabled():
+            return
+        self.line.remember(line)
+        self.line.clear()
+        self.run_button.setEnabled(False)
+        self._say(f"> {_masked(line)}")
+        self.reason.setText(_("Running…"))
+        self._context.bridge.call("console", self._answered, self._refused, owner=self, line=line)
+
+    def _ready(self) -> None:
+        self.run_button.setEnabled(True)
+        self.reason.setText(_("Up and Down bring back earlier lines."))
+
+    def _answered(self, answer: Any) -> None:
+        self._ready()
+        self._say(answer if isinstance(answer, str) else json.dumps(answer, indent=2, ensure_ascii=False))
+
+    def _refused(self, sentence: str) -> None:
+        self._ready()
+        self._say(sentence)
+
+
+def _masked(line: str) -> str:
+    """A line as it is echoed: what follows the word "password" is not shown."""
+    words, hidden = [], False
+    for word in line.split():
+        name, equals, _value = word.partition("=")
+        if hidden:
+            word, hidden = "••••••", False
+        elif "password" in name.lower() and equals:
+            word = f"{name}=••••••"
+        elif word.startswith("--") and "password" in name.lower():
+            hidden = True
+        words.append(word)
+    return " ".join(words)

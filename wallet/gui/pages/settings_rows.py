@@ -1,0 +1,47 @@
+"""How Settings are laid out: sections of rows, each a name, a sentence, and its control at the right."""
+
+from __future__ import annotations
+
+from PyQt6.QtWidgets import QAbstractButton, QFrame, QLineEdit, QWidget
+
+from wallet.gui.tokens import S3, S4
+from wallet.gui.widgets.basic import Card, Label, Rule, hbox, vbox
+
+__all__ = ["row", "section"]
+
+
+def row(title: str, sentence: str, control: QWidget, *, below: bool = False) -> QWidget:
+    """`below`: the control is wide, and stands under its words."""
+    holder = QWidget()
+    words = vbox(Label(title, "button"), spacing=0)
+    if sentence:
+        words.addWidget(Label(sentence, "caption", "text2", wrap=True))
+        if not control.accessibleDescription():
+            control.setAccessibleDescription(sentence)
+    if isinstance(control, QLineEdit | QFrame) or (
+        isinstance(control, QAbstractButton) and not control.accessibleName()
+    ):
+        control.setAccessibleName(control.accessibleName() or title)
+    if below:
+        box = vbox(words, spacing=S3)
+        line = hbox(control, "stretch", spacing=0)
+        box.addLayout(line)
+        holder.setLayout(box)
+        return holder
+    line = hbox(spacing=S4)
+    line.addLayout(words, 1)
+    line.addWidget(control)
+    holder.setLayout(line)
+    return holder
+
+
+def section(title: str, *rows: QWidget) -> QWidget:
+    box = vbox(spacing=S3)
+    for number, one in enumerate(rows):
+        if number:
+            box.addWidget(Rule())
+        box.addWidget(one)
+    holder = QWidget()
+    holder.setAccessibleName(title)
+    holder.setLayout(vbox(Label(title, "section"), Card(box), spacing=S3))
+    return holder
