@@ -43,6 +43,11 @@ class Palette:
     play: str
     on_play: str
     network_canvas: str
+    map_1: str
+    map_2: str
+    map_3: str
+    map_4: str
+    map_5: str
 
 
 LIGHT: Final = Palette(
@@ -72,6 +77,11 @@ LIGHT: Final = Palette(
     play="#6A3FA5",
     on_play="#FFFFFF",
     network_canvas="#EEF2F4",
+    map_1="#688F94",
+    map_2="#437C82",
+    map_3="#2B6C72",
+    map_4="#124F55",
+    map_5="#04313A",
 )
 
 DARK: Final = Palette(
@@ -101,6 +111,11 @@ DARK: Final = Palette(
     play="#BBA2F2",
     on_play="#1D1033",
     network_canvas="#0B1013",
+    map_1="#3C6F73",
+    map_2="#4A9092",
+    map_3="#5FB3B3",
+    map_4="#93D6D4",
+    map_5="#DDF6F3",
 )
 
 PALETTES: Final = {"light": LIGHT, "dark": DARK}
@@ -164,6 +179,7 @@ TEXT_PAIRS: Final = (
     *((text, "sidebar") for text in ("text", "text2")),
     ("text", "soft_accent"),
     ("text2", "soft_accent"),
+    *((text, "network_canvas") for text in ("text", "text2")),
     *(("accent", ground) for ground in ("canvas", "surface", "raised", "soft_accent", "sidebar")),
     ("on_accent", "accent"),
     ("on_accent", "accent_hover"),
@@ -181,6 +197,9 @@ MARK_PAIRS: Final = (
     *(("brass", ground) for ground in ("canvas", "surface", "network_canvas")),
     *(("send", ground) for ground in ("canvas", "surface")),
     ("accent", "canvas"),
+    ("accent", "network_canvas"),
+    ("danger", "network_canvas"),
+    *((f"map_{step}", "network_canvas") for step in range(1, 6)),
     ("play", "canvas"),
 )
 """(mark, ground): 3:1 or more."""
