@@ -456,4 +456,5 @@ SCENES: dict[str, Callable[[Stage], object]] = {
     "wizard-restore": wizard_restore,
     "wizard-password": wizard_password,
     "unlock": unlock,
+    **CHANNEL_SCENES,
 }

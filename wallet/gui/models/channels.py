@@ -1,5 +1,5 @@
-"""The channels as a table. `sync` brings it to a snapshot by inserting, moving out and changing single
-rows."""
+"""The channels as a table. `sync` brings it to a snapshot by inserting, moving and changing single rows; the
+order and what is searched for are `arranged` before."""
 
 from __future__ import annotations
 
@@ -11,16 +11,83 @@ from PyQt6.QtCore import QAbstractTableModel, QModelIndex, Qt
 from wallet.gui import format as fmt
 from wallet.gui.describe import channel_look, channel_sentence
 from wallet.i18n import _
-from wallet.node.api import ChannelView
+from wallet.node.api import ChannelPhase, ChannelView
 
-__all__ = ["CHANNEL_ROLE", "ChannelsModel"]
+__all__ = ["CHANNEL_ROLE", "ORDERS", "ChannelsModel", "arranged", "order_words", "uptime_text"]
 
 CHANNEL_ROLE = Qt.ItemDataRole.UserRole + 1
-PEER, STATE, CAN_SEND, CAN_RECEIVE, CAPACITY = range(5)
+PEER, STATE, CAN_SEND, CAN_RECEIVE, CAPACITY, UPTIME, EARNED = COLUMNS = range(7)
+
+ORDERS = ("name", "state", "send", "receive", "capacity", "uptime", "earned")
+"""By what channels are sorted, one a column."""
+_PHASES = {phase: place for place, phase in enumerate(ChannelPhase)}
+
+
+def order_words(order: str) -> str:
+    return {
+        "name": _("Name"),
+        "state": _("State"),
+        "send": _("Can send"),
+        "receive": _("Can receive"),
+        "capacity": _("Capacity"),
+        "uptime": _("Uptime"),
+        "earned": _("Fees earned"),
+    }[order]
+
+
+def uptime_text(channel: ChannelView) -> str:
+    """How much of the time the peer was there, while we were: "98.5 %"; a dash before that says anything."""
+    permille = channel.uptime_permille
+    return "–" if permille is None else f"{permille // 10}.{permille % 10}\u00a0%"
+
+
+def _key(channel: ChannelView, order: str) -> tuple[int | str, ...]:
+    name = fmt.node_name(channel.peer_alias, channel.peer_id).casefold()
+    match order:
+        case "state":
+            return (_PHASES[channel.phase], name)
+        case "send":
+            return (channel.can_send_msat, name)
+        case "receive":
+            return (channel.can_receive_msat, name)
+        case "capacity":
+            return (channel.capacity_sat, name)
+        case "uptime":
+            return (-1 if channel.uptime_permille is None else channel.uptime_permille, name)
+        case "earned":
+            return (channel.fees_earned_msat, name)
+        case _:
+            return (name, channel.channel_id)
+
+
+def arranged(
+    channels: Sequence[ChannelView], *, text: str = "", order: str = "", descending: bool = True
+) -> list[ChannelView]:
+    """Those that a search finds by name, id, state or channel id, in an order; without one as they come."""
+    wanted = text.strip().casefold()
+    found = [
+        channel
+        for channel in channels
+        if not wanted
+        or any(
+            wanted in part.casefold()
+            for part in (
+                fmt.node_name(channel.peer_alias, channel.peer_id),
+                channel.peer_id,
+                channel.channel_id,
+                channel.short_channel_id or "",
+                channel.funding_txid or "",
+                channel_look(channel)[0],
+            )
+        )
+    ]
+    if order:
+        found.sort(key=lambda channel: _key(channel, order), reverse=descending)
+    return found
 
 
 class ChannelsModel(QAbstractTableModel):
-    """One row a channel: peer, state, can send, can receive, capacity (all in satoshis)."""
+    """One row a channel: peer, state, can send, can receive, capacity, uptime, fees earned."""
 
     def __init__(self, channels: Sequence[ChannelView] = ()) -> None:
         super().__init__()
@@ -32,7 +99,7 @@ class ChannelsModel(QAbstractTableModel):
         return 0 if parent.isValid() else len(self._rows)
 
     def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
-        return 0 if parent.isValid() else 5
+        return 0 if parent.isValid() else len(COLUMNS)
 
     def channel(self, row: int) -> ChannelView | None:
         return self._rows[row] if 0 <= row < len(self._rows) else None
@@ -44,7 +111,7 @@ class ChannelsModel(QAbstractTableModel):
             return None
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return self._alignment(section)
-        if role != Qt.ItemDataRole.DisplayRole or not 0 <= section < 5:
+        if role != Qt.ItemDataRole.DisplayRole or section not in COLUMNS:
             return None
         unit = fmt.unit()
         return (
@@ -53,6 +120,8 @@ class ChannelsModel(QAbstractTableModel):
             _("Can send ({unit})").format(unit=unit),
             _("Can receive ({unit})").format(unit=unit),
             _("Capacity ({unit})").format(unit=unit),
+            _("Uptime"),
+            _("Earned ({unit})").format(unit=unit),
         )[section]
 
     @staticmethod
@@ -87,12 +156,16 @@ class ChannelsModel(QAbstractTableModel):
             return fmt.number(channel.can_send_msat)
         if column == CAN_RECEIVE:
             return fmt.number(channel.can_receive_msat)
+        if column == UPTIME:
+            return uptime_text(channel)
+        if column == EARNED:
+            return fmt.number(channel.fees_earned_msat)
         return fmt.number_sat(channel.capacity_sat)
 
     # --- following --------------------------------------------------------------
 
     def sync(self, channels: Sequence[ChannelView]) -> None:
-        """Rows that went are removed, new ones appended in the snapshot's order, changed ones told of."""
+        """Rows that went are removed, new ones appended, changed ones told of; then all are put in their order."""
         wanted = {channel.channel_id: channel for channel in channels}
         for row in reversed(range(len(self._rows))):
             if self._rows[row].channel_id not in wanted:
@@ -103,7 +176,7 @@ class ChannelsModel(QAbstractTableModel):
             new = wanted[old.channel_id]
             if new != old:
                 self._rows[row] = new
-                self.dataChanged.emit(self.index(row, 0), self.index(row, 4))
+                self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
         known = {channel.channel_id for channel in self._rows}
         added = [channel for channel in channels if channel.channel_id not in known]
         if added:
@@ -111,9 +184,19 @@ class ChannelsModel(QAbstractTableModel):
             self.beginInsertRows(QModelIndex(), first, first + len(added) - 1)
             self._rows.extend(added)
             self.endInsertRows()
+        for row, channel in enumerate(channels):
+            old_row = next(
+                place
+                for place in range(row, len(self._rows))
+                if self._rows[place].channel_id == channel.channel_id
+            )
+            if old_row != row:
+                self.beginMoveRows(QModelIndex(), old_row, old_row, QModelIndex(), row)
+                self._rows.insert(row, self._rows.pop(old_row))
+                self.endMoveRows()
 
     def repaint_amounts(self) -> None:
         """The unit changed, or amounts were hidden."""
         if self._rows:
-            self.dataChanged.emit(self.index(0, 0), self.index(len(self._rows) - 1, 4))
-        self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, 4)
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self._rows) - 1, len(COLUMNS) - 1))
+        self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(COLUMNS) - 1)

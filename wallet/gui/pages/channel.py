@@ -10,12 +10,15 @@ from PyQt6.QtWidgets import QWidget
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
 from wallet.gui.describe import CLOSED, channel_look, channel_sentence
+from wallet.gui.models.channels import uptime_text
 from wallet.gui.pages.base import left_column, scroller
+from wallet.gui.pages.channel_history import ChannelStates
+from wallet.gui.pages.channel_resolution import Resolution
 from wallet.gui.pages.channels import show_bar
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S1, S2, S3, S4, S6, SETTINGS_WIDTH
 from wallet.gui.widgets.bars import CapacityBar
-from wallet.gui.widgets.basic import AmountLabel, Button, Card, Flow, Label, Pill, Rule, clear, hbox, vbox
+from wallet.gui.widgets.basic import AmountLabel, Button, Card, Flow, Label, Pill, Rule, hbox, vbox
 from wallet.gui.widgets.ids import CopyId, DetailsList, Fold, NodeDot
 from wallet.gui.widgets.notices import Banner, Facts
 from wallet.gui.widgets.stepper import Step, Stepper
@@ -60,7 +63,8 @@ def open_steps(channel: ChannelView) -> list[tuple[str, Step, str]]:
 
 
 class ChannelDetail(QWidget):
-    """Attributes: `channel`, `back`, `close_button`, `force_button`; `publish_button` for a channel that is held."""
+    """Attributes: `channel`, `back`, `close_button`, `force_button`; `publish_button` for a channel that is held;
+    `states` and its fold; `resolution`, once the channel is closed."""
 
     def __init__(self, context: Context, channel: ChannelView, on_back: Callable[[], object]) -> None:
         super().__init__()
@@ -83,6 +87,11 @@ class ChannelDetail(QWidget):
         self.force_button = Button(_("Force-close"), "danger-text", on_click=lambda: self._close(True))
         self.publish_button = Button(_("Close at my own risk"), "danger-text", on_click=self._publish)
         self._shown: ChannelView | None = None
+        self.states = ChannelStates(context, channel.channel_id)
+        self.states_fold = Fold(_("Payments under way and past states"), self.states)
+        self.states_fold.button.toggled.connect(lambda is_open: self.states.load() if is_open else None)
+        self.resolution = Resolution(context, channel.channel_id)
+        self._height = -1
 
         self._left_name = Label("", "caption", "text2")
         self._right_name = Label("", "caption", "text2", align=Qt.AlignmentFlag.AlignRight)
@@ -97,7 +106,6 @@ class ChannelDetail(QWidget):
         card_box.addWidget(self._stepper)
         card_box.addWidget(self._note)
         card = Card(card_box)
-        self._locked_box = vbox(spacing=S2)
         peer_box = vbox(Label(_("Peer"), "section"), self._peer, spacing=S3)
         rules_box = vbox(Label(_("What is kept back"), "section"), self._more, spacing=S3)
         self._rules = QWidget()
@@ -108,11 +116,12 @@ class ChannelDetail(QWidget):
         holder = QWidget()
         holder.setMaximumWidth(theme().px(SETTINGS_WIDTH))
         box = vbox(hbox(self.back, "stretch"), self._banner, card, spacing=S4, margins=(0, 0, 0, S6))
-        box.addLayout(self._locked_box)
+        box.addWidget(self.resolution)
         box.addSpacing(theme().px(S1))
         box.addLayout(peer_box)
         box.addWidget(Rule())
         box.addWidget(self._rules)
+        box.addWidget(self.states_fold)
         box.addWidget(Fold(_("Details"), self._details))
         box.addWidget(self._actions)
         box.addStretch(1)
@@ -155,9 +164,18 @@ class ChannelDetail(QWidget):
         self._note.setVisible(bool(steps))
         self._rules.setVisible(is_open)
         self._actions.setVisible(is_open)
-        if channel == self._shown:
+        self.resolution.setVisible(not is_open)
+        self.states_fold.setVisible(is_open and channel.funding_txid is not None)
+        height = self._context.snapshot.status.height
+        news = channel != self._shown
+        if not is_open and (news or height != self._height):
+            self.resolution.load()
+        self._height = height
+        if not news:
             return
         self._shown = channel
+        if self.states_fold.isVisible() and self.states_fold.button.isChecked():
+            self.states.load()
         online = _("Online") if channel.peer_online else _("Offline")
         opener = _("You opened this channel") if channel.is_outbound else _("The peer opened this channel")
         self._peer.show_facts(
@@ -166,6 +184,7 @@ class ChannelDetail(QWidget):
                 (_("State"), online),
                 (_("Opened by"), opener),
                 (_("Capacity"), fmt.amount_sat(channel.capacity_sat)),
+                *self._record(channel),
             ]
         )
         inflight_msat = channel.inflight_out_msat + channel.inflight_in_msat
@@ -183,7 +202,6 @@ class ChannelDetail(QWidget):
                 ),
             ]
         )
-        self._show_locked(channel)
         pairs = [(_("Channel id"), channel.channel_id)]
         if channel.short_channel_id:
             pairs.append((_("Short channel id"), channel.short_channel_id))
@@ -191,18 +209,19 @@ class ChannelDetail(QWidget):
             pairs.append((_("Closing transaction"), channel.closing_txid))
         self._details.show_pairs([*pairs, *channel.details])
 
-    def _show_locked(self, channel: ChannelView) -> None:
-        clear(self._locked_box)
-        height = self._context.snapshot.status.height
-        for coin in channel.locked:
-            amount = fmt.amount_sat(coin.amount_sat)
-            if coin.until_height is not None and coin.until_height > height:
-                text = _("{amount} is free in {time}.").format(
-                    amount=amount, time=fmt.blocks_long(coin.until_height - height)
-                )
-            else:
-                text = _("{amount} is on its way home.").format(amount=amount)
-            self._locked_box.addWidget(Banner(f"{text} {fmt.plain(coin.reason, 200)}.", "warning"))
+    @staticmethod
+    def _record(channel: ChannelView) -> list[tuple[str, QWidget | str]]:
+        """How the channel has done so far."""
+        if channel.phase in CLOSED:
+            return []
+        told = _("not known yet: that takes ten minutes")
+        if channel.uptime_permille is not None:
+            told = _("{share} of the time that Leyden ran").format(share=uptime_text(channel))
+        count = ngettext("{n} payment passed on", "{n} payments passed on", channel.forwards)
+        earned = _("{amount}, {count}").format(
+            amount=fmt.amount(channel.fees_earned_msat), count=count.format(n=fmt.group(channel.forwards))
+        )
+        return [(_("Peer online"), told), (_("Fees earned"), earned)]
 
     def _publish(self) -> None:
         from wallet.gui.pages.recovery import PublishHeldDialog

@@ -15,9 +15,15 @@ from wallet.gui.models.channels import (
     CAN_SEND,
     CAPACITY,
     CHANNEL_ROLE,
+    EARNED,
+    ORDERS,
     PEER,
     STATE,
+    UPTIME,
     ChannelsModel,
+    arranged,
+    order_words,
+    uptime_text,
 )
 from wallet.gui.pages.base import Page, scroller
 from wallet.gui.theme import theme
@@ -35,6 +41,8 @@ from wallet.gui.widgets.basic import (
     menu,
     vbox,
 )
+from wallet.gui.widgets.channel_cells import CapacityDelegate
+from wallet.gui.widgets.fields import LineEdit
 from wallet.gui.widgets.ids import Fold, NodeDot, copy_text
 from wallet.gui.widgets.notices import EmptyState
 from wallet.gui.widgets.table import StateDelegate, Table
@@ -44,6 +52,8 @@ from wallet.node.api import ChannelView
 __all__ = ["ChannelCard", "ChannelsPage", "fill_channel_menu", "show_bar"]
 
 CARDS_UP_TO = 5
+TOOLS_FROM = 3
+"""Fewer channels than this need neither search nor order."""
 
 
 def show_bar(bar: CapacityBar, channel: ChannelView, scale_sat: int | None = None) -> None:
@@ -94,12 +104,14 @@ class ChannelCard(Clickable):
         self.bar = CapacityBar()
         self._send = Label("", "caption", "text2")
         self._receive = Label("", "caption", "text2")
+        self._record = Label("", "caption", "text3")
         box = vbox(spacing=S2, margins=(20, S4, 20, S4))
         box.addLayout(hbox(self._dot, self.name, "stretch", self._pill, self.more, spacing=S2))
         box.addWidget(self._sentence)
         box.addSpacing(theme().px(S1))
         box.addWidget(self.bar)
         box.addLayout(hbox(self._send, "stretch", self._receive))
+        box.addWidget(self._record)
         self.setLayout(box)
         self.show_channel(channel, scale_sat)
 
@@ -126,6 +138,14 @@ class ChannelCard(Clickable):
             self._send.setText(_("Yours {amount}").format(amount=fmt.amount(channel.local_msat)))
             self._receive.setText(_("Theirs {amount}").format(amount=fmt.amount(channel.remote_msat)))
 
+        told = []
+        if channel.phase not in CLOSED and channel.uptime_permille is not None:
+            told.append(_("Online {share} of the time").format(share=uptime_text(channel)))
+        if channel.forwards:
+            told.append(_("earned {amount}").format(amount=fmt.amount(channel.fees_earned_msat)))
+        self._record.setText(", ".join(told))
+        self._record.setVisible(bool(told))
+
     def _open_menu(self) -> None:
         made = menu(self)
         fill_channel_menu(made, self._context, self.channel, self)
@@ -147,11 +167,33 @@ class ChannelsPage(Page):
         self.body.addWidget(self.stack)
 
         self._summary = Label("", "body", "text2")
+        self.search = LineEdit(_("Search channels"), _("Search by name, id or state"))
+        self.search.setClearButtonEnabled(True)
+        self.search.setMaximumWidth(theme().px(320))
+        self.search.textChanged.connect(lambda _text: self.refresh())
+        self.order = ""
+        self.descending = True
+        self.sort_button = Button("", "outlined", "chevron-down", on_click=self._open_orders)
+        self._tools = QWidget()
+        tools = hbox(spacing=S2)
+        tools.addWidget(self.search, 1)
+        tools.addStretch(1)
+        tools.addWidget(self.sort_button)
+        self._tools.setLayout(tools)
+        self._nothing = Label(_("No channel fits the search."), "body", "text2")
         self._cards_box = vbox(spacing=S3)
         self.table = Table(_("Channels"), self._open_row)
         self.table.setModel(self.model)
-        self.table.set_widths(PEER, {STATE: 150, CAN_SEND: 140, CAN_RECEIVE: 150, CAPACITY: 140})
+        self.table.set_widths(
+            PEER, {STATE: 128, CAN_SEND: 120, CAN_RECEIVE: 132, CAPACITY: 150, UPTIME: 92, EARNED: 104}
+        )
         self.table.setItemDelegateForColumn(STATE, StateDelegate(self.table))
+        self._capacities = CapacityDelegate(self.table)
+        self.table.setItemDelegateForColumn(CAPACITY, self._capacities)
+        across = self.table.horizontalHeader()
+        if across is not None:
+            across.setSectionsClickable(True)
+            across.sectionClicked.connect(lambda column: self.sort(ORDERS[column]))
         self.table.customContextMenuRequested.connect(self._row_menu)
         self._closed_box = vbox(spacing=S3)
         closed = QWidget()
@@ -160,7 +202,7 @@ class ChannelsPage(Page):
         self._closed_cards: dict[str, ChannelCard] = {}
 
         inside = QWidget()
-        box = vbox(self._summary, spacing=S4, margins=(4, 0, 4, S6))
+        box = vbox(self._summary, self._tools, self._nothing, spacing=S4, margins=(4, 4, 4, S6))
         box.addLayout(self._cards_box)
         box.addWidget(self.table)
         box.addWidget(self._closed_fold)
@@ -190,6 +232,35 @@ class ChannelsPage(Page):
             self.refresh()
         else:
             self.mark_stale()
+
+    # --- order ----------------------------------------------------------------------
+
+    def sort(self, order: str) -> None:
+        """By a column; once more turns it round."""
+        self.descending = not self.descending if order == self.order else order != "name"
+        self.order = order
+        self.refresh()
+
+    def _open_orders(self) -> None:
+        made = menu(self)
+        for order in ORDERS:
+            add_action(made, order_words(order), partial(self.sort, order))
+        made.popup(self.sort_button.mapToGlobal(self.sort_button.rect().bottomLeft()))
+
+    def _show_order(self) -> None:
+        words = order_words(self.order) if self.order else _("As opened")
+        if self.order:
+            way = _("largest first") if self.descending else _("smallest first")
+            if self.order in {"name", "state"}:
+                way = _("from the end") if self.descending else _("from the start")
+            words = f"{words}, {way}"
+        self.sort_button.setText(_("Sorted: {order}").format(order=words))
+
+    def set_narrow(self, narrow: bool) -> None:
+        super().set_narrow(narrow)
+        if hasattr(self, "table"):
+            for column in (UPTIME, EARNED):
+                self.table.setColumnHidden(column, narrow)
 
     # --- a channel's own page -----------------------------------------------------
 
@@ -247,18 +318,25 @@ class ChannelsPage(Page):
         channels = self.context.snapshot.channels
         live = [channel for channel in channels if channel.phase not in CLOSED]
         gone = [channel for channel in channels if channel.phase in CLOSED]
-        self.model.sync(live)
+        text = self.search.text()
+        shown = arranged(live, text=text, order=self.order, descending=self.descending)
+        self._tools.setVisible(len(channels) >= TOOLS_FROM)
+        self._show_order()
+        gone_shown = arranged(gone, text=text, order=self.order, descending=self.descending)
+        self._nothing.setVisible(bool(channels) and not shown and not gone_shown)
+        self.model.sync(shown)
         as_cards = len(live) <= CARDS_UP_TO
         scale_sat = max((channel.capacity_sat for channel in live), default=1)
-        self._sync_cards(self.cards, self._cards_box, live if as_cards else [], scale_sat)
-        self.table.setVisible(not as_cards)
+        self._sync_cards(self.cards, self._cards_box, shown if as_cards else [], scale_sat)
+        self._capacities.scale_sat = scale_sat
+        self.table.setVisible(not as_cards and bool(shown))
         if not as_cards:
             down, across = self.table.verticalHeader(), self.table.horizontalHeader()
             if down is not None and across is not None:
-                rows = min(len(live), 12)
+                rows = min(len(shown), 12)
                 self.table.setMinimumHeight(rows * down.defaultSectionSize() + across.height() + 4)
         self._sync_cards(
-            self._closed_cards, self._closed_box, gone, max((c.capacity_sat for c in gone), default=1)
+            self._closed_cards, self._closed_box, gone_shown, max((c.capacity_sat for c in gone), default=1)
         )
         self._closed_fold.setVisible(bool(gone))
         count = ngettext("{n} closed channel", "{n} closed channels", len(gone)).format(n=len(gone))
@@ -281,11 +359,12 @@ class ChannelsPage(Page):
         wanted = {channel.channel_id for channel in channels}
         for channel_id in [c for c in cards if c not in wanted]:
             discard(cards.pop(channel_id))
-        for channel in channels:
+        for place, channel in enumerate(channels):
             card = cards.get(channel.channel_id)
-            if card is not None:
+            if card is None:
+                card = ChannelCard(self.context, channel, scale_sat)
+                cards[channel.channel_id] = card
+            else:
                 card.show_channel(channel, scale_sat)
-                continue
-            card = ChannelCard(self.context, channel, scale_sat)
-            cards[channel.channel_id] = card
-            box.addWidget(card)
+            if box.indexOf(card) != place:
+                box.insertWidget(place, card)

@@ -21,7 +21,8 @@ __all__ = ["CloseChannelDialog"]
 
 
 class CloseChannelDialog(Dialog):
-    """Attributes: `quote` once there is one, `agreed` (force only), `close_button`."""
+    """Attributes: `quote` once there is one, `other_way`: what the other kind of closing would cost, `agreed` (force
+    only), `close_button`."""
 
     def __init__(self, parent: QWidget, context: Context, channel: ChannelView, *, force: bool) -> None:
         name = fmt.node_name(channel.peer_alias, channel.peer_id)
@@ -42,6 +43,9 @@ class CloseChannelDialog(Dialog):
         self.body.addWidget(self._amount_box)
         self._facts = Facts(label_width=132)
         self.body.addWidget(self._facts)
+        self.other_way = Label("", "caption", "text2", wrap=True)
+        self.other_way.hide()
+        self.body.addWidget(self.other_way)
         inflight_msat = channel.inflight_out_msat + channel.inflight_in_msat
         if inflight_msat:
             self.body.addWidget(
@@ -75,6 +79,30 @@ class CloseChannelDialog(Dialog):
             channel_id=channel.channel_id,
             force=force,
         )
+
+        context.bridge.call(
+            "quote_close",
+            self._show_other,
+            lambda _sentence: None,
+            owner=self,
+            channel_id=channel.channel_id,
+            force=not force,
+        )
+
+    def _show_other(self, quote: Any) -> None:
+        """The other way, in a line: what it costs, and when the money is free."""
+        if not isinstance(quote, Mapping):
+            return
+        fee = fmt.amount_sat(int(quote.get("fee_sat") or 0))
+        wait = fmt.blocks_long(int(quote.get("available_blocks") or 0))
+        sentence = (
+            _("Closing together with the peer would cost {fee}, and the money would be free in {time}.")
+            if self._force
+            else _("Forcing it without the peer would cost {fee}, and lock the money for {time}.")
+        )
+        self.other_way.setText(sentence.format(fee=fee, time=wait))
+        self.other_way.show()
+        self.fit()
 
     def _failed(self, sentence: str) -> None:
         self._banner.say(sentence, "danger")

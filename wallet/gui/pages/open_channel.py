@@ -1,5 +1,7 @@
-"""Opening a channel: to whom, how much, what it costs now and later, and what can be sent and received
-then."""
+"""Opening a channel: to whom, how much, what it costs now and later, and what can be sent and received then.
+
+The node is asked what it takes before an amount is: nobody learns from a refusal that it wanted more.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from PyQt6.QtCore import Qt, QTimer
+from PyQt6.QtGui import QGuiApplication
 from PyQt6.QtWidgets import QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
+from wallet.gui.pages.peer_choice import PeerChoice, Terms
 from wallet.gui.tokens import S3
-from wallet.gui.widgets.basic import Button, Rule, hbox, vbox
+from wallet.gui.widgets.basic import Button, Label, Rule, hbox, vbox
 from wallet.gui.widgets.dialog import Dialog
 from wallet.gui.widgets.fields import AmountField, Field, LineEdit
 from wallet.gui.widgets.ids import Fold
@@ -22,6 +26,7 @@ from wallet.i18n import _
 __all__ = ["OpenChannelDialog"]
 
 QUOTE_AFTER_MS = 250
+NODE_ID_LENGTH = 66
 
 
 def _sat(quote: Mapping[str, Any], key: str) -> int:
@@ -30,7 +35,8 @@ def _sat(quote: Mapping[str, Any], key: str) -> int:
 
 
 class OpenChannelDialog(Dialog):
-    """Attributes: `peer`, `amount_field`, `quote` once there is one, `open_button`."""
+    """Attributes: `peer`, `choice` (the suggestions), `terms` once the node has said what it takes, `amount_field`,
+    `sensible`, `quote` once there is one, `open_button`."""
 
     def __init__(self, parent: QWidget, context: Context, peer: str = "") -> None:
         super().__init__(parent, _("Open a channel"), network=context.network)
@@ -41,19 +47,22 @@ class OpenChannelDialog(Dialog):
         self.peer = LineEdit(_("Node"), _("node id@host:port"), mono=True)
         self.peer.setText(peer)
         self.peer.setCursorPosition(0)
-        self._peer_row = Field(
-            _("With which node"), self.peer, _("Somebody gives you this, or you find it on its site.")
+        self.paste_button = Button(
+            _("Paste"), "outlined", "paste", name=_("Paste a node's address"), on_click=self._paste
         )
+        self._peer_row = Field(
+            _("With which node"),
+            self.peer,
+            _("A node's address, as its site or its QR code gives it."),
+            beside=self.paste_button,
+        )
+        self.terms: Terms | None = None
+        self.choice = PeerChoice(context, self._choose)
+        self.body.addWidget(self.choice)
         self.body.addWidget(self._peer_row)
-        sandbox = context.bridge.api.sandbox()
-        if sandbox is not None:
-            hub = Button(
-                _("The friendly hub"),
-                "chip",
-                "channels",
-                on_click=lambda: self.peer.setText(sandbox.hub_uri()),
-            )
-            self.body.addLayout(hbox(hub, "stretch"))
+        self._terms_line = Label("", "body", "text2", wrap=True)
+        self.body.addWidget(self._terms_line)
+        self._terms_line.hide()
         self.amount_field = AmountField(_("Amount"))
         self.all_button = Button(
             _("All"), "outlined", tall=True, name=_("Put in all coins"), on_click=self._put_all
@@ -62,6 +71,15 @@ class OpenChannelDialog(Dialog):
             _("How much to put in"), self.amount_field, self._spendable_text(), beside=self.all_button
         )
         self.body.addWidget(self._amount_row)
+        self.sensible = Button("", "chip", "coins", on_click=self._put_sensible)
+        self.sensible.setAccessibleDescription(
+            _("A size at which today's fees for opening and closing do not matter much")
+        )
+        self._sensible_row = QWidget()
+        self._sensible_row.setLayout(hbox(self.sensible, "stretch"))
+        self.body.addWidget(self._sensible_row)
+        self._amount_row.hide()
+        self._sensible_row.hide()
         self._facts = Facts(label_width=176)
         self._later = Facts(label_width=176)
         self._fold = Fold(_("Why, and what is kept back"), self._later)
@@ -78,10 +96,90 @@ class OpenChannelDialog(Dialog):
         self._timer.setSingleShot(True)
         self._timer.setInterval(QUOTE_AFTER_MS)
         self._timer.timeout.connect(self._fetch)
-        self.peer.textChanged.connect(lambda _text: self._ask())
+        self._terms_timer = QTimer(self)
+        self._terms_timer.setSingleShot(True)
+        self._terms_timer.setInterval(QUOTE_AFTER_MS)
+        self._terms_timer.timeout.connect(self._ask_terms)
+        self._terms_asked = 0
+        self.peer.textChanged.connect(lambda _text: self._peer_changed())
         self.amount_field.amount_changed.connect(self._typed)
+        if peer:
+            self.choice.hide()
+            self._ask_terms()
+        else:
+            self.choice.load()
         self._ask()
         (self.amount_field if peer else self.peer).setFocus(Qt.FocusReason.OtherFocusReason)
+
+    # --- whom -----------------------------------------------------------------------
+
+    def _paste(self) -> None:
+        clipboard = QGuiApplication.clipboard()
+        text = clipboard.text().strip() if clipboard is not None else ""
+        self.peer.setText(text.removeprefix("lightning:").splitlines()[0] if text else "")
+        self.peer.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _choose(self, terms: Terms) -> None:
+        """One of the suggestions; it has answered already."""
+        self._terms_asked += 1
+        self.choice.hide()
+        self.peer.blockSignals(True)
+        self.peer.setText(terms.uri)
+        self.peer.setCursorPosition(0)
+        self.peer.blockSignals(False)
+        self._show_terms(terms)
+        self._ask()
+        self.amount_field.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _peer_changed(self) -> None:
+        self._terms_asked += 1
+        self.terms = None
+        text = self.peer.text().strip()
+        self.choice.setVisible(not text)
+        if not text and not self.choice.rows:
+            self.choice.load()
+        self._terms_line.setVisible(False)
+        self._sensible_row.hide()
+        self._amount_row.setVisible(False)
+        if len(text) >= NODE_ID_LENGTH:
+            self._terms_timer.start()
+        else:
+            self._terms_timer.stop()
+        self._ask()
+        self.fit()
+
+    def _ask_terms(self) -> None:
+        self._terms_asked += 1
+        number = self._terms_asked
+        self._terms_line.setText(_("Connecting, and asking the node what it takes…"))
+        self._terms_line.show()
+
+        def done(answer: Any) -> None:
+            if number == self._terms_asked and isinstance(answer, Mapping):
+                self._show_terms(Terms.of(answer))
+
+        def failed(sentence: str) -> None:
+            if number == self._terms_asked:
+                self._terms_line.hide()
+                self._banner.say(sentence, "warning")
+                self.fit()
+
+        self._context.bridge.call("peer_terms", done, failed, owner=self, peer=self.peer.text().strip())
+
+    def _show_terms(self, terms: Terms) -> None:
+        self.terms = terms
+        self._terms_line.setText(f"{terms.name}: {terms.text}" if terms.name else terms.text)
+        self._terms_line.show()
+        self._amount_row.show()
+        spendable_sat = self._context.snapshot.balance.onchain_spendable_sat
+        fits = 0 < terms.sensible_sat <= spendable_sat
+        self.sensible.setText(_("Sensible today: {amount}").format(amount=fmt.amount_sat(terms.sensible_sat)))
+        self._sensible_row.setVisible(fits)
+        self.fit()
+
+    def _put_sensible(self) -> None:
+        if self.terms is not None:
+            self.amount_field.set_amount_sat(self.terms.sensible_sat)
 
     def _spendable_text(self) -> str:
         spendable_sat = self._context.snapshot.balance.onchain_spendable_sat
@@ -102,7 +200,7 @@ class OpenChannelDialog(Dialog):
         self._banner.say("")
         reason = ""
         if not self.peer.text().strip():
-            reason = _("Name a node first.")
+            reason = _("Choose a node first.")
         elif not self._all and not self.amount_field.amount_sat():
             reason = _("Type an amount first.")
         self._set_reason(reason)

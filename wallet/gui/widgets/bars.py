@@ -12,8 +12,9 @@ from PyQt6.QtWidgets import QSizePolicy, QWidget
 from wallet.gui import format as fmt
 from wallet.gui.theme import theme
 from wallet.i18n import _
+from wallet.node.api import ChannelView
 
-__all__ = ["BalanceBar", "CapacityBar", "Segment", "Swatch"]
+__all__ = ["BalanceBar", "CapacityBar", "Segment", "Swatch", "channel_segments"]
 
 HEIGHT = 12
 GAP = 2
@@ -114,6 +115,32 @@ class _Bar(QWidget):
         paint_bar(painter, area, self.segments)
 
 
+def split(
+    *, local_msat: int, remote_msat: int, can_send_msat: int, can_receive_msat: int, inflight_msat: int
+) -> tuple[Segment, ...]:
+    """What can be sent and received is solid; what the rules keep back of each side is hatched."""
+    send_msat = max(0, min(can_send_msat, local_msat))
+    receive_msat = max(0, min(can_receive_msat, remote_msat))
+    return (
+        Segment("reserve", max(0, local_msat - send_msat)),
+        Segment("send", send_msat),
+        Segment("inflight", inflight_msat),
+        Segment("receive", receive_msat),
+        Segment("reserve-peer", max(0, remote_msat - receive_msat)),
+    )
+
+
+def channel_segments(channel: ChannelView) -> tuple[Segment, ...]:
+    """A channel's bar, from left to right."""
+    return split(
+        local_msat=channel.local_msat,
+        remote_msat=channel.remote_msat,
+        can_send_msat=channel.can_send_msat,
+        can_receive_msat=channel.can_receive_msat,
+        inflight_msat=channel.inflight_out_msat + channel.inflight_in_msat,
+    )
+
+
 class CapacityBar(_Bar):
     """A channel, from left to right: own reserve, can send, in flight, can receive, the peer's reserve.
 
@@ -136,17 +163,14 @@ class CapacityBar(_Bar):
         inflight_msat: int,
         scale_sat: int | None = None,
     ) -> None:
-        """What can be sent and received is solid; what the rules keep back of each side is hatched."""
         self._capacity_sat = max(1, capacity_sat)
         self._scale_sat = max(self._capacity_sat, scale_sat or 0)
-        send_msat = max(0, min(can_send_msat, local_msat))
-        receive_msat = max(0, min(can_receive_msat, remote_msat))
-        self.segments = (
-            Segment("reserve", max(0, local_msat - send_msat)),
-            Segment("send", send_msat),
-            Segment("inflight", inflight_msat),
-            Segment("receive", receive_msat),
-            Segment("reserve-peer", max(0, remote_msat - receive_msat)),
+        self.segments = split(
+            local_msat=local_msat,
+            remote_msat=remote_msat,
+            can_send_msat=can_send_msat,
+            can_receive_msat=can_receive_msat,
+            inflight_msat=inflight_msat,
         )
         self.setAccessibleName(
             _("Capacity {capacity}: can send {send}, can receive {receive}").format(

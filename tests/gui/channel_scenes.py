@@ -1,0 +1,104 @@
+"""Scenes of channels: choosing a peer, past states, and the way home after the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tests.gui import scenes
+from tests.gui.fake_channels import suggested_id
+from tests.gui.fake_node import digest
+from tests.gui.shots import Stage, wait_for
+from wallet.gui.pages.channel import ChannelDetail
+from wallet.gui.pages.channels import ChannelsPage
+from wallet.gui.pages.open_channel import OpenChannelDialog
+from wallet.node.api import ChannelPhase
+
+__all__ = ["CHANNEL_SCENES"]
+
+
+def _detail(stage: Stage) -> ChannelDetail:
+    assert stage.window is not None
+    assert stage.window.shell is not None
+    page = stage.window.shell.page("channels")
+    assert isinstance(page, ChannelsPage)
+    assert isinstance(page.detail, ChannelDetail)
+    return page.detail
+
+
+def open_suggestions(stage: Stage) -> None:
+    node = scenes.typical("mainnet")
+    node.unreachable.add(suggested_id(2))
+    node.minimums[suggested_id(3)] = 1_000_000
+    node.minimums[suggested_id(4)] = None
+    window = stage.on(node, "channels")
+    assert window.shell is not None
+    window.shell.open_channel("")
+    dialog = window.findChild(OpenChannelDialog)
+    assert dialog is not None
+    wait_for(lambda: len(dialog.choice.rows) == 3 and all(r.terms for r in dialog.choice.rows), "the answers")
+
+
+def open_chosen(stage: Stage) -> None:
+    open_suggestions(stage)
+    assert stage.window is not None
+    dialog = stage.window.findChild(OpenChannelDialog)
+    assert dialog is not None
+    dialog.choice.rows[0].choose.click()
+    dialog.sensible.click()
+    wait_for(lambda: dialog.quote is not None, "the quote")
+
+
+def channel_states(stage: Stage) -> None:
+    node = scenes.typical()
+    key = list(node.channels)[1]
+    node.channels[key] = replace(
+        node.channels[key], uptime_permille=987, forwards=31, fees_earned_msat=4_120_000
+    )
+    window = stage.on(node, "channels")
+    assert window.shell is not None
+    window.shell.show_channel(key)
+    detail = _detail(stage)
+    detail.states_fold.button.click()
+    wait_for(lambda: detail.states.shown > 0, "the states")
+
+
+def channel_closing(stage: Stage) -> None:
+    node = scenes.typical()
+    key = next(iter(node.channels))
+    node.channels[key] = replace(
+        node.channels[key],
+        phase=ChannelPhase.CLOSING,
+        phase_text="On its way home",
+        is_usable=False,
+        closing_txid=digest("closing"),
+        closure_text="You asked to close the channel, and both sides agreed.",
+    )
+    window = stage.on(node, "channels")
+    assert window.shell is not None
+    window.shell.show_channel(key)
+    detail = _detail(stage)
+    wait_for(lambda: detail.resolution.report is not None, "the report")
+
+
+def channels_sorted(stage: Stage) -> None:
+    node = scenes.typical("mainnet", channels=8)
+    for number, (key, channel) in enumerate(list(node.channels.items())):
+        node.channels[key] = replace(
+            channel, uptime_permille=(999, None, 871, 640, 1000, 955, 412, 30)[number], forwards=number,
+            fees_earned_msat=number * number * 1_234_000,
+        )  # fmt: skip
+    stage.on(node, "channels")
+    assert stage.window is not None
+    assert stage.window.shell is not None
+    page: Any = stage.window.shell.page("channels")
+    page.sort("capacity")
+
+
+CHANNEL_SCENES = {
+    "dialog-open-suggestions": open_suggestions,
+    "dialog-open-chosen": open_chosen,
+    "channel-states": channel_states,
+    "channel-closing": channel_closing,
+    "channels-sorted": channels_sorted,
+}

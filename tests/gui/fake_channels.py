@@ -1,0 +1,147 @@
+"""The fake node's part in channels: suggestions, what peers take, past states, and the way home after the end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from wallet.gui.describe import CLOSED
+from wallet.node.api import ChannelPhase, ChannelView, CommandError, Json, NodeStatus
+
+__all__ = ["FakeChannels", "suggested_id"]
+
+PAST_STATES = 47
+
+
+def suggested_id(number: int) -> str:
+    return "02" + f"{number:02x}" * 32
+
+
+class FakeChannels:
+    """A third of `FakeNode`. Attributes: `unreachable`, node ids that do not answer; `minimums`, what nodes take."""
+
+    channels: dict[str, ChannelView]
+    status: NodeStatus
+
+    def __init__(self) -> None:
+        self.unreachable: set[str] = set()
+        self.minimums: dict[str, int | None] = {}
+        self.suggestions = 5
+        self.hurried: set[str] = set()
+
+    if TYPE_CHECKING:
+
+        def tell(self, *, channels: Any = ()) -> None: ...
+
+    def do_suggest_peers(self, count: int = 3) -> Json:
+        return [
+            {
+                "node_id": suggested_id(number),
+                "uri": f"{suggested_id(number)}@198.51.100.{number}:9735",
+                "alias": ("Harbour light", "Café Åland", "", "Northern line", "Old mill")[number - 1],
+                "reason": f"Drawn by lot among the well-connected: {number * 97} channels with {number} BTC, the "
+                f"oldest is {number} years old.",
+            }
+            for number in range(1, min(count, self.suggestions) + 1)
+        ]
+
+    def do_peer_terms(self, peer: str) -> Json:
+        node_id, _at, address = peer.partition("@")
+        if len(node_id) != 66:
+            raise CommandError("This is not a node. It looks like 02ab...@host:port.")
+        if node_id in self.unreachable:
+            raise CommandError(f"{peer} did not answer in time. Check the address, or try again later.")
+        minimum_sat = self.minimums.get(node_id, 20_000)
+        text = "Online. It has not said how large a channel it wants."
+        if minimum_sat is not None:
+            text = f"Online. It takes channels from {minimum_sat:,} sat.".replace(",", "\u202f")
+        return {
+            "node_id": node_id,
+            "uri": f"{node_id}@{address}",
+            "alias": "",
+            "minimum_sat": minimum_sat,
+            "sensible_sat": max(300_000, minimum_sat or 0),
+            "text": text,
+        }
+
+    def do_channel_states(self, channel_id: str, offset: int = 0, limit: int = 20) -> Json:
+        channel = self.channels[channel_id]
+        htlc: dict[str, Json] = {
+            "outgoing": True,
+            "htlc_id": 3,
+            "amount_msat": channel.inflight_out_msat or 21_000_500,
+            "payment_hash": "5e" * 32,
+            "expiry_height": self.status.height + 80,
+            "state": "committed on both sides",
+        }
+        newest = PAST_STATES - 1 - offset
+        return {
+            "htlcs": [htlc] if channel.inflight_out_msat else [],
+            "current": [
+                {
+                    "number": PAST_STATES,
+                    "revoked": False,
+                    "ours_sat": channel.local_msat // 1000,
+                    "theirs_sat": channel.remote_msat // 1000,
+                    "feerate_sat_per_kw": channel.feerate_sat_per_kw,
+                    "htlcs": [htlc] if channel.inflight_out_msat else [],
+                }
+            ]
+            if offset == 0
+            else [],
+            "past": [
+                {"number": n, "revoked": True, "kept": True, "htlcs": [htlc] if n % 5 == 3 else []}
+                for n in range(newest, max(-1, newest - limit), -1)
+            ],
+            "total": PAST_STATES,
+        }
+
+    def do_closing_report(self, channel_id: str) -> Json:
+        channel = self.channels[channel_id]
+        if channel.phase not in CLOSED:
+            raise CommandError("There is no closed channel of this id.")
+        height = self.status.height
+        outputs: list[Json] = [
+            {
+                "amount_sat": coin.amount_sat,
+                "state": "locked",
+                "text": "On the chain and yours; it waits for its delay to pass.",
+                "steps": [
+                    ["The closing transaction is confirmed", "done", ""],
+                    ["The delay that the channel's rules ask for", "current", ""],
+                    ["In your on-chain coins", "waiting", ""],
+                ],
+                "txid": channel.closing_txid,
+                "until_height": coin.until_height,
+                "can_speed_up": False,
+            }
+            for coin in channel.locked
+        ]
+        if channel.phase is ChannelPhase.CLOSING:
+            hurried = channel_id in self.hurried
+            outputs.append(
+                {
+                    "amount_sat": 412_000,
+                    "state": "confirming",
+                    "text": "Paid to your wallet by the closing transaction itself.",
+                    "steps": [["Both sides signed", "done", ""], ["0 of 6 confirmations", "current", ""]],
+                    "txid": channel.closing_txid,
+                    "until_height": None,
+                    "can_speed_up": not hurried,
+                }
+            )
+        return {
+            "closing_txid": channel.closing_txid,
+            "closing_height": None if channel.phase is ChannelPhase.CLOSING else height - 10,
+            "closing_confirmations": 0 if channel.phase is ChannelPhase.CLOSING else 11,
+            "closed_at": int(time.time()),
+            "reason": channel.closure_text,
+            "outputs": outputs,
+            "best_height": height,
+        }
+
+    def do_speed_up_closing(self, channel_id: str) -> Json:
+        if channel_id in self.hurried:
+            raise CommandError("Nothing of this channel can be sped up now.")
+        self.hurried.add(channel_id)
+        return {"raised": True}

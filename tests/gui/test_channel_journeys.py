@@ -1,0 +1,249 @@
+"""Channels, through the real widgets: finding one, looking into it, choosing a peer, and following the money home."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+from PyQt6.QtCore import Qt
+from PyQt6.QtGui import QGuiApplication
+from PyQt6.QtTest import QAbstractItemModelTester
+from pytestqt.qtbot import QtBot
+
+from tests.gui import scenes
+from tests.gui.conftest import Desk
+from tests.gui.fake_channels import PAST_STATES, suggested_id
+from tests.gui.fake_node import FakeNode, digest
+from tests.gui.hands import click, type_text
+from wallet.gui import format as fmt
+from wallet.gui.models.channels import CAPACITY, ORDERS, ChannelsModel, arranged
+from wallet.gui.pages.channel import ChannelDetail
+from wallet.gui.pages.channels import ChannelsPage
+from wallet.gui.pages.close_channel import CloseChannelDialog
+from wallet.gui.pages.open_channel import OpenChannelDialog
+from wallet.gui.widgets.bars import channel_segments
+from wallet.gui.widgets.basic import Label
+from wallet.node.api import ChannelPhase, ChannelView
+
+Make = Callable[[FakeNode], Desk]
+
+
+def many(count: int = 8) -> FakeNode:
+    node = scenes.typical("mainnet", channels=count)
+    for number, (key, channel) in enumerate(list(node.channels.items())):
+        node.channels[key] = replace(channel, fees_earned_msat=number * 1_000, uptime_permille=number * 100)
+    return node
+
+
+def shown(model: ChannelsModel) -> list[ChannelView]:
+    return [channel for row in range(model.rowCount()) if (channel := model.channel(row)) is not None]
+
+
+def words(widget: object) -> str:
+    assert hasattr(widget, "findChildren")
+    return " ".join(label.text() for label in widget.findChildren(Label))
+
+
+def test_the_model_takes_any_order_without_a_reset(qtbot: QtBot) -> None:
+    rng = random.Random(11)
+    rows = list(many().channels.values())
+    model = ChannelsModel(rows)
+    tester = QAbstractItemModelTester(model, QAbstractItemModelTester.FailureReportingMode.Fatal)
+    resets: list[None] = []
+    model.modelReset.connect(lambda: resets.append(None))
+    for _round in range(30):
+        wanted = rng.sample(rows, rng.randint(0, len(rows)))
+        model.sync(wanted)
+        assert shown(model) == wanted
+    assert resets == []
+    assert tester is not None
+
+
+def test_each_column_sorts_and_what_is_searched_is_found(qtbot: QtBot) -> None:
+    rows = list(many().channels.values())
+    for order in ORDERS:
+        up, down = arranged(rows, order=order, descending=False), arranged(rows, order=order)
+        assert len(up) == len(rows)
+        assert {channel.channel_id for channel in up} == {channel.channel_id for channel in down}
+        assert up[0] == down[-1]
+    capacities = [channel.capacity_sat for channel in arranged(rows, order="capacity")]
+    assert capacities == sorted(capacities, reverse=True)
+    assert [c.channel_id for c in arranged(rows, text=rows[5].channel_id[:20].upper())] == [
+        rows[5].channel_id
+    ]
+    assert {c.peer_alias for c in arranged(rows, text="acinq")} == {"ACINQ"}
+    assert all(c.phase is ChannelPhase.AWAITING_CONFIRMATIONS for c in arranged(rows, text="confirming"))
+
+
+def test_the_table_is_sorted_by_its_heads_and_searched(desk: Make) -> None:
+    one = desk(many())
+    one.go("channels")
+    page = one.page(ChannelsPage)
+    across = page.table.horizontalHeader()
+    assert across is not None
+    across.sectionClicked.emit(CAPACITY)
+    capacities = [channel.capacity_sat for channel in shown(page.model)]
+    assert capacities == sorted(capacities, reverse=True)
+    assert "Capacity, largest first" in page.sort_button.text()
+    across.sectionClicked.emit(CAPACITY)
+    assert [channel.capacity_sat for channel in shown(page.model)] == capacities[::-1]
+    type_text(page.search, "acinq")
+    assert {channel.peer_alias for channel in shown(page.model)} == {"ACINQ"}
+    type_text(page.search, " and nobody else")
+    assert page.model.rowCount() == 0
+    assert page._nothing.isVisible()
+    page.search.clear()
+    assert page.model.rowCount() == 8
+
+
+def test_cards_follow_the_order_too(desk: Make) -> None:
+    one = desk(many(4))
+    one.go("channels")
+    page = one.page(ChannelsPage)
+    page.sort("capacity")
+    box = page._cards_box
+    in_order = sorted(page.cards.values(), key=box.indexOf)
+    capacities = [card.channel.capacity_sat for card in in_order]
+    assert capacities == sorted(capacities, reverse=True)
+    assert all(card.bar.segments == channel_segments(card.channel) for card in in_order)
+
+
+def test_each_htlc_and_each_past_state_can_be_looked_at(desk: Make) -> None:
+    node = many(3)
+    key = list(node.channels)[1]
+    node.channels[key] = replace(node.channels[key], forwards=3)
+    one = desk(node)
+    assert one.window.shell is not None
+    one.window.shell.show_channel(key)
+    detail = one.page(ChannelDetail)
+    assert "3 payments passed on" in words(detail)
+    assert "10.0" in words(detail)
+    assert detail.states.shown == 0
+    click(detail.states_fold.button)
+    one.until(lambda: detail.states.shown == 20)
+    text = words(detail.states)
+    assert "committed on both sides" in text
+    assert f"State {PAST_STATES - 1}" in text
+    assert "State 0" not in text
+    detail.states.more.click()
+    one.until(lambda: detail.states.shown == 40)
+    detail.states.more.click()
+    one.until(lambda: detail.states.shown == PAST_STATES)
+    assert not detail.states.more.isVisibleTo(detail.states)
+    assert "State 0" in words(detail.states)
+
+
+def test_three_are_suggested_and_one_that_is_away_makes_room_for_the_next(desk: Make) -> None:
+    node = scenes.typical("mainnet")
+    node.unreachable.add(suggested_id(2))
+    node.minimums[suggested_id(3)] = 1_000_000
+    one = desk(node)
+    assert one.window.shell is not None
+    one.window.shell.open_channel("")
+    dialog = one.dialog(OpenChannelDialog)
+    one.until(
+        lambda: (
+            [row.uri[:66] for row in dialog.choice.rows]
+            == [suggested_id(1), suggested_id(3), suggested_id(4)]
+            and all(row.terms is not None for row in dialog.choice.rows)
+        )
+    )
+    # No money is asked for before the node has said what it takes.
+    assert not dialog._amount_row.isVisibleTo(dialog)
+    assert "channels with" in words(dialog.choice)
+    click(dialog.choice.rows[1].choose)
+    assert dialog._amount_row.isVisibleTo(dialog)
+    assert dialog.terms is not None
+    assert dialog.terms.minimum_sat == 1_000_000
+    assert "1 000 000 sat" in dialog._terms_line.text()
+    click(dialog.sensible)
+    assert dialog.amount_field.amount_sat() == 1_000_000
+    one.until(dialog.open_button.isEnabled)
+    asked = [call[1] for call in node.calls if call[0] == "quote_open_channel"]
+    assert asked[-1]["peer"] == dialog.choice.rows[1].uri
+    dialog.reject()
+
+
+def test_where_nobody_can_be_suggested_it_says_so(desk: Make) -> None:
+    node = scenes.typical("mainnet")
+    node.suggestions = 0
+    one = desk(node)
+    assert one.window.shell is not None
+    one.window.shell.open_channel("")
+    dialog = one.dialog(OpenChannelDialog)
+    one.until(lambda: "No node is known" in dialog.choice._told.text())
+    dialog.reject()
+
+
+def test_a_node_that_is_pasted_is_asked_before_the_amount_is(desk: Make) -> None:
+    node = scenes.typical("mainnet")
+    away, there = suggested_id(9), suggested_id(8)
+    node.unreachable.add(away)
+    one = desk(node)
+    assert one.window.shell is not None
+    one.window.shell.open_channel("")
+    dialog = one.dialog(OpenChannelDialog)
+    clipboard = QGuiApplication.clipboard()
+    assert clipboard is not None
+    clipboard.setText(f" {away}@node.example:9735\nand more")
+    click(dialog.paste_button)
+    assert dialog.peer.text() == f"{away}@node.example:9735"
+    one.until(lambda: "did not answer" in dialog._banner.text())
+    assert not dialog._amount_row.isVisibleTo(dialog)
+    dialog.peer.setText(f"{there}@node.example:9735")
+    one.until(lambda: dialog.terms is not None)
+    assert dialog._amount_row.isVisibleTo(dialog)
+    dialog.reject()
+
+
+def test_both_ways_to_close_are_told_with_their_costs(typical: Desk) -> None:
+    assert typical.window.shell is not None
+    channel = next(iter(typical.node.channels.values()))
+    for force, said in ((False, "lock the money for about 7 days"), (True, "free in about 10 minutes")):
+        dialog = CloseChannelDialog(typical.window, typical.window.shell.context, channel, force=force)
+        dialog.open()
+        typical.until(lambda d=dialog: bool(d.other_way.text()) and d.quote is not None)  # type: ignore[misc]  # bound
+        assert said in dialog.other_way.text()
+        dialog.reject()
+
+
+def closing(phase: ChannelPhase) -> tuple[FakeNode, str]:
+    node = scenes.typical()
+    key = next(iter(node.channels))
+    node.channels[key] = replace(
+        node.channels[key],
+        phase=phase,
+        is_usable=False,
+        closing_txid=digest("closing"),
+        closure_text="You asked to close the channel, and both sides agreed.",
+    )
+    return node, key
+
+
+def test_after_the_end_each_output_is_followed_and_hurried(desk: Make) -> None:
+    node, key = closing(ChannelPhase.CLOSING)
+    one = desk(node)
+    assert one.window.shell is not None
+    one.window.shell.show_channel(key)
+    resolution = one.page(ChannelDetail).resolution
+    one.until(lambda: len(resolution.speed_up) == 1)
+    assert "still on its way" in resolution.summary.text()
+    assert "0 of 6 confirmations" in words(resolution)
+    click(next(iter(resolution.speed_up.values())))
+    one.until(lambda: resolution.speed_up == {})
+    assert node.hurried == {key}
+
+
+def test_a_locked_output_counts_down_with_each_block(desk: Make) -> None:
+    node = scenes.trouble()
+    key = list(node.channels)[1]
+    one = desk(node)
+    assert one.window.shell is not None
+    one.window.shell.show_channel(key)
+    resolution = one.page(ChannelDetail).resolution
+    one.until(lambda: "840 blocks" in words(resolution))
+    assert f"from block {fmt.group(912_345 + 840)}" in words(resolution)
+    node.submit(node.mine, 1)
+    one.until(lambda: "839 blocks" in words(resolution))
+    assert resolution.testAttribute(Qt.WidgetAttribute.WA_WState_Visible)

@@ -1,0 +1,49 @@
+"""A channel's capacity as a table's cell: the amount, and its bar below to scale with the largest row."""
+
+from __future__ import annotations
+
+from PyQt6.QtCore import QModelIndex, QRect, QRectF, Qt
+from PyQt6.QtGui import QPainter
+from PyQt6.QtWidgets import QApplication, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
+
+from wallet.gui.models.channels import CHANNEL_ROLE
+from wallet.gui.theme import theme
+from wallet.gui.tokens import S2, S3
+from wallet.gui.widgets.bars import HEIGHT, channel_segments, paint_bar
+from wallet.node.api import ChannelView
+
+__all__ = ["CapacityDelegate"]
+
+LEAST_BAR = 24
+
+
+class CapacityDelegate(QStyledItemDelegate):
+    """Attribute: `scale_sat`, the capacity whose bar takes the whole width."""
+
+    scale_sat = 1
+
+    def paint(self, painter: QPainter | None, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        channel = index.data(CHANNEL_ROLE)
+        if painter is None or not isinstance(channel, ChannelView):
+            super().paint(painter, option, index)
+            return
+        self.initStyleOption(option, index)
+        text, option.text = option.text or "", ""
+        view: QWidget | None = option.widget
+        style = QApplication.style() if view is None else view.style()
+        if style is not None:
+            style.drawControl(QStyle.ControlElement.CE_ItemViewItem, option, painter, view)
+        px = theme().px
+        inner = option.rect.adjusted(px(S3), 0, -px(S3), 0)
+        line = px(16)
+        top = inner.center().y() - (line + px(HEIGHT)) // 2
+        painter.save()
+        painter.setFont(theme().font("caption"))
+        painter.setPen(theme().colour("text"))
+        words = QRect(inner.left(), top, inner.width(), line)
+        painter.drawText(words, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), text)
+        share = inner.width() * channel.capacity_sat // max(1, self.scale_sat)
+        width = min(inner.width(), max(px(LEAST_BAR), share))
+        bar = QRectF(inner.right() - width + 1, top + line + px(S2) // 4, width, px(HEIGHT) - px(2))
+        paint_bar(painter, bar, channel_segments(channel))
+        painter.restore()
