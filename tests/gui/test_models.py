@@ -155,4 +155,5 @@ def test_a_hostile_alias_stays_text(qtbot: QtBot) -> None:
 def test_headers_name_the_unit(qtbot: QtBot, size: int) -> None:
     model = ChannelsModel(channels(size))
     heads = [model.headerData(n, Qt.Orientation.Horizontal) for n in range(model.columnCount())]
-    assert heads[2:] == ["Can send (sat)", "Can receive (sat)", "Capacity (sat)"]
+    amounts = ["Can send (sat)", "Can receive (sat)", "Capacity (sat)"]
+    assert heads[2:] == [*amounts, "Uptime", "Earned (sat)"]
