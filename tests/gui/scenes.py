@@ -10,6 +10,8 @@ from wallet.node.api import (
     ActivityItem,
     ActivityKind,
     ActivityStatus,
+    AttemptHopView,
+    AttemptView,
     ChannelPhase,
     LockedCoin,
     PeerView,
@@ -83,6 +85,87 @@ def items(count: int, *, start_at: int | None = None) -> list[ActivityItem]:
     return made
 
 
+def tried(item: ActivityItem) -> tuple[AttemptView, ...]:
+    """Two attempts for a payment: one that failed in the middle, one that arrived."""
+
+    def hop(
+        name: str, number: int, amount_msat: int, fee_msat: int, hold_time_ms: int | None
+    ) -> AttemptHopView:
+        return AttemptHopView(
+            node_id=node_id(number),
+            alias=name,
+            short_channel_id=f"912{number:03d}x{number}x1",
+            amount_msat=amount_msat,
+            fee_msat=fee_msat,
+            hold_time_ms=hold_time_ms,
+        )
+
+    amount_msat = abs(item.amount_msat)
+    return (
+        AttemptView(
+            status=ActivityStatus.FAILED,
+            sent_at=item.at,
+            took_ms=2_410,
+            amount_msat=amount_msat,
+            fee_msat=11_300,
+            hops=(
+                hop("ACINQ", 1, amount_msat + 11_300, 1_300, 900),
+                hop("Café Åland", 2, amount_msat + 10_000, 10_000, None),
+                hop("The shop", 3, amount_msat, 0, None),
+            ),
+            failed_hop=1,
+            failed_channel="912003x3x1",
+            failure_code=0x1007,
+            failure_name="temporary_channel_failure",
+            failure="Café Åland could not send 21 000 sat on to the shop.",
+            text="Route 1 failed.",
+        ),
+        AttemptView(
+            status=ActivityStatus.DONE,
+            sent_at=item.at + 3,
+            took_ms=1_180,
+            amount_msat=amount_msat,
+            fee_msat=item.fee_msat,
+            hops=(
+                hop("ACINQ", 1, amount_msat + item.fee_msat, item.fee_msat, 400),
+                hop("The shop", 3, amount_msat, 0, 120),
+            ),
+        ),
+    )
+
+
+def with_moves(node: FakeNode) -> FakeNode:
+    """A channel was opened and another closed, months ago; the newest payment has its attempts."""
+    at = int(time.time())
+    ids = list(node.channels)
+    for age_days, label, moved_sat, fee_sat in (
+        (3, "Channel opening", 1_000_000, 1_532),
+        (40, "", 612_400, 0),
+    ):
+        key = digest("move", age_days)
+        node.activity.append(
+            ActivityItem(
+                item_id=f"tx:{key}",
+                kind=ActivityKind.ONCHAIN,
+                amount_msat=0,
+                moved_msat=moved_sat * 1000,
+                fee_msat=fee_sat * 1000,
+                at=at - age_days * 86_400,
+                status=ActivityStatus.DONE,
+                status_text="Confirmed",
+                label=label,
+                counterparty="Sandbox hub",
+                txid=key,
+                height=911_000,
+                channel_id=ids[0],
+            )
+        )
+    node.activity.sort(key=lambda item: -item.at)
+    first = node.activity[0]
+    node.attempts = {first.item_id: tried(first)}
+    return node
+
+
 def new(network: str = "sandbox") -> FakeNode:
     return FakeNode(network=network, name="Practice" if network == "sandbox" else "Savings")
 
@@ -124,6 +207,7 @@ def typical(network: str = "sandbox", *, channels: int = 3) -> FakeNode:
             channels=1,
         )
     node.activity = items(60)
+    with_moves(node)
     node.status = replace(
         node.status,
         height=912_345,

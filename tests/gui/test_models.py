@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from PyQt6.QtCore import QAbstractItemModel, QModelIndex, Qt
+from PyQt6.QtCore import QAbstractItemModel, Qt
 from PyQt6.QtTest import QAbstractItemModelTester
 from pytestqt.qtbot import QtBot
 
 from tests.gui import scenes
-from wallet.gui.models.activity import AMOUNT, PAGE, WHAT, ActivityModel
+from tests.gui.fake_node import matches
+from wallet.gui.models.activity import AMOUNT, FEE, KEPT, ONE_BY_ONE, PAGE, WHAT, ActivityModel
 from wallet.gui.models.channels import CAN_SEND, PEER, ChannelsModel
-from wallet.node.api import ActivityItem, ActivityKind, ActivityPage, ChannelView
+from wallet.node.api import ActivityItem, ActivityKind, ActivityOrder, ActivityQuery, ChannelView
 
 
 def watched(model: QAbstractItemModel) -> QAbstractItemModelTester:
@@ -25,50 +27,75 @@ class History:
 
     def __init__(self, count: int) -> None:
         self.items: list[ActivityItem] = scenes.items(count)
-        self.fetched = 0
+        self.read = 0
+        self.asked = 0
 
-    def fetch(self, offset: int, limit: int, text: str, kind: ActivityKind | None) -> ActivityPage:
-        self.fetched += 1
-        wanted = [
-            i for i in self.items if (kind is None or i.kind is kind) and text.lower() in i.label.lower()
-        ]
-        return ActivityPage(items=tuple(wanted[offset : offset + limit]), offset=offset, total=len(wanted))
+    def activity_ids(self, query: ActivityQuery) -> Sequence[str]:
+        self.asked += 1
+        found = [item.item_id for item in self.items if matches(item, query)]
+        return found if query.descending else found[::-1]
+
+    def activity_items(self, item_ids: Sequence[str]) -> Sequence[ActivityItem | None]:
+        self.read += len(item_ids)
+        known = {item.item_id: item for item in self.items}
+        return [known.get(item_id) for item_id in item_ids]
 
 
 def shown_ids(model: ActivityModel) -> list[str]:
     return [item.item_id for row in range(model.rowCount()) if (item := model.item(row)) is not None]
 
 
-def test_activity_is_paged(qtbot: QtBot) -> None:
+def watch(model: ActivityModel) -> tuple[list[None], list[tuple[int, int]], list[tuple[int, int]], list[int]]:
+    """What it says: resets, rows inserted, rows removed, rows changed."""
+    resets: list[None] = []
+    inserted: list[tuple[int, int]] = []
+    removed: list[tuple[int, int]] = []
+    changed: list[int] = []
+    model.modelReset.connect(lambda: resets.append(None))
+    model.rowsInserted.connect(lambda _parent, first, last: inserted.append((first, last)))
+    model.rowsRemoved.connect(lambda _parent, first, last: removed.append((first, last)))
+    model.dataChanged.connect(lambda first, _last: changed.append(first.row()))
+    return resets, inserted, removed, changed
+
+
+def test_activity_is_read_by_the_page_that_is_looked_at(qtbot: QtBot) -> None:
     history = History(2 * PAGE + 30)
-    model = ActivityModel(history.fetch)
-    assert model.rowCount() == PAGE
-    assert history.fetched == 1
-    model.fetchMore(QModelIndex())
-    assert model.rowCount() == 2 * PAGE
-    tester = watched(model)  # fetches what is left
+    model = ActivityModel(history)
     assert model.rowCount() == 2 * PAGE + 30
-    assert not model.canFetchMore(QModelIndex())
+    assert history.read == 0
+    assert model.data(model.index(PAGE + 5, WHAT)) is not None
+    assert history.read == PAGE
+    assert model.data(model.index(PAGE + 9, AMOUNT)) is not None
+    assert history.read == PAGE
+    tester = watched(model)
+    assert shown_ids(model) == [item.item_id for item in history.items]
     assert tester is not None
+
+
+def test_of_a_long_history_only_a_little_is_kept(qtbot: QtBot) -> None:
+    history = History(3 * KEPT)
+    model = ActivityModel(history)
+    for row in range(0, model.rowCount(), 50):
+        assert model.item(row) is not None
+    assert len(model._kept) <= KEPT
+    before = history.read
+    model.changed()
+    assert history.read - before <= KEPT
 
 
 def test_a_new_payment_is_inserted_and_one_that_changes_stays(qtbot: QtBot) -> None:
     history = History(20)
-    model = ActivityModel(history.fetch)
+    model = ActivityModel(history)
     tester = watched(model)
-    resets: list[None] = []
-    inserted: list[tuple[int, int]] = []
-    changed: list[int] = []
-    model.modelReset.connect(lambda: resets.append(None))
-    model.rowsInserted.connect(lambda _parent, first, last: inserted.append((first, last)))
-    model.dataChanged.connect(lambda first, _last: changed.append(first.row()))
+    assert len(shown_ids(model)) == 20
+    resets, inserted, removed, changed = watch(model)
     fresh = replace(history.items[0], item_id="ln:fresh")
     history.items.insert(0, fresh)
     history.items[3] = replace(history.items[3], label="Another note")
     model.changed()
     assert inserted == [(0, 0)]
     assert changed == [3]
-    assert resets == []
+    assert (resets, removed) == ([], [])
     assert shown_ids(model) == [item.item_id for item in history.items]
     assert tester is not None
 
@@ -76,7 +103,7 @@ def test_a_new_payment_is_inserted_and_one_that_changes_stays(qtbot: QtBot) -> N
 def test_activity_follows_any_change(qtbot: QtBot) -> None:
     rng = random.Random(7)
     history = History(40)
-    model = ActivityModel(history.fetch)
+    model = ActivityModel(history)
     tester = watched(model)
     for number in range(60):
         act = rng.randrange(4)
@@ -91,29 +118,91 @@ def test_activity_follows_any_change(qtbot: QtBot) -> None:
             place = rng.randrange(len(history.items))
             history.items[place] = replace(history.items[place], label=f"Note {number}")
         model.changed()
-        assert shown_ids(model) == [item.item_id for item in history.items[: model.rowCount()]]
-        assert model.rowCount() >= min(len(history.items), 30)
+        assert shown_ids(model) == [item.item_id for item in history.items]
+        assert [model.item(row) for row in range(model.rowCount())] == history.items
+    assert tester is not None
+
+
+def test_any_difference_is_brought_over(qtbot: QtBot) -> None:
+    rng = random.Random(11)
+    history = History(24)
+    every = list(history.items)
+    model = ActivityModel(history)
+    tester = watched(model)
+    for _round in range(16):
+        history.items = rng.sample(every, rng.randrange(len(every) + 1))
+        model.changed()
+        assert shown_ids(model) == [item.item_id for item in history.items]
+    assert tester is not None
+
+
+def test_many_new_payments_come_in_one_piece(qtbot: QtBot) -> None:
+    history = History(4 * ONE_BY_ONE)
+    every = list(history.items)
+    history.items = every[::3]
+    model = ActivityModel(history)
+    tester = watched(model)
+    _resets, inserted, removed, _changed = watch(model)
+    history.items = every
+    model.changed()
+    assert (len(inserted), len(removed)) == (1, 1)
+    assert model.rowCount() == len(every)
+    assert shown_ids(model) == [item.item_id for item in every]
     assert tester is not None
 
 
 def test_filtering_begins_anew(qtbot: QtBot) -> None:
     history = History(50)
-    model = ActivityModel(history.fetch)
+    model = ActivityModel(history)
     tester = watched(model)
-    model.filter("coffee", None)
+    model.ask(ActivityQuery(text="coffee"))
     assert model.rowCount() > 0
-    assert all("Coffee" in (model.item(row) or history.items[0]).label for row in range(model.rowCount()))
-    model.filter("", ActivityKind.ONCHAIN)
+    assert all("Coffee" in (model.item(row) or history.items[1]).label for row in range(model.rowCount()))
+    model.ask(ActivityQuery(kind=ActivityKind.ONCHAIN))
     assert 0 < model.rowCount() < 50
-    model.filter("nothing like it", None)
+    model.ask(ActivityQuery(text="nothing like it"))
     assert model.rowCount() == 0
-    model.filter("", None)
+    model.ask(ActivityQuery())
     assert model.rowCount() == 50
+    before = history.asked
+    model.ask(ActivityQuery())
+    assert history.asked == before
     assert tester is not None
 
 
+def test_the_node_sorts_by_the_column_that_is_clicked(qtbot: QtBot) -> None:
+    history = History(30)
+    model = ActivityModel(history)
+    tester = watched(model)
+    model.ask(ActivityQuery(kind=ActivityKind.LIGHTNING))
+    model.sort(AMOUNT, Qt.SortOrder.AscendingOrder)
+    assert model.query == ActivityQuery(
+        kind=ActivityKind.LIGHTNING, order=ActivityOrder.AMOUNT, descending=False
+    )
+    model.sort(WHAT)
+    assert model.query.order is ActivityOrder.AMOUNT
+    assert tester is not None
+
+
+def test_what_is_moved_has_no_sign(qtbot: QtBot) -> None:
+    history = History(1)
+    history.items = [
+        replace(
+            history.items[0],
+            amount_msat=0,
+            moved_msat=1_000_000_000,
+            channel_id="aa" * 32,
+            fee_msat=1_532_000,
+        )
+    ]
+    model = ActivityModel(history)
+    assert model.data(model.index(0, AMOUNT)) == "1\u202f000\u202f000"
+    assert model.data(model.index(0, FEE)) == "1\u202f532"
+    assert "moved, still yours" in model.data(model.index(0, WHAT), Qt.ItemDataRole.AccessibleTextRole)
+
+
 def test_activity_reads_aloud(qtbot: QtBot) -> None:
-    model = ActivityModel(History(5).fetch)
+    model = ActivityModel(History(5))
     spoken = model.data(model.index(0, WHAT), Qt.ItemDataRole.AccessibleTextRole)
     assert "Coffee and a bun" in spoken
     assert "Lightning" in spoken

@@ -5,6 +5,7 @@ from __future__ import annotations
 from wallet.gui import format as fmt
 from wallet.i18n import _, ngettext
 from wallet.node.api import (
+    ActivityDirection,
     ActivityItem,
     ActivityKind,
     ActivityStatus,
@@ -16,7 +17,8 @@ from wallet.node.api import (
 )
 
 __all__ = [
-    "CLOSED", "channel_look", "channel_sentence", "item_icon", "item_state", "item_title", "phase_look",
+    "CLOSED", "channel_look", "channel_sentence", "item_amount", "item_icon", "item_state", "item_title", "item_tone",
+    "phase_look",
     "problem_sentence", "request_look", "restored_sentence",
 ]  # fmt: skip
 
@@ -28,11 +30,31 @@ def item_title(item: ActivityItem) -> str:
     """The user's own words first, then whom, then what."""
     if item.label:
         return fmt.plain(item.label, 80)
-    if item.counterparty:
+    if item.counterparty and item.amount_msat:
         return fmt.plain(item.counterparty, 60)
-    if item.amount_msat > 0:
-        return _("Received")
-    return _("Sent") if item.amount_msat < 0 else _("Moved between layers")
+    if item.amount_msat:
+        return _("Received") if item.amount_msat > 0 else _("Sent")
+    if item.channel_id is None:
+        return _("Moved to an address of your own")
+    return _("Moved home from a channel") if item.moved_msat else _("Fee for closing a channel")
+
+
+def item_amount(item: ActivityItem) -> str:
+    """With its sign; what was only moved has none."""
+    if item.direction is ActivityDirection.MOVED:
+        return fmt.number(item.moved_msat)
+    return fmt.signed(item.amount_msat)
+
+
+def item_tone(item: ActivityItem) -> str:
+    """The token of its amount."""
+    if item.status is ActivityStatus.FAILED:
+        return "text3"
+    return {
+        ActivityDirection.IN: "success",
+        ActivityDirection.OUT: "text",
+        ActivityDirection.MOVED: "text2",
+    }[item.direction]
 
 
 def item_icon(item: ActivityItem) -> tuple[str, str]:
@@ -41,13 +63,17 @@ def item_icon(item: ActivityItem) -> tuple[str, str]:
         return "cross-circle", "danger"
     if item.status is ActivityStatus.PENDING:
         return "hourglass", "brass"
-    if item.amount_msat > 0:
-        return "receive", "success"
-    return ("send", "text2") if item.amount_msat < 0 else ("chain", "text2")
+    return {
+        ActivityDirection.IN: ("receive", "success"),
+        ActivityDirection.OUT: ("send", "text2"),
+        ActivityDirection.MOVED: ("moved", "text2"),
+    }[item.direction]
 
 
 def item_state(item: ActivityItem) -> str:
     layer = _("Lightning") if item.kind is ActivityKind.LIGHTNING else _("On chain")
+    if item.direction is ActivityDirection.MOVED:
+        layer = f"{layer} · {_('moved, still yours')}"
     text = fmt.plain(item.status_text, 120)
     return f"{layer} · {text}" if item.status is not ActivityStatus.DONE and text else layer
 

@@ -381,12 +381,12 @@ class Tour:
         )
         self.picture("closing")
         yield from self._mine_until(self._all_home, _("the coins to come home"))
-        back = self._item(lambda i: i.item_id not in known and i.amount_msat > 0, "closing transaction")
-        self.ledger.append((_("closing fee"), back.amount_msat - before.local_msat))
+        back = self._item(lambda i: i.item_id not in known and i.moved_msat > 0, "closing transaction")
+        self.ledger.append((_("closing fee"), back.moved_msat - before.local_msat))
         self.picture("closed")
         self.shell.go("overview")
         self.picture("overview-end")
-        self.say(_("Closed the channel; {amount} came back.").format(amount=fmt.amount(back.amount_msat)))
+        self.say(_("Closed the channel; {amount} came back.").format(amount=fmt.amount(back.moved_msat)))
 
     def _all_home(self) -> bool:
         balance = self.shell.bridge.snapshot.balance

@@ -1,55 +1,200 @@
-"""Activity: both layers in one list, newest first, searched and filtered by the node's index."""
+"""Activity: both layers in one list, searched, filtered and sorted by the node; out as a table, labels out and in."""
 
 from __future__ import annotations
 
-from PyQt6.QtCore import QModelIndex, Qt, QTimer
-from PyQt6.QtWidgets import QStackedWidget
+import re
+import time
+from datetime import date, datetime, timedelta
+from pathlib import Path
 
+from PyQt6.QtCore import QModelIndex, QPoint, Qt, QTimer
+from PyQt6.QtWidgets import QStackedWidget, QWidget
+
+from wallet.gui import format as fmt
 from wallet.gui.context import Context
+from wallet.gui.describe import item_title
 from wallet.gui.models.activity import AMOUNT, FEE, ITEM_ROLE, WHAT, WHEN, ActivityModel
 from wallet.gui.pages.base import Page
 from wallet.gui.theme import theme
-from wallet.gui.tokens import ROW_TWO_LINES, S3
-from wallet.gui.widgets.basic import hbox
-from wallet.gui.widgets.fields import LineEdit, Segments
-from wallet.gui.widgets.notices import EmptyState
+from wallet.gui.tokens import ROW_TWO_LINES, S2, S3
+from wallet.gui.widgets import files
+from wallet.gui.widgets.basic import Button, Flow, Label, add_action, hbox, menu, vbox
+from wallet.gui.widgets.fields import Field, LineEdit, Segments
+from wallet.gui.widgets.ids import copy_text
+from wallet.gui.widgets.notices import Banner, EmptyState, toast
 from wallet.gui.widgets.table import ActivityDelegate, Table
-from wallet.i18n import _
-from wallet.node.api import ActivityItem, ActivityKind, ChangeSet
+from wallet.i18n import _, ngettext
+from wallet.node.api import (
+    ActivityDirection,
+    ActivityItem,
+    ActivityKind,
+    ActivityQuery,
+    ActivityStatus,
+    ChangeSet,
+)
 
-__all__ = ["ActivityPageView"]
+__all__ = ["ActivityPageView", "Filters", "day_at"]
 
 SEARCH_AFTER_MS = 150
 KINDS = {"all": None, "lightning": ActivityKind.LIGHTNING, "onchain": ActivityKind.ONCHAIN}
+DIRECTIONS = {
+    "all": None,
+    "in": ActivityDirection.IN,
+    "out": ActivityDirection.OUT,
+    "moved": ActivityDirection.MOVED,
+}
+STATES = {
+    "all": None,
+    "done": ActivityStatus.DONE,
+    "pending": ActivityStatus.PENDING,
+    "failed": ActivityStatus.FAILED,
+}
+_DAY = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
+
+
+def day_at(text: str, *, days_later: int = 0) -> int | None:
+    """When a day begins here, as unix time; None for what is no day."""
+    found = _DAY.fullmatch(text.strip())
+    if found is None:
+        return None
+    try:
+        day = date(*(int(part) for part in found.groups())) + timedelta(days=days_later)
+        return int(time.mktime(day.timetuple()))
+    except (ValueError, OverflowError):
+        return None
+
+
+class Filters(QWidget):
+    """Layer, direction, state and dates. Attributes: `since`, `until`, the two fields for days."""
+
+    def __init__(self, page: ActivityPageView) -> None:
+        super().__init__()
+        self._page = page
+        self.kinds = Segments(
+            _("Layer"),
+            [("all", _("All layers")), ("lightning", _("Lightning")), ("onchain", _("On chain"))],
+            "all",
+        )
+        self.directions = Segments(
+            _("Direction"),
+            [("all", _("All")), ("in", _("In")), ("out", _("Out")), ("moved", _("Moved"))],
+            "all",
+        )
+        self.states = Segments(
+            _("State"),
+            [("all", _("All")), ("done", _("Done")), ("pending", _("Under way")), ("failed", _("Failed"))],
+            "all",
+        )
+        self.periods = Segments(
+            _("Time"),
+            [
+                ("all", _("Any time")), ("week", _("A week")), ("month", _("A month")), ("year", _("A year")),
+                ("days", _("Days")),
+            ],
+            "all",
+        )  # fmt: skip
+        self.since = LineEdit(_("From this day"), _("2026-01-31"))
+        self.until = LineEdit(_("To this day"), _("2026-12-31"))
+        self._days = QWidget()
+        self._since_field = Field(_("From this day"), self.since)
+        self._until_field = Field(_("To this day"), self.until)
+        row = hbox(self._since_field, self._until_field, spacing=S3)
+        self._days.setLayout(row)
+        self._days.setMaximumWidth(theme().px(420))
+        flow = Flow(spacing=S3, line_spacing=S2)
+        for segments in (self.kinds, self.directions, self.states, self.periods):
+            flow.addWidget(segments)
+            segments.chosen.connect(lambda _key: self._chosen())
+        holder = QWidget()
+        holder.setLayout(flow)
+        self.setLayout(vbox(holder, self._days, spacing=S2))
+        for field in (self.since, self.until):
+            field.textEdited.connect(lambda _text: self._chosen())
+            field.left.connect(self._judge)
+        self._days.hide()
+
+    def _chosen(self) -> None:
+        self._days.setVisible(self.periods.current() == "days")
+        for field, holder in self._fields():
+            if not field.text().strip() or day_at(field.text()) is not None:
+                holder.set_problem("")
+        self._page.ask()
+
+    def _fields(self) -> tuple[tuple[LineEdit, Field], ...]:
+        return ((self.since, self._since_field), (self.until, self._until_field))
+
+    def _judge(self) -> None:
+        for field, holder in self._fields():
+            wrong = bool(field.text().strip()) and day_at(field.text()) is None
+            holder.set_problem(_("Type a day as year, month, day: 2026-01-31.") if wrong else "")
+
+    def count(self) -> int:
+        """How many are set."""
+        groups = (self.kinds, self.directions, self.states, self.periods)
+        return sum(group.current() != "all" for group in groups)
+
+    def clear(self) -> None:
+        for group in (self.kinds, self.directions, self.states, self.periods):
+            group.choose("all")
+        self.since.clear()
+        self.until.clear()
+        self._chosen()
+
+    def query(self, text: str) -> ActivityQuery:
+        since_at, until_at = self._times()
+        return ActivityQuery(
+            text=text,
+            kind=KINDS[self.kinds.current()],
+            status=STATES[self.states.current()],
+            direction=DIRECTIONS[self.directions.current()],
+            since_at=since_at,
+            until_at=until_at,
+        )
+
+    def _times(self) -> tuple[int | None, int | None]:
+        period = self.periods.current()
+        if period == "days":
+            return day_at(self.since.text()), day_at(self.until.text(), days_later=1)
+        days = {"week": 7, "month": 31, "year": 366}.get(period)
+        if days is None:
+            return None, None
+        # From the beginning of a day: a search that is asked again is the same search.
+        today = datetime.fromtimestamp(fmt.now()).date()
+        return int(time.mktime((today - timedelta(days=days)).timetuple())), None
 
 
 class ActivityPageView(Page):
-    """Attributes: `model`, `table`, `search`, `kinds`."""
+    """Attributes: `model`, `table`, `search`, `filters`, `filter_button`, `clear_button`, `banner`."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context, _("Activity"), scrolls=False)
-        api = context.bridge.api
-        self.model = ActivityModel(
-            lambda offset, limit, text, kind: api.activity_page(
-                offset=offset, limit=limit, text=text, kind=kind
-            )
-        )
+        self.model = ActivityModel(context.bridge.api)
         self.search = LineEdit(_("Search"), _("Search notes, payees, ids"))
         self.search.setMaximumWidth(theme().px(320))
-        self.kinds = Segments(
-            _("Show"),
-            [("all", _("All")), ("lightning", _("Lightning")), ("onchain", _("On chain"))],
-            "all",
-        )
+        self.filter_button = Button(_("Filters"), "outlined", on_click=self._toggle_filters)
+        self.filter_button.setCheckable(True)
+        self.clear_button = Button(_("Show all"), "text", on_click=self._clear)
+        self.filters = Filters(self)
+        self.filters.hide()
+        self.count = Label("", "caption", "text2")
+        self.more = Button(_("Export"), "outlined", on_click=self._show_menu)
+        self.head.addWidget(self.more)
         self.body.setSpacing(theme().px(S3))
         row = hbox(spacing=S3)
         row.addWidget(self.search, 100)
-        row.addWidget(self.kinds)
+        row.addWidget(self.filter_button)
+        row.addWidget(self.clear_button)
         row.addStretch(1)
+        row.addWidget(self.count)
         self.body.addLayout(row)
+        self.body.addWidget(self.filters)
+        self.banner = Banner()
+        self.body.addWidget(self.banner)
         self.table = Table(_("History"), self._open, rows=ROW_TWO_LINES)
         self.table.setModel(self.model)
         self.table.setItemDelegate(ActivityDelegate(self.table))
+        self.table.set_sorting(WHEN)
+        self.table.customContextMenuRequested.connect(self._row_menu)
         self._empty = EmptyState(
             "activity",
             _("Every payment shows here, in and out."),
@@ -64,9 +209,8 @@ class ActivityPageView(Page):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(SEARCH_AFTER_MS)
-        self._timer.timeout.connect(self._filter)
+        self._timer.timeout.connect(self.ask)
         self.search.textChanged.connect(lambda _text: self._timer.start())
-        self.kinds.chosen.connect(lambda _key: self._filter())
         context.preferences.amounts_changed.connect(self.model.repaint_amounts)
         self.set_narrow(False)
 
@@ -74,33 +218,56 @@ class ActivityPageView(Page):
         super().set_narrow(narrow)
         if hasattr(self, "table"):
             self.table.set_widths(
-                WHAT, {WHEN: 150, FEE: 96 if narrow else 120, AMOUNT: 140 if narrow else 180}
+                WHAT,
+                {WHEN: 128 if narrow else 150, FEE: 104 if narrow else 120, AMOUNT: 140 if narrow else 180},
             )
 
     def set_first_focus(self) -> None:
         self.search.setFocus(Qt.FocusReason.OtherFocusReason)
 
-    def _filter(self) -> None:
+    # --- what is shown ------------------------------------------------------------------
+
+    def _toggle_filters(self) -> None:
+        self.filters.setVisible(self.filter_button.isChecked())
+
+    def ask(self) -> None:
+        """Asks the node for what the fields say, in the order that the table has."""
         self._timer.stop()
-        self.model.filter(self.search.text().strip(), KINDS[self.kinds.current()])
+        wanted = self.filters.query(self.search.text().strip())
+        before = self.model.query
+        self.model.ask(
+            ActivityQuery(
+                text=wanted.text, kind=wanted.kind, status=wanted.status, direction=wanted.direction,
+                since_at=wanted.since_at, until_at=wanted.until_at, order=before.order, descending=before.descending,
+            )
+        )  # fmt: skip
         self._choose_view()
 
+    def _clear(self) -> None:
+        self.search.clear()
+        self.filters.clear()
+        self.ask()
+
     def _choose_view(self) -> None:
-        filtered = bool(self.search.text().strip()) or self.kinds.current() != "all"
-        if self.model.rowCount():
+        count = self.filters.count()
+        filtered = bool(self.search.text().strip()) or count > 0
+        rows = self.model.rowCount()
+        if rows:
             self._stack.setCurrentWidget(self.table)
         else:
             self._stack.setCurrentWidget(self._nothing if filtered else self._empty)
-        self.search.setVisible(filtered or self.model.rowCount() > 0)
-        self.kinds.setVisible(filtered or self.model.rowCount() > 0)
-
-    def _open(self, index: QModelIndex) -> None:
-        item = index.data(ITEM_ROLE)
-        if isinstance(item, ActivityItem):
-            self.context.show_item(item.item_id)
+        any_at_all = filtered or rows > 0
+        self.search.setVisible(any_at_all)
+        self.filter_button.setVisible(any_at_all)
+        self.filter_button.setText(_("Filters ({n})").format(n=count) if count else _("Filters"))
+        self.filters.setVisible(any_at_all and self.filter_button.isChecked())
+        self.clear_button.setVisible(filtered)
+        self.count.setVisible(any_at_all)
+        self.count.setText(ngettext("{n} item", "{n} items", rows).format(n=fmt.group(rows)))
+        self.more.setVisible(any_at_all)
 
     def changed(self, changes: ChangeSet) -> None:
-        if changes.activity:
+        if changes.activity or changes.status:
             self.model.changed()
             self._choose_view()
 
@@ -108,3 +275,77 @@ class ActivityPageView(Page):
         self.model.changed()
         self.model.repaint_amounts()
         self._choose_view()
+
+    # --- rows ---------------------------------------------------------------------------
+
+    def _open(self, index: QModelIndex) -> None:
+        item = index.data(ITEM_ROLE)
+        if isinstance(item, ActivityItem):
+            self.context.show_item(item.item_id)
+
+    def _row_menu(self, place: QPoint) -> None:
+        item = self.table.menu_index(place).data(ITEM_ROLE)
+        view = self.table.viewport()
+        if not isinstance(item, ActivityItem) or view is None:
+            return
+        made = menu(self.table)
+        made.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        add_action(
+            made,
+            _("Details of {what}").format(what=item_title(item)),
+            lambda: self.context.show_item(item.item_id),
+        )
+        for name, value in (
+            (_("Payment hash"), item.payment_hash),
+            (_("Proof of payment"), item.preimage if item.amount_msat < 0 else None),
+            (_("Transaction id"), item.txid),
+        ):
+            if value:
+                text = _("Copy: {what}").format(what=name)
+                add_action(made, text, lambda name=name, value=value: copy_text(self, value, name), "copy")  # type: ignore[misc]  # defaults bind
+        made.popup(view.mapToGlobal(place))
+
+    # --- out and in ---------------------------------------------------------------------
+
+    def _show_menu(self) -> None:
+        made = menu(self)
+        made.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        add_action(made, _("Save the history as a table (CSV)"), self.ask_history)
+        add_action(made, _("Save the labels (BIP 329)"), self.ask_labels)
+        made.addSeparator()
+        add_action(made, _("Take over labels from a file (BIP 329)"), self.ask_import)
+        made.popup(self.more.mapToGlobal(QPoint(0, self.more.height())))
+
+    def ask_history(self) -> None:
+        files.ask_new_file(
+            self, _("Save the history as a table"), f"leyden-{fmt.date(fmt.now())}.csv", self.save_history
+        )
+
+    def ask_labels(self) -> None:
+        name = f"leyden-labels-{fmt.date(fmt.now())}.jsonl"
+        files.ask_new_file(self, _("Save the labels"), name, self.save_labels)
+
+    def ask_import(self) -> None:
+        files.ask_file(self, _("Take over labels"), self.import_labels)
+
+    def save_history(self, path: Path) -> None:
+        self._run("export_history", path)
+
+    def save_labels(self, path: Path) -> None:
+        self._run("export_labels", path)
+
+    def _run(self, command: str, path: Path) -> None:
+        def saved(_answer: object) -> None:
+            self.banner.say("")
+            toast(self, _("Saved as {name}").format(name=fmt.plain(path.name, 60)))
+
+        self.context.bridge.call(command, saved, self._failed, owner=self, file=str(path))
+
+    def import_labels(self, path: Path) -> None:
+        def done(answer: dict[str, object]) -> None:
+            self.banner.say(fmt.plain(str(answer["message"]), 300), "success")
+
+        self.context.bridge.call("import_labels", done, self._failed, owner=self, file=str(path))
+
+    def _failed(self, sentence: str) -> None:
+        self.banner.say(sentence, "danger")

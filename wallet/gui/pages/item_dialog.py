@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PyQt6.QtCore import Qt
-from PyQt6.QtWidgets import QWidget
+from PyQt6.QtWidgets import QVBoxLayout, QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
 from wallet.gui.describe import item_title
-from wallet.gui.tokens import S2
-from wallet.gui.widgets.basic import AmountLabel, Label, Pill, hbox, vbox
+from wallet.gui.tokens import S1, S2, S4
+from wallet.gui.widgets.basic import AmountLabel, Button, IconLabel, Label, Pill, hbox, vbox
 from wallet.gui.widgets.dialog import Dialog
 from wallet.gui.widgets.fields import Field, LineEdit
-from wallet.gui.widgets.ids import DetailsList, Fold
+from wallet.gui.widgets.ids import DetailsList, Fold, copy_text
 from wallet.gui.widgets.notices import Banner, Facts, toast
-from wallet.i18n import _
-from wallet.node.api import ActivityItem, ActivityKind, ActivityStatus
+from wallet.i18n import _, ngettext
+from wallet.node.api import (
+    ActivityDirection,
+    ActivityItem,
+    ActivityKind,
+    ActivityStatus,
+    AttemptHopView,
+    AttemptView,
+)
 
-__all__ = ["ItemDialog", "open_item"]
-
-LOOK_IN = 200
+__all__ = ["AttemptsList", "ItemDialog", "open_item", "proof_text"]
 
 
 def open_item(parent: QWidget, context: Context, item_id: str) -> ItemDialog | None:
-    """Looks the item up among the newest, then by its id."""
-    found = next((i for i in context.snapshot.recent if i.item_id == item_id), None)
-    if found is None:
-        key = item_id.split(":", 1)[-1]
-        for text in (key, ""):
-            page = context.bridge.api.activity_page(offset=0, limit=LOOK_IN, text=text)
-            found = next((i for i in page.items if i.item_id == item_id), None)
-            if found is not None:
-                break
+    """Looks the item up by its id."""
+    found = next(iter(context.bridge.api.activity_items([item_id])), None)
     if found is None:
         toast(parent, _("This payment is not in the history yet."), "info")
         return None
@@ -40,15 +40,101 @@ def open_item(parent: QWidget, context: Context, item_id: str) -> ItemDialog | N
     return dialog
 
 
+def proof_text(item: ActivityItem) -> str:
+    """What is handed to whoever doubts a payment; for programs too, so not translated."""
+    lines = [
+        f"payment_hash: {item.payment_hash}",
+        f"preimage: {item.preimage}",
+        f"amount_msat: {abs(item.amount_msat)}",
+        f"paid_at: {fmt.date_time(item.at)}",
+    ]
+    if item.invoice:
+        lines.append(f"invoice: {item.invoice}")
+    return "\n".join(lines)
+
+
+class AttemptsList(QWidget):
+    """Each attempt: what became of it, its way with amounts and fees, and where it failed."""
+
+    def __init__(self, attempts: Sequence[AttemptView]) -> None:
+        super().__init__()
+        box = vbox(spacing=S4)
+        for number, attempt in enumerate(attempts, 1):
+            box.addLayout(self._attempt(number, attempt))
+        self.setLayout(box)
+
+    @staticmethod
+    def _attempt(number: int, attempt: AttemptView) -> QVBoxLayout:
+        icon, token = {
+            ActivityStatus.DONE: ("check-circle", "success"),
+            ActivityStatus.PENDING: ("hourglass", "brass"),
+            ActivityStatus.FAILED: ("cross-circle", "danger"),
+        }[attempt.status]
+        head = hbox(
+            IconLabel(icon, token, 16), Label(attempt_title(number, attempt), "strong", wrap=True), spacing=S2
+        )
+        lines = vbox(head, spacing=S1)
+        if attempt.failure:
+            lines.addWidget(Label(fmt.plain(attempt.failure, 300), "body", wrap=True))
+        for place, hop in enumerate(attempt.hops):
+            failed = attempt.failed_hop == place
+            lines.addWidget(Label(hop_sentence(place + 1, hop, failed=failed), "body", "text2", wrap=True))
+        return lines
+
+
+def attempt_title(number: int, attempt: AttemptView) -> str:
+    """Number, state in words, amount and fee, and how long it took."""
+    words = {
+        ActivityStatus.DONE: _("Route {n}: arrived"),
+        ActivityStatus.PENDING: _("Route {n}: under way"),
+        ActivityStatus.FAILED: _("Route {n}: failed"),
+    }[attempt.status].format(n=number)
+    parts = [words, fmt.amount(attempt.amount_msat)]
+    if attempt.fee_msat:
+        parts.append(_("fee {fee}").format(fee=fmt.msat_exact(attempt.fee_msat)))
+    if attempt.took_ms is not None:
+        parts.append(took_text(attempt.took_ms))
+    return ", ".join(parts)
+
+
+def took_text(took_ms: int) -> str:
+    """Seconds with one decimal: "2.4 s"."""
+    tenths = (took_ms + 50) // 100
+    return f"{tenths // 10}.{tenths % 10}\u00a0s"
+
+
+def hop_sentence(number: int, hop: AttemptHopView, *, failed: bool) -> str:
+    """Whom it went to, by which channel, with how much; where it failed is said in words."""
+    text = _("{n}. {name} by channel {channel}, {amount}").format(
+        n=number,
+        name=fmt.node_name(hop.alias, hop.node_id),
+        channel=hop.short_channel_id,
+        amount=fmt.msat_exact(hop.amount_msat),
+    )
+    if hop.fee_msat:
+        text += ", " + _("keeps {fee}").format(fee=fmt.msat_exact(hop.fee_msat))
+    if hop.hold_time_ms is not None:
+        text += ", " + _("held it {time}").format(time=took_text(hop.hold_time_ms))
+    return text + ". " + _("It failed here.") if failed else text
+
+
 class ItemDialog(Dialog):
-    """Attributes: `item`, `note` (the field of one's own words)."""
+    """Attributes: `item`, `note` (the field of one's own words), `attempts` and `copy_proof` where there are any."""
+
+    attempts: AttemptsList | None = None
+    copy_proof: Button | None = None
 
     def __init__(self, parent: QWidget, context: Context, item: ActivityItem) -> None:
         super().__init__(parent, item_title(item), network=context.network)
         self.item = item
         self._context = context
+        moved = item.direction is ActivityDirection.MOVED
         amount = AmountLabel("amount")
-        amount.set_msat(item.amount_msat, sign=True, tone="success" if item.amount_msat > 0 else "text")
+        amount.set_msat(
+            item.moved_msat if moved else item.amount_msat,
+            sign=not moved,
+            tone="success" if item.amount_msat > 0 else "text",
+        )
         lightning = item.kind is ActivityKind.LIGHTNING
         pills = hbox(
             Pill(_("Lightning") if lightning else _("On chain"), "accent", "bolt" if lightning else "chain"),
@@ -58,13 +144,27 @@ class ItemDialog(Dialog):
         self.body.addLayout(vbox(amount, pills, spacing=S2))
         if item.status is ActivityStatus.FAILED:
             self.body.addWidget(Banner(fmt.plain(item.status_text, 400), "danger"))
+        if moved:
+            self.body.addWidget(
+                Label(
+                    _("Moved between your coins and a channel of yours. Only the fee is gone.")
+                    if item.channel_id
+                    else _("Sent to an address of your own. Only the fee is gone."),
+                    "body",
+                    "text2",
+                    wrap=True,
+                )
+            )
         facts: list[tuple[str, QWidget | str]] = [
             (_("When"), f"{fmt.date_time(item.at)} ({fmt.ago(item.at)})")
         ]
         if item.counterparty:
-            facts.append((_("To") if item.amount_msat < 0 else _("From"), fmt.plain(item.counterparty, 80)))
+            side = _("Channel with") if moved else _("To") if item.amount_msat < 0 else _("From")
+            facts.append((side, fmt.plain(item.counterparty, 80)))
         if item.fee_msat > 0:
-            facts.append((_("Fee"), fmt.fee_with_share(item.fee_msat, abs(item.amount_msat))))
+            facts.append(
+                (_("Fee"), fmt.fee_with_share(item.fee_msat, abs(item.amount_msat) or item.moved_msat))
+            )
         if item.status_text and item.status is not ActivityStatus.FAILED:
             facts.append((_("State"), fmt.plain(item.status_text, 200)))
         shown = Facts(label_width=96)
@@ -73,12 +173,20 @@ class ItemDialog(Dialog):
         self.note = LineEdit(_("Note for yourself"), _("What it was for"))
         self.note.setText(fmt.plain(item.label, 200))
         self.body.addWidget(Field(_("Note for yourself"), self.note))
-        if item.attempts:
-            attempts = QWidget()
-            attempts.setLayout(
+        if item.preimage and item.amount_msat < 0:
+            self.body.addWidget(self._proof(item.preimage))
+        attempts = tuple(context.bridge.api.payment_attempts(item.item_id))
+        if attempts:
+            is_open = item.status is not ActivityStatus.DONE
+            title = ngettext("What was tried: {n} route", "What was tried: {n} routes", len(attempts))
+            self.attempts = AttemptsList(attempts)
+            self.body.addWidget(Fold(title.format(n=len(attempts)), self.attempts, is_open=is_open))
+        elif item.attempts:
+            sentences = QWidget()
+            sentences.setLayout(
                 vbox(*(Label(fmt.plain(text, 300), "body", "text2", wrap=True) for text in item.attempts))
             )
-            self.body.addWidget(Fold(_("What was tried"), attempts))
+            self.body.addWidget(Fold(_("What was tried"), sentences))
         self.body.addWidget(Fold(_("Details"), DetailsList(self._details())))
         self.body.addStretch(1)
         self.add_cancel(_("Close"))
@@ -86,6 +194,34 @@ class ItemDialog(Dialog):
         self.save.setEnabled(False)
         self.note.textChanged.connect(lambda text: self.save.setEnabled(text.strip() != item.label))
         self.note.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _proof(self, preimage: str) -> Fold:
+        """Only the payee knew the preimage, and gives it away for the payment."""
+        proof = proof_text(self.item)
+        self.copy_proof = Button(
+            _("Copy the proof"),
+            "outlined",
+            "copy",
+            small=True,
+            on_click=lambda: copy_text(self, proof, _("Proof")),
+        )
+        inside = QWidget()
+        inside.setLayout(
+            vbox(
+                Label(
+                    _(
+                        "The preimage is what the payee gave for your money. Its SHA-256 is the payment hash of the "
+                        "invoice: whoever has both can see that it was paid."
+                    ),
+                    "body",
+                    "text2",
+                    wrap=True,
+                ),
+                DetailsList(((_("Preimage"), preimage), (_("Payment hash"), self.item.payment_hash or ""))),
+                hbox(self.copy_proof, "stretch"),
+            )
+        )
+        return Fold(_("Proof of payment"), inside)
 
     def _state_pill(self) -> Pill:
         match self.item.status:
@@ -98,12 +234,12 @@ class ItemDialog(Dialog):
 
     def _details(self) -> list[tuple[str, str]]:
         item = self.item
-        pairs = [(_("Exact amount"), fmt.msat_exact(item.amount_msat))]
+        pairs = [(_("Exact amount"), fmt.msat_exact(item.amount_msat or item.moved_msat))]
         if item.fee_msat:
             pairs.append((_("Exact fee"), fmt.msat_exact(item.fee_msat)))
         for name, value in (
             (_("Payment hash"), item.payment_hash),
-            (_("Proof of payment"), item.preimage),
+            (_("Preimage"), item.preimage if item.amount_msat > 0 else None),
             (_("Transaction"), item.txid),
             (_("Invoice"), item.invoice),
         ):

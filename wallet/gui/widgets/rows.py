@@ -9,11 +9,11 @@ from PyQt6.QtGui import QPainter, QPaintEvent
 from PyQt6.QtWidgets import QPushButton, QSizePolicy
 
 from wallet.gui import format as fmt
-from wallet.gui.describe import item_icon, item_state, item_title
+from wallet.gui.describe import item_icon, item_state, item_title, item_tone
 from wallet.gui.theme import theme
 from wallet.gui.tokens import ROW_TWO_LINES, S3, S4
 from wallet.gui.widgets.basic import AmountLabel, ElidedLabel, IconLabel, hbox, vbox
-from wallet.node.api import ActivityItem, ActivityStatus
+from wallet.node.api import ActivityDirection, ActivityItem
 
 __all__ = ["PaymentRow"]
 
@@ -27,9 +27,8 @@ class PaymentRow(QPushButton):
         title, state, when = item_title(item), item_state(item), fmt.ago(item.at)
         name, token = item_icon(item)
         amount = AmountLabel("strong", align=Qt.AlignmentFlag.AlignRight)
-        amount.set_msat(item.amount_msat, sign=True, tone="success" if item.amount_msat > 0 else "text")
-        if item.status is ActivityStatus.FAILED:
-            amount.set_msat(item.amount_msat, sign=True, tone="text3")
+        moved = item.direction is ActivityDirection.MOVED
+        amount.set_msat(item.moved_msat if moved else item.amount_msat, sign=not moved, tone=item_tone(item))
         words = vbox(
             ElidedLabel(title, "body"), ElidedLabel(f"{state} · {when}", "caption", "text2"), spacing=0
         )

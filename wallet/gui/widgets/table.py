@@ -18,12 +18,12 @@ from PyQt6.QtWidgets import (
 )
 
 from wallet.gui import icons
-from wallet.gui.describe import channel_look, item_icon, item_state, item_title
+from wallet.gui.describe import channel_look, item_icon, item_state, item_title, item_tone
 from wallet.gui.models.activity import AMOUNT, ITEM_ROLE, WHAT
 from wallet.gui.models.channels import CHANNEL_ROLE
 from wallet.gui.theme import theme
 from wallet.gui.tokens import CONTROL, ROW, S3
-from wallet.node.api import ActivityItem, ActivityStatus, ChannelView
+from wallet.node.api import ActivityItem, ChannelView
 
 __all__ = ["ActivityDelegate", "StateDelegate", "Table"]
 
@@ -69,6 +69,23 @@ class Table(QTableView):
         for column, width in widths.items():
             across.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
             across.resizeSection(column, theme().px(width))
+
+    def set_sorting(self, column: int, *, descending: bool = True) -> None:
+        """A click on a column's head sorts by it; the first order is shown, not asked for."""
+        across = self.horizontalHeader()
+        if across is None:
+            return
+        order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
+        across.setSortIndicator(column, order)
+        across.setSectionsClickable(True)
+        across.setSortIndicatorShown(True)
+
+        def sort(column: int, order: Qt.SortOrder) -> None:
+            model = self.model()
+            if model is not None:
+                model.sort(column, order)
+
+        across.sortIndicatorChanged.connect(sort)
 
     def menu_index(self, place: QPoint) -> QModelIndex:
         return self.indexAt(place)
@@ -116,11 +133,8 @@ class ActivityDelegate(QStyledItemDelegate):
 
     @staticmethod
     def _amount(painter: QPainter, inner: QRect, text: str, item: ActivityItem) -> None:
-        tone = "success" if item.amount_msat > 0 else "text"
-        if item.status is ActivityStatus.FAILED:
-            tone = "text3"
         painter.setFont(theme().font("strong"))
-        painter.setPen(theme().colour(tone))
+        painter.setPen(theme().colour(item_tone(item)))
         painter.drawText(inner, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), text)
 
     @staticmethod

@@ -264,6 +264,7 @@ async def history(node: Node, *, limit: int = 1000) -> Json:
             "payment_hash": item.payment_hash,
             "amount_sat": item.amount_msat // 1000,
             "amount_msat": item.amount_msat,
+            "moved_msat": item.moved_msat,
             "fee_msat": item.fee_msat,
             "bc_value": btc_text_msat(item.amount_msat),
             "timestamp": item.at,
