@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from wallet.bitcoin.curve import pubkey_from_secret, sign_ecdsa, signature_from_der, verify_ecdsa
-from wallet.bitcoin.errors import DecodeError
+from wallet.bitcoin.errors import APIError, DecodeError
 from wallet.bitcoin.hashes import sha256
 from wallet.bitcoin.tx import OutPoint, sighash_segwit_v0, txid_from_hex
 from wallet.ln.chan_utils import (
@@ -17,6 +17,7 @@ from wallet.ln.chan_utils import (
     COMMITMENT_NUMBER_MAX,
     ChannelPublicKeys,
     ChannelTransactionParameters,
+    CommitmentSecrets,
     CommitmentTransaction,
     CounterpartyCommitmentSecrets,
     HTLCOutputInCommitment,
@@ -260,6 +261,16 @@ def test_secret_storage(vector: dict[str, Any]) -> None:
             assert store.get_secret(earlier) == expected
         assert store.get_secret(number + 1) is None
         assert store.revoked_count == number + 1
+
+
+def test_secrets_of_a_seed_are_the_same_in_any_order() -> None:
+    seed = sha256(b"a channel")
+    kept = CommitmentSecrets(seed)
+    numbers = [0, 1, 2, 1, 1022, 1023, 1024, 1025, 1023, 2**20, 5, 2**32 + 7, COMMITMENT_NUMBER_MAX, 0]
+    for number in numbers:
+        assert kept.get(number) == build_commitment_secret(seed, number)
+    with pytest.raises(APIError):
+        kept.get(COMMITMENT_NUMBER_MAX + 1)
 
 
 def test_long_secret_storage() -> None:

@@ -70,7 +70,8 @@ def bech32_decode(text: str, spec: Spec = Spec.BECH32) -> tuple[str, list[int]]:
 
 def bech32_decode_any(text: str) -> tuple[str, list[int], Spec]:
     """As `bech32_decode`, and says which of the two checksums the text has."""
-    if not text.isascii() or any(not 33 <= ord(character) <= 126 for character in text):
+    # Of ASCII, what can be printed and is no space: 33 to 126.
+    if not text.isascii() or not text.isprintable() or " " in text:
         raise DecodeError("There are characters in this text that do not belong there.")
     lower = text.lower()
     if lower != text and text.upper() != text:

@@ -18,6 +18,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
+from operator import attrgetter
 from typing import Any, TypeVar, Union, cast
 
 from wallet.bitcoin.errors import DecodeError, InvariantError
@@ -62,9 +63,12 @@ def register(cls: type[T], to_bytes: Callable[[T], bytes], from_bytes: Callable[
 # --- BigSize ------------------------------------------------------------------
 
 
+_SMALL = tuple(bytes((number,)) for number in range(0xFD))
+
+
 def _bigsize(number: int) -> bytes:
-    if number < 0xFD:
-        return bytes((number,))
+    if 0 <= number < 0xFD:
+        return _SMALL[number]
     if number <= 0xFFFF:
         return b"\xfd" + number.to_bytes(2, "big")
     if number <= 0xFFFFFFFF:
@@ -202,11 +206,10 @@ def _compile_sequence(item: Codec, build: Callable[[list[object]], object]) -> C
     write_item, read_item = item
 
     def write(values: tuple[object, ...]) -> bytes:
-        parts = []
+        parts: list[bytes] = []
         for value in values:
             encoded = write_item(value)
-            parts.append(_bigsize(len(encoded)))
-            parts.append(encoded)
+            parts += (_bigsize(len(encoded)), encoded)
         return b"".join(parts)
 
     def read(data: bytes) -> object:
@@ -317,17 +320,19 @@ def _compile_record(kind: type) -> Codec:
             defaults[item.name] = item.default_factory
     readers = {number: (item.name, plan[i][3]) for i, (number, item) in enumerate(numbered)}
     names = [item.name for _, item in numbered]
+    # Every commit writes a dozen records: what is the same for all of a class is worked out here.
+    get = attrgetter(*names) if names else lambda record: ()
+    writers = [(head, write_field, may_be_absent) for head, _, write_field, _, may_be_absent in plan]
 
     def write(record: object) -> bytes:
-        parts = []
-        for head, name, write_field, _, may_be_absent in plan:
-            value = getattr(record, name)
+        values = get(record) if len(names) != 1 else (get(record),)
+        parts: list[bytes] = []
+        for (head, write_field, may_be_absent), value in zip(writers, values, strict=True):
             if value is None and may_be_absent:
                 continue
             encoded = write_field(value)
-            parts.append(head)
-            parts.append(_bigsize(len(encoded)))
-            parts.append(encoded)
+            size = len(encoded)
+            parts += (head, _SMALL[size] if size < 0xFD else _bigsize(size), encoded)
         return b"".join(parts)
 
     def read(data: bytes) -> object:

@@ -49,6 +49,7 @@ __all__ = [
     "ChannelPublicKeys",
     "ChannelTransactionParameters",
     "ClosingTransaction",
+    "CommitmentSecrets",
     "CommitmentTransaction",
     "CounterpartyCommitmentSecrets",
     "HTLCOutputInCommitment",
@@ -237,6 +238,32 @@ def _derive_secret(base: bytes, bits: int, index: int) -> bytes:
             secret[bit // 8] ^= 1 << bit % 8
             secret = bytearray(sha256(bytes(secret)))
     return bytes(secret)
+
+
+_LOW_BITS: Final = 10
+"""Of a secret's index: a thousand secrets share the way to their common ancestor, which takes two dozen hashes."""
+
+
+class CommitmentSecrets:
+    """The secrets of one seed. It keeps the ancestor of those that were asked for last, which is as secret as they
+    are: it stays where the seed is.
+    """
+
+    __slots__ = ("_ancestor", "_high", "_seed")
+
+    def __init__(self, seed: bytes) -> None:
+        self._seed = seed
+        self._high = -1
+        self._ancestor = b""
+
+    def get(self, commitment_number: int) -> bytes:
+        """BOLT 3, generate_from_seed."""
+        index = _secret_index(commitment_number)
+        high = index >> _LOW_BITS
+        if high != self._high:
+            self._ancestor = _derive_secret(self._seed, 48, high << _LOW_BITS)
+            self._high = high
+        return _derive_secret(self._ancestor, _LOW_BITS, index)
 
 
 def build_commitment_secret(seed: bytes, commitment_number: int) -> bytes:

@@ -35,12 +35,12 @@ from wallet.ln.chan_utils import (
     ChannelPublicKeys,
     ChannelTransactionParameters,
     ClosingTransaction,
+    CommitmentSecrets,
     CommitmentTransaction,
     HolderCommitmentTransaction,
     HTLCOutputInCommitment,
     anchor_script,
     build_closing_transaction,
-    build_commitment_secret,
     build_commitment_transaction,
     commitment_sighash,
     derive_private_key,
@@ -114,7 +114,7 @@ class InMemorySigner:
         state: what it has signed and revealed; replaced as a whole by each call that advances it.
     """
 
-    __slots__ = ("_channel_keys_id", "_points", "_pubkeys", "_secrets", "_state")
+    __slots__ = ("_channel_keys_id", "_commitment_secrets", "_points", "_pubkeys", "_secrets", "_state")
 
     def __init__(self, channel_keys_id: bytes, secrets: ChannelSecrets) -> None:
         self._channel_keys_id = channel_keys_id
@@ -128,6 +128,7 @@ class InMemorySigner:
         )
         self._state = SignerState()
         self._points: dict[int, bytes] = {}
+        self._commitment_secrets = CommitmentSecrets(secrets.commitment_seed)
 
     @property
     def channel_keys_id(self) -> bytes:
@@ -167,7 +168,7 @@ class InMemorySigner:
     def get_per_commitment_point(self, number: int) -> bytes:
         point = self._points.get(number)
         if point is None:
-            point = pubkey_from_secret(build_commitment_secret(self._secrets.commitment_seed, number))
+            point = pubkey_from_secret(self._commitment_secrets.get(number))
             if len(self._points) >= _KEPT_POINTS:
                 self._points.clear()
             self._points[number] = point
@@ -214,7 +215,7 @@ class InMemorySigner:
             raise SignerRefusal(f"Our commitment {number} may be on its way to the chain: its secret stays.")
         released = max(state.holder_secrets_released, number + 1)
         self._state = replace(state, holder_secrets_released=released)
-        return build_commitment_secret(self._secrets.commitment_seed, number)
+        return self._commitment_secrets.get(number)
 
     def validate_holder_commitment(
         self, params: ChannelTransactionParameters, holder_tx: HolderCommitmentTransaction
