@@ -126,10 +126,11 @@ class GossipPeers:
             has_channels = bool(self._node.manager.list_channels())
         wait_seconds = CHANNEL_PEERS_FIRST_SECONDS if has_channels else 0.0
         while True:
-            self._kick.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_seconds):
                     await self._kick.wait()
+            # Before the turn: what kicks during it wants another one.
+            self._kick.clear()
             try:
                 wait_seconds = await self.look()
             except Exception as error:
