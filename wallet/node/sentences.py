@@ -15,6 +15,7 @@ __all__ = [
     "duration_ms_text",
     "duration_text",
     "msat_text",
+    "not_sent_sentence",
     "payment_failure_sentence",
     "peer_text",
     "sat_text",
@@ -155,6 +156,22 @@ def payment_failure_sentence(
             ).format(amount=amount)
         case _:
             assert_never(reason)
+
+
+def not_sent_sentence(reason: PaymentFailureReason, amount_msat: int, detail: str) -> str:
+    """Why a payment never left, by `detail` where the core found more than the reason, and what to try."""
+    match reason:
+        case PaymentFailureReason.ROUTE_NOT_FOUND:
+            step = _("Try a smaller amount, or open a channel to a node that is better connected.")
+        case PaymentFailureReason.INSUFFICIENT_BALANCE:
+            step = _("Send less, or open a larger channel.")
+        case PaymentFailureReason.FEE_LIMIT:
+            step = _("Raise the limit and try again.")
+        case _:
+            return payment_failure_sentence(reason, amount_msat, (), lambda node_id: "")
+    return _("{why} Nothing of the {amount} was paid. {step}").format(
+        why=detail, amount=msat_text(amount_msat), step=step
+    )
 
 
 def closure_sentence(reason: ClosureReason) -> str:

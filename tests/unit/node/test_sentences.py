@@ -12,6 +12,7 @@ from wallet.node.sentences import (
     attempt_sentence,
     closure_sentence,
     msat_text,
+    not_sent_sentence,
     payment_failure_sentence,
     peer_text,
     sat_text,
@@ -119,6 +120,13 @@ def test_every_reason_of_a_failed_payment(reason: PaymentFailureReason) -> None:
         text = payment_failure_sentence(reason, 1_500, attempts, lambda _node_id: "Bob")
         assert text[0].isalnum()
         assert "Nothing was paid" in text or reason is PaymentFailureReason.PAYMENT_EXPIRED
+        assert "1.500\u00a0sat" in text
+    text = not_sent_sentence(reason, 1_500, "It costs 3 sat; the limit is 1 sat.")
+    assert "1.500\u00a0sat" in text
+    assert text.endswith(".")
+    assert ("It costs 3 sat" in text) == (
+        reason.name in ("ROUTE_NOT_FOUND", "INSUFFICIENT_BALANCE", "FEE_LIMIT")
+    )
     once = payment_failure_sentence(
         PaymentFailureReason.RETRIES_EXHAUSTED, 1_500, (an_attempt(0),), lambda _n: "Bob"
     )

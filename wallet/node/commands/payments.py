@@ -20,7 +20,7 @@ from wallet.node.commands.registry import btc_text_msat, command, sat_from_btc
 from wallet.node.details import route_hint
 from wallet.node.futures import resolve
 from wallet.node.records import PaymentRecord, PaymentState, RequestRecord, RequestState
-from wallet.node.sentences import msat_text, sat_text
+from wallet.node.sentences import msat_text, not_sent_sentence, sat_text
 from wallet.node.views import scid_text
 
 if TYPE_CHECKING:
@@ -433,7 +433,7 @@ async def lnpay(
     except TimeoutError:
         record = node.ledger.payments[payment_hash]
         if record.state is PaymentState.PENDING:
-            return {
+            pending: dict[str, Json] = {
                 "payment_hash": payment_hash.hex(),
                 "success": False,
                 "pending": True,
@@ -442,7 +442,8 @@ async def lnpay(
                     "The payment of {amount} is still under way. It will arrive or come back; do not pay it another "
                     "way."
                 ).format(amount=msat_text(value_msat)),
-            } | _traced(node, payment_hash, trace)
+            }
+            return pending | _traced(node, payment_hash, trace)
     return payment_json(node.ledger.payments[payment_hash]) | _traced(node, payment_hash, trace)
 
 
@@ -476,11 +477,17 @@ async def _send_when_possible(
                 busy = isinstance(error, PaymentNotSent) and _only_busy(node, error, value_msat)
                 left_seconds = give_up_at - asyncio.get_running_loop().time()
                 if not busy or left_seconds <= 0:
-                    _not_sent(node, payment_hash, str(error))
+                    _not_sent(node, payment_hash, _why_not_sent(error, value_msat))
                     return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(left_seconds):
                 await node.views.changed_since(version)
+
+
+def _why_not_sent(error: APIError | PaymentNotSent, value_msat: int) -> str:
+    if isinstance(error, PaymentNotSent):
+        return not_sent_sentence(error.reason, value_msat, error.message)
+    return _("{why} Nothing of the {amount} was paid.").format(why=error, amount=msat_text(value_msat))
 
 
 def _not_sent(node: Node, payment_hash: bytes, failure: str) -> None:

@@ -1,0 +1,148 @@
+"""The record of what was tried for a payment."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wallet.ln.events import FailedAttempt, PaymentSent, SentPart
+from wallet.ln.onion_failure import FailureCode
+from wallet.ln.route import Path, RouteHop
+from wallet.ln.types import NodeId, Now, PaymentHash, PaymentId, PaymentPreimage, ShortChannelId
+from wallet.node.api import ActivityStatus
+from wallet.node.attempts import (
+    MAX_KEPT,
+    Attempt,
+    AttemptState,
+    Trace,
+    arrived,
+    attempt_json,
+    attempt_view,
+    failed,
+    read_trace,
+    took_ms,
+    under_way,
+    write_trace,
+)
+
+NOW = Now(at=1_000_000, mono_ms=50_000)
+HUB, SHOP = b"\x02" * 33, b"\x03" * 33
+NAMES = {HUB: "Hub", SHOP: "Shop"}
+
+
+def a_path(amount_msat: int = 5_000) -> Path:
+    def hop(node_id: bytes, scid: int, fee_msat: int) -> RouteHop:
+        return RouteHop(
+            node_id=NodeId(node_id),
+            short_channel_id=ShortChannelId(scid),
+            fee_msat=fee_msat,
+            cltv_expiry_delta=40,
+        )
+
+    return Path(hops=(hop(HUB, 7, 12), hop(SHOP, 8, amount_msat)))
+
+
+def a_failure(hop_index: int | None = 0, part_id: int = 0) -> FailedAttempt:
+    return FailedAttempt(
+        path=a_path(),
+        hop_index=hop_index,
+        failure_code=FailureCode.TEMPORARY_CHANNEL_FAILURE,
+        short_channel_id=ShortChannelId(8),
+        payee_rejected=False,
+        message="The channel could not carry this amount now.",
+        part_id=part_id,
+        sent_at=NOW.at - 1,
+        sent_mono_ms=NOW.mono_ms - 1_250,
+        hold_times_ms=(900,),
+    )
+
+
+def sent(*parts: SentPart) -> PaymentSent:
+    return PaymentSent(
+        PaymentId(bytes(32)),
+        PaymentHash(bytes(32)),
+        PaymentPreimage(bytes(32)),
+        5_000,
+        12,
+        parts,
+        1,
+        (300, 100),
+    )
+
+
+def show(attempt: Attempt) -> str:
+    return attempt_view(attempt, lambda node_id: NAMES[node_id], str).text
+
+
+def test_a_failure_says_where_why_and_after_how_long() -> None:
+    view = attempt_view(failed(a_failure(), NOW), lambda node_id: NAMES[node_id], lambda scid: f"1x2x{scid}")
+    assert view.status is ActivityStatus.FAILED
+    assert (view.took_ms, view.amount_msat, view.fee_msat) == (1_250, 5_000, 12)
+    assert [(hop.alias, hop.amount_msat, hop.fee_msat, hop.hold_time_ms) for hop in view.hops] == [
+        ("Hub", 5_012, 12, 900),
+        ("Shop", 5_000, 0, None),
+    ]
+    assert (view.failed_hop, view.failed_channel) == (0, "1x2x8")
+    assert (view.failure_code, view.failure_name) == (0x1007, "temporary_channel_failure")
+    assert view.text == (
+        "5\u00a0sat and 0.012\u00a0sat of fees over Hub, Shop: came back after 1.2 s, from hop 1, Hub. "
+        "The channel could not carry this amount now."
+    )
+    told = attempt_json(view)
+    assert told["text"] == view.text
+    assert told["path"][0]["short_channel_id"] == "1x2x7"  # type: ignore[index, call-overload]  # JSON
+
+
+def test_a_failure_at_home_names_nobody() -> None:
+    assert "hop " not in show(failed(a_failure(None), NOW))
+
+
+def test_of_the_parts_that_arrive_only_the_first_is_timed() -> None:
+    parts = tuple(SentPart(number, a_path(), NOW.at - 3, NOW.mono_ms - 2_500) for number in range(3))
+    attempts = arrived(sent(*parts), NOW)
+    assert [attempt.took_ms for attempt in attempts] == [None, 2_500, None]
+    assert [attempt.hops[0].hold_time_ms for attempt in attempts] == [None, 300, None]
+    assert show(attempts[0]).endswith("arrived.")
+    assert show(attempts[1]).endswith("arrived after 2.5 s.")
+
+
+def test_a_part_that_is_out_says_so() -> None:
+    attempt = under_way(SentPart(0, a_path(), NOW.at, NOW.mono_ms - 40), NOW)
+    assert attempt.state is AttemptState.UNDER_WAY
+    assert show(attempt).endswith("under way for 40 ms.")
+
+
+def test_the_steady_clock_counts_within_one_run_only() -> None:
+    assert took_ms(NOW.at - 10, NOW.mono_ms - 9_500, NOW) == 9_500
+    # Another run's clock began elsewhere.
+    assert took_ms(NOW.at - 10, NOW.mono_ms + 5, NOW) == 10_000
+    assert took_ms(NOW.at - 10, NOW.mono_ms - 40_000, NOW) == 10_000
+    # The computer's clock was put back meanwhile.
+    assert took_ms(NOW.at + 500, NOW.mono_ms - 40_000, NOW) == 0
+
+
+@given(st.integers(0, 3 * MAX_KEPT))
+def test_the_newest_attempts_are_kept_and_the_others_counted(count: int) -> None:
+    trace = Trace()
+    for number in range(count):
+        trace = read_trace(write_trace(trace.with_attempt(failed(a_failure(part_id=number), NOW))))
+    assert len(trace.attempts) == min(count, MAX_KEPT)
+    assert trace.left_out == max(0, count - MAX_KEPT)
+    if count:
+        assert trace.attempts[-1] == failed(a_failure(part_id=count - 1), NOW)
+
+
+def test_another_word_on_an_attempt_takes_the_place_of_the_first() -> None:
+    parts = tuple(SentPart(number, a_path(), NOW.at, NOW.mono_ms) for number in range(2))
+    trace = Trace()
+    for attempt in arrived(sent(*parts), NOW):
+        trace = trace.with_attempt(attempt)
+    later = failed(a_failure(part_id=0), Now(at=NOW.at + 1, mono_ms=0))
+    assert len(trace.with_attempt(later).attempts) == 3
+    again = arrived(sent(*parts), Now(at=NOW.at, mono_ms=NOW.mono_ms + 5))[1]
+    assert trace.with_attempt(again).attempts[-1].took_ms == 5
+    assert len(trace.with_attempt(again).attempts) == 2
+
+
+def test_no_trace_is_an_empty_one() -> None:
+    assert read_trace(b"") == Trace()
