@@ -349,7 +349,7 @@ class RequestStatus(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestView:
-    """Something we asked to be paid: an invoice, or an address."""
+    """Something we asked to be paid: an invoice, an address, or both. `txid` pays the address."""
 
     request_id: str
     amount_msat: int | None
@@ -360,6 +360,7 @@ class RequestView:
     invoice: str | None
     address: str | None
     payment_hash: str | None
+    txid: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec
 
+from wallet.bitcoin.address import address_to_script
 from wallet.bitcoin.hashes import hkdf_sha256
 from wallet.bitcoin.tx import BlockHash, BlockHeader, OutPoint, Transaction, Txid, txid_hex
 from wallet.chain.electrum.broadcast import BroadcastResult, Verdict
@@ -678,6 +679,7 @@ class Node:
             for txin in tx.inputs:
                 self.spends[txin.prevout] = tx.txid
         self._note_claims(txs)
+        self._note_receipts(txs)
         for record in list(self.ledger.closed.values()):
             if record.funding_txid is None:
                 continue
@@ -685,6 +687,20 @@ class Node:
             if closing_txid is not None and closing_txid != record.closing_txid:
                 self.ledger.put_closed(dataclasses.replace(record, closing_txid=closing_txid))
                 self.name_transaction(closing_txid, _("Channel closing"))
+
+    def _note_receipts(self, txs: Sequence[Transaction]) -> None:
+        """Remembers which transaction pays a request's address what was asked for; within an entry."""
+        paid: dict[bytes, list[tuple[int, Txid]]] = {}
+        for tx in txs:
+            for out in tx.outputs:
+                paid.setdefault(out.script_pubkey, []).append((out.value_sat, tx.txid))
+        for record in list(self.ledger.requests.values()):
+            if record.address is None or record.state is not RequestState.UNPAID:
+                continue
+            found = paid.get(address_to_script(record.address, self.options.network), ())
+            enough = [txid for value_sat, txid in found if value_sat * 1000 >= (record.amount_msat or 0)]
+            if enough and record.paid_txid != enough[0]:
+                self.ledger.put_request(dataclasses.replace(record, paid_txid=enough[0]))
 
     def _note_claims(self, txs: Sequence[Transaction]) -> None:
         """Remembers which transaction brings home what a closed channel left: it is no payment to us."""

@@ -82,6 +82,7 @@ class RequestRecord:
         hold: the preimage is somebody else's to give: the payment waits for `settle_hold_invoice`.
         received_msat: what came in, 0 until it is ours.
         claim_deadline_height: of a held payment; 0 otherwise.
+        paid_txid: a transaction that pays the address enough, confirmed or not.
     """
 
     request_id: bytes
@@ -97,6 +98,7 @@ class RequestRecord:
     preimage: bytes | None = None
     hold: bool = False
     claim_deadline_height: int = 0
+    paid_txid: bytes | None = field(default=None, metadata={"tlv": 27})
 
     @property
     def expires_at(self) -> int:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from wallet.bitcoin.tx import txid_hex
+from wallet.bitcoin.tx import Txid, txid_hex
 from wallet.chain.electrum.server import ServerState
 from wallet.chain.electrum.sync import NO_BLOCK_SECONDS, SyncState, SyncStatus
 from wallet.i18n import _, ngettext
@@ -480,6 +480,7 @@ class Views:
             RequestState.HELD: RequestStatus.HELD,
             RequestState.CANCELLED: RequestStatus.CANCELLED,
         }[record.state]
+        status = self._paid_onchain(record) or status
         if status is RequestStatus.UNPAID and record.expires_at <= self._node.wall_clock_at():
             status = RequestStatus.EXPIRED
         return RequestView(
@@ -492,7 +493,18 @@ class Views:
             invoice=record.invoice,
             address=record.address,
             payment_hash=record.request_id.hex(),
+            txid=None if record.paid_txid is None else txid_hex(Txid(record.paid_txid)),
         )
+
+    def _paid_onchain(self, record: RequestRecord) -> RequestStatus | None:
+        """How far a payment to the request's address has come; None where there is none, or none any more."""
+        if record.state is not RequestState.UNPAID or record.paid_txid is None:
+            return None
+        with self._node.core.locked():
+            entry = self._node.onchain.entry_by_hex(txid_hex(Txid(record.paid_txid)))
+        if entry is None:
+            return None
+        return RequestStatus.PENDING if entry.height is None else RequestStatus.PAID
 
     def payment_attempts(self, item_id: str) -> tuple[AttemptView, ...]:
         """What was tried for a payment of ours, oldest first; takes the lock for a moment while it is under way."""

@@ -147,7 +147,9 @@ async def add_request(
     lightning: bool = False,
     amount_msat: int | None = None,
 ) -> Json:
-    """Asks to be paid: an on-chain address, and with --lightning a BOLT 11 invoice as well. The amount is in BTC."""
+    both: bool = False,
+    """Asks to be paid: an on-chain address, with --lightning a BOLT 11 invoice, with --both either: whoever pays
+    chooses. The amount is in BTC."""
     value_msat = _amount_msat(amount, amount_msat)
     lifetime_seconds = expiry_seconds if expiry_seconds is not None else expiry
     if not 1 <= lifetime_seconds <= 365 * 86_400:
@@ -155,8 +157,8 @@ async def add_request(
     text = message or memo
     with node.core.entry():
         invoice = None
-        address = None
-        if lightning:
+        address: str | None = None
+        if lightning or both:
             if not node.manager.list_usable_channels() and not node.manager.list_channels():
                 raise CommandError(
                     _(
@@ -171,9 +173,10 @@ async def add_request(
             except APIError as error:
                 # More than there is, or words that are too long for an invoice.
                 raise CommandError(str(error), code="usage") from None
-        else:
+        if invoice is None or both:
             address = node.onchain.new_address()
-            request_id = sha256(address.encode())
+        if invoice is None:
+            request_id = sha256((address or "").encode())
         now = node.core.now
         record = RequestRecord(
             request_id=request_id,
