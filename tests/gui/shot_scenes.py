@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QScrollArea
 
 from tests.gui import scenes, settings_scenes
@@ -20,6 +21,7 @@ from wallet.gui.pages.unlock import UnlockPage
 from wallet.gui.pages.wizard import Wizard
 from wallet.gui.pages.wizard_restore import BackupChoice
 from wallet.gui.pages.wizard_words import RestoreGrid
+from wallet.gui.widgets.ids import Fold
 
 
 def overview_new(stage: Stage) -> None:
@@ -36,6 +38,34 @@ def overview_typical(stage: Stage) -> None:
 
 def overview_trouble(stage: Stage) -> None:
     stage.on(scenes.trouble())
+
+
+def _over_time(stage: Stage) -> Any:
+    page = _page(stage, "overview")
+    wait_for(lambda: page.over_time.isVisible(), "the chart")
+    return page
+
+
+def overview_split(stage: Stage) -> None:
+    stage.on(scenes.trouble())
+    page = _over_time(stage)
+    page.split_fold.button.click()
+
+
+def overview_chart(stage: Stage) -> None:
+    stage.on(scenes.typical("mainnet"))
+    page = _over_time(stage)
+    page.over_time.ranges.button("year").click()
+    wait_for(lambda: len(page.over_time.chart.points) > 20, "the year")
+    area = page.findChild(QScrollArea)
+    assert area is not None
+    area.verticalScrollBar().setValue(page.over_time.y() - 40)
+    page.over_time.chart.setFocus(Qt.FocusReason.TabFocusReason)
+
+
+def overview_table(stage: Stage) -> None:
+    overview_chart(stage)
+    _page(stage, "overview").over_time.table_button.click()
 
 
 def _page(stage: Stage, key: str) -> Any:
@@ -207,6 +237,50 @@ def _close(stage: Stage, *, force: bool) -> None:
 
 def activity(stage: Stage) -> None:
     stage.on(scenes.typical(), "activity")
+
+
+def activity_filters(stage: Stage) -> None:
+    stage.on(scenes.typical(), "activity")
+    page = _page(stage, "activity")
+    page.filter_button.click()
+    page.filters.periods.button("days").click()
+    page.filters.since.setText("2026-13-01")
+    page.filters._judge()
+
+
+def activity_nothing(stage: Stage) -> None:
+    stage.on(scenes.typical(), "activity")
+    page = _page(stage, "activity")
+    page.search.setText("a word that is nowhere")
+    wait_for(lambda: page.model.rowCount() == 0, "nothing")
+
+
+def activity_trouble(stage: Stage) -> None:
+    stage.on(scenes.trouble(), "activity")
+    page = _page(stage, "activity")
+    assert stage.node is not None
+    stage.node.fail(
+        "export_history", "/media/anna/STICK/history.csv cannot be used: No space left on device."
+    )
+    page.save_history(Path("/media/anna/STICK/history.csv"))
+    wait_for(lambda: bool(page.banner.text()), "the sentence")
+
+
+def item_attempts(stage: Stage) -> None:
+    node = scenes.typical()
+    window = stage.on(node, "activity")
+    assert window.shell is not None
+    window.shell.show_item(node.activity[0].item_id)
+    for fold in window.findChildren(Fold):
+        if not fold.button.isChecked() and fold.window().isVisible():
+            fold.button.click()
+
+
+def item_moved(stage: Stage) -> None:
+    node = scenes.typical()
+    window = stage.on(node, "activity")
+    assert window.shell is not None
+    window.shell.show_item(next(item.item_id for item in node.activity if item.moved_msat))
 
 
 def activity_empty(stage: Stage) -> None:
@@ -405,6 +479,9 @@ SCENES: dict[str, Callable[[Stage], object]] = {
     "overview-practice": overview_practice,
     "overview-typical": overview_typical,
     "overview-trouble": overview_trouble,
+    "overview-split": overview_split,
+    "overview-chart": overview_chart,
+    "overview-table": overview_table,
     "send-empty": send_empty,
     "send-invoice": send_invoice,
     "send-any": send_any,
@@ -429,7 +506,12 @@ SCENES: dict[str, Callable[[Stage], object]] = {
     "dialog-force": force_dialog,
     "activity": activity,
     "activity-empty": activity_empty,
+    "activity-filters": activity_filters,
+    "activity-nothing": activity_nothing,
+    "activity-trouble": activity_trouble,
     "dialog-item": item,
+    "dialog-item-attempts": item_attempts,
+    "dialog-item-moved": item_moved,
     "settings": settings,
     "settings-backup": settings_backup,
     "dialog-password": password_dialog,

@@ -16,7 +16,7 @@ from wallet.gui.describe import item_title
 from wallet.gui.models.activity import AMOUNT, FEE, ITEM_ROLE, WHAT, WHEN, ActivityModel
 from wallet.gui.pages.base import Page
 from wallet.gui.theme import theme
-from wallet.gui.tokens import ROW_TWO_LINES, S2, S3
+from wallet.gui.tokens import FORM_WIDTH, ROW_TWO_LINES, S2, S3
 from wallet.gui.widgets import files
 from wallet.gui.widgets.basic import Button, Flow, Label, add_action, hbox, menu, vbox
 from wallet.gui.widgets.fields import Field, LineEdit, Segments
@@ -77,12 +77,17 @@ class Filters(QWidget):
         )
         self.directions = Segments(
             _("Direction"),
-            [("all", _("All")), ("in", _("In")), ("out", _("Out")), ("moved", _("Moved"))],
+            [("all", _("In and out")), ("in", _("In")), ("out", _("Out")), ("moved", _("Moved"))],
             "all",
         )
         self.states = Segments(
             _("State"),
-            [("all", _("All")), ("done", _("Done")), ("pending", _("Under way")), ("failed", _("Failed"))],
+            [
+                ("all", _("Any state")),
+                ("done", _("Done")),
+                ("pending", _("Under way")),
+                ("failed", _("Failed")),
+            ],
             "all",
         )
         self.periods = Segments(
@@ -98,9 +103,11 @@ class Filters(QWidget):
         self._days = QWidget()
         self._since_field = Field(_("From this day"), self.since)
         self._until_field = Field(_("To this day"), self.until)
-        row = hbox(self._since_field, self._until_field, spacing=S3)
+        row = hbox(spacing=S3)
+        for holder in (self._since_field, self._until_field):
+            row.addWidget(holder, 1, Qt.AlignmentFlag.AlignTop)
         self._days.setLayout(row)
-        self._days.setMaximumWidth(theme().px(420))
+        self._days.setMaximumWidth(theme().px(FORM_WIDTH))
         flow = Flow(spacing=S3, line_spacing=S2)
         for segments in (self.kinds, self.directions, self.states, self.periods):
             flow.addWidget(segments)
@@ -126,12 +133,12 @@ class Filters(QWidget):
     def _judge(self) -> None:
         for field, holder in self._fields():
             wrong = bool(field.text().strip()) and day_at(field.text()) is None
-            holder.set_problem(_("Type a day as year, month, day: 2026-01-31.") if wrong else "")
+            holder.set_problem(_("Year, month, day: 2026-01-31") if wrong else "")
 
     def count(self) -> int:
         """How many are set."""
-        groups = (self.kinds, self.directions, self.states, self.periods)
-        return sum(group.current() != "all" for group in groups)
+        groups = (self.kinds, self.directions, self.states)
+        return sum(group.current() != "all" for group in groups) + (self._times() != (None, None))
 
     def clear(self) -> None:
         for group in (self.kinds, self.directions, self.states, self.periods):
@@ -219,7 +226,7 @@ class ActivityPageView(Page):
         if hasattr(self, "table"):
             self.table.set_widths(
                 WHAT,
-                {WHEN: 128 if narrow else 150, FEE: 104 if narrow else 120, AMOUNT: 140 if narrow else 180},
+                {WHEN: 144 if narrow else 150, FEE: 96 if narrow else 120, AMOUNT: 140 if narrow else 180},
             )
 
     def set_first_focus(self) -> None:

@@ -11,6 +11,7 @@ from wallet.gui import format as fmt
 from wallet.gui.context import Context
 from wallet.gui.describe import CLOSED, channel_sentence
 from wallet.gui.pages.base import Page, column
+from wallet.gui.pages.overview_chart import BalanceOverTime, SplitList, balance_split
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S1, S2, S3, S4, S6
 from wallet.gui.widgets.bars import BalanceBar, Segment, Swatch
@@ -26,6 +27,7 @@ from wallet.gui.widgets.basic import (
     hbox,
     vbox,
 )
+from wallet.gui.widgets.ids import Fold
 from wallet.gui.widgets.notices import Banner
 from wallet.gui.widgets.rows import PaymentRow
 from wallet.i18n import _
@@ -258,10 +260,12 @@ class OverviewPage(Page):
         self._empty_note = Label(
             _("Nothing here yet. Your first coins will show in this place."), "body", "text2"
         )
+        self.split = SplitList()
+        self.split_fold = Fold(_("What it is made of"), self.split)
         box.addLayout(
             vbox(
                 Label(_("Balance"), "caption", "text2"), top, S2, self._bar, S1, self._legend_holder,
-                self._empty_note, spacing=S1,
+                self.split_fold, self._empty_note, spacing=S1,
             )
         )  # fmt: skip
         self._attention = vbox(spacing=S2)
@@ -274,6 +278,8 @@ class OverviewPage(Page):
         self._guide_place.setContentsMargins(0, 0, 0, 0)
         box.addLayout(self._guide_place)
         self._starters: QWidget | None = None
+        self.over_time = BalanceOverTime(context)
+        box.addWidget(self.over_time)
 
         self._recent_holder = QWidget()
         self._recent_card = Card(vbox(spacing=0), padding=0)
@@ -293,6 +299,7 @@ class OverviewPage(Page):
         self._recent_shown = ()
         self._legend_shown = None
         self._attention_shown = None
+        self.over_time.repaint_amounts()
         if self.isVisible():
             self.refresh()
         else:
@@ -312,6 +319,9 @@ class OverviewPage(Page):
         self._show_attention(snapshot)
         is_new = balance.total_sat == 0 and not snapshot.recent and not snapshot.channels
         self._empty_note.setVisible(is_new)
+        self.split.show_rows(balance_split(snapshot))
+        self.split_fold.setVisible(balance.total_sat > 0)
+        self.over_time.refresh()
         self._show_next(snapshot, is_new=is_new)
         self._show_recent(snapshot.recent[:RECENT])
         self.send.setVisible(not is_new)
