@@ -146,8 +146,8 @@ async def add_request(
     expiry_seconds: int | None = None,
     lightning: bool = False,
     amount_msat: int | None = None,
-) -> Json:
     both: bool = False,
+) -> Json:
     """Asks to be paid: an on-chain address, with --lightning a BOLT 11 invoice, with --both either: whoever pays
     chooses. The amount is in BTC."""
     value_msat = _amount_msat(amount, amount_msat)
