@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.gui.fake_channels import FakeChannels
+from tests.gui.fake_map import FakeMap
 from tests.gui.fake_recovery import FakeRecovery
+from tests.gui.fake_send import FakeSend
 from tests.gui.fake_settings import FakeSettings
 from wallet.node.api import (
     ActivityItem,
@@ -190,12 +192,13 @@ class FakeSandbox:
         return self._node.submit(self._node.be_paid, invoice)
 
 
-class FakeNode(FakeChannels, FakeRecovery, FakeSettings):
+class FakeNode(FakeChannels, FakeRecovery, FakeSettings, FakeSend, FakeMap):
     """See the module. Everything that changes state runs on the one worker thread."""
 
     def __init__(self, *, network: str = "sandbox", name: str = "Practice") -> None:
         FakeChannels.__init__(self)
         FakeRecovery.__init__(self)
+        FakeSend.__init__(self)
         FakeSettings.__init__(self)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="fake-node")
         self._pay_pool = ThreadPoolExecutor(4, thread_name_prefix="fake-pay")
@@ -251,7 +254,8 @@ class FakeNode(FakeChannels, FakeRecovery, FakeSettings):
             future: Future[Json] = Future()
             future.set_exception(CommandError(f"There is no command {command!r}.", code="unknown"))
             return future
-        pool = self._pay_pool if command in {"lnpay", "open_channel"} or command in self._held else self._pool
+        slow = command in {"lnpay", "keysend", "open_channel"} or command in self._held
+        pool = self._pay_pool if slow else self._pool
         return pool.submit(self._guarded, command, handler, arguments)
 
     def _guarded(self, command: str, handler: Callable[..., Json], arguments: Mapping[str, Json]) -> Json:
@@ -602,73 +606,6 @@ class FakeNode(FakeChannels, FakeRecovery, FakeSettings):
             "timestamp": now_at,
             "expiry": expiry_seconds,
             "payment_hash": request.payment_hash,
-        }
-
-    def do_recognise(self, text: str) -> Json:
-        text = text.strip()
-        bare = text.removeprefix("lightning:")
-        if bare in self.invoices:
-            details = dict(self.invoices[bare])
-            if details["payment_hash"] in self.paid:
-                details |= {
-                    "already_paid": True,
-                    "can_pay": False,
-                    "why_not": "You have paid this invoice already.",
-                }
-            return {
-                "kind": "invoice",
-                "message": "An invoice",
-                "network_ok": True,
-                "invoice": bare,
-                **details,
-            }
-        if any(request.invoice == bare for request in self.requests.values()):
-            return {
-                "kind": "invoice",
-                "message": "An invoice",
-                "network_ok": True,
-                "invoice": bare,
-                "payment_hash": "",
-                "amount_msat": 1000,
-                "description": "",
-                "payee": self.status.node_id,
-                "payee_alias": "",
-                "expires_at": int(time.time()) + 100,
-                "expired": False,
-                "own": True,
-                "already_paid": False,
-                "can_pay": False,
-                "why_not": "This invoice is your own: paying it would move nothing.",
-                "max_fee_msat": 10_000,
-            }
-        if bare.startswith("lnbc") and not bare.startswith("lnbcrt"):
-            return {
-                "kind": "unknown",
-                "message": "This invoice is for mainnet, and this wallet is on the sandbox.",
-                "network_ok": False,
-            }
-        for prefix in ("bcrt1", "bitcoin:bcrt1"):
-            if text.startswith(prefix):
-                address = text.removeprefix("bitcoin:").split("?", 1)[0]
-                amount_sat = 250_000 if "amount=" in text else None
-                return {
-                    "kind": "address",
-                    "message": "A bitcoin address",
-                    "network_ok": True,
-                    "address": address,
-                    "amount_sat": amount_sat,
-                    "label": "",
-                }
-        if "@" in text and len(text) > 66:
-            return {
-                "kind": "node_uri",
-                "message": "This is a node. Open a channel to it.",
-                "network_ok": True,
-            }
-        return {
-            "kind": "unknown",
-            "message": "This is not something that can be paid. An invoice starts with lnbcrt, an address with bcrt1.",
-            "network_ok": True,
         }
 
     def do_lnpay(self, invoice: str, amount_msat: int | None = None, max_fee_msat: int | None = None) -> Json:

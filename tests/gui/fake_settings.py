@@ -91,11 +91,14 @@ class FakeSettings:
     def do_version(self) -> Json:
         return "0.1.0"
 
+    more_commands: dict[str, str]
+
     def do_help(self) -> Json:
         return {
             "getinfo": "Shows how the wallet stands.",
             "getbalance": "Shows the balance.",
             "help": "Lists.",
+            **self.more_commands,
         }
 
     def do_console(self, line: str) -> Json:

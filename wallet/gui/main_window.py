@@ -22,6 +22,7 @@ from wallet.gui.idle import IdleLock
 from wallet.gui.keeping import Kept, keep, put_back
 from wallet.gui.notify import Notifier, Send, send_over_dbus
 from wallet.gui.pages.base import Page
+from wallet.gui.pages.contacts import read_node_names
 from wallet.gui.pages.restored_banner import RestoredBanner
 from wallet.gui.preferences import Preferences
 from wallet.gui.shortcuts import actions
@@ -213,6 +214,15 @@ class Shell(QWidget):
         page = self.page("send")
         if isinstance(page, SendPage):
             page.take(text)
+
+    def paste(self) -> None:
+        """Send, with what the clipboard holds: a text, a file, or a picture with a code."""
+        from wallet.gui.pages.send import SendPage
+
+        self.go("send")
+        page = self.page("send")
+        if isinstance(page, SendPage):
+            page.paste_clipboard()
 
     def open_channel(self, peer: str = "") -> None:
         from wallet.gui.pages.open_channel import OpenChannelDialog
@@ -412,6 +422,7 @@ class MainWindow(QMainWindow):
         if sandbox is not None:
             fmt.own_names[sandbox.hub_uri().split("@", 1)[0]] = _("Friendly hub")
         self.shell = Shell(self.bridge, self.preferences, self)
+        read_node_names(self.shell.context)
         Notifier(self.bridge, self.preferences, self._in_front, lambda title, text: self.notify(title, text))
         self._show(self.shell, info.network)
         self._offer_practice()
@@ -465,12 +476,18 @@ class MainWindow(QMainWindow):
     def _add_shortcuts(self) -> None:
         for number, place in enumerate(places(), 1):
             self._bind(f"Ctrl+{number}", partial(self._go, place.key))
+        # A field that has the keyboard takes what is pasted itself; elsewhere it goes to Send.
+        self._bind("Ctrl+V", self._paste)
         for action in actions():
             self._bind(action.keys, partial(self.act, action.act))
 
     def _bind(self, keys: str, act: Callable[[], object]) -> None:
         shortcut = QShortcut(QKeySequence(keys), self)
         shortcut.activated.connect(act)
+
+    def _paste(self) -> None:
+        if self.shell is not None:
+            self.shell.paste()
 
     def _go(self, key: str) -> None:
         if self.shell is not None:

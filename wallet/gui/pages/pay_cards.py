@@ -15,6 +15,8 @@ from PyQt6.QtWidgets import QVBoxLayout, QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
+from wallet.gui.pages.contacts import NodeName
+from wallet.gui.pages.fee_limit import FeeLimit
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S3, S4
 from wallet.gui.widgets.basic import (
@@ -35,7 +37,7 @@ from wallet.gui.widgets.ids import CopyId, DetailsList, Fold
 from wallet.gui.widgets.notices import Banner, Facts
 from wallet.i18n import _
 
-__all__ = ["InvoiceCard", "OnchainCard"]
+__all__ = ["InvoiceCard", "OnchainCard", "PayCard"]
 
 QUOTE_AFTER_MS = 200
 SPEEDS = {"fast": 1, "hour": 6, "day": 144}
@@ -45,11 +47,12 @@ def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-class _PayCard(Card):
-    """Signals: `pay(dict)`, `cancelled()`."""
+class PayCard(Card):
+    """Signals: `pay(dict)`, `cancelled()`; `instead(dict)`, what else was recognised, to be paid in its place."""
 
     pay = pyqtSignal(object)
     cancelled = pyqtSignal()
+    instead = pyqtSignal(object)
 
     def __init__(self, context: Context, layer: str, icon: str) -> None:
         self.box: QVBoxLayout = vbox(spacing=S4)
@@ -66,7 +69,7 @@ class _PayCard(Card):
     def refresh(self) -> None: ...
 
 
-class InvoiceCard(_PayCard):
+class InvoiceCard(PayCard):
     """A BOLT 11 invoice."""
 
     def __init__(self, context: Context, text: str, invoice: Mapping[str, Any]) -> None:
@@ -85,15 +88,22 @@ class InvoiceCard(_PayCard):
             self._field = Field(_("Amount"), self.amount_field, _("The invoice leaves it to you."))
             self.box.addWidget(self._field)
         payee = str(invoice.get("payee") or "")
-        self._payee = fmt.node_name(str(invoice.get("payee_alias") or ""), payee)
+        self._to = NodeName(context, payee, str(invoice.get("payee_alias") or ""))
+        self.box.addWidget(self._to)
         self._facts = Facts(label_width=96)
         self.box.addWidget(self._facts)
+        self.fee_limit = FeeLimit()
+        self.fee_limit.changed.connect(self._update)
+        self.box.addWidget(self.fee_limit)
         self._banner = Banner("", "warning")
         self.box.addWidget(self._banner)
         self.button = Button(_("Pay"), "filled", main=True, on_click=self._pay)
         self.cancel = Button(_("Cancel"), "outlined", main=True, on_click=self.cancelled.emit)
         self._reason = Label("", "caption", "text2", wrap=True)
         self.box.addLayout(button_row(self.button, self.cancel, reason=self._reason))
+        self.way_on = self._make_way_on()
+        if self.way_on is not None:
+            self.box.addLayout(hbox(self.way_on, "stretch"))
         details = DetailsList(
             [
                 (_("Payee"), payee),
@@ -109,12 +119,38 @@ class InvoiceCard(_PayCard):
             return self._fixed_msat
         return None if self.amount_field is None else self.amount_field.amount_msat()
 
+    def _make_way_on(self) -> Button | None:
+        """What can be done with an invoice that is not to be paid, or paid otherwise."""
+        invoice = self._invoice
+        payment_hash = str(invoice.get("payment_hash") or "")
+        if invoice.get("already_paid"):
+            return Button(
+                _("Show the payment"),
+                "outlined",
+                "activity",
+                on_click=lambda: self.context.show_item(f"ln:{payment_hash}"),
+            )
+        if invoice.get("own"):
+            return Button(
+                _("Go to Receive"), "outlined", "receive", on_click=lambda: self.context.go("receive")
+            )
+        if invoice.get("expired"):
+            return Button(_("Use another invoice"), "outlined", "refresh", on_click=self.cancelled.emit)
+        fallback = invoice.get("fallback")
+        if isinstance(fallback, Mapping):
+            return Button(
+                _("Pay on chain instead"),
+                "outlined",
+                "chain",
+                on_click=lambda: self.instead.emit(dict(fallback)),
+            )
+        return None
+
     def _max_fee_msat(self, amount_msat: int | None) -> int:
-        """The node's word where it gives one; else the larger of 1 % and 10 sat."""
+        """The person's word; else the node's; else the larger of 1 % and 10 sat."""
         given_msat = _whole(self._invoice.get("max_fee_msat"))
-        if given_msat is not None and self._fixed_msat is not None:
-            return given_msat
-        return max(10_000, (amount_msat or 0) // 100)
+        self.fee_limit.show_for(amount_msat, given_msat if self._fixed_msat is not None else None)
+        return self.fee_limit.limit_msat()
 
     def _problem(self, amount_msat: int | None) -> str:
         invoice = self._invoice
@@ -133,12 +169,11 @@ class InvoiceCard(_PayCard):
 
     def _update(self) -> None:
         amount_msat = self._amount_msat()
-        facts: list[tuple[str, QWidget | str]] = [(_("To"), self._payee)]
+        facts: list[tuple[str, QWidget | str]] = []
         description = fmt.plain(str(self._invoice.get("description") or ""), 300)
         if description:
             facts.append((_("For"), description))
-        fee_msat = self._max_fee_msat(amount_msat)
-        facts.append((_("Fee at most"), fmt.fee_with_share(fee_msat, amount_msat or 0)))
+        self._max_fee_msat(amount_msat)
         expires_at = _whole(self._invoice.get("expires_at"))
         if expires_at is not None and not self._invoice.get("expired"):
             facts.append((_("Expires"), fmt.until(expires_at)))
@@ -150,8 +185,9 @@ class InvoiceCard(_PayCard):
             self._field.set_problem(self.amount_field.problem)
             if not amount_msat and not self.amount_field.problem:
                 reason = _("Type an amount first.")
+        reason = reason or self.fee_limit.problem
         self._reason.setText(reason)
-        ready = bool(amount_msat) and not problem
+        ready = bool(amount_msat) and not problem and not reason
         self.button.setEnabled(ready)
         self.button.setText(
             _("Pay {amount}").format(amount=fmt.amount(amount_msat)) if amount_msat else _("Pay")
@@ -178,13 +214,13 @@ class InvoiceCard(_PayCard):
             {
                 "arguments": arguments,
                 "amount_msat": amount_msat,
-                "payee": self._payee,
+                "payee": self._to.name,
                 "payment_hash": self._invoice.get("payment_hash"),
             }
         )
 
 
-class OnchainCard(_PayCard):
+class OnchainCard(PayCard):
     """An address: amount and speed, the quote, then once more all of it before it leaves."""
 
     def __init__(self, context: Context, address: Mapping[str, Any]) -> None:

@@ -1,28 +1,36 @@
 """Send: one field that takes anything, a card that says what will happen, the payment under way, how it
 ended.
 
-What is typed or pasted goes to the node's `recognise`; only the answer to the newest text counts. The page
-is one of four views: asking, under way, done, failed.
+What is typed, pasted, dropped or scanned goes to the node's `recognise`; only the answer to the newest text counts.
+Pictures are read in a thread. The page is one of four views: asking, under way, done, failed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from PyQt6.QtCore import QElapsedTimer, Qt, QTimer
-from PyQt6.QtGui import QGuiApplication
+from PyQt6.QtCore import QElapsedTimer, QMimeData, Qt, QTimer
+from PyQt6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QImage, QKeyEvent, QKeySequence
 from PyQt6.QtWidgets import QStackedWidget, QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
 from wallet.gui.pages.base import Page, column, left_column, scroller
+from wallet.gui.pages.contacts import ContactsBox
+from wallet.gui.pages.link_cards import LinkCard, NodeCard
 from wallet.gui.pages.pay_cards import InvoiceCard, OnchainCard
 from wallet.gui.pages.results import ResultPage
+from wallet.gui.scan import screen as screens
+from wallet.gui.scan.reader import Reader, load_picture
 from wallet.gui.theme import theme
 from wallet.gui.tokens import FORM_WIDTH, S2, S4, S6
-from wallet.gui.widgets.basic import AmountLabel, Button, Label, Pill, discard, hbox, vbox
+from wallet.gui.widgets.basic import AmountLabel, Button, Label, Pill, add_action, discard, hbox, menu, vbox
 from wallet.gui.widgets.fields import LineEdit
+from wallet.gui.widgets.files import ask_file
+from wallet.gui.widgets.ids import copy_text
 from wallet.gui.widgets.notices import Banner
 from wallet.gui.widgets.stepper import RouteLine
 from wallet.i18n import _
@@ -32,6 +40,26 @@ __all__ = ["SendPage"]
 
 RECOGNISE_AFTER_MS = 120
 SLOW_AFTER_MS = 10_000
+MAX_TEXT = 200_000
+"""A transaction to be signed is the longest thing that is pasted here."""
+MAX_FILE_BYTES = 1_000_000
+
+
+class _AnyField(LineEdit):
+    """The one field. What is pasted into it when it is empty may be a picture as well."""
+
+    def __init__(self, name: str, on_paste: Callable[[], object]) -> None:
+        super().__init__(name, "", main=True)
+        self._on_paste = on_paste
+        # The page takes what is dropped: a file's name would be no help in here.
+        self.setAcceptDrops(False)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        whole = not self.text() or self.selectedText() == self.text()
+        if event is not None and whole and event.matches(QKeySequence.StandardKey.Paste):
+            self._on_paste()
+            return
+        super().keyPressEvent(event)
 
 
 class _Progress(QWidget):
@@ -89,13 +117,14 @@ class _Progress(QWidget):
 
 
 class SendPage(Page):
-    """Attributes: `field`, `card` once something was recognised, `result` once a payment has ended."""
+    """Attributes: `field`, `card` once something was recognised, `result` once a payment has ended; `reader`, which
+    looks for codes; `contacts`, under the empty field."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context, _("Send"), scrolls=False, inset=4)
         self.views = QStackedWidget()
         self.body.addWidget(self.views)
-        self.card: InvoiceCard | OnchainCard | None = None
+        self.card: InvoiceCard | OnchainCard | LinkCard | NodeCard | None = None
         self.result: ResultPage | None = None
         self._asked = 0
         self._paying: dict[str, Any] | None = None
@@ -103,18 +132,23 @@ class SendPage(Page):
 
         asking = QWidget()
         holder, box = column(FORM_WIDTH, spacing=S4)
-        self.field = LineEdit(_("Invoice, address or payment link"), "", main=True)
-        self.field.setPlaceholderText(_("Paste an invoice, an address or a payment link"))
-        self.field.setMaxLength(8192)
+        self.field = _AnyField(_("Invoice, address or payment link"), self.paste_clipboard)
+        self.field.setPlaceholderText(_("Invoice, address, name@host or link"))
+        self.field.setMaxLength(MAX_TEXT)
         self.field.setClearButtonEnabled(False)
-        self.paste = Button(_("Paste"), "outlined", "paste", main=True, on_click=self._paste)
-        box.addLayout(hbox(self.field, self.paste, spacing=S2))
+        self.paste = Button(_("Paste"), "outlined", "paste", main=True, on_click=self.paste_clipboard)
+        self.scan = Button(_("Scan"), "outlined", "scan", main=True, on_click=self._open_scan_menu)
+        box.addLayout(hbox(self.field, self.paste, self.scan, spacing=S2))
         self.hint = Label("", "body", "text2", wrap=True)
         box.addWidget(self.hint)
-        self.banner = Banner("", "warning")
+        self.banner = Banner("", "warning", _("Clear"), self.reset)
         box.addWidget(self.banner)
         self._card_place = vbox()
         box.addLayout(self._card_place)
+        self.contacts = ContactsBox(context)
+        self.contacts.chosen.connect(self.take)
+        box.addSpacing(theme().px(S4))
+        box.addWidget(self.contacts)
         box.addStretch(1)
         asking.setLayout(left_column(holder, margin=4))
         self._asking = scroller(asking)
@@ -128,6 +162,12 @@ class SendPage(Page):
         self._timer.timeout.connect(self._recognise)
         self.field.textChanged.connect(self._text_changed)
         context.preferences.amounts_changed.connect(self.mark_stale)
+        self.setAcceptDrops(True)
+        self.reader = Reader(self)
+        self.reader.answered.connect(self._picture_read)
+        self._unread = ""
+        self._screen: screens.ScreenSource | None = None
+        self.contacts.read()
 
     # --- asking -----------------------------------------------------------------
 
@@ -144,19 +184,133 @@ class SendPage(Page):
         self.field.setCursorPosition(0)
         self._recognise()
 
-    def _paste(self) -> None:
+    # --- pictures, files, the clipboard --------------------------------------------
+
+    def paste_clipboard(self) -> None:
+        """What is on the clipboard: a text, a file, or a picture with a code."""
         clipboard = QGuiApplication.clipboard()
-        text = clipboard.text().strip() if clipboard is not None else ""
+        mime = None if clipboard is None else clipboard.mimeData()
+        if mime is None or not self._take_mime(mime):
+            self._say(_("There is no text on the clipboard, and no picture with a code."), "info")
+
+    def _take_mime(self, mime: QMimeData) -> bool:
+        """Whether there was anything to be looked at."""
+        if self._paying is not None:
+            return True
+        files = [url.toLocalFile() for url in mime.urls() if url.isLocalFile()]
+        if files:
+            self.take_file(Path(files[0]))
+            return True
+        if mime.hasImage():
+            image = mime.imageData()
+            if isinstance(image, QImage) and not image.isNull():
+                self.take_picture(image)
+                return True
+        text = mime.text().strip()
         if text:
-            self.take(text[:8192])
+            self.take(text[:MAX_TEXT])
+        return bool(text)
+
+    def take_file(self, path: Path) -> None:
+        """A picture with a code, a text, or a transaction to be signed."""
+        image = load_picture(str(path))
+        if image is not None:
+            self.take_picture(image)
+            return
+        name = fmt.plain(path.name, 60)
+        try:
+            with path.open("rb") as file:
+                raw = file.read(MAX_FILE_BYTES + 1)
+        except OSError:
+            self._say(_("The file {name} cannot be read.").format(name=name))
+            return
+        text = ""
+        if raw.startswith(b"psbt\xff"):
+            text = base64.b64encode(raw).decode()
+        elif b"\0" not in raw:
+            text = raw.decode("utf-8", "replace").strip()
+        if not text or len(raw) > MAX_FILE_BYTES or len(text) > MAX_TEXT or "\ufffd" in text:
+            self._say(_("The file {name} holds neither a picture with a code nor a text.").format(name=name))
+            return
+        self.take(text)
+
+    def take_picture(self, image: QImage, unread: str = "") -> None:
+        """Looks for a code; `unread` is what is said where there is none."""
+        if self._paying is not None:
+            return
+        self.reset()
+        self._unread = unread or _(
+            "There is no QR code in this picture that can be read. Try a larger or a sharper one."
+        )
+        self._say(_("Looking for a code in the picture"), "info")
+        self.reader.submit(image)
+
+    def _picture_read(self, text: object) -> None:
+        if self._paying is not None or self.field.text() or self.reader.is_busy:
+            return  # something newer is in the field
+        if isinstance(text, str):
+            self.take(text)
         else:
-            self.banner.say(_("There is no text on the clipboard."), "info")
+            self._say(self._unread)
+
+    def _say(self, sentence: str, tone: str = "warning") -> None:
+        self.views.setCurrentWidget(self._asking)
+        self.banner.say(sentence, tone)
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
+        mime = None if event is None else event.mimeData()
+        if event is not None and mime is not None and (mime.hasText() or mime.hasUrls() or mime.hasImage()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:
+        mime = None if event is None else event.mimeData()
+        if event is not None and mime is not None and self._take_mime(mime):
+            event.acceptProposedAction()
+
+    # --- scanning -------------------------------------------------------------------
+
+    def _open_scan_menu(self) -> None:
+        made = menu(self.scan)
+        add_action(made, _("With the camera"), self.scan_camera, "scan")
+        add_action(made, _("From a part of the screen"), self.scan_screen, "screen")
+        add_action(made, _("From an image file"), self.scan_file, "qr")
+        made.popup(self.scan.mapToGlobal(self.scan.rect().bottomLeft()))
+
+    def scan_camera(self) -> None:
+        from wallet.gui.scan.dialog import CameraDialog
+
+        CameraDialog(self, self.take, network=self.context.network).begin()
+
+    def scan_screen(self) -> None:
+        source = screens.open_screen()
+        self._screen = source  # kept until it has answered
+
+        def chosen(image: QImage) -> None:
+            self._screen = None
+            self.take_picture(
+                image, _("There is no QR code in this part of the screen that can be read. Try again.")
+            )
+
+        def failed(sentence: str) -> None:
+            self._screen = None
+            if sentence:
+                self._say(sentence)
+
+        source.chosen.connect(chosen)
+        source.failed.connect(failed)
+        source.begin(self.window() or self)
+
+    def scan_file(self) -> None:
+        ask_file(self, _("Choose a picture with a code"), self.take_file)
+
+    # --- recognising ------------------------------------------------------------------
 
     def _text_changed(self, text: str) -> None:
         self._asked += 1
         self._drop_card()
         self.banner.say("")
         self.hint.setVisible(not text.strip())
+        self.contacts.setVisible(not text.strip())
         if text.strip():
             self._timer.start()
         else:
@@ -197,15 +351,32 @@ class SendPage(Page):
             self.reset()
             self.context.open_channel(str(answer.get("uri") or text))
             return
+        card: InvoiceCard | OnchainCard | LinkCard | NodeCard
         if kind == "invoice":
-            self.card = InvoiceCard(self.context, str(answer.get("invoice") or text), answer)
-            self.card.pay.connect(self._pay_invoice)
+            card = InvoiceCard(self.context, str(answer.get("invoice") or text), answer)
+            card.pay.connect(self._pay_invoice)
+        elif kind == "lnurlp":
+            card = LinkCard(self.context, answer)
+            card.pay.connect(self._pay_link)
+        elif kind == "node":
+            card = NodeCard(self.context, answer)
+            card.pay.connect(self._pay_invoice)
         elif kind == "address":
-            self.card = OnchainCard(self.context, answer)
-            self.card.pay.connect(self._pay_onchain)
+            card = OnchainCard(self.context, answer)
+            card.pay.connect(self._pay_onchain)
+            why_not = fmt.plain(str(answer.get("instead_of_lightning") or ""), 300)
+            if why_not:
+                self.banner.say(
+                    _("Over Lightning it does not work: {why} It can be paid on chain.").format(
+                        why=_sentence(why_not)
+                    ),
+                    "info",
+                )
         else:
             self.banner.say(message or _("This is not something that can be paid."), "warning")
             return
+        self.card = card
+        self.card.instead.connect(lambda found: self._show_answer(text, found))
         self.card.cancelled.connect(self.reset)
         self._card_place.addWidget(self.card)
         self.card.set_first_focus()
@@ -243,7 +414,31 @@ class SendPage(Page):
             if self._paying is order:
                 self._failed(order, sentence)
 
-        self.context.bridge.call("lnpay", done, failed, owner=self, **order["arguments"])
+        command = "keysend" if order.get("kind") == "keysend" else "lnpay"
+        self.context.bridge.call(command, done, failed, owner=self, **order["arguments"])
+
+    def _pay_link(self, order: dict[str, Any]) -> None:
+        """`order` as for an invoice, which its server is asked for first (`ask`)."""
+        self._paying = order
+        self.progress.begin(order["amount_msat"], order["payee"])
+        self.progress.say(_("Asking {host} for the invoice").format(host=fmt.plain(order["host"], 60)))
+        self.views.setCurrentWidget(self.progress)
+
+        def done(answer: Any) -> None:
+            if self._paying is order and isinstance(answer, Mapping):
+                self._pay_invoice(
+                    order
+                    | {
+                        "arguments": order["arguments"] | {"invoice": str(answer["invoice"])},
+                        "payment_hash": answer.get("payment_hash"),
+                    }
+                )
+
+        def failed(sentence: str) -> None:
+            if self._paying is order:
+                self._failed(order, sentence)
+
+        self.context.bridge.call("lnurlp_invoice", done, failed, owner=self, **order["ask"])
 
     def _lightning_ended(self, order: dict[str, Any], answer: Mapping[str, Any]) -> None:
         if answer.get("pending"):
@@ -261,20 +456,55 @@ class SendPage(Page):
                 fee=fmt.fee_with_share(fee_msat, order["amount_msat"]), time=took
             ),
         ]
-        item_id = f"ln:{answer.get('payment_hash')}"
+        payment_hash = str(answer.get("payment_hash") or "")
+        if order.get("kind") != "lnurlp":
+            self._paid(order, lines, payment_hash, {})
+            return
+
+        def said(words: Any) -> None:
+            if self._paying is order:
+                self._paid(order, lines, payment_hash, words if isinstance(words, Mapping) else {})
+
+        def silent(_sentence: str) -> None:
+            said({})
+
+        self.context.bridge.call("payee_message", said, silent, owner=self, payment_hash=payment_hash)
+
+    def _paid(
+        self, order: dict[str, Any], lines: list[str], payment_hash: str, words: Mapping[str, Any]
+    ) -> None:
+        """The end of a payment that arrived; `words` are the payee's, and shown as they are."""
+        buttons: list[tuple[str, Callable[[], object]]] = [
+            (_("Done"), self._done),
+            (_("Details"), lambda: self.context.show_item(f"ln:{payment_hash}")),
+        ]
+        message = fmt.plain(str(words.get("payee_says") or ""), 200)
+        if message:
+            lines.append(_("The payee says: {words}").format(words=message))
+        secret = fmt.plain(str(words.get("payee_secret") or ""), 1000)
+        if secret:
+            lines.append(secret)
+            buttons.append((_("Copy the payee's message"), lambda: copy_text(self, secret, _("Message"))))
+        link = fmt.plain(str(words.get("payee_link") or ""), 1000)
+        if link:
+            lines.append(link)
+            buttons.append((_("Copy the link"), lambda: copy_text(self, link, _("Link"))))
+        destination = order.get("contact")
+        if destination:
+            buttons.append((_("Keep as a contact"), lambda: self._keep(order["payee"], str(destination))))
         self._end(
             ResultPage(
                 good=True,
                 title=_("Paid"),
                 amount_msat=order["amount_msat"],
                 lines=lines,
-                buttons=[
-                    (_("Done"), self._done),
-                    (_("Details"), lambda: self.context.show_item(item_id)),
-                ],
+                buttons=buttons,
                 network=self.context.network,
             )
         )
+
+    def _keep(self, name: str, destination: str) -> None:
+        self.contacts.ask_new(name, destination)
 
     def _still_under_way(self, order: dict[str, Any], answer: Mapping[str, Any]) -> None:
         """The command gave up waiting; the payment itself either arrives or comes back."""

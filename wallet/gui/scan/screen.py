@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
-from PyQt6.QtCore import QObject, QPoint, QRect, Qt, QTimer, QUrl, pyqtSignal, pyqtSlot
+from PyQt6.QtCore import QObject, QPoint, QRect, Qt, QTimer, pyqtSignal
 from PyQt6.QtGui import (
     QCloseEvent,
     QGuiApplication,
@@ -27,17 +26,14 @@ from PyQt6.QtGui import (
 )
 from PyQt6.QtWidgets import QWidget
 
-from wallet.gui.scan.reader import load_picture
 from wallet.gui.theme import theme
 from wallet.i18n import _
 
-__all__ = ["PortalScreen", "RegionOverlay", "ScreenSource", "X11Screen", "open_screen"]
+__all__ = ["RegionOverlay", "ScreenSource", "X11Screen", "open_screen"]
 
 HIDE_MS = 250
 """What a window manager may take to put our window away."""
 LEAST_SIDE = 12
-PORTAL = "org.freedesktop.portal.Desktop"
-PORTAL_PATH = "/org/freedesktop/portal/desktop"
 
 
 class ScreenSource(QObject):
@@ -209,73 +205,14 @@ class X11Screen(ScreenSource):
             self._window = None
 
 
-class PortalScreen(ScreenSource):
-    """The desktop's own tool, through its portal."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._path = ""
-        self._bus: Any = None
-
-    def begin(self, window: QWidget) -> None:
-        from PyQt6.QtDBus import QDBusConnection, QDBusMessage
-
-        bus = QDBusConnection.sessionBus()
-        self._bus = bus
-        token = f"leyden{os.getpid()}_{id(self) & 0xFFFFFF}"
-        sender = bus.baseService().removeprefix(":").replace(".", "_")
-        self._path = f"/org/freedesktop/portal/desktop/request/{sender}/{token}"
-        self._listen(self._path)
-        message = QDBusMessage.createMethodCall(
-            PORTAL, PORTAL_PATH, "org.freedesktop.portal.Screenshot", "Screenshot"
-        )
-        message.setArguments(["", {"handle_token": token, "interactive": True}])
-        answer = bus.call(message)
-        if answer.type() == QDBusMessage.MessageType.ErrorMessage:
-            self._forget()
-            self.failed.emit(
-                _("The desktop offers no way to look at the screen. Save a picture, and choose it as a file.")
-            )
-            return
-        given = answer.arguments()
-        path = str(getattr(given[0], "path", lambda: given[0])()) if given else self._path
-        if path != self._path:
-            # Older portals choose the request's name by themselves.
-            self._forget()
-            self._path = path
-            self._listen(path)
-
-    def _listen(self, path: str) -> None:
-        self._bus.connect(PORTAL, path, "org.freedesktop.portal.Request", "Response", self._answered)
-
-    def _forget(self) -> None:
-        self._bus.disconnect(PORTAL, self._path, "org.freedesktop.portal.Request", "Response", self._answered)
-
-    @pyqtSlot("QDBusMessage")
-    def _answered(self, message: Any) -> None:
-        self._forget()
-        self.take(message.arguments())
-
-    def take(self, arguments: list[Any]) -> None:
-        """The portal's answer: 0 and where the picture is, or why there is none."""
-        code = arguments[0] if arguments else 2
-        results = arguments[1] if len(arguments) > 1 and isinstance(arguments[1], dict) else {}
-        path = QUrl(str(results.get("uri", ""))).toLocalFile()
-        image = load_picture(path) if code == 0 and path else None
-        if image is not None:
-            self.chosen.emit(image)
-        elif code == 1:
-            self.failed.emit("")
-        else:
-            self.failed.emit(
-                _("The desktop made no picture of the screen. Save one, and choose it as a file.")
-            )
-
-
 def _open_screen() -> ScreenSource:
     wayland = bool(os.environ.get("WAYLAND_DISPLAY")) or os.environ.get("XDG_SESSION_TYPE") == "wayland"
-    # XWayland's own windows are all that an X11 grab would show there.
-    return PortalScreen() if wayland else X11Screen()
+    if wayland:
+        # XWayland's own windows are all that an X11 grab would show there.
+        from wallet.gui.scan.portal import PortalScreen
+
+        return PortalScreen()
+    return X11Screen()
 
 
 open_screen: Callable[[], ScreenSource] = _open_screen
