@@ -92,6 +92,7 @@ _OPTIONS = (
     _Option(
         ("--first-peer",), "ID@HOST:PORT", lambda: _("learn of the network from this node; may be said again")
     ),
+    _Option(("--no-keysend",), help=lambda: _("refuse payments that were not asked for")),
     _Option(("--rpcport",), "PORT", lambda: _("where the daemon takes commands; any free port if left away")),
     _Option(("--password", "-W"), "PASSWORD", lambda: _("asked for if it is needed and not given")),
     _Option(("--verbose", "-v"), help=lambda: _("say on standard error what happens")),
@@ -242,6 +243,8 @@ def parse(argv: Sequence[str]) -> Invocation:
     if "--forward" in given:
         config = replace(options.user_config, accept_forwards=True, accept_forwards_to_priv_channels=True)
         options = replace(options, user_config=config)
+    if "--no-keysend" in given:
+        options = replace(options, user_config=replace(options.user_config, accept_keysend=False))
     if "--wallet" in last:
         from wallet.node.wallets import check_wallet_name
 
@@ -605,7 +608,8 @@ def _check_command(name: str) -> None:
 
 
 def _whole_path(word: str) -> str:
-    return word if not word or word.startswith("-") else str(Path(word).expanduser().absolute())
+    is_path = word and not word.startswith("-") and "://" not in word
+    return str(Path(word).expanduser().absolute()) if is_path else word
 
 
 PASSWORD_COMMANDS = frozenset({"getseed", "change_password"})
@@ -615,6 +619,7 @@ FILE_COMMANDS = frozenset(
         "export_history",
         "export_labels",
         "import_channel_backup",
+        "import_graph",
         "import_labels",
         "set_backup_folder",
     }

@@ -1,4 +1,5 @@
-"""One HTTPS question and its JSON answer, through the configured proxy: all that LNURL asks of the web.
+"""One HTTPS question and its answer, through the configured proxy: all that LNURL and a snapshot of the graph ask of
+the web.
 
 A server is a stranger: its answer has a size limit and a time limit, its certificate is checked, and a redirect leads
 to another https page or to an onion service, never to plain http. Nothing is sent but the page's own address: no
@@ -30,6 +31,10 @@ REDIRECTS = {301, 302, 303, 307, 308}
 
 class WebError(Exception):
     """The question has no usable answer; the message is a sentence for people."""
+
+
+class _TooLong(ValueError):
+    """The answer is longer than it may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +108,38 @@ class WebClient:
 
     async def get_json(self, url: WebUrl) -> dict[str, object]:
         """The object at an address; raises `WebError`."""
+        return _object(*await self._within(self._timeout_seconds, url, "application/json", MAX_ANSWER_BYTES))
+
+    async def get_bytes(self, url: WebUrl, *, max_bytes: int, timeout_seconds: float) -> bytes:
+        """A file as it is, all of it within this time; raises `WebError`."""
+        host, status, body = await self._within(timeout_seconds, url, "*/*", max_bytes)
+        if status != 200:
+            raise WebError(
+                _("{host} has nothing at this address: it answers with error {status}.").format(
+                    host=host, status=status
+                )
+            )
+        return body
+
+    async def _within(
+        self, timeout_seconds: float, url: WebUrl, accept: str, max_bytes: int
+    ) -> tuple[str, int, bytes]:
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await self._follow(url)
+            async with asyncio.timeout(timeout_seconds):
+                return await self._follow(url, accept, max_bytes)
         except TimeoutError:
             raise WebError(
                 _("{host} did not answer within {seconds} seconds. Try again later.").format(
-                    host=url.host, seconds=int(self._timeout_seconds)
+                    host=url.host, seconds=int(timeout_seconds)
                 )
             ) from None
 
-    async def _follow(self, url: WebUrl) -> dict[str, object]:
+    async def _follow(self, url: WebUrl, accept: str, max_bytes: int) -> tuple[str, int, bytes]:
+        """Who answered in the end; status and body."""
         for _redirect in range(MAX_REDIRECTS + 1):
-            status, headers, body = await self._ask(url)
+            status, headers, body = await self._ask(url, accept, max_bytes)
             if status not in REDIRECTS:
-                return _object(url.host, status, body)
+                return url.host, status, body
             place = headers.get("location", "")
             try:
                 url = parse_url(urllib.parse.urljoin(str(url), place))
@@ -129,7 +151,7 @@ class WebClient:
                 ) from None
         raise WebError(_("{host} sends from one page to the next without end.").format(host=url.host))
 
-    async def _ask(self, url: WebUrl) -> tuple[int, dict[str, str], bytes]:
+    async def _ask(self, url: WebUrl, accept: str, max_bytes: int) -> tuple[int, dict[str, str], bytes]:
         """Status, headers in lower case, body."""
         if url.is_onion and self.proxy is None:
             raise WebError(_("{host} can be reached over Tor only. Set a proxy first.").format(host=url.host))
@@ -146,9 +168,15 @@ class WebClient:
                 _("{host} cannot be reached. Check the address and your connection.").format(host=url.host)
             ) from None
         try:
-            writer.write(_request(url))
+            writer.write(_request(url, accept))
             await writer.drain()
-            return await _read_answer(reader)
+            return await _read_answer(reader, max_bytes)
+        except _TooLong:
+            raise WebError(
+                _("{host} gave an answer that makes no sense: it is longer than {most} kB.").format(
+                    host=url.host, most=f"{max_bytes // 1024:,}"
+                )
+            ) from None
         except (OSError, EOFError, ValueError):
             # Too long a line, a cut answer, a header without sense: none of it is worth a word of its own.
             raise WebError(_("{host} gave an answer that makes no sense.").format(host=url.host)) from None
@@ -199,13 +227,13 @@ class WebClient:
         return self._context
 
 
-def _request(url: WebUrl) -> bytes:
+def _request(url: WebUrl, accept: str) -> bytes:
     port = "" if url.port == (443 if url.tls else 80) else f":{url.port}"
     host = f"[{url.host}]" if ":" in url.host else url.host
     lines = (
         f"GET {url.target} HTTP/1.1",
         f"Host: {host}{port}",
-        "Accept: application/json",
+        f"Accept: {accept}",
         "Accept-Encoding: identity",
         "Connection: close",
         "",
@@ -214,7 +242,7 @@ def _request(url: WebUrl) -> bytes:
     return "\r\n".join(lines).encode("ascii")
 
 
-async def _read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
+async def _read_answer(reader: asyncio.StreamReader, max_bytes: int) -> tuple[int, dict[str, str], bytes]:
     """Raises `ValueError`, `EOFError` or `OSError` for what is no answer."""
     version, _space, rest = (await reader.readline()).decode("latin-1").partition(" ")
     code = rest[:3]
@@ -232,33 +260,37 @@ async def _read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str
     else:
         raise ValueError("too many headers")
     if "chunked" in headers.get("transfer-encoding", "").lower():
-        return int(code), headers, await _read_chunks(reader)
+        return int(code), headers, await _read_chunks(reader, max_bytes)
     length = headers.get("content-length")
     if length is None:
-        return int(code), headers, await _read_to_end(reader)
-    if not (length.isascii() and length.isdigit()) or len(length) > 9 or int(length) > MAX_ANSWER_BYTES:
-        raise ValueError("too long")
+        return int(code), headers, await _read_to_end(reader, max_bytes)
+    if not (length.isascii() and length.isdigit()):
+        raise ValueError("no length")
+    if len(length) > 9 or int(length) > max_bytes:
+        raise _TooLong
     return int(code), headers, await reader.readexactly(int(length))
 
 
-async def _read_to_end(reader: asyncio.StreamReader) -> bytes:
+async def _read_to_end(reader: asyncio.StreamReader, max_bytes: int) -> bytes:
     body = bytearray()
     while part := await reader.read(MAX_LINE_BYTES):
         body += part
-        if len(body) > MAX_ANSWER_BYTES:
-            raise ValueError("too long")
+        if len(body) > max_bytes:
+            raise _TooLong
     return bytes(body)
 
 
-async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
+async def _read_chunks(reader: asyncio.StreamReader, max_bytes: int) -> bytes:
     body = bytearray()
     while True:
         size_text = (await reader.readline()).partition(b";")[0].strip()
         if not size_text or len(size_text) > 8:
             raise ValueError("no size of a chunk")
         size = int(size_text, 16)
-        if size < 0 or len(body) + size > MAX_ANSWER_BYTES:
-            raise ValueError("too long")
+        if size < 0:
+            raise ValueError("no size of a chunk")
+        if len(body) + size > max_bytes:
+            raise _TooLong
         if size == 0:
             return bytes(body)
         body += await reader.readexactly(size)

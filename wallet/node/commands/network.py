@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import io
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wallet.bitcoin.errors import DecodeError
 from wallet.i18n import _
 from wallet.ln.routing.rapid_gossip import MAX_SNAPSHOT_LENGTH, Applied, apply_snapshot, read_snapshot
 from wallet.node.api import CommandError, Json
 from wallet.node.commands.registry import command
+from wallet.node.web import WebError, WebUrl, parse_url
 
 if TYPE_CHECKING:
     from wallet.node.node import Node
 
 __all__: list[str] = []
+
+DOWNLOAD_TIMEOUT_SECONDS = 300.0
+"""A snapshot of some megabytes over Tor takes a minute or two."""
+GZIP_MAGIC = b"\x1f\x8b"
 
 
 def _whole_path(text: str) -> Path:
@@ -32,11 +41,49 @@ def _contents(path: Path) -> bytes:
         return file.read(MAX_SNAPSHOT_LENGTH + 1)
 
 
+def _unpacked(data: bytes) -> bytes:
+    """What was compressed, as it was before; raises `DecodeError`. It grows to one byte more than may be at most."""
+    if not data.startswith(GZIP_MAGIC):
+        return data
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            return file.read(MAX_SNAPSHOT_LENGTH + 1)
+    except (OSError, EOFError, zlib.error):
+        raise DecodeError(_("It is compressed, and damaged or cut short.")) from None
+
+
+def _web_address(text: str) -> WebUrl:
+    """Raises `CommandError`."""
+    try:
+        return parse_url(text.strip())
+    except WebError:
+        raise CommandError(
+            _(
+                "{url} is not an https address. Over plain http, which is for onion services only, anybody on the way "
+                "could change what the network looks like."
+            ).format(url=text[:200]),
+            code="usage",
+        ) from None
+
+
+async def _fetched(node: Node, source: str) -> bytes:
+    """The bytes of a file, or of a web address, unpacked; raises `OSError`, `DecodeError`, `WebError`, and
+    `CommandError` for what is neither."""
+    loop = asyncio.get_running_loop()
+    if "://" in source:
+        data = await node.web_client().get_bytes(
+            _web_address(source), max_bytes=MAX_SNAPSHOT_LENGTH, timeout_seconds=DOWNLOAD_TIMEOUT_SECONDS
+        )
+    else:
+        data = await loop.run_in_executor(None, _contents, _whole_path(source))
+    return await loop.run_in_executor(None, _unpacked, data)
+
+
 @command
 async def import_graph(node: Node, file: str) -> Json:
-    """Takes over a snapshot of the public network, in the format of rapid gossip sync, from a file. Routes are found
-    with it at once. Nothing in it is proved, so it is never passed on; what peers prove takes its place."""
-    path = _whole_path(file)
+    """Takes over a snapshot of the public network, in the format of rapid gossip sync, from a file or an https address
+    (through the proxy, where one is set); it may be compressed with gzip. Routes are found with it at once. Nothing in
+    it is proved, so it is never passed on; what peers prove takes its place."""
     if not node.graph_is_read:
         raise CommandError(
             _(
@@ -47,12 +94,14 @@ async def import_graph(node: Node, file: str) -> Json:
     now_at = node.wall_clock_at()
     loop = asyncio.get_running_loop()
     try:
-        data = await loop.run_in_executor(None, _contents, path)
+        data = await _fetched(node, file)
         snapshot = await loop.run_in_executor(None, read_snapshot, data, node.options.network, now_at)
+    except WebError as error:
+        raise CommandError(str(error), code="web") from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else None
         raise CommandError(
-            _("{path} cannot be used: {why}.").format(path=path, why=why or str(error).rstrip(".")),
+            _("{path} cannot be used: {why}.").format(path=file, why=why or str(error).rstrip(".")),
             code="file",
         ) from None
     applied = Applied(channels=0, terms=0)
