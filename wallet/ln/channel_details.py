@@ -219,7 +219,10 @@ def details_of(
     best_height: int,
     max_dust_exposure_msat: int,
     counterparty_features: Features | None,
+    *,
+    with_htlcs: bool = True,
 ) -> ChannelDetails:
+    """`with_htlcs`: False leaves the HTLCs under way out, for who asks once a payment and does not look at them."""
     terms, core, scope = channel.terms, channel.core, channel.scope
     balances = available_balances(channel, max_dust_exposure_msat)
     in_flight_msat = terms.holder.max_htlc_value_in_flight_msat
@@ -256,7 +259,7 @@ def details_of(
         inbound_htlc_maximum_msat=in_flight_msat,
         config=channel.config,
         counterparty_forwarding=core.counterparty_forwarding,
-        pending_htlcs=_pending(channel),
+        pending_htlcs=_pending(channel) if with_htlcs else (),
     )
 
 

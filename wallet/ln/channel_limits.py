@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from wallet.ln.chan_utils import commit_tx_fee_sat, is_dust_htlc, second_stage_dust_limit_sat
 from wallet.ln.channel_commitment import anchors_cost_sat
@@ -71,24 +71,31 @@ def dust_feerate(channel: FundedChannel, feerate_sat_per_kw: int) -> int:
     return max(feerate_sat_per_kw + 2_530, feerate_sat_per_kw * 5 // 4)
 
 
+def _amounts_each(
+    outbound: Mapping[int, OutboundHtlc], inbound: Mapping[int, InboundHtlc], held: tuple[HeldUpdate, ...]
+) -> tuple[list[int], list[int]]:
+    """The amounts of every HTLC that may be in a commitment from now on: (offered by us, offered by the peer)."""
+    ours = [htlc.add.amount_msat for htlc in outbound.values()]
+    ours += [update.add.amount_msat for update in held if isinstance(update, HeldAdd)]
+    gone = InboundStage.RCVD_REMOVE_REVOCATION
+    return ours, [htlc.add.amount_msat for htlc in inbound.values() if htlc.stage is not gone]
+
+
 def _amounts(
     outbound: Mapping[int, OutboundHtlc], inbound: Mapping[int, InboundHtlc], held: tuple[HeldUpdate, ...]
 ) -> list[tuple[bool, int]]:
     """(offered by us, amount) of every HTLC that may be in a commitment from now on."""
-    amounts = [(True, htlc.add.amount_msat) for htlc in outbound.values()]
-    amounts += [
-        (False, htlc.add.amount_msat)
-        for htlc in inbound.values()
-        if htlc.stage is not InboundStage.RCVD_REMOVE_REVOCATION
-    ]
-    amounts += [(True, update.add.amount_msat) for update in held if isinstance(update, HeldAdd)]
-    return amounts
+    ours, theirs = _amounts_each(outbound, inbound, held)
+    return [(True, amount_msat) for amount_msat in ours] + [(False, amount_msat) for amount_msat in theirs]
 
 
 def _dust_below_msat(channel: FundedChannel, feerate_sat_per_kw: int, *, of_holder: bool) -> tuple[int, int]:
     """Below which amount an HTLC is dust in one side's commitment: (offered by us, offered by the peer)."""
     terms = channel.terms
     dust_limit_sat = terms.holder.dust_limit_sat if of_holder else terms.counterparty.dust_limit_sat
+    if channel.channel_type.anchors:
+        # HTLC transactions pay no fee themselves: one limit for both.
+        return dust_limit_sat * 1000, dust_limit_sat * 1000
     limits_sat = [
         second_stage_dust_limit_sat(dust_limit_sat, feerate_sat_per_kw, offered, channel.channel_type)
         for offered in (of_holder, not of_holder)
@@ -138,8 +145,8 @@ def counterparty_msat(draft: Draft) -> int:
 def available_balances(channel: FundedChannel, max_dust_exposure_msat: int) -> AvailableBalances:
     """BOLT 2, update_add_htlc, sender: all limits at once."""
     terms, core, scope = channel.terms, channel.core, channel.scope
-    amounts = _amounts(channel.outbound, channel.inbound, channel.held)
-    outbound_msat = sum(amount_msat for by_us, amount_msat in amounts if by_us)
+    ours_msat, theirs_msat = _amounts_each(channel.outbound, channel.inbound, channel.held)
+    outbound_msat = sum(ours_msat)
     inbound_msat = sum(htlc.add.amount_msat for htlc in channel.inbound.values())
     balance_msat = core.value_to_self_msat - outbound_msat
     total_msat = channel.channel_value_sat * 1000
@@ -148,19 +155,10 @@ def available_balances(channel: FundedChannel, max_dust_exposure_msat: int) -> A
     inbound_capacity_msat = max(0, remote_msat - terms.holder.channel_reserve_sat * 1000)
 
     feerate_sat_per_kw = newest_feerate(core.feerate_sat_per_kw, core.fee_updates)
-    count = max(
-        untrimmed_count(channel, amounts, feerate_sat_per_kw, of_holder=True),
-        untrimmed_count(channel, amounts, feerate_sat_per_kw, of_holder=False),
-    )
+    sides = _dust_on_both(channel, ours_msat, theirs_msat, feerate_sat_per_kw)
+    count = max(side.untrimmed for side in sides)
     # An HTLC at or above this has an output on both commitments.
-    untrimmed_msat = 1000 * max(
-        second_stage_dust_limit_sat(
-            terms.holder.dust_limit_sat, feerate_sat_per_kw, True, channel.channel_type
-        ),
-        second_stage_dust_limit_sat(
-            terms.counterparty.dust_limit_sat, feerate_sat_per_kw, False, channel.channel_type
-        ),
-    )
+    untrimmed_msat = max(side.threshold_msat for side in sides)
     limit_msat = outbound_capacity_msat
     anchors_msat = anchors_cost_sat(scope) * 1000
     if terms.is_outbound:
@@ -177,17 +175,18 @@ def available_balances(channel: FundedChannel, max_dust_exposure_msat: int) -> A
             limit_msat = min(limit_msat, untrimmed_msat - 1)
 
     minimum_msat = max(1, terms.counterparty.htlc_minimum_msat)
-    for of_holder in (True, False):
-        room_msat, threshold_msat = _dust_room(
-            channel, amounts, feerate_sat_per_kw, max_dust_exposure_msat, of_holder=of_holder
-        )
+    buffered_sat_per_kw = dust_feerate(channel, feerate_sat_per_kw)
+    if buffered_sat_per_kw != feerate_sat_per_kw:
+        sides = _dust_on_both(channel, ours_msat, theirs_msat, buffered_sat_per_kw)
+    for side in sides:
+        room_msat, threshold_msat = max(0, max_dust_exposure_msat - side.exposure_msat), side.threshold_msat
         if room_msat < minimum_msat:
             # No more dust fits: what still may be offered is what is not dust.
             minimum_msat = max(minimum_msat, threshold_msat)
         if limit_msat < threshold_msat:
             limit_msat = min(limit_msat, room_msat)
     limit_msat = min(limit_msat, terms.counterparty.max_htlc_value_in_flight_msat - outbound_msat)
-    if sum(by_us for by_us, _ in amounts) >= terms.counterparty.max_accepted_htlcs:
+    if len(ours_msat) >= terms.counterparty.max_accepted_htlcs:
         limit_msat = 0
     if limit_msat < minimum_msat:
         limit_msat = 0
@@ -200,36 +199,44 @@ def available_balances(channel: FundedChannel, max_dust_exposure_msat: int) -> A
     )
 
 
-def _dust_room(
-    channel: FundedChannel,
-    amounts: list[tuple[bool, int]],
-    feerate_sat_per_kw: int,
-    max_dust_exposure_msat: int,
-    *,
-    of_holder: bool,
-) -> tuple[int, int]:
-    """How much more dust of ours one side's commitment takes, and below which amount an HTLC of ours is dust there."""
-    terms = channel.terms
-    dust_limit_sat = terms.holder.dust_limit_sat if of_holder else terms.counterparty.dust_limit_sat
-    buffered_sat_per_kw = dust_feerate(channel, feerate_sat_per_kw)
-    exposure_msat = dust_exposure_msat(channel, amounts, buffered_sat_per_kw, of_holder=of_holder)
-    threshold_sat = second_stage_dust_limit_sat(
-        dust_limit_sat, buffered_sat_per_kw, of_holder, channel.channel_type
-    )
-    return max(0, max_dust_exposure_msat - exposure_msat), threshold_sat * 1000
+class _Side(NamedTuple):
+    """Dust in one side's commitment.
+
+    Attributes:
+        untrimmed: how many HTLCs get an output there.
+        exposure_msat: the sum of those that get none.
+        threshold_msat: below this, an HTLC of ours gets none.
+    """
+
+    untrimmed: int
+    exposure_msat: int
+    threshold_msat: int
+
+
+def _dust_on_both(
+    channel: FundedChannel, ours_msat: list[int], theirs_msat: list[int], feerate_sat_per_kw: int
+) -> tuple[_Side, _Side]:
+    """In our commitment, and in the peer's. With hundreds of HTLCs on their way this is asked for each: one pass."""
+    found = []
+    for of_holder in (True, False):
+        ours_below_msat, theirs_below_msat = _dust_below_msat(
+            channel, feerate_sat_per_kw, of_holder=of_holder
+        )
+        dust = [amount_msat for amount_msat in ours_msat if amount_msat < ours_below_msat]
+        dust += [amount_msat for amount_msat in theirs_msat if amount_msat < theirs_below_msat]
+        found.append(_Side(len(ours_msat) + len(theirs_msat) - len(dust), sum(dust), ours_below_msat))
+    return found[0], found[1]
 
 
 def exceeds_dust_exposure(channel: FundedChannel, amount_msat: int, max_dust_exposure_msat: int) -> bool:
     """BOLT 2, max_dust_htlc_exposure_msat, offering: this HTLC would be dust that is one too many."""
-    amounts = _amounts(channel.outbound, channel.inbound, channel.held)
+    ours_msat, theirs_msat = _amounts_each(channel.outbound, channel.inbound, channel.held)
     feerate_sat_per_kw = newest_feerate(channel.core.feerate_sat_per_kw, channel.core.fee_updates)
-    for of_holder in (True, False):
-        room_msat, threshold_msat = _dust_room(
-            channel, amounts, feerate_sat_per_kw, max_dust_exposure_msat, of_holder=of_holder
-        )
-        if room_msat < amount_msat < threshold_msat:
-            return True
-    return False
+    sides = _dust_on_both(channel, ours_msat, theirs_msat, dust_feerate(channel, feerate_sat_per_kw))
+    return any(
+        max(0, max_dust_exposure_msat - side.exposure_msat) < amount_msat < side.threshold_msat
+        for side in sides
+    )
 
 
 def received_dust_exceeds(channel: FundedChannel, amount_msat: int, max_dust_exposure_msat: int) -> bool:

@@ -260,7 +260,7 @@ class ChannelManager(ChainRoom):
 
     def list_usable_channels(self) -> tuple[ChannelDetails, ...]:
         """Those that a payment could leave by now."""
-        return tuple(self._first_hops())
+        return tuple(self._first_hops(with_htlcs=True))
 
     def list_connected_peers(self) -> tuple[NodeId, ...]:
         return tuple(self._peers)

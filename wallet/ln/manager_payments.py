@@ -292,13 +292,14 @@ class PaymentRoom(MessageRoom):
     def list_recent_payments(self) -> tuple[RecentPayment, ...]:
         return self._outbound.list_recent_payments()
 
-    def _first_hops(self) -> Sequence[ChannelDetails]:
+    def _first_hops(self, *, with_htlcs: bool = False) -> Sequence[ChannelDetails]:
         return [
             details_of(
                 channel,
                 self._best_height,
                 self._max_dust_exposure_msat(channel),
                 self._peer_features(channel.counterparty_node_id),
+                with_htlcs=with_htlcs,
             )
             for channel in self._channels.values()
             if channel.is_usable and channel.channel_id not in self._frozen
