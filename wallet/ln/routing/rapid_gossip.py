@@ -122,7 +122,9 @@ def read_snapshot(data: bytes, network: Network, now_at: int) -> Snapshot:
         raise DecodeError("The snapshot is too large to be one of the network.")
     reader = Reader(data)
     if data[:3] != _MAGIC:
-        raise DecodeError("This is not a snapshot of rapid gossip sync.")
+        raise DecodeError(
+            "This is not a snapshot of rapid gossip sync. (If it is compressed, unpack it first.)"
+        )
     reader.bytes(3)
     version = reader.u8()
     if version not in _VERSIONS:
