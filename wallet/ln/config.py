@@ -209,6 +209,7 @@ class UserConfig:
         accept_forwards_to_priv_channels: also into channels that are not announced.
         accept_inbound_channels: let peers open channels to us.
         manually_accept_inbound_channels: ask (`OpenChannelRequest`) before each; needed for zero-conf.
+        accept_keysend: take payments that were not asked for, whose onion carries the preimage.
         final_cltv_expiry_delta: asked for in invoices; about a day, because a desktop sleeps.
         htlc_pause_seconds: when the newest known block is older than this by the wall clock, no HTLC is offered,
             forwarded or accepted: the chain may be hidden from us, and with it the deadlines. 0: never, where
@@ -222,6 +223,7 @@ class UserConfig:
     accept_forwards_to_priv_channels: bool = False
     accept_inbound_channels: bool = True
     manually_accept_inbound_channels: bool = False
+    accept_keysend: bool = True
     final_cltv_expiry_delta: int = 147
     htlc_pause_seconds: int = 0
 

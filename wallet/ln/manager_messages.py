@@ -101,7 +101,7 @@ class MessageRoom(OpeningRoom):
     def provided_node_features(self) -> Features:
         """BOLT 9, context node."""
         features = self._init_features().restricted_to(FeatureContext.NODE)
-        return features.with_optional(Feature.KEYSEND)
+        return features.with_optional(Feature.KEYSEND) if self._config.accept_keysend else features
 
     def provided_init_features(self, their_node_id: NodeId) -> Features:
         return self._init_features()

@@ -969,7 +969,7 @@ class Node:
         return RequestRecord(
             request_id=event.payment_hash,
             amount_msat=event.amount_msat,
-            message="",
+            message=_("Payment without an invoice"),
             created_at=now.at,
             expiry_seconds=0,
             invoice=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wallet.bitcoin.hashes import sha256
@@ -26,7 +27,7 @@ from wallet.node.views import scid_text
 if TYPE_CHECKING:
     from wallet.node.node import Node
 
-__all__ = ["decode", "request_json"]
+__all__ = ["decode", "default_max_fee_msat", "pay", "request_json"]
 
 DEFAULT_EXPIRY_SECONDS = 86_400
 DEFAULT_FEE_SHARE = 100
@@ -402,31 +403,49 @@ async def lnpay(
         raise CommandError(_("{why} Nothing was paid.").format(why=paused), code="paused")
     value_msat = _payable_amount_msat(node, decoded, amount_msat)
     limit_msat = max_fee_msat if max_fee_msat is not None else default_max_fee_msat(value_msat)
-    payment_hash = bytes(decoded.payment_hash)
+    now_at = node.wall_clock_at()
+    record = PaymentRecord(
+        payment_hash=bytes(decoded.payment_hash),
+        amount_msat=value_msat,
+        fee_msat=0,
+        created_at=now_at,
+        settled_at=0,
+        state=PaymentState.PENDING,
+        invoice=invoice.strip(),
+        description=decoded.description or "",
+        payee=bytes(decoded.payee),
+    )
+
+    def send() -> None:
+        node.manager.pay_for_bolt11_invoice(
+            decoded,
+            payment_id=PaymentId(record.payment_hash),
+            amount_msat=value_msat,
+            max_fee_msat=limit_msat,
+            retry=Retry(max_retries=RETRY_ATTEMPTS, timeout_ms=timeout * 1000),
+            now=node.core.now,
+        )
+
+    return await pay(node, record, send, timeout_seconds=timeout, trace=trace)
+
+
+async def pay(
+    node: Node, record: PaymentRecord, send: Callable[[], object], *, timeout_seconds: int, trace: bool
+) -> Json:
+    """Writes a payment down, has `send` send it from within an entry, and waits for its end, within the time."""
+    payment_hash, value_msat = record.payment_hash, record.amount_msat
     final: asyncio.Future[None] = node.promise()
     with node.core.entry():
         known = node.ledger.payments.get(payment_hash)
         if known is not None and known.state is not PaymentState.FAILED:
             raise _paid_already(known)
         node.events.payment_waiters.setdefault(payment_hash, []).append(lambda: resolve(final, None))
-        node.ledger.put_payment(
-            PaymentRecord(
-                payment_hash=payment_hash,
-                amount_msat=value_msat,
-                fee_msat=0,
-                created_at=node.core.now.at,
-                settled_at=0,
-                state=PaymentState.PENDING,
-                invoice=invoice.strip(),
-                description=decoded.description or "",
-                payee=bytes(decoded.payee),
-                trace=known.trace if known is not None else b"",
-            )
-        )
+        # What was tried before stays on record.
+        node.ledger.put_payment(dataclasses.replace(record, trace=known.trace if known is not None else b""))
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout_seconds):
             try:
-                await _send_when_possible(node, decoded, value_msat, limit_msat, timeout)
+                await _send_when_possible(node, record, send, timeout_seconds)
             except BaseException:
                 # Called off while it waited, or a fault of ours: an invoice under way for ever could never be paid.
                 with node.core.entry():
@@ -434,8 +453,7 @@ async def lnpay(
                 raise
             await final
     except TimeoutError:
-        record = node.ledger.payments[payment_hash]
-        if record.state is PaymentState.PENDING:
+        if node.ledger.payments[payment_hash].state is PaymentState.PENDING:
             pending: dict[str, Json] = {
                 "payment_hash": payment_hash.hex(),
                 "success": False,
@@ -458,23 +476,16 @@ def _traced(node: Node, payment_hash: bytes, wanted: bool) -> dict[str, Json]:
 
 
 async def _send_when_possible(
-    node: Node, invoice: Invoice, value_msat: int, max_fee_msat: int, timeout_seconds: int
+    node: Node, record: PaymentRecord, send: Callable[[], object], timeout_seconds: int
 ) -> None:
     """Sends a payment; while other payments fill the channels, waits for one of them to end, within reason."""
-    payment_hash = bytes(invoice.payment_hash)
+    payment_hash, value_msat = record.payment_hash, record.amount_msat
     give_up_at = asyncio.get_running_loop().time() + min(BUSY_WAIT_SECONDS, timeout_seconds / 2)
     while True:
         with node.core.entry():
             version = node.views.version
             try:
-                node.manager.pay_for_bolt11_invoice(
-                    invoice,
-                    payment_id=PaymentId(payment_hash),
-                    amount_msat=value_msat,
-                    max_fee_msat=max_fee_msat,
-                    retry=Retry(max_retries=RETRY_ATTEMPTS, timeout_ms=timeout_seconds * 1000),
-                    now=node.core.now,
-                )
+                send()
                 return
             except (APIError, PaymentNotSent) as error:
                 busy = isinstance(error, PaymentNotSent) and _only_busy(node, error, value_msat)
