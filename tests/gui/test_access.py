@@ -180,8 +180,8 @@ def test_shortcuts_lead_to_pages(qtbot: QtBot) -> None:
     assert stage.window.shell is not None
     shell = stage.window.shell
     seen = []
-    for key in (Qt.Key.Key_2, Qt.Key.Key_3, Qt.Key.Key_6, Qt.Key.Key_1):
+    for key in (Qt.Key.Key_2, Qt.Key.Key_3, Qt.Key.Key_6, Qt.Key.Key_7, Qt.Key.Key_1):
         press(stage.window, key, Qt.KeyboardModifier.ControlModifier)
         seen.append(shell.current_key)
-    assert seen == ["send", "receive", "settings", "overview"]
+    assert seen == ["send", "receive", "network", "settings", "overview"]
     stage.end()

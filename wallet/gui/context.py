@@ -3,12 +3,13 @@ pages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from wallet.gui.bridge import Bridge
 from wallet.gui.preferences import Preferences
 from wallet.node.api import ChannelView, WalletSnapshot
+from wallet.node.map_api import RouteAttempt
 
 __all__ = ["Context"]
 
@@ -25,6 +26,7 @@ class Context:
     open_channel: Callable[[str], None]
     show_channel: Callable[[str], None]
     show_item: Callable[[str], None]
+    show_attempts: Callable[[Sequence[RouteAttempt]], None]
 
     @property
     def snapshot(self) -> WalletSnapshot:

@@ -34,6 +34,7 @@ from wallet.gui.widgets.navigation import Navigation, Place
 from wallet.gui.widgets.statusbar import StatusBar
 from wallet.i18n import _, current_language
 from wallet.node.api import ChangeSet, NodeApi, WalletHost, WalletInfo
+from wallet.node.map_api import RouteAttempt
 
 if TYPE_CHECKING:
     from wallet.gui.pages.unlock import UnlockPage
@@ -49,6 +50,7 @@ def places() -> list[Place]:
         Place("receive", _("Receive"), "receive"),
         Place("activity", _("Activity"), "activity"),
         Place("channels", _("Channels"), "channels"),
+        Place("network", _("Network"), "network"),
         Place("settings", _("Settings"), "settings"),
     ]
 
@@ -72,6 +74,10 @@ def make_page(key: str, context: Context) -> Page:
             from wallet.gui.pages.channels import ChannelsPage
 
             return ChannelsPage(context)
+        case "network":
+            from wallet.gui.pages.network import NetworkPage
+
+            return NetworkPage(context)
         case "recovery":
             from wallet.gui.pages.recovery import RecoveryPage
 
@@ -131,6 +137,7 @@ class Shell(QWidget):
             open_channel=self.open_channel,
             show_channel=self.show_channel,
             show_item=self.show_item,
+            show_attempts=self.show_attempts,
         )
         self.navigation = Navigation(places())
         self.navigation.chosen.connect(self.go)
@@ -245,6 +252,15 @@ class Shell(QWidget):
         page = self.page("channels")
         if isinstance(page, ChannelsPage):
             page.show_channel(channel_id)
+
+    def show_attempts(self, attempts: Sequence[RouteAttempt]) -> None:
+        """The ways that a payment tried, on the map."""
+        from wallet.gui.pages.network import NetworkPage
+
+        page = self.page("network")
+        if isinstance(page, NetworkPage):
+            page.show_attempts(attempts)
+        self.go("network")
 
     def show_item(self, item_id: str) -> None:
         from wallet.gui.pages.item_dialog import open_item

@@ -1,9 +1,9 @@
 """Paints links and nodes of a map into an image, a slice at a time.
 
-Theory of operation. `drawLines` keeps the interpreter's lock, so nothing here draws more than `SLICE` edges in one call,
-and `steps` is a generator: whoever drives it decides after each slice whether there is time for the next, or throws the
-picture away because the view has moved on. Only what can be seen is drawn: of the whole map the strongest links, nearer
-by all links of the nodes in view. Lines are one pixel wide, which Qt draws a hundred times as fast as any other width;
+Theory of operation. `drawLines` keeps the interpreter's lock, so nothing here draws more than `SLICE` edges in one
+call, and `steps` is a generator: whoever drives it decides after each slice whether there is time for the next, or
+throws the picture away because the view has moved on. Only what can be seen is drawn: of the whole map the strongest
+links, nearer by all links of the nodes in view. Lines are one pixel wide, which Qt draws a hundred times as fast as any other width;
 nodes are stamped from a sheet of dots.
 """
 
@@ -47,7 +47,7 @@ def radius_of(network: NetworkMap, node: int, zoom: float) -> float:
     radius = 1.5 + 12.5 * sqrt(network.node_capacity_sat[node] / largest)
     if network.channel_starts[node + 1] - network.channel_starts[node] == 1 and zoom < 3:
         return min(radius, 0.9 if zoom < 1.6 else 1.25)
-    return min(radius * min(max(zoom, 1.0) ** 0.3, 2.0), 14.0)
+    return float(min(radius * min(max(zoom, 1.0) ** 0.3, 2.0), 14.0))
 
 
 class Dots:
@@ -173,7 +173,9 @@ class Picture:
     def _find_channels(self) -> Iterator[None]:
         network = self.network
         if 2 * len(self.nodes) > network.node_count:
-            self.channels = range(min(FAR_LINKS if network.channel_count > NEAR_LINKS else NEAR_LINKS, network.channel_count))
+            self.channels = range(
+                min(FAR_LINKS if network.channel_count > NEAR_LINKS else NEAR_LINKS, network.channel_count)
+            )
             return
         found: set[int] = set()
         starts, channels_of = network.channel_starts, network.channels_of
@@ -190,8 +192,9 @@ class Picture:
             return 255
         nearness = min(max(self.camera.zoom - 1.0, 0.0) / 8, 1.0)
         crowd = min(len(self.channels) / FAR_LINKS, 1.0)
-        far = 0.12 + 0.18 * (kind if kind != UNKNOWN else 0) / 4
-        return round(255 * (far + (0.3 * nearness + 0.12 * (1 - crowd))))
+        # Where thousands lie over each other, each has to be faint.
+        far = 0.12 + 0.06 * ((kind if kind != UNKNOWN else 0) / 4) ** 2
+        return round(255 * min(far + 0.3 * nearness + 0.12 * (1 - crowd), 1.0))
 
     def _draw_links(self) -> Iterator[None]:
         network, scale, left, top = self.network, self._scale, self._left, self._top
@@ -205,18 +208,23 @@ class Picture:
                 a, b = first[channel], second[channel]
                 groups[classes[channel]].append(
                     QLineF(
-                        (x[a] - left) * scale, (y[a] - top) * scale, (x[b] - left) * scale, (y[b] - top) * scale
+                        (x[a] - left) * scale,
+                        (y[a] - top) * scale,
+                        (x[b] - left) * scale,
+                        (y[b] - top) * scale,
                     )
                 )
             yield
         for kind in (UNKNOWN, 0, 1, 2, 3, 4):
             lines = groups[kind]
             token = SCALE[kind] if kind != UNKNOWN else "map_1"
-            pen = QPen(theme().colour(token, self._opacity(kind)), 1)
+            pen = QPen(
+                theme().colour(token, self._opacity(kind)), 1 if network.node_count > FEW else 2 * self.ratio
+            )
             for begin in range(0, len(lines), SLICE // 2):
                 painter = self._painter(smooth=True)
                 painter.setPen(pen)
-                painter.drawLines(lines[begin : begin + SLICE // 2])
+                _draw_lines(painter, lines[begin : begin + SLICE // 2])
                 painter.end()
                 yield
 
@@ -229,11 +237,12 @@ class Picture:
         for begin in range(0, len(lines), 20):
             painter = self._painter(smooth=True)
             painter.setPen(pen)
-            painter.drawLines(
+            _draw_lines(
+                painter,
                 [
                     QLineF((a - left) * scale, (b - top) * scale, (c - left) * scale, (d - top) * scale)
                     for a, b, c, d in lines[begin : begin + 20]
-                ]
+                ],
             )
             painter.end()
             yield
@@ -255,11 +264,17 @@ class Picture:
                     column = known[radius] = columns[min(RADII, key=lambda one: abs(one - radius))]
                 stamps.append(
                     make(
-                        QPointF((x[node] - left) * scale, (y[node] - top) * scale), areas[classes[node]][column]
+                        QPointF((x[node] - left) * scale, (y[node] - top) * scale),
+                        areas[classes[node]][column],
                     )
                 )
             painter = self._painter(smooth=False)
             painter.setBrush(QBrush(Qt.BrushStyle.NoBrush))
-            painter.drawPixmapFragments(stamps, self.dots.sheet)
+            painter.drawPixmapFragments(stamps, self.dots.sheet)  # type: ignore[arg-type]  # as below
             painter.end()
             yield
+
+
+def _draw_lines(painter: QPainter, lines: list[QLineF]) -> None:
+    if lines:
+        painter.drawLines(lines)  # type: ignore[call-overload]  # takes lists; the stub knows Qt's own arrays only
