@@ -605,8 +605,9 @@ class PaymentRoom(MessageRoom):
     def _preimage_for(self, add: AddedHtlc, payload: ReceivePayload) -> tuple[PaymentPreimage | None] | None:
         """Whether we asked for this payment. None: no; otherwise the preimage, as far as we know it."""
         if payload.payment_secret is None:
+            # A spontaneous payment is one HTLC: without a secret, nothing says which parts belong together.
             keysend = payload.keysend_preimage
-            if keysend is None or sha256(keysend) != add.payment_hash:
+            if keysend is None or not self._config.accept_keysend or sha256(keysend) != add.payment_hash:
                 return None
             return (keysend,)
         verified = inbound_payment.verify(
