@@ -12,8 +12,10 @@ from PyQt6.QtWidgets import QScrollArea
 from tests.gui import scenes, settings_scenes
 from tests.gui.channel_scenes import CHANNEL_SCENES
 from tests.gui.fake_node import HUB_URI, FakeNode
+from tests.gui.receive_scenes import RECEIVE_SCENES
 from tests.gui.shots import Stage, wait_for
 from wallet.gui.pages.close_channel import CloseChannelDialog
+from wallet.gui.pages.item_dialog import ItemDialog
 from wallet.gui.pages.open_channel import OpenChannelDialog
 from wallet.gui.pages.recovery import OldInstallationDialog, PublishHeldDialog
 from wallet.gui.pages.settings_backup import PasswordDialog
@@ -271,8 +273,10 @@ def item_attempts(stage: Stage) -> None:
     window = stage.on(node, "activity")
     assert window.shell is not None
     window.shell.show_item(node.activity[0].item_id)
-    for fold in window.findChildren(Fold):
-        if not fold.button.isChecked() and fold.window().isVisible():
+    dialog = window.findChild(ItemDialog)
+    assert dialog is not None
+    for fold in dialog.findChildren(Fold):
+        if not fold.button.isChecked():
             fold.button.click()
 
 
@@ -539,4 +543,5 @@ SCENES: dict[str, Callable[[Stage], object]] = {
     "wizard-password": wizard_password,
     "unlock": unlock,
     **CHANNEL_SCENES,
+    **RECEIVE_SCENES,
 }

@@ -104,8 +104,8 @@ class Filters(QWidget):
         self._since_field = Field(_("From this day"), self.since)
         self._until_field = Field(_("To this day"), self.until)
         row = hbox(spacing=S3)
-        for holder in (self._since_field, self._until_field):
-            row.addWidget(holder, 1, Qt.AlignmentFlag.AlignTop)
+        for day in (self._since_field, self._until_field):
+            row.addWidget(day, 1, Qt.AlignmentFlag.AlignTop)
         self._days.setLayout(row)
         self._days.setMaximumWidth(theme().px(FORM_WIDTH))
         flow = Flow(spacing=S3, line_spacing=S2)

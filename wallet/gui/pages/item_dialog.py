@@ -97,6 +97,12 @@ def attempt_title(number: int, attempt: AttemptView) -> str:
     return ", ".join(parts)
 
 
+def when_text(at: int) -> str:
+    """The moment, and for a day how long ago that is."""
+    whole, ago = fmt.date_time(at), fmt.ago(at)
+    return whole if whole.startswith(ago) else f"{whole} ({ago})"
+
+
 def took_text(took_ms: int) -> str:
     """Seconds with one decimal: "2.4 s"."""
     tenths = (took_ms + 50) // 100
@@ -155,9 +161,7 @@ class ItemDialog(Dialog):
                     wrap=True,
                 )
             )
-        facts: list[tuple[str, QWidget | str]] = [
-            (_("When"), f"{fmt.date_time(item.at)} ({fmt.ago(item.at)})")
-        ]
+        facts: list[tuple[str, QWidget | str]] = [(_("When"), when_text(item.at))]
         if item.counterparty:
             side = _("Channel with") if moved else _("To") if item.amount_msat < 0 else _("From")
             facts.append((side, fmt.plain(item.counterparty, 80)))

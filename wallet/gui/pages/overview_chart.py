@@ -71,7 +71,7 @@ def balance_split(snapshot: WalletSnapshot) -> list[SplitRow]:
             _("Reserved"),
             reserve_msat,
             _(
-                "Each channel keeps about a hundredth back, so that nobody gains by cheating. It is free once it closes."
+                "Each channel keeps about a hundredth back, so that nobody gains by cheating. It is free after closing."
             ),
         ),
     ]

@@ -54,11 +54,11 @@ def nice_step_sat(top_sat: int) -> int:
         step_sat *= 10
 
 
-def tick_days(first_at: int, last_at: int) -> list[int]:
-    """At most six moments to write dates under, evenly apart, whole days where there is room for them."""
+def tick_days(first_at: int, last_at: int, room: int = MOST_DATES) -> list[int]:
+    """At most six moments to write dates under, evenly apart, no two on one day but the two ends."""
     length_seconds = max(1, last_at - first_at)
     days = length_seconds // DAY_SECONDS
-    count = max(2, min(MOST_DATES, days + 1))
+    count = max(2, min(MOST_DATES, room, days + 1))
     return [first_at + length_seconds * place // (count - 1) for place in range(count)]
 
 
@@ -221,10 +221,9 @@ class BalanceChart(QWidget):
         painter.setFont(theme().font("caption"))
         painter.setPen(theme().colour("text2"))
         metrics = QFontMetricsF(theme().font("caption"))
-        ticks = tick_days(self.points[0][0], self.until_at)
-        room = int(area.width() // (metrics.horizontalAdvance("2026-12-31") + theme().px(16)))
-        if len(ticks) > max(2, room):
-            ticks = [ticks[0], ticks[-1]]
+        # The dates at both ends stand within the line's width, so that their neighbours need half a date more.
+        apart = 1.5 * metrics.horizontalAdvance("2026-12-31") + theme().px(S2)
+        ticks = tick_days(self.points[0][0], self.until_at, int(area.width() / apart) + 1)
         top = area.bottom() + theme().px(6)
         for at in ticks:
             text = fmt.date(at)

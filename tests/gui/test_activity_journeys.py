@@ -1,0 +1,368 @@
+"""Overview and Activity through real widgets: the balance over time, search and filters, details, labels out and in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PyQt6.QtCore import QPoint, Qt
+from PyQt6.QtGui import QGuiApplication
+from PyQt6.QtTest import QAbstractItemModelTester
+from pytestqt.qtbot import QtBot
+
+from tests.gui import scenes
+from tests.gui.conftest import Desk
+from tests.gui.fake_node import FakeNode
+from tests.gui.hands import click, press, type_text
+from wallet.gui import format as fmt
+from wallet.gui.models.activity import AMOUNT, ITEM_ROLE, WHEN
+from wallet.gui.pages.activity import ActivityPageView, day_at
+from wallet.gui.pages.item_dialog import ItemDialog, proof_text
+from wallet.gui.pages.overview import OverviewPage
+from wallet.gui.pages.overview_chart import balance_split
+from wallet.gui.widgets.basic import Label
+from wallet.gui.widgets.chart import BalanceTableModel, nice_step_sat, tick_days
+from wallet.gui.widgets.ids import Fold
+from wallet.node.api import ActivityDirection, ActivityKind, ActivityOrder, ActivityStatus
+
+DAY = 86_400
+
+
+def overview(desk: Desk) -> OverviewPage:
+    desk.go("overview")
+    page = desk.page(OverviewPage)
+    desk.until(lambda: page.over_time.isVisible() and bool(page.over_time.chart.points))
+    return page
+
+
+def activity(desk: Desk) -> ActivityPageView:
+    desk.go("activity")
+    page = desk.page(ActivityPageView)
+    desk.until(lambda: page.table.isVisible())
+    return page
+
+
+def clipboard() -> str:
+    found = QGuiApplication.clipboard()
+    assert found is not None
+    return found.text()
+
+
+# --- overview ---------------------------------------------------------------------------
+
+
+def test_the_parts_of_the_balance_add_up(qtbot: QtBot) -> None:
+    for node in (scenes.typical(), scenes.trouble(), scenes.funded()):
+        snapshot = node.snapshot()
+        rows = balance_split(snapshot)
+        assert sum(row.amount_msat for row in rows if row.level == 0) == snapshot.balance.total_sat * 1000
+        parts_msat = sum(row.amount_msat for row in rows if row.level == 1)
+        assert parts_msat == snapshot.balance.total_sat * 1000
+        assert all(row.why for row in rows if row.level == 1)
+
+
+def test_what_the_balance_is_made_of_folds_out(desk: Callable[[FakeNode], Desk]) -> None:
+    opened = desk(scenes.trouble())
+    page = overview(opened)
+    assert not page.split.isVisible()
+    click(page.split_fold.button)
+    assert page.split.isVisible()
+    words = [label.text() for label in page.split.findChildren(Label)]
+    assert "Locked" in words
+    assert any(word.startswith("Until about 20") for word in words)
+    assert any("closed without its peer" in word for word in words)
+    assert "In channels" in words
+
+
+def test_the_line_ends_at_the_balance_and_a_table_says_the_same(typical: Desk) -> None:
+    page = overview(typical)
+    total_sat = typical.node.snapshot().balance.total_sat
+    assert page.over_time.chart.points[-1][1] == total_sat
+    click(page.over_time.table_button)
+    assert page.over_time.table.isVisible()
+    assert not page.over_time.chart.isVisible()
+    model = page.over_time.model
+    tester = QAbstractItemModelTester(model, QAbstractItemModelTester.FailureReportingMode.Fatal)
+    assert model.rowCount() == len(page.over_time.chart.points)
+    assert model.data(model.index(0, 1)) == fmt.number_sat(total_sat)
+    click(page.over_time.table_button)
+    assert page.over_time.chart.isVisible()
+    assert tester is not None
+
+
+def test_the_arrow_keys_walk_along_the_line(typical: Desk) -> None:
+    chart = overview(typical).over_time.chart
+    chart.setFocus(Qt.FocusReason.TabFocusReason)
+    press(chart, Qt.Key.Key_End)
+    last = len(chart.points) - 1
+    assert chart.place == last
+    assert fmt.amount_sat(chart.points[last][1]) in chart.accessibleDescription()
+    press(chart, Qt.Key.Key_Left)
+    press(chart, Qt.Key.Key_Left)
+    assert chart.place == last - 2
+    press(chart, Qt.Key.Key_Right)
+    assert chart.place == last - 1
+    press(chart, Qt.Key.Key_Home)
+    press(chart, Qt.Key.Key_Left)
+    assert chart.place == 0
+    said = chart.accessibleDescription()
+    assert fmt.date(chart.points[0][0]) in said
+    assert fmt.amount_sat(chart.points[0][1]) in said
+
+
+def test_the_pointer_shows_the_step_that_holds_there(typical: Desk) -> None:
+    chart = overview(typical).over_time.chart
+    area = chart._area()
+    for place, (at, _sat) in enumerate(chart.points[:-1]):
+        after = chart.points[place + 1][0]
+        if chart._x(area, after) - chart._x(area, at) > 4:
+            middle = (chart._x(area, at) + chart._x(area, after)) / 2
+            assert chart.place_at(middle) == place
+    assert chart.place_at(0) == 0
+    assert chart.place_at(chart.width()) == len(chart.points) - 1
+
+
+def test_each_range_is_asked_for_and_a_payment_moves_the_end(typical: Desk) -> None:
+    page = overview(typical)
+    for key, days in (("week", 7), ("year", 366), ("all", 0)):
+        click(page.over_time.ranges.button(key))
+        typical.until(lambda days=days: ("balance_history", {"days": days}) in typical.node.calls)  # type: ignore[misc]  # the default binds
+    before_sat = typical.node.snapshot().balance.total_sat
+    typical.node.submit(typical.node.give_coins, 123_456).result(10)
+    typical.until(lambda: page.over_time.chart.points[-1][1] == before_sat + 123_456)
+
+
+def test_hidden_amounts_are_hidden_in_the_chart_too(typical: Desk) -> None:
+    page = overview(typical)
+    typical.window.shell.context.preferences.choose_hidden(True)  # type: ignore[union-attr]  # a wallet is open
+    try:
+        assert fmt.HIDDEN in page.over_time.chart.sentence()
+        assert set(page.over_time.chart._amounts()) == {fmt.HIDDEN}
+        assert page.over_time.model.data(page.over_time.model.index(0, 1)) == fmt.HIDDEN
+    finally:
+        typical.window.shell.context.preferences.choose_hidden(False)  # type: ignore[union-attr]  # as above
+
+
+def test_a_new_wallet_has_no_chart(desk: Callable[[FakeNode], Desk]) -> None:
+    opened = desk(scenes.new("mainnet"))
+    page = opened.page(OverviewPage)
+    opened.until(lambda: ("balance_history", {"days": 31}) in opened.node.calls)
+    opened.node.settle()
+    opened.go("overview")
+    assert not page.over_time.isVisible()
+    assert not page.split_fold.isVisible()
+
+
+@pytest.mark.parametrize(
+    ("top_sat", "step_sat"), [(0, 1), (4, 1), (5, 2), (9, 5), (21, 10), (4_213_720, 2_000_000), (800, 200)]
+)
+def test_the_lines_are_at_round_amounts_and_reach_above_the_top(top_sat: int, step_sat: int) -> None:
+    assert nice_step_sat(top_sat) == step_sat
+    assert nice_step_sat(top_sat) * 4 >= top_sat
+
+
+@pytest.mark.parametrize(("days", "count"), [(0, 2), (1, 2), (3, 4), (7, 6), (366, 6)])
+def test_at_most_six_dates(days: int, count: int) -> None:
+    ticks = tick_days(1_000_000, 1_000_000 + days * DAY)
+    assert len(ticks) == count
+    assert ticks[0] == 1_000_000
+    assert ticks[-1] == 1_000_000 + max(1, days * DAY)
+
+
+def test_the_table_of_the_balance_follows(qtbot: QtBot) -> None:
+    model = BalanceTableModel()
+    tester = QAbstractItemModelTester(model, QAbstractItemModelTester.FailureReportingMode.Fatal)
+    resets: list[None] = []
+    model.modelReset.connect(lambda: resets.append(None))
+    model.show_points([(DAY, 5), (2 * DAY, 7)])
+    assert model.rowCount() == 2
+    assert [model.data(model.index(0, column)) for column in (1, 2)] == ["7", "+2"]
+    assert model.data(model.index(1, 2)) == ""
+    model.show_points([])
+    assert model.rowCount() == 0
+    assert resets == []
+    assert tester is not None
+
+
+# --- activity ---------------------------------------------------------------------------
+
+
+def test_filters_ask_the_node(typical: Desk) -> None:
+    page = activity(typical)
+    everything = page.model.rowCount()
+    click(page.filter_button)
+    assert page.filters.isVisible()
+    click(page.filters.directions.button("moved"))
+    assert 0 < page.model.rowCount() < everything
+    assert page.filter_button.text() == "Filters (1)"
+    shown = [page.model.item(row) for row in range(page.model.rowCount())]
+    assert {item.direction for item in shown if item is not None} == {ActivityDirection.MOVED}
+    click(page.filters.states.button("failed"))
+    assert page.model.rowCount() == 0
+    assert page._nothing.isVisible()
+    click(page.filters.kinds.button("lightning"))
+    asked = typical.node.queries[-1]
+    assert asked.kind is ActivityKind.LIGHTNING
+    assert asked.status is ActivityStatus.FAILED
+    assert asked.direction is ActivityDirection.MOVED
+    click(page.clear_button)
+    assert page.model.rowCount() == everything
+    assert page.filter_button.text() == "Filters"
+
+
+def test_days_are_typed_and_a_wrong_one_is_said(typical: Desk) -> None:
+    page = activity(typical)
+    everything = page.model.rowCount()
+    newest = page.model.item(0)
+    assert newest is not None
+    click(page.filter_button)
+    click(page.filters.periods.button("days"))
+    assert page.model.rowCount() == everything
+    type_text(page.filters.since, "2026-13-40")
+    page.filters.since.left.emit()  # as when the focus goes on
+    typical.until(lambda: page.filters._since_field.problem() != "")
+    assert page.model.rowCount() == everything
+    page.filters.since.clear()
+    type_text(page.filters.since, fmt.date(newest.at))
+    type_text(page.filters.until, fmt.date(newest.at))
+    assert page.filters._since_field.problem() == ""
+    asked = typical.node.queries[-1]
+    assert asked.since_at is not None
+    assert asked.until_at is not None
+    assert asked.since_at <= newest.at < asked.until_at
+    assert 0 < page.model.rowCount() < everything
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-02-30", "2026-1", "99999-01-01", "2026-00-10"])
+def test_what_is_no_day(text: str) -> None:
+    assert day_at(text) is None
+
+
+def test_a_day_is_from_midnight_to_midnight() -> None:
+    begins, ends = day_at("2026-11-22"), day_at("2026-11-22", days_later=1)
+    assert begins is not None
+    assert ends is not None
+    assert fmt.date_time(begins) == "2026-11-22 00:00"
+    assert fmt.date_time(ends) == "2026-11-23 00:00"
+
+
+def test_a_column_is_sorted_by_clicking_its_head(typical: Desk) -> None:
+    page = activity(typical)
+    across = page.table.horizontalHeader()
+    assert across is not None
+    view = across.viewport()
+    assert view is not None
+    middle = across.sectionViewportPosition(AMOUNT) + across.sectionSize(AMOUNT) // 2
+    click(view, QPoint(middle, across.height() // 2))
+    first = page.model.query
+    assert first.order is ActivityOrder.AMOUNT
+    click(view, QPoint(middle, across.height() // 2))
+    assert page.model.query == replace(first, descending=not first.descending)
+    # A filter keeps the order.
+    click(page.filter_button)
+    click(page.filters.kinds.button("lightning"))
+    assert page.model.query.order.value == "amount"
+    middle = across.sectionViewportPosition(WHEN) + across.sectionSize(WHEN) // 2
+    click(view, QPoint(middle, across.height() // 2))
+    assert page.model.query.order.value == "when"
+
+
+def test_a_long_list_is_walked_from_end_to_end(desk: Callable[[FakeNode], Desk]) -> None:
+    node = scenes.typical()
+    node.activity = scenes.items(2_000)
+    opened = desk(node)
+    page = activity(opened)
+    assert page.count.text() == "2\u202f000 items"
+    page.table.setFocus()
+    press(page.table, Qt.Key.Key_End, Qt.KeyboardModifier.ControlModifier)
+    assert page.table.currentIndex().row() == 1_999
+    assert page.table.currentIndex().data(ITEM_ROLE) == node.activity[-1]
+    opened.node.submit(opened.node.give_coins, 5_000).result(10)
+    opened.until(lambda: page.model.rowCount() == 2_001)
+    # What one looks at stays under one's eyes.
+    assert page.table.currentIndex().row() == 2_000
+
+
+def test_details_show_the_attempts_and_the_proof(typical: Desk) -> None:
+    page = activity(typical)
+    page.table.setFocus()
+    page.table.setCurrentIndex(page.model.index(0, 0))
+    press(page.table, Qt.Key.Key_Return)
+    dialog = typical.dialog(ItemDialog)
+    assert dialog.attempts is not None
+    assert dialog.copy_proof is not None
+    for fold in dialog.findChildren(Fold):
+        if not fold.button.isChecked():
+            click(fold.button)
+    words = "\n".join(label.text() for label in dialog.attempts.findChildren(Label))
+    assert "Route 1: failed" in words
+    assert "Route 2: arrived" in words
+    assert "It failed here." in words
+    assert "912002x2x1" in words
+    assert "2.4\u00a0s" in words
+    click(dialog.copy_proof)
+    assert clipboard() == proof_text(dialog.item)
+    assert f"preimage: {dialog.item.preimage}" in clipboard()
+    assert f"payment_hash: {dialog.item.payment_hash}" in clipboard()
+
+
+def test_what_was_moved_is_no_payment(typical: Desk) -> None:
+    moved = next(item for item in typical.node.activity if item.moved_msat and item.fee_msat)
+    typical.window.shell.show_item(moved.item_id)  # type: ignore[union-attr]  # a wallet is open
+    dialog = typical.dialog(ItemDialog)
+    words = [label.text() for label in dialog.findChildren(Label)]
+    assert any("Only the fee is gone" in word for word in words)
+    assert "Sandbox hub" in words
+    assert dialog.copy_proof is None
+
+
+def test_a_note_is_changed(typical: Desk) -> None:
+    first = typical.node.activity[0]
+    typical.window.shell.show_item(first.item_id)  # type: ignore[union-attr]  # a wallet is open
+    dialog = typical.dialog(ItemDialog)
+    dialog.note.selectAll()
+    type_text(dialog.note, "My own words")
+    click(dialog.save)
+    typical.until(lambda: typical.node.activity[0].label == "My own words")
+    page = activity(typical)
+    typical.until(lambda: page.model.data(page.model.index(0, 0)) == "My own words")
+
+
+def saved(desk: Desk, command: str) -> list[dict[str, Any]]:
+    return [arguments for name, arguments in desk.node.calls if name == command]
+
+
+def test_history_and_labels_go_out_and_labels_come_in(typical: Desk) -> None:
+    page = activity(typical)
+    page.save_history(Path("/somewhere/history.csv"))
+    page.save_labels(Path("/somewhere/labels.jsonl"))
+    assert saved(typical, "export_history") == [{"file": "/somewhere/history.csv"}]
+    assert saved(typical, "export_labels") == [{"file": "/somewhere/labels.jsonl"}]
+    page.import_labels(Path("/somewhere/labels.jsonl"))
+    typical.until(lambda: "1 label was taken over" in page.banner.text())
+    typical.until(lambda: page.model.data(page.model.index(0, 0)) == "From the file")
+    typical.node.fail("export_history", "There is a file /somewhere/history.csv already.")
+    page.save_history(Path("/somewhere/history.csv"))
+    typical.until(lambda: "already" in page.banner.text())
+
+
+def test_the_buttons_menu_offers_both_files(typical: Desk) -> None:
+    from PyQt6.QtWidgets import QFileDialog, QMenu
+
+    page = activity(typical)
+    click(page.more)
+    typical.until(lambda: any(menu.isVisible() for menu in page.findChildren(QMenu)))
+    shown = next(menu for menu in page.findChildren(QMenu) if menu.isVisible())
+    texts = [action.text() for action in shown.actions() if action.text()]
+    assert len(texts) == 3
+    next(
+        action for action in shown.actions() if "BIP 329" in action.text() and "Save" in action.text()
+    ).trigger()
+    shown.close()
+    asked = page.findChild(QFileDialog)
+    assert asked is not None
+    assert asked.selectedFiles()[0].endswith(".jsonl")
+    asked.reject()
