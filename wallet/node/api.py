@@ -32,6 +32,8 @@ __all__ = [
     "ChannelPhase",
     "ChannelView",
     "CommandError",
+    "GraphSync",
+    "GraphSyncState",
     "Json",
     "LockedCoin",
     "NodeApi",
@@ -398,6 +400,33 @@ class RecoveryView:
         return self.asks or self.held > 0 or self.lost > 0
 
 
+class GraphSyncState(Enum):
+    """Where the sync of the public network's graph is; payments go at any of them."""
+
+    NOT_STARTED = "not started"
+    ASKING_RANGES = "asking ranges"
+    CHANNELS = "channels"
+    SIGNATURES = "signatures"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphSync:
+    """How far the graph's sync is.
+
+    Attributes:
+        known_channels: of `listed_channels`, which the peer that is asked knows of, how many have come.
+        signatures_waiting: messages that are still to be verified.
+        synced_at: when a sync ended last in this run; None before the first.
+    """
+
+    state: GraphSyncState = GraphSyncState.NOT_STARTED
+    known_channels: int = 0
+    listed_channels: int = 0
+    signatures_waiting: int = 0
+    synced_at: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
     """How the wallet stands, for the status bar.
@@ -405,6 +434,7 @@ class NodeStatus:
     Attributes:
         network: "mainnet", "testnet4", "signet", "regtest" or "sandbox".
         tip_at: block time of the tip, unix seconds.
+        graph_updated_at: the newest that the graph knows; its age counts from there. None for an empty one.
         safe_until_height: until this height it is safe to be away; None while nothing is at risk.
         problem: a sentence on what needs attention, empty otherwise.
     """
@@ -425,6 +455,7 @@ class NodeStatus:
     safe_until_height: int | None
     problem: str
     recovery: RecoveryView = RecoveryView()
+    graph_sync: GraphSync = GraphSync()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,7 @@ from wallet.ln.keysinterface import KeysManager
 from wallet.ln.msgs import SocketAddress
 from wallet.ln.peer_handler import PeerManager
 from wallet.ln.route import Path
-from wallet.ln.routing.gossip import NetGraphMsgHandler, NetworkGraph
+from wallet.ln.routing.gossip import NetGraphMsgHandler, NetworkGraph, SyncState
 from wallet.ln.routing.scoring import ProbabilisticScorer
 from wallet.ln.sweep import OutputSweeper
 from wallet.ln.types import ChannelId, NodeId
@@ -121,6 +121,8 @@ MANAGER_TICK_SECONDS = 60.0
 REBROADCAST_SECONDS = 30.0
 GRAPH_PRUNE_SECONDS = 3600.0
 GRAPH_SAVE_BYTES = 8 << 20
+GRAPH_PUBLISH_SECONDS = 1.0
+"""Between two tellings of how far the graph is."""
 
 
 class NodeLogger:
@@ -182,6 +184,8 @@ class Node:
         self.peer_minimums_sat: dict[bytes, int] = {}
         self._loop_thread = threading.get_ident()
         self._flush_timer: asyncio.TimerHandle | None = None
+        self._graph_timer: asyncio.TimerHandle | None = None
+        self._graph_state = SyncState.NOT_STARTED
         self._commit_called = False
         self._last_details: dict[ChannelId, ChannelDetails] = {}
         self._stopping = False
@@ -456,6 +460,8 @@ class Node:
         self._stopping = True
         if self._first_sync is not None:
             self._first_sync.cancel()
+        if self._graph_timer is not None:
+            self._graph_timer.cancel()
         await self.loop.run_in_executor(None, self.background.stop)
         await self.recovery.close()
         await self._hang_up()
@@ -788,6 +794,16 @@ class Node:
         with self.core.entry():
             answer()
             self.peer_manager.process_events()
+        self._graph_moved()
+
+    def _graph_moved(self) -> None:
+        """On the loop: tells front ends again how far the graph is, once a second while it comes in."""
+        if self._graph_timer is None and not self._stopping:
+            self._graph_timer = self.loop.call_later(GRAPH_PUBLISH_SECONDS, self._publish_graph)
+
+    def _publish_graph(self) -> None:
+        self._graph_timer = None
+        self.views.publish_soon()
 
     # --- peers ----------------------------------------------------------------------------
 
@@ -865,7 +881,11 @@ class Node:
     def _tick_peers(self) -> None:
         with self.core.entry():
             self.peer_manager.timer_tick_occurred()
+            before, self._graph_state = self._graph_state, self.gossip.sync_progress().state
         self.loop.call_soon_threadsafe(self._peers_changed)
+        if self._graph_state is not before:
+            # Nothing was verified: nothing else says it.
+            self.loop.call_soon_threadsafe(self._graph_moved)
 
     def _tick_channels(self) -> None:
         with self.core.entry():

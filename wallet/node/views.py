@@ -16,6 +16,7 @@ from wallet.chain.electrum.sync import NO_BLOCK_SECONDS, SyncState, SyncStatus
 from wallet.i18n import _, ngettext
 from wallet.ln.channel_details import ChannelDetails, ChannelState
 from wallet.ln.events import Balance, BalanceKind
+from wallet.ln.routing.gossip import SyncState as GossipState
 from wallet.ln.types import PaymentId
 from wallet.node.activity import ActivityIndex
 from wallet.node.api import (
@@ -28,6 +29,8 @@ from wallet.node.api import (
     ChangeSet,
     ChannelPhase,
     ChannelView,
+    GraphSync,
+    GraphSyncState,
     LockedCoin,
     NodeStatus,
     PeerView,
@@ -69,6 +72,15 @@ def scid_text(short_channel_id: int | None) -> str | None:
     if short_channel_id is None:
         return None
     return f"{short_channel_id >> 40}x{short_channel_id >> 16 & 0xFFFFFF}x{short_channel_id & 0xFFFF}"
+
+
+_SYNC_STATES = {
+    GossipState.NOT_STARTED: GraphSyncState.NOT_STARTED,
+    GossipState.RANGES: GraphSyncState.ASKING_RANGES,
+    GossipState.CHANNELS: GraphSyncState.CHANNELS,
+    GossipState.SIGNATURES: GraphSyncState.SIGNATURES,
+    GossipState.DONE: GraphSyncState.DONE,
+}
 
 
 class Views:
@@ -215,8 +227,11 @@ class Views:
         with node.core.locked():
             recovery, backup_text = node.recovery.view(), node.recovery.backup_text()
             restored = node.recovery.problem()
+            sync = node.gossip.sync_progress()
         with_channels = {item.counterparty_node_id for item in details}
         online = node.peers.online
+        # Who is called for gossip only goes again by itself.
+        strangers = online - node.gossip_peers.called
         pending_heights = [htlc.cltv_expiry_height for item in details for htlc in item.pending_htlcs]
         delays = [item.force_close_spend_delay_blocks or 0 for item in details if item.is_channel_ready]
         safe_until = None
@@ -241,11 +256,18 @@ class Views:
                 )
                 for server in chain.servers
             ),
-            peers_online=len(online & with_channels) if with_channels else len(online),
-            peers_total=len(with_channels) if with_channels else len(online),
+            peers_online=len(online & with_channels) if with_channels else len(strangers),
+            peers_total=len(with_channels) if with_channels else len(strangers),
             graph_nodes=node.graph.node_count,
             graph_channels=node.graph.channel_count,
             graph_updated_at=node.graph.last_update_at,
+            graph_sync=GraphSync(
+                state=_SYNC_STATES[sync.state],
+                known_channels=sync.known,
+                listed_channels=sync.listed,
+                signatures_waiting=sync.signatures,
+                synced_at=sync.synced_at,
+            ),
             backup_text=backup_text,
             safe_until_height=safe_until,
             recovery=recovery,

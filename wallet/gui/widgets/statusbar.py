@@ -15,7 +15,7 @@ from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S3, S4, STATUS_BAR
 from wallet.gui.widgets.basic import Button, Label, Rule, discard, hbox, restyle, vbox
 from wallet.i18n import _, ngettext
-from wallet.node.api import WalletSnapshot
+from wallet.node.api import GraphSyncState, NodeStatus, WalletSnapshot
 
 __all__ = ["StatusBar", "StatusItem", "status_items"]
 
@@ -71,12 +71,8 @@ def status_items(snapshot: WalletSnapshot) -> list[StatusItem]:
     items.append(
         StatusItem("peers", peers if total else _("No peers yet"), names, bool(total and online < total))
     )
-    if status.graph_updated_at is not None:
-        graph = _("Graph {ago}").format(ago=_age(status.graph_updated_at))
-        size = _("{nodes} nodes and {channels} channels are known.").format(
-            nodes=fmt.group(status.graph_nodes), channels=fmt.group(status.graph_channels)
-        )
-        items.append(StatusItem("graph", graph, (size,)))
+    if graph := _graph(status):
+        items.append(graph)
     if status.backup_text:
         trouble = status.recovery.backup_problem
         lines = (trouble or status.backup_text,)
@@ -91,9 +87,42 @@ def status_items(snapshot: WalletSnapshot) -> list[StatusItem]:
     return sorted(items, key=lambda item: not item.trouble)
 
 
-def _age(moment_at: int) -> str:
-    ago = fmt.ago(moment_at)
-    return _("is new") if ago == _("just now") else _("from {ago}").format(ago=ago)
+def _graph(status: NodeStatus) -> StatusItem | None:
+    """How far the graph's sync is while it goes on, then how old the graph is; None where there is none."""
+    sync = status.graph_sync
+    size = _("{nodes} nodes and {channels} channels are known.").format(
+        nodes=fmt.group(status.graph_nodes), channels=fmt.group(status.graph_channels)
+    )
+    match sync.state:
+        case GraphSyncState.ASKING_RANGES:
+            text = _("Graph: asking for channels")
+        case GraphSyncState.CHANNELS:
+            text = _("Graph: {known} of {listed} channels").format(
+                known=fmt.group(sync.known_channels), listed=fmt.group(sync.listed_channels)
+            )
+        case GraphSyncState.SIGNATURES if not sync.signatures_waiting:
+            text = _("Graph: checking channels")
+        case GraphSyncState.SIGNATURES:
+            text = ngettext(
+                "Graph: {n} signature to check", "Graph: {n} signatures to check", sync.signatures_waiting
+            ).format(n=fmt.group(sync.signatures_waiting))
+        case GraphSyncState.NOT_STARTED | GraphSyncState.DONE:
+            if status.graph_updated_at is None:
+                return None
+            return StatusItem("graph", _age(max(0, fmt.now() - status.graph_updated_at)), (size,))
+    return StatusItem("graph", text, (size, _("Payments find their way with what is known by now.")))
+
+
+def _age(passed_seconds: int) -> str:
+    """ "Graph 4 minutes old"."""
+    minutes, hours, days = passed_seconds // 60, passed_seconds // 3_600, passed_seconds // 86_400
+    if days >= 2:
+        return ngettext("Graph {n} day old", "Graph {n} days old", days).format(n=days)
+    if hours:
+        return ngettext("Graph {n} hour old", "Graph {n} hours old", hours).format(n=hours)
+    if minutes:
+        return ngettext("Graph {n} minute old", "Graph {n} minutes old", minutes).format(n=minutes)
+    return _("Graph is new")
 
 
 class Popover(QFrame):

@@ -47,6 +47,15 @@ async def getinfo(node: Node) -> Json:
         "peers": status.peers_online,
         "graph_nodes": status.graph_nodes,
         "graph_channels": status.graph_channels,
+        "graph_updated_at": status.graph_updated_at,
+        "graph_age_seconds": None
+        if status.graph_updated_at is None
+        else max(0, node.wall_clock_at() - status.graph_updated_at),
+        "graph_sync": status.graph_sync.state.value,
+        "graph_sync_channels": status.graph_sync.known_channels,
+        "graph_sync_channels_listed": status.graph_sync.listed_channels,
+        "graph_signatures_waiting": status.graph_sync.signatures_waiting,
+        "gossip_peers": "on" if node.gossip_peers.is_on else "off",
         "fee_estimates_sat_per_kw": {
             target.name.lower(): node.fee_sat_per_kw(target) for target in ConfirmationTarget
         },

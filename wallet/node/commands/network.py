@@ -80,6 +80,21 @@ async def _fetched(node: Node, source: str) -> bytes:
 
 
 @command
+async def set_gossip_peers(node: Node, on_or_off: str) -> Json:
+    """Lets Leyden call a few public nodes ("on"), or none ("off"), to learn of the network while its graph is missing
+    or old. Peers of your channels tell of it in any case."""
+    choice = {"on": True, "off": False}.get(on_or_off.strip().lower())
+    if choice is None:
+        raise CommandError(_("Say on or off, not {text!r}.").format(text=on_or_off[:40]), code="usage")
+    with node.core.entry():
+        node.gossip_peers.choose(choice)
+        durable = node.durable()
+    await durable
+    node.views.publish_soon()
+    return {"gossip_peers": "on" if node.gossip_peers.is_on else "off"}
+
+
+@command
 async def import_graph(node: Node, file: str) -> Json:
     """Takes over a snapshot of the public network, in the format of rapid gossip sync, from a file or an https address
     (through the proxy, where one is set); it may be compressed with gzip. Routes are found with it at once. Nothing in
