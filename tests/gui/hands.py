@@ -9,7 +9,7 @@ from PyQt6.QtGui import QWindow
 from PyQt6.QtTest import QTest
 from PyQt6.QtWidgets import QWidget
 
-__all__ = ["click", "press", "type_text"]
+__all__ = ["click", "drag", "press", "type_text"]
 
 _hands: Any = QTest
 
@@ -32,3 +32,11 @@ def click(where: QWidget | QWindow, at: QPoint | None = None) -> None:
         assert where.isEnabled(), where.accessibleName()
     button, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     _hands.mouseClick(where, button, none, at if at is not None else QPoint())
+
+
+def drag(where: QWidget, start: QPoint, end: QPoint) -> None:
+    """With the left button held."""
+    button, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    _hands.mousePress(where, button, none, start)
+    _hands.mouseMove(where, end)
+    _hands.mouseRelease(where, button, none, end)
