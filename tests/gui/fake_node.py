@@ -572,8 +572,10 @@ class FakeNode(FakeChannels, FakeRecovery, FakeSettings, FakeSend, FakeMap):
         amount_msat: int | None = None,
         message: str = "",
         expiry_seconds: int = 86_400,
-        lightning: bool = True,
+        lightning: bool = False,
+        both: bool = False,
     ) -> Json:
+        lightning = lightning or both
         with self._lock:
             number = next(self._counter)
             can_receive_msat = self.snapshot().balance.can_receive_msat
@@ -592,7 +594,7 @@ class FakeNode(FakeChannels, FakeRecovery, FakeSettings, FakeSend, FakeMap):
                 invoice=f"lnbcrt{(amount_msat or 0) // 100_000}u1p{digest('own', number) * 4}"
                 if lightning
                 else None,
-                address=None if lightning else "bcrt1q" + digest("address", number)[:38],
+                address=None if lightning and not both else "bcrt1q" + digest("address", number)[:38],
                 payment_hash=digest("own-hash", number) if lightning else None,
             )
             self.requests[request.request_id] = request
@@ -811,8 +813,10 @@ class FakeNode(FakeChannels, FakeRecovery, FakeSettings, FakeSend, FakeMap):
         self.tell(channels=[channel.channel_id], activity=[item_id])
         return {"channel_id": channel.channel_id, "funding_txid": channel.funding_txid}
 
-    def do_add_peer(self, uri: str) -> Json:
-        return {"node_id": uri.split("@", 1)[0]}
+    def do_add_peer(self, connection_string: str) -> Json:
+        if connection_string.split("@", 1)[0] in self.unreachable:
+            raise CommandError("This node cannot be reached. Check the address and your connection.")
+        return True
 
     def do_quote_close(self, channel_id: str, force: bool) -> Json:
         channel = self.channels[channel_id]

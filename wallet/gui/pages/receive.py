@@ -6,6 +6,7 @@ Where no channel can receive, it shows an address and never an invoice that nobo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from PyQt6.QtCore import Qt
@@ -15,6 +16,7 @@ from wallet.gui import format as fmt
 from wallet.gui.context import Context
 from wallet.gui.describe import request_look
 from wallet.gui.pages.base import Page
+from wallet.gui.pages.receive_more import WaysToReceive
 from wallet.gui.theme import theme
 from wallet.gui.tokens import QR_SIDE, S2, S3, S4, S6, S8
 from wallet.gui.widgets.basic import (
@@ -25,15 +27,17 @@ from wallet.gui.widgets.basic import (
     Label,
     Pill,
     Rule,
+    add_action,
     button_row,
     clear,
     discard,
     hbox,
+    menu,
     vbox,
 )
 from wallet.gui.widgets.fields import AmountField, Field, LineEdit, Segments
 from wallet.gui.widgets.ids import CopyId, copy_text
-from wallet.gui.widgets.notices import Banner
+from wallet.gui.widgets.notices import Banner, toast
 from wallet.gui.widgets.qr import QrCode
 from wallet.i18n import _
 from wallet.node.api import RequestStatus, RequestView
@@ -41,6 +45,18 @@ from wallet.node.api import RequestStatus, RequestView
 __all__ = ["ReceivePage"]
 
 SHOWN_REQUESTS = 5
+
+
+def payment_uri(address: str, amount_msat: int | None, invoice: str = "") -> str:
+    """BIP 21: an address, an amount in bitcoin, and the invoice that asks for the same over Lightning."""
+    query = []
+    if amount_msat:
+        # Rounded up: what is asked for on chain is never less than the invoice's amount.
+        whole, rest_sat = divmod(-(-amount_msat // 1000), 100_000_000)
+        query.append(f"amount={whole}.{rest_sat:08d}")
+    if invoice:
+        query.append(f"lightning={invoice}")
+    return f"bitcoin:{address}" + ("?" + "&".join(query) if query else "")
 
 
 class ReceivePage(Page):
@@ -59,11 +75,13 @@ class ReceivePage(Page):
         self.can_receive = Label("", "body", "text2", wrap=True)
         self.can_receive.setMaximumWidth(theme().px(680))
         self.layer = Segments(
-            _("Layer"), [("lightning", _("Lightning")), ("onchain", _("On chain"))], "lightning"
+            _("Layer"), [("lightning", _("Either way")), ("onchain", _("On chain only"))], "lightning"
         )
         self.layer.chosen.connect(lambda _key: self._choose_layer())
         self.body.setSpacing(theme().px(S4))
         self.body.addWidget(self.can_receive)
+        self.ways = WaysToReceive(context)
+        self.body.addWidget(self.ways)
 
         left = QWidget()
         left.setMaximumWidth(theme().px(400))
@@ -74,7 +92,7 @@ class ReceivePage(Page):
         self.note = LineEdit(_("Note"), _("What it is for"))
         self.note.setMaxLength(300)
         self._note_row = Field(_("Note"), self.note, _("The payer sees it."))
-        self.create_button = Button(_("Create invoice"), "filled", main=True, on_click=self._create)
+        self.create_button = Button(_("Create request"), "filled", main=True, on_click=self._create)
         self._reason = Label("", "caption", "text2", wrap=True)
         self._problem = Banner("", "warning")
         form = vbox(self.layer, self._amount_row, self._note_row, self._problem, spacing=S4)
@@ -126,7 +144,14 @@ class ReceivePage(Page):
             box.addLayout(hbox("stretch", Pill(word, "play", "sandbox"), "stretch"))
         box.addWidget(self.code_amount)
         box.addWidget(self.code, 0, Qt.AlignmentFlag.AlignHCenter)
+        self.save = Button(_("Save"), "text", "save", small=True, on_click=self._save)
+        self.save.setAccessibleDescription(_("Saves the code as a picture"))
+        self.print = Button(_("Print"), "text", "print", small=True, on_click=self._print)
+        self.more = Button(
+            "", "quiet", "more", small=True, name=_("More ways to copy"), on_click=self._open_more
+        )
         box.addLayout(hbox(self.code_id, "stretch", self.copy))
+        box.addLayout(hbox(self.save, self.print, "stretch", self.more))
         box.addLayout(waiting_row)
         return card
 
@@ -204,7 +229,7 @@ class ReceivePage(Page):
             reason = _("No channel can receive now.")
         self._reason.setText(reason)
         self.create_button.setEnabled(not problem and not reason)
-        self.create_button.setText(_("Create invoice") if lightning else _("Put it into the code"))
+        self.create_button.setText(_("Create request") if lightning else _("Put it into the code"))
         self.create_button.setAccessibleDescription(problem or reason)
 
     def _show_address(self) -> None:
@@ -233,7 +258,7 @@ class ReceivePage(Page):
             owner=self,
             amount_msat=self.amount_field.amount_msat(),
             message=self.note.text().strip(),
-            lightning=self.is_lightning(),
+            both=self.is_lightning(),
         )
 
     def _created(self, answer: Any) -> None:
@@ -250,17 +275,15 @@ class ReceivePage(Page):
         invoice = request.get("lightning_invoice")
         address = str(request.get("address") or "")
         amount_msat = request.get("amount_msat")
-        if invoice and self.is_lightning():
-            text, code = str(invoice), "LIGHTNING:" + str(invoice).upper()
-            self.code.setAccessibleName(_("QR code of the invoice"))
+        text = payment_uri(address, amount_msat if isinstance(amount_msat, int) else None, str(invoice or ""))
+        if invoice:
+            self.code.setAccessibleName(_("QR code of the request, for Lightning and on chain"))
         else:
-            text = f"bitcoin:{address}"
-            if isinstance(amount_msat, int) and amount_msat > 0:
-                whole, rest_sat = divmod(amount_msat // 1000, 100_000_000)
-                text += f"?amount={whole}.{rest_sat:08d}"
-            code = text
-            text = text if "?" in text else address
             self.code.setAccessibleName(_("QR code of the address"))
+        # Capitals take less room in a code, and bech32 has no others: the code is coarser, and read from further away.
+        code = text.replace(str(invoice), str(invoice).upper()) if invoice else text
+        if not invoice and "?" not in text:
+            text = address
         self.code.show_text(code)
         self._copy_text = text
         self.code_id.set_full(text)
@@ -278,7 +301,52 @@ class ReceivePage(Page):
         self._right.setCurrentIndex(1)
 
     def _copy(self) -> None:
-        copy_text(self, self._copy_text, _("Invoice") if self.is_lightning() else _("Address"))
+        copy_text(self, self._copy_text, _("Request") if self.is_lightning() else _("Address"))
+
+    def _open_more(self) -> None:
+        shown = self._shown or {}
+        made = menu(self)
+        invoice, address = str(shown.get("lightning_invoice") or ""), str(shown.get("address") or "")
+        if invoice:
+            add_action(
+                made, _("Copy the invoice alone"), lambda: copy_text(self, invoice, _("Invoice")), "bolt"
+            )
+        if address:
+            add_action(
+                made, _("Copy the address alone"), lambda: copy_text(self, address, _("Address")), "chain"
+            )
+        made.popup(self.more.mapToGlobal(self.more.rect().bottomLeft()))
+
+    def _sheet_lines(self) -> list[str]:
+        """What stands below the code on paper: the network's word first where it is not real money."""
+        shown = self._shown or {}
+        amount_msat = shown.get("amount_msat")
+        lines = [
+            fmt.network_word(self.context.network),
+            fmt.amount(amount_msat) if isinstance(amount_msat, int) and amount_msat else "",
+            fmt.plain(str(shown.get("message") or ""), 120),
+            str(shown.get("address") or ""),
+        ]
+        return [line for line in lines if line]
+
+    def _save(self) -> None:
+        from wallet.gui.pages.receive_sheet import save_picture
+        from wallet.gui.widgets.files import ask_new_file
+
+        code, lines = self.code.text(), self._sheet_lines()
+
+        def write(path: Path) -> None:
+            problem = save_picture(path, code, lines)
+            self._problem.say(problem, "warning")
+            if not problem:
+                toast(self, _("The picture is saved"), "check")
+
+        ask_new_file(self, _("Save the code as a picture"), "request.png", write)
+
+    def _print(self) -> None:
+        from wallet.gui.pages.receive_sheet import print_sheet
+
+        print_sheet(self, self.code.text(), self._sheet_lines())
 
     def _enlarge(self) -> None:
         from wallet.gui.widgets.qr import QrWindow
@@ -288,6 +356,7 @@ class ReceivePage(Page):
     # --- live -------------------------------------------------------------------
 
     def refresh(self) -> None:
+        self.ways.refresh()
         snapshot = self.context.snapshot
         balance = snapshot.balance
         if balance.can_receive_msat > 0:
@@ -327,13 +396,14 @@ class ReceivePage(Page):
         if request is None:
             return
         if request.status is RequestStatus.PENDING:
-            self.waiting.setText(_("It is arriving."))
+            on_chain = _("It is arriving: seen on the network, and paid with its first confirmation.")
+            self.waiting.setText(on_chain if request.txid else _("It is arriving."))
         elif request.status is RequestStatus.PAID:
             self._paid = request.request_id
             amount_msat = request.amount_msat
             if amount_msat is None:
-                item_id = f"ln:{request.payment_hash}"
-                found = [i.amount_msat for i in self.context.snapshot.recent if i.item_id == item_id]
+                wanted = {f"ln:{request.payment_hash}", f"tx:{request.txid}"}
+                found = [i.amount_msat for i in self.context.snapshot.recent if i.item_id in wanted]
                 amount_msat = found[0] if found else 0
             self.amount_field.clear()
             self.note.clear()

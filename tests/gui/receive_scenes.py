@@ -1,0 +1,43 @@
+"""Scenes of receiving: the dialogs that make room."""
+
+from __future__ import annotations
+
+from tests.gui import scenes
+from tests.gui.fake_channels import suggested_id
+from tests.gui.shots import Stage, wait_for
+from wallet.gui.pages.receive import ReceivePage
+from wallet.gui.pages.receive_more import AskForChannelDialog, BuyChannelDialog
+
+__all__ = ["RECEIVE_SCENES"]
+
+
+def _page(stage: Stage) -> ReceivePage:
+    assert stage.window is not None
+    page = stage.window.findChild(ReceivePage)
+    assert page is not None
+    return page
+
+
+def ask_for_channel(stage: Stage) -> None:
+    stage.on(scenes.new("mainnet"), "receive")
+    page = _page(stage)
+    page.ways.ask.click()
+    dialog = page.findChild(AskForChannelDialog)
+    assert dialog is not None
+    dialog.peer.setText(f"{suggested_id(2)}@node.example:9735")
+    dialog.connect_button.click()
+    wait_for(lambda: dialog._own.isVisible(), "our id")
+
+
+def buy_channel(stage: Stage) -> None:
+    stage.on(scenes.funded(), "receive")
+    page = _page(stage)
+    assert page.ways.buy is not None
+    page.ways.buy.click()
+    assert page.findChild(BuyChannelDialog) is not None
+
+
+RECEIVE_SCENES = {
+    "dialog-ask-for-channel": ask_for_channel,
+    "dialog-buy-channel": buy_channel,
+}

@@ -1,0 +1,160 @@
+"""Receiving, through the real widgets: one code for both layers, ways to get more, and paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PyQt6.QtGui import QGuiApplication, QImage
+from PyQt6.QtWidgets import QFileDialog
+from pytestqt.qtbot import QtBot
+
+from tests.gui import scenes
+from tests.gui.conftest import Desk
+from tests.gui.fake_channels import suggested_id
+from tests.gui.fake_node import FakeNode
+from tests.gui.hands import click, type_text
+from wallet.gui.pages.receive import ReceivePage, payment_uri
+from wallet.gui.pages.receive_more import AskForChannelDialog, BuyChannelDialog
+from wallet.gui.pages.receive_sheet import save_picture, sheet_image
+from wallet.gui.widgets.qr import QrWindow
+from wallet.node.api import RequestStatus
+
+Make = Callable[[FakeNode], Desk]
+
+
+@pytest.mark.parametrize(
+    ("amount_msat", "invoice", "text"),
+    [
+        (None, "", "bitcoin:bc1q"),
+        (1, "", "bitcoin:bc1q?amount=0.00000001"),
+        (100_000_000_000, "lnbc1", "bitcoin:bc1q?amount=1.00000000&lightning=lnbc1"),
+        (None, "lnbc1", "bitcoin:bc1q?lightning=lnbc1"),
+        (2_099_999_999_999_999_000, "", "bitcoin:bc1q?amount=20999999.99999999"),
+    ],
+)
+def test_the_code_names_both_layers(amount_msat: int | None, invoice: str, text: str) -> None:
+    assert payment_uri("bc1q", amount_msat, invoice) == text
+
+
+def asked(one: Desk) -> ReceivePage:
+    one.go("receive")
+    page = one.page(ReceivePage)
+    type_text(page.amount_field, "15000")
+    page.note.setText("Two tickets")
+    click(page.create_button)
+    one.until(lambda: "lightning=" in page.code.text())
+    return page
+
+
+def test_one_request_can_be_paid_either_way(typical: Desk) -> None:
+    page = asked(typical)
+    request = next(iter(typical.node.requests.values()))
+    assert request.invoice is not None
+    uri = f"bitcoin:{request.address}?amount=0.00015000&lightning={request.invoice}"
+    # In the code the invoice stands in capitals, which take less room.
+    assert page.code.text() == uri.replace(request.invoice, request.invoice.upper())
+    clipboard = QGuiApplication.clipboard()
+    assert clipboard is not None
+    click(page.copy)
+    assert clipboard.text() == uri
+
+    def seen(status: RequestStatus) -> None:
+        typical.node.requests[request.request_id] = replace(request, status=status, txid="7a" * 32)
+        typical.node.tell(requests=[request.request_id])
+
+    typical.node.submit(seen, RequestStatus.PENDING)
+    typical.until(lambda: "first confirmation" in page.waiting.text())
+    assert not page.is_paid()
+    typical.node.submit(seen, RequestStatus.PAID)
+    typical.until(page.is_paid)
+
+
+def test_what_can_be_received_and_how_to_get_more_stand_before_anything_is_typed(desk: Make) -> None:
+    one = desk(scenes.typical())
+    one.go("receive")
+    page = one.page(ReceivePage)
+    assert "You can receive up to" in page.can_receive.text()
+    assert page.ways.spend.isVisible()
+    assert page.ways.ask.isVisible()
+    click(page.ways.spend)
+    assert one.window.shell is not None
+    assert one.window.shell.current_key == "send"
+    bare = desk(scenes.new("mainnet"))
+    bare.go("receive")
+    ways = bare.page(ReceivePage).ways
+    assert not ways.spend.isVisible()
+    assert ways.ask.isVisible()
+    assert ways.buy is None
+
+
+def test_a_node_is_called_and_handed_our_id(desk: Make) -> None:
+    node = scenes.new("mainnet")
+    node.unreachable.add(suggested_id(1))
+    one = desk(node)
+    one.go("receive")
+    click(one.page(ReceivePage).ways.ask)
+    dialog = one.dialog(AskForChannelDialog)
+    assert not dialog.connect_button.isEnabled()
+    type_text(dialog.peer, f"{suggested_id(1)}@node.example:9735")
+    click(dialog.connect_button)
+    one.until(lambda: "cannot be reached" in dialog._told.text())
+    assert not dialog._own.isVisibleTo(dialog)
+    dialog.peer.setText(f"{suggested_id(2)}@node.example:9735")
+    click(dialog.connect_button)
+    one.until(lambda: dialog._own.isVisibleTo(dialog))
+    assert dialog.code.text() == node.status.node_id
+    dialog.reject()
+
+
+def test_a_channel_is_bought_and_its_price_is_said_before(desk: Make) -> None:
+    one = desk(scenes.funded())
+    one.go("receive")
+    buy = one.page(ReceivePage).ways.buy
+    assert buy is not None
+    click(buy)
+    dialog = one.dialog(BuyChannelDialog)
+    assert dialog.buy_button.text() == "Buy for 5\u202f000\u00a0sat"
+    dialog.amount_field.set_amount_sat(900_000_000)
+    assert not dialog.buy_button.isEnabled()
+    assert "do not reach" in dialog.reason.text()
+    dialog.amount_field.set_amount_sat(500_000)
+    click(dialog.buy_button)
+    one.until(lambda: any(c.capacity_sat == 500_000 for c in one.node.snapshot().channels))
+    one.until(lambda: not one.window.findChildren(BuyChannelDialog))
+
+
+def test_the_picture_that_is_saved_holds_the_code_and_nothing_is_written_over(
+    qtbot: QtBot, tmp_path: Path
+) -> None:
+    code = "bitcoin:bcrt1q" + "x" * 38 + "?lightning=lnbcrt1" + "q" * 300
+    path = tmp_path / "request"
+    assert save_picture(path, code, ["Play money", "15 000 sat"]) == ""
+    saved = QImage(str(tmp_path / "request.png"))
+    assert not saved.isNull()
+    assert saved == sheet_image(code, ["Play money", "15 000 sat"]).convertToFormat(saved.format())
+    assert saved != sheet_image(code, ["Play money"]).convertToFormat(saved.format())
+    assert "already" in save_picture(path, code, [])
+    assert "cannot be written" in save_picture(tmp_path / "none" / "x.png", code, [])
+
+
+def test_save_asks_for_a_file(typical: Desk, tmp_path: Path) -> None:
+    page = asked(typical)
+    click(page.save)
+    dialog = typical.dialog(QFileDialog)
+    target = tmp_path / "ticket.png"
+    dialog.fileSelected.emit(str(target))
+    assert target.stat().st_size > 1_000
+    dialog.reject()
+    assert page._sheet_lines()[0] == "Play money: sandbox"
+
+
+def test_a_click_shows_the_code_as_large_as_the_screen(typical: Desk) -> None:
+    page = asked(typical)
+    click(page.code)
+    typical.until(lambda: any(w.isVisible() for w in page.findChildren(QrWindow)))
+    window = page.findChildren(QrWindow)[0]
+    click(window)
+    typical.until(lambda: not [w for w in page.findChildren(QrWindow) if w.isVisible()])

@@ -1,0 +1,194 @@
+"""Ways to be able to receive more: spend from a channel, have a node open one to us, or buy one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PyQt6.QtCore import Qt
+from PyQt6.QtWidgets import QWidget
+
+from wallet.gui import format as fmt
+from wallet.gui.bridge import run
+from wallet.gui.context import Context
+from wallet.gui.tokens import S2
+from wallet.gui.widgets.basic import AmountLabel, Button, Flow, Label, vbox
+from wallet.gui.widgets.dialog import Dialog
+from wallet.gui.widgets.fields import AmountField, Field, LineEdit
+from wallet.gui.widgets.ids import CopyId
+from wallet.gui.widgets.notices import Banner, Facts, toast
+from wallet.gui.widgets.qr import QrCode, QrWindow
+from wallet.i18n import _
+
+__all__ = ["AskForChannelDialog", "BuyChannelDialog", "WaysToReceive"]
+
+BOUGHT_SAT = 1_000_000
+ID_QR_SIDE = 200
+
+
+class WaysToReceive(QWidget):
+    """Attributes: `spend`, `ask`, and `buy` where somebody sells."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self._context = context
+        self.spend = Button(_("Spend from a channel"), "outlined", "send", small=True, on_click=self._spend)
+        self.ask = Button(
+            _("Have a node open one to you"), "outlined", "peer", small=True, on_click=self._ask
+        )
+        buttons = [self.spend, self.ask]
+        self.buy: Button | None = None
+        if context.bridge.api.sandbox() is not None:
+            self.buy = Button(_("Buy a channel"), "outlined", "shop", small=True, on_click=self._buy)
+            buttons.append(self.buy)
+        row = QWidget()
+        row.setLayout(Flow(*buttons, spacing=S2))
+        self.setLayout(
+            vbox(Label(_("Ways to receive more over Lightning"), "caption", "text2"), row, spacing=S2)
+        )
+
+    def refresh(self) -> None:
+        """Without a channel there is nothing to spend from."""
+        self.spend.setVisible(self._context.snapshot.balance.can_send_msat > 0)
+
+    def _spend(self) -> None:
+        self._context.go("send")
+
+    def _ask(self) -> None:
+        AskForChannelDialog(self, self._context).open()
+
+    def _buy(self) -> None:
+        BuyChannelDialog(self, self._context).open()
+
+
+class AskForChannelDialog(Dialog):
+    """Connects to a node and shows our id for its owner. Attributes: `peer`, `connect_button`, `code`."""
+
+    def __init__(self, parent: QWidget, context: Context) -> None:
+        super().__init__(parent, _("Have a node open a channel to you"), network=context.network)
+        self._context = context
+        sentence = _(
+            "A channel that somebody else opens to you is room to receive. Connect to their node first, then give them "
+            "your node's id: they open the channel, and pay for it."
+        )
+        self.body.addWidget(Label(sentence, "body", "text2", wrap=True))
+        self.peer = LineEdit(_("Node"), _("node id@host:port"), mono=True)
+        self.connect_button = Button(_("Connect"), "filled", on_click=self._connect)
+        self.body.addWidget(
+            Field(_("Their node"), self.peer, _("They tell you its address."), beside=self.connect_button)
+        )
+        self._told = Banner("", "info")
+        self.body.addWidget(self._told)
+        node_id = context.snapshot.status.node_id
+        self._own = QWidget()
+        self.code = QrCode(side=ID_QR_SIDE, on_click=self._enlarge)
+        self.code.setAccessibleName(_("QR code of your node's id"))
+        self.code.show_text(node_id)
+        box = vbox(Label(_("Your node's id, for them"), "strong"), spacing=S2)
+        box.addWidget(self.code, 0, Qt.AlignmentFlag.AlignHCenter)
+        box.addWidget(CopyId(_("Your node's id"), node_id), 0, Qt.AlignmentFlag.AlignHCenter)
+        self._own.setLayout(box)
+        self._own.hide()
+        self.body.addWidget(self._own)
+        self.body.addStretch(1)
+        self.add_cancel(_("Close"))
+        self.peer.textChanged.connect(lambda _text: self._update())
+        self.peer.returnPressed.connect(lambda: self._connect() if self.connect_button.isEnabled() else None)
+        self._update()
+        self.peer.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _update(self) -> None:
+        empty = not self.peer.text().strip()
+        self.connect_button.setEnabled(not empty)
+        self.reason.setText(_("Name their node first.") if empty else "")
+
+    def _enlarge(self) -> None:
+        QrWindow(self.code.text(), fmt.network_word(self._context.network), self).showFullScreen()
+
+    def _connect(self) -> None:
+        self.connect_button.setEnabled(False)
+        self.reason.setText(_("Connecting: at most a minute."))
+
+        def done(_answer: Any) -> None:
+            self.reason.setText("")
+            self._told.say(_("Connected. Stay online until the channel is open: Leyden says so."), "success")
+            self._own.show()
+            self.fit()
+
+        def failed(sentence: str) -> None:
+            self._update()
+            self._told.say(sentence, "warning")
+            self.fit()
+
+        self._context.bridge.call(
+            "add_peer", done, failed, owner=self, connection_string=self.peer.text().strip()
+        )
+
+
+class BuyChannelDialog(Dialog):
+    """The practice network's hub sells channels. Attributes: `amount_field`, `buy_button`."""
+
+    def __init__(self, parent: QWidget, context: Context) -> None:
+        super().__init__(parent, _("Buy a channel"), network=context.network)
+        self._context = context
+        self._sandbox = context.bridge.api.sandbox()
+        sentence = _("The hub opens a channel to you, filled on its side: you can receive that much at once.")
+        self.body.addWidget(Label(sentence, "body", "text2", wrap=True))
+        self.amount_field = AmountField(_("Size"))
+        self._row = Field(_("How much you want to receive"), self.amount_field)
+        self.body.addWidget(self._row)
+        self._price = AmountLabel("amount")
+        self.body.addLayout(
+            vbox(Label(_("Price, paid on chain"), "caption", "text2"), self._price, spacing=0)
+        )
+        self._facts = Facts(label_width=176)
+        self._facts.show_facts(
+            [
+                (_("You pay from"), fmt.amount_sat(context.snapshot.balance.onchain_spendable_sat)),
+                (_("Ready after"), _("one confirmation, about 20 seconds here")),
+            ]
+        )
+        self.body.addWidget(self._facts)
+        self._banner = Banner("", "warning")
+        self.body.addWidget(self._banner)
+        self.body.addStretch(1)
+        self.add_cancel()
+        self.buy_button = self.add_button(_("Buy"), "filled", self._buy)
+        self.amount_field.amount_changed.connect(lambda _sat: self._update())
+        self.amount_field.set_amount_sat(BOUGHT_SAT)
+        self._update()
+
+    def _price_sat(self) -> int:
+        size_sat = self.amount_field.amount_sat() or 0
+        return self._sandbox.channel_price_sat(size_sat) if self._sandbox is not None else 0
+
+    def _update(self) -> None:
+        price_sat = self._price_sat()
+        self._price.set_sat(price_sat)
+        reason = self.amount_field.problem
+        if not reason and not self.amount_field.amount_sat():
+            reason = _("Say how much first.")
+        elif not reason and price_sat > self._context.snapshot.balance.onchain_spendable_sat:
+            reason = _("Your on-chain coins do not reach for the price. Get some first.")
+        self.reason.setText(reason)
+        self.buy_button.setEnabled(not reason)
+        self.buy_button.setAccessibleDescription(reason)
+        self.buy_button.setText(_("Buy for {price}").format(price=fmt.amount_sat(price_sat)))
+
+    def _buy(self) -> None:
+        size_sat = self.amount_field.amount_sat()
+        if self._sandbox is None or size_sat is None:
+            return
+        self.buy_button.setEnabled(False)
+        self.reason.setText(_("Paying, and waiting for the hub to open it."))
+
+        def done(_txid: str) -> None:
+            parent = self.parentWidget() or self
+            self.accept()
+            toast(parent, _("The hub is opening a channel to you"), "check")
+
+        def failed(sentence: str) -> None:
+            self._update()
+            self._banner.say(sentence, "danger")
+            self.fit()
+
+        run(self._sandbox.buy_channel(size_sat), done, failed, owner=self)
