@@ -309,6 +309,28 @@ def test_details_show_the_attempts_and_the_proof(typical: Desk) -> None:
     assert f"payment_hash: {dialog.item.payment_hash}" in clipboard()
 
 
+def test_an_attempt_is_shown_on_the_graph(typical: Desk) -> None:
+    from wallet.gui.pages.network import NetworkPage
+
+    first = typical.node.activity[0]
+    typical.window.shell.show_item(first.item_id)  # type: ignore[union-attr]  # a wallet is open
+    dialog = typical.dialog(ItemDialog)
+    assert dialog.on_graph is not None
+    for fold in dialog.findChildren(Fold):
+        fold.button.setChecked(True)
+    click(dialog.on_graph)
+    typical.until(lambda: typical.page(NetworkPage).isVisible())
+    shown = typical.page(NetworkPage)._shown_attempts
+    tried = typical.node.attempts[first.item_id]
+    own_id = typical.node.status.node_id
+    assert [attempt.nodes for attempt in shown] == [
+        (own_id, *(hop.node_id for hop in attempt.hops)) for attempt in tried
+    ]
+    assert [attempt.failed_at for attempt in shown] == [2, None]
+    assert [attempt.arrived for attempt in shown] == [False, True]
+    assert shown[0].reason == tried[0].failure
+
+
 def test_what_was_moved_is_no_payment(typical: Desk) -> None:
     moved = next(item for item in typical.node.activity if item.moved_msat and item.fee_msat)
     typical.window.shell.show_item(moved.item_id)  # type: ignore[union-attr]  # a wallet is open

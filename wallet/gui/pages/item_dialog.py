@@ -25,6 +25,7 @@ from wallet.node.api import (
     AttemptHopView,
     AttemptView,
 )
+from wallet.node.map_api import RouteAttempt
 
 __all__ = ["AttemptsList", "ItemDialog", "open_item", "proof_text"]
 
@@ -103,6 +104,25 @@ def when_text(at: int) -> str:
     return whole if whole.startswith(ago) else f"{whole} ({ago})"
 
 
+def on_graph(own_id: str, attempt: AttemptView) -> RouteAttempt:
+    """The same attempt as the map draws it: from us to the payee, with the channel that did not carry it."""
+    channels = tuple(hop.short_channel_id for hop in attempt.hops)
+    failed_at = None
+    if attempt.status is ActivityStatus.FAILED:
+        if attempt.failed_channel in channels:
+            failed_at = channels.index(attempt.failed_channel)
+        elif attempt.failed_hop is not None:
+            # A node reports what it could not send on; the payee refuses what came.
+            failed_at = min(attempt.failed_hop + 1, len(channels) - 1)
+    return RouteAttempt(
+        nodes=(own_id, *(hop.node_id for hop in attempt.hops)),
+        channels=channels,
+        failed_at=failed_at,
+        reason=attempt.failure,
+        arrived=attempt.status is ActivityStatus.DONE,
+    )
+
+
 def took_text(took_ms: int) -> str:
     """Seconds with one decimal: "2.4 s"."""
     tenths = (took_ms + 50) // 100
@@ -125,10 +145,12 @@ def hop_sentence(number: int, hop: AttemptHopView, *, failed: bool) -> str:
 
 
 class ItemDialog(Dialog):
-    """Attributes: `item`, `note` (the field of one's own words), `attempts` and `copy_proof` where there are any."""
+    """Attributes: `item`, `note` (the field of one's own words), `attempts`, `on_graph`, `copy_proof` where there
+    are any."""
 
     attempts: AttemptsList | None = None
     copy_proof: Button | None = None
+    on_graph: Button | None = None
 
     def __init__(self, parent: QWidget, context: Context, item: ActivityItem) -> None:
         super().__init__(parent, item_title(item), network=context.network)
@@ -184,7 +206,16 @@ class ItemDialog(Dialog):
             is_open = item.status is not ActivityStatus.DONE
             title = ngettext("What was tried: {n} route", "What was tried: {n} routes", len(attempts))
             self.attempts = AttemptsList(attempts)
-            self.body.addWidget(Fold(title.format(n=len(attempts)), self.attempts, is_open=is_open))
+            self.on_graph = Button(
+                _("Show on the graph"),
+                "outlined",
+                "network",
+                small=True,
+                on_click=lambda: self._show_on_graph(attempts),
+            )
+            inside = QWidget()
+            inside.setLayout(vbox(self.attempts, hbox(self.on_graph, "stretch"), spacing=S4))
+            self.body.addWidget(Fold(title.format(n=len(attempts)), inside, is_open=is_open))
         elif item.attempts:
             sentences = QWidget()
             sentences.setLayout(
@@ -198,6 +229,11 @@ class ItemDialog(Dialog):
         self.save.setEnabled(False)
         self.note.textChanged.connect(lambda text: self.save.setEnabled(text.strip() != item.label))
         self.note.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _show_on_graph(self, attempts: Sequence[AttemptView]) -> None:
+        own_id = self._context.snapshot.status.node_id
+        self.accept()
+        self._context.show_attempts([on_graph(own_id, attempt) for attempt in attempts])
 
     def _proof(self, preimage: str) -> Fold:
         """Only the payee knew the preimage, and gives it away for the payment."""
