@@ -63,9 +63,9 @@ def tick_days(first_at: int, last_at: int, room: int = MOST_DATES) -> list[int]:
 
 
 class BalanceChart(QWidget):
-    """Signal: `chosen(int)`, the place of the step that is pointed at, -1 for none."""
+    """Signal: `chosen(object)`, the place of the step that is pointed at, -1 for none."""
 
-    chosen = pyqtSignal(int)
+    chosen = pyqtSignal(object)
 
     def __init__(self) -> None:
         super().__init__()
