@@ -12,20 +12,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import gossip, graph, loopback, payments, route, simulation, startup
+from benchmarks import busy, gossip, graph, history, loopback, payments, route, simulation, startup
 from benchmarks.figures import Figure, table
 
 RESULT = Path(__file__).resolve().parents[1] / "build" / "bench.json"
 PARTS: dict[str, Callable[..., list[Figure]]] = {
     "payments": payments.measure,
     "loopback": loopback.measure,
+    "busy": busy.measure,
+    "history": history.measure,
     "startup": startup.measure,
     "route": route.measure,
     "gossip": gossip.measure,
     "graph": graph.measure,
     "simulation": simulation.measure,
 }
-ON_A_TOPOLOGY = ("route", "gossip", "graph", "simulation")
+ON_A_TOPOLOGY = ("startup", "route", "gossip", "graph", "simulation")
 
 
 def main() -> int:

@@ -49,7 +49,7 @@ class CountingDaemon(LeydenDaemon):
         return int(self.call("bench_commits"))
 
 
-def _rate(pay: Pay, invoices: Sequence[str], at_once: int) -> float:
+def rate(pay: Pay, invoices: Sequence[str], at_once: int) -> float:
     gc.collect()
     began = time.perf_counter()
     pay(invoices, at_once)
@@ -92,7 +92,7 @@ def measure(
                 for who, (pay, ask) in pairs.items():
                     invoices = ask(count)
                     before = first.commits(), second.commits()
-                    found[who].append(_rate(pay, invoices, width))
+                    found[who].append(rate(pay, invoices, width))
                     if who == "leyden":
                         made = first.commits() - before[0], second.commits() - before[1]
                         commits.append(max(made) / count)

@@ -6,6 +6,7 @@ A child also ends when the test process dies (the kernel sends it SIGTERM): a ki
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shutil
@@ -58,6 +59,13 @@ class Ports:
         for name in self._reservations:
             name.close()
         self._reservations.clear()
+
+
+def cpu_seconds(pid: int) -> float:
+    """The CPU time that a process has used so far, all its threads together."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ticks_a_second: int = os.sysconf("SC_CLK_TCK")
+    return (int(fields[11]) + int(fields[12])) / ticks_a_second
 
 
 def memory_kib(pid: int, field: str = "VmRSS") -> int:
