@@ -136,6 +136,7 @@ QListView[popup="true"] {{ background: {surface}; color: {text}; border: 1px sol
     padding: {s1}px; }}
 QListView[popup="true"]::item {{ padding: {s1}px {s2}px; border-radius: {s1}px; }}
 QListView[popup="true"]::item:selected {{ background: {soft_accent}; color: {text}; }}
+QListView[lines="true"] {{ background: transparent; color: {text}; border: none; outline: none; }}
 QToolTip {{ background: {raised}; color: {text}; border: 1px solid {line}; padding: {s1}px {s2}px; }}
 
 QScrollBar:vertical {{ background: transparent; width: {s3}px; margin: 0; }}

@@ -70,20 +70,22 @@ class Camera:
             scale=scale,
         )
 
-    def at(self, x: float, y: float, zoom: float | None = None) -> Camera:
-        """The same with another place in the middle, and at least that close."""
+    def at(self, x: float, y: float, zoom: float | None = None, inset: float = 0.0) -> Camera:
+        """The same with another place in the middle, and at least that close; `inset` pixels at the right do not
+        count."""
         scale = self.scale if zoom is None else max(self.scale, zoom * self.fit_scale)
-        return replace(self, x=x, y=y, scale=scale)
+        return replace(self, x=x + inset / 2 / scale, y=y, scale=scale)
 
-    def around(self, places: list[tuple[float, float]]) -> Camera:
-        """All of these places, with room around them."""
+    def around(self, places: list[tuple[float, float]], inset: float = 0.0) -> Camera:
+        """All of these places, with room around them, beside an inset at the right."""
         if not places:
             return self
         left, right = min(x for x, _ in places), max(x for x, _ in places)
         low, high = min(y for _, y in places), max(y for _, y in places)
-        wide = max((right - left) / (0.6 * self.width), (high - low) / (0.6 * self.height), 1e-9)
+        room = max(self.width - inset, 100.0)
+        wide = max((right - left) / (0.7 * room), (high - low) / (0.6 * self.height), 1e-9)
         scale = min(1 / wide, self.fit_scale * 12)
-        return replace(self, x=(left + right) / 2, y=(low + high) / 2, scale=scale)
+        return replace(self, x=(left + right) / 2 + inset / 2 / scale, y=(low + high) / 2, scale=scale)
 
     def resized(self, width: float, height: float) -> Camera:
         width, height = max(width, 1.0), max(height, 1.0)

@@ -100,6 +100,7 @@ class MapCanvas(QWidget):
         self.selected_node: int | None = None
         self.selected_channel: int | None = None
         self.hovered: int | None = None
+        self.right_inset = 0.0
         self.slices: list[float] = []
         """How long each slice took, in seconds; the last thousand."""
         self._spare: Picture | None = None
@@ -160,7 +161,7 @@ class MapCanvas(QWidget):
     def show_route(self, drawn: Drawn | None) -> None:
         self.drawn = drawn
         if drawn is not None:
-            self.fly(self.camera.around(list(drawn.places)))
+            self.fly(self.camera.around(list(drawn.places), self.right_inset))
         self._place_names()
         self.update()
 
@@ -222,12 +223,16 @@ class MapCanvas(QWidget):
         """Brings a node into the middle, near enough to see what is around it."""
         if self.network is not None:
             near = 1.0 if self.network.node_count <= FEW else 6.0
-            self.fly(self.camera.at(self.network.x[node], self.network.y[node], near))
+            self.fly(self.camera.at(self.network.x[node], self.network.y[node], near, self.right_inset))
 
     def show_channel(self, channel: int) -> None:
         if self.network is not None:
             ends = (self.network.node_1[channel], self.network.node_2[channel])
-            self.fly(self.camera.around([(self.network.x[end], self.network.y[end]) for end in ends]))
+            self.fly(
+                self.camera.around(
+                    [(self.network.x[end], self.network.y[end]) for end in ends], self.right_inset
+                )
+            )
 
     def is_at_rest(self) -> bool:
         """Whether the sharp picture of this very view is shown, and all of its names."""

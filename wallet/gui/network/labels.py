@@ -16,6 +16,7 @@ __all__ = ["Label", "Wish", "forget", "place", "rendered"]
 HALO = 2
 GAP = 4
 CELL = 96
+LARGE = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,15 @@ def place(wishes: Iterable[Wish], width: float, height: float, limit: int = 80) 
     taken: dict[tuple[int, int], list[Label]] = {}
     found: list[Label] = []
     tall = label_height()
-    for wish in wishes:
+    wanted = list(wishes)
+    # No name over a large dot either.
+    for wish in wanted:
+        if wish.radius >= LARGE:
+            inner = wish.radius * 0.9
+            dot = Label("", "", wish.x - inner, wish.y - inner, 2 * inner, 2 * inner)
+            for cell in _cells(dot):
+                taken.setdefault(cell, []).append(dot)
+    for wish in wanted:
         if len(found) >= limit:
             break
         wide = _width(wish.text, theme().scale_percent)

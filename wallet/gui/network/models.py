@@ -142,7 +142,7 @@ class AttemptsModel(_Lines):
         hops = len(names) - 1
         if attempt.arrived:
             said = _("Arrived")
-        elif attempt.failed_at is None:
+        elif attempt.failed_at is None and not attempt.reason:
             said = _("Under way")
         else:
             said = fmt.plain(attempt.reason, 200) or _("Did not get through")

@@ -116,7 +116,7 @@ class Lines(QListView):
     def __init__(self, name: str, *, below: bool = False) -> None:
         super().__init__()
         self.setAccessibleName(name)
-        self.setProperty("popup", "true")
+        self.setProperty("lines", "true")
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setMouseTracking(True)
         self.setEditTriggers(QListView.EditTrigger.NoEditTriggers)
@@ -340,7 +340,7 @@ class Card(_Floating):
     def show_node(self, network: NetworkMap, node: int, *, is_ours: bool) -> None:
         node_id = network.node_id(node)
         self._head(name_of(network, node), NodeDot(node_id))
-        self._box.addWidget(CopyId(_("Node id"), node_id))
+        self._box.addWidget(CopyId(_("Node id"), node_id), 0, Qt.AlignmentFlag.AlignLeft)
         count = len(network.channels(node))
         fee = network.node_fee_millionths[node]
         facts = Facts(label_width=116)
@@ -374,7 +374,7 @@ class Card(_Floating):
     def show_channel(self, network: NetworkMap, channel: int, *, is_ours: bool) -> None:
         scid = scid_text(network.scid[channel])
         self._head(_("Channel"), None)
-        self._box.addWidget(CopyId(_("Channel id"), scid, shown=scid))
+        self._box.addWidget(CopyId(_("Channel id"), scid, shown=scid), 0, Qt.AlignmentFlag.AlignLeft)
         ends = (network.node_1[channel], network.node_2[channel])
         names = [name_of(network, end) for end in ends]
         facts = Facts(label_width=116)
@@ -456,6 +456,7 @@ class AttemptsPanel(_Floating):
         self.hide()
 
     def show_attempts(self, attempts: Sequence[RouteAttempt], names: Sequence[tuple[str, ...]]) -> None:
+        """`names` are those of each attempt's nodes."""
         self._names = tuple(names)
         self.model.show_attempts(attempts, names)
         self.show()

@@ -3,8 +3,8 @@
 Theory of operation. `drawLines` keeps the interpreter's lock, so nothing here draws more than `SLICE` edges in one
 call, and `steps` is a generator: whoever drives it decides after each slice whether there is time for the next, or
 throws the picture away because the view has moved on. Only what can be seen is drawn: of the whole map the strongest
-links, nearer by all links of the nodes in view. Lines are one pixel wide, which Qt draws a hundred times as fast as any other width;
-nodes are stamped from a sheet of dots.
+links, nearer by all links of the nodes in view. Lines are one pixel wide, which Qt draws a hundred times as fast as
+any other width; nodes are stamped from a sheet of dots.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ __all__ = ["FEW", "MARGIN", "SLICE", "Dots", "Picture", "radius_of"]
 SLICE = 1_000
 """Edges a slice; at most 2,000, whatever a test says."""
 FAR_LINKS = 4_000
+MIDWAY_LINKS = 2_500
+"""Between the whole map and a neighbourhood, where most links only pass by."""
 NEAR_LINKS = 6_000
+NEAR_ZOOM = 10.0
+PASSING = 0.45
+"""How much of its opacity a link keeps whose one end is elsewhere."""
 MARGIN = 0.12
 """What is painted beyond the view, of its width and height, for panning."""
 FEW = 80
@@ -184,7 +189,8 @@ class Picture:
                 found.update(channels_of[starts[node] : starts[node + 1]])
             yield
         # A channel's number is its rank.
-        self.channels = sorted(found)[:NEAR_LINKS]
+        most = MIDWAY_LINKS if self.camera.zoom < NEAR_ZOOM and network.node_count > FEW else NEAR_LINKS
+        self.channels = sorted(found)[:most]
         yield
 
     def _opacity(self, kind: int) -> int:
@@ -199,13 +205,20 @@ class Picture:
     def _draw_links(self) -> Iterator[None]:
         network, scale, left, top = self.network, self._scale, self._left, self._top
         classes = network.channel_classes[self.mode]
-        groups: list[list[QLineF]] = [[] for _ in range(UNKNOWN + 1)]
+        # First those that only pass by, then those with both ends in view.
+        passing: list[list[QLineF]] = [[] for _ in range(UNKNOWN + 1)]
+        inside: list[list[QLineF]] = [[] for _ in range(UNKNOWN + 1)]
         x, y, first, second = network.x, network.y, network.node_1, network.node_2
+        seen = bytearray(network.node_count)
+        for node in self.nodes:
+            seen[node] = 1
+        yield
         # The weakest first: the strong ones lie above them.
         order = self.channels[::-1]
         for begin in range(0, len(order), SLICE):
             for channel in order[begin : begin + SLICE]:
                 a, b = first[channel], second[channel]
+                groups = inside if seen[a] and seen[b] else passing
                 groups[classes[channel]].append(
                     QLineF(
                         (x[a] - left) * scale,
@@ -215,18 +228,18 @@ class Picture:
                     )
                 )
             yield
-        for kind in (UNKNOWN, 0, 1, 2, 3, 4):
-            lines = groups[kind]
-            token = SCALE[kind] if kind != UNKNOWN else "map_1"
-            pen = QPen(
-                theme().colour(token, self._opacity(kind)), 1 if network.node_count > FEW else 2 * self.ratio
-            )
-            for begin in range(0, len(lines), SLICE // 2):
-                painter = self._painter(smooth=True)
-                painter.setPen(pen)
-                _draw_lines(painter, lines[begin : begin + SLICE // 2])
-                painter.end()
-                yield
+        width = 1.0 if network.node_count > FEW else 2.0 * self.ratio
+        for groups, share in ((passing, PASSING), (inside, 1.0)):
+            for kind in (UNKNOWN, 0, 1, 2, 3, 4):
+                token = SCALE[kind] if kind != UNKNOWN else "map_1"
+                pen = QPen(theme().colour(token, round(self._opacity(kind) * share)), width)
+                lines = groups[kind]
+                for begin in range(0, len(lines), SLICE // 2):
+                    painter = self._painter(smooth=True)
+                    painter.setPen(pen)
+                    _draw_lines(painter, lines[begin : begin + SLICE // 2])
+                    painter.end()
+                    yield
 
     def _draw_own(self) -> Iterator[None]:
         scale, left, top = self._scale, self._left, self._top

@@ -27,12 +27,14 @@ CROSS = 7.0
 class Drawn:
     """An attempt with places: `nodes` are numbers of the map, None for one that is not on it; `places` has one each.
 
-    `failed_at` is the hop that did not carry it: what follows was never reached.
+    `failed_at` is the hop that did not carry it: what follows was never reached. `lost`: it failed, and nobody can say
+    where.
     """
 
     nodes: tuple[int | None, ...]
     places: tuple[tuple[float, float], ...]
     failed_at: int | None = None
+    lost: bool = False
 
 
 def drawn_attempt(
@@ -65,7 +67,8 @@ def drawn_attempt(
                     min(max(y + 0.04 * (y - 0.5) / away + 0.01, 0), 1),
                 )
             )
-    return Drawn(nodes, tuple(places), attempt.failed_at)
+    lost = bool(attempt.reason) and attempt.failed_at is None and not attempt.arrived
+    return Drawn(nodes, tuple(places), attempt.failed_at, lost)
 
 
 def draw_route(painter: QPainter, camera: Camera, drawn: Drawn) -> None:
@@ -74,17 +77,17 @@ def draw_route(painter: QPainter, camera: Camera, drawn: Drawn) -> None:
     points = [QPointF(*camera.to_view(*place)) for place in drawn.places]
     hops = list(pairwise(points))
     reached = hops if drawn.failed_at is None else hops[: drawn.failed_at]
+    if drawn.lost:
+        for a, b in hops:
+            _dashes(painter, a, b)
+        reached = []
     for a, b in reached:
         _line(painter, a, b, LINE + 2 * OUTLINE, "network_canvas")
     for a, b in reached:
         _line(painter, a, b, LINE, "brass")
         _arrow(painter, a, b)
     if drawn.failed_at is not None and drawn.failed_at < len(hops):
-        a, b = hops[drawn.failed_at]
-        pen = QPen(colour("danger"), LINE - 1)
-        pen.setDashPattern([2.5, 2.0])
-        painter.setPen(pen)
-        painter.drawLine(a, b)
+        _dashes(painter, *hops[drawn.failed_at])
         for start, end in hops[drawn.failed_at + 1 :]:
             pen = QPen(colour("text3"), 1.5)
             pen.setDashPattern([2, 3])
@@ -104,6 +107,13 @@ def draw_route(painter: QPainter, camera: Camera, drawn: Drawn) -> None:
 def _line(painter: QPainter, a: QPointF, b: QPointF, width: float, token: str) -> None:
     pen = QPen(theme().colour(token), width)
     pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+    painter.setPen(pen)
+    painter.drawLine(a, b)
+
+
+def _dashes(painter: QPainter, a: QPointF, b: QPointF) -> None:
+    pen = QPen(theme().colour("danger"), LINE - 1)
+    pen.setDashPattern([2.5, 2.0])
     painter.setPen(pen)
     painter.drawLine(a, b)
 

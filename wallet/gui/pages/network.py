@@ -258,6 +258,7 @@ class NetworkPage(Page):
         if network is None:
             return
         self.hide_attempts()
+        self.canvas.right_inset = self.card.width()
         self.canvas.select(node=node)
         is_ours = network.node_id(node) == self.context.snapshot.status.node_id
         self.card.show_node(network, node, is_ours=is_ours)
@@ -267,12 +268,14 @@ class NetworkPage(Page):
         if self.network is None:
             return
         self.hide_attempts()
+        self.canvas.right_inset = self.card.width()
         self.canvas.select(channel=channel)
         self.card.show_channel(self.network, channel, is_ours=self._is_own_channel(channel))
         self._place_panels()
 
     def select_nothing(self) -> None:
         self.hide_attempts()
+        self.canvas.right_inset = 0
         self.canvas.select()
         self.card.hide()
 
@@ -330,6 +333,7 @@ class NetworkPage(Page):
         self.card.hide()
         self.canvas.select()
         names = [tuple(map(self._name_of_id, attempt.nodes)) for attempt in self._shown_attempts]
+        self.canvas.right_inset = self.attempts.width()
         self.attempts.show_attempts(self._shown_attempts, names)
         self.attempts.list.show_row(len(self._shown_attempts) - 1)
         self._place_panels()
