@@ -394,6 +394,10 @@ class NetGraphMsgHandler:
         return events
 
     @property
+    def has_pending_msg_events(self) -> bool:
+        return bool(self._events)
+
+    @property
     def unverified_count(self) -> int:
         """Messages whose signatures are being verified."""
         return self._unverified.messages
