@@ -822,6 +822,9 @@ class Node:
             return False
         with self.core.entry():
             pause = self.peer_manager.read_event(peer_socket, data)
+            if self.gossip.has_pending_msg_events:
+                # Its questions wait for nothing on the disk, and not for the next tick.
+                self.peer_manager.process_events()
         self._peers_changed()
         return pause
 
