@@ -132,3 +132,21 @@ def test_an_invoice_is_paid_once(pair: StartPair) -> None:
     with pytest.raises(CommandError, match="your own"):
         now.us.call("lnpay", invoice=ours)
     now.check_books()
+
+
+def test_spontaneous_payments_both_ways(pair: StartPair) -> None:
+    now = pair()
+    now.we_open(1_000_000, push_sat=300_000)
+    paid = now.us.call("keysend", node_id=now.them.node_id, amount_msat=1_234_567, trace=True)
+    assert paid["success"], paid
+    now.ours_msat -= 1_234_567
+    (attempt,) = paid["attempts"]
+    assert (attempt["status"], attempt["path"][0]["amount_msat"]) == ("done", 1_234_567)
+    theirs = now.them.call(
+        "keysend", pubkey=now.us.call("nodeid").split("@")[0], amount_msat=7_654_321, final_cltv=60
+    )
+    assert theirs["status"] == "sent", theirs
+    now.ours_msat += 7_654_321
+    now.check_books()
+    received = {entry["payment_hash"]: entry["amount_msat"] for entry in now.us.call("lightning_history")}
+    assert received == {paid["payment_hash"]: -1_234_567, theirs["payment_hash"]: 7_654_321}

@@ -248,8 +248,10 @@ class PaymentRoom(MessageRoom):
         retry: Retry,
         max_fee_msat: int | None,
         now: Now,
+        first_route: Route | None = None,
     ) -> None:
-        """Pays an invoice; `amount_msat` where it leaves the amount open. Raises as `send_payment`."""
+        """Pays an invoice; `amount_msat` where it leaves the amount open. A `first_route` is taken before any other
+        is looked for. Raises as `send_payment`."""
         with self._entry:
             self._now = now
             if invoice.payee == self._our_node_id:
@@ -262,7 +264,22 @@ class PaymentRoom(MessageRoom):
                 now=now,
                 best_height=self._best_height,
                 max_total_routing_fee_msat=max_fee_msat,
+                first_route=first_route,
             )
+
+    def send_probes(self, route_params: RouteParameters, now: Now) -> tuple[Route, tuple[PaymentHash, ...]]:
+        """Finds a route, and sends what comes back along each of its paths: `PaymentFailed` of each hash says how
+        far it came. Raises as `send_payment`."""
+        with self._entry:
+            self._now = now
+            route = self._outbound.find_route(route_params)
+            hashes = tuple(
+                self._outbound.send_probe(
+                    path, route_params.payment_params, now=now, best_height=self._best_height
+                )
+                for path in route.paths
+            )
+            return route, hashes
 
     def send_spontaneous_payment(
         self,

@@ -73,6 +73,7 @@ from wallet.ln.types import (
     PaymentHash,
     PaymentId,
     PaymentPreimage,
+    PaymentSecret,
     ShortChannelId,
 )
 
@@ -92,6 +93,7 @@ __all__ = [
     "SendAlongPath",
     "Verdict",
     "judge_failure",
+    "learn_from",
 ]
 
 SPACE: Final = "outbound_payment"
@@ -313,6 +315,22 @@ def _judge(path: Path, decoded: DecodedFailure) -> Verdict:
         )
         return replace(_verdict(path, decoded, (), out_of, False), lack=lack)
     return _verdict(path, decoded, (out_of,), out_of, False)
+
+
+def learn_from(params: PaymentParameters, attempt: FailedAttempt) -> PaymentParameters:
+    """The same parameters, once a probe has come back from on the way."""
+    scid, index = attempt.short_channel_id, attempt.hop_index
+    if scid is None:
+        return params
+    hops = attempt.path.hops
+    if attempt.failure_code == FailureCode.TEMPORARY_CHANNEL_FAILURE and index is not None:
+        lack = ChannelLack(
+            short_channel_id=scid,
+            ascending=hops[index].node_id < hops[index + 1].node_id,
+            amount_msat=attempt.path.amount_over_msat(index + 1),
+        )
+        return params.with_shunned(lack, held_msat=0)
+    return params.with_failed_channel(scid)
 
 
 def _verdict(
@@ -543,15 +561,17 @@ class OutboundPayments:
         now: Now,
         best_height: int,
         keysend_preimage: PaymentPreimage | None = None,
+        first_route: Route | None = None,
     ) -> None:
         """Find a way and send. Raises `DuplicatePayment`, or `PaymentNotSent` when nothing has left.
 
-        Once it returns, the payment's end comes as `PaymentSent` or `PaymentFailed`, whatever happens.
+        A `first_route` is taken at once, and what fails of it is sent another way. Once it returns, the
+        payment's end comes as `PaymentSent` or `PaymentFailed`, whatever happens.
         """
         self._check_new(payment_id, payment_hash)
         if _has_expired(route_params.payment_params, now):
             raise PaymentNotSent(PaymentFailureReason.PAYMENT_EXPIRED, _("The invoice has expired."))
-        route = self._first_route(route_params)
+        route = self.find_route(route_params) if first_route is None else first_route
         problem = self._problem_of(route, route_params, recipient)
         if problem is not None:
             raise PaymentNotSent(PaymentFailureReason.UNEXPECTED_ERROR, problem)
@@ -590,6 +610,7 @@ class OutboundPayments:
         now: Now,
         best_height: int,
         max_total_routing_fee_msat: int | None = None,
+        first_route: Route | None = None,
     ) -> None:
         """Pay an invoice; `amount_msat` where it leaves the amount open.
 
@@ -606,7 +627,31 @@ class OutboundPayments:
             retry,
             now=now,
             best_height=best_height,
+            first_route=first_route,
         )
+
+    def send_probe(self, path: Path, params: PaymentParameters, *, now: Now, best_height: int) -> PaymentHash:
+        """Send what looks like a payment, with a hash whose preimage nobody knows; answer with that hash.
+
+        It comes back for sure, as `PaymentFailed`: `RECIPIENT_REJECTED` says that the amount would arrive.
+        """
+        payment_hash = PaymentHash(self._entropy.get_secure_random_bytes())
+        amount_msat = path.final_value_msat
+        self.send_payment_with_route(
+            PaymentId(payment_hash),
+            payment_hash,
+            RecipientOnion(
+                total_msat=amount_msat,
+                payment_secret=PaymentSecret(self._entropy.get_secure_random_bytes()),
+            ),
+            Route(
+                paths=(path,),
+                route_params=RouteParameters(payment_params=params, final_value_msat=amount_msat),
+            ),
+            now=now,
+            best_height=best_height,
+        )
+        return payment_hash
 
     def send_spontaneous_payment(
         self,
@@ -830,7 +875,8 @@ class OutboundPayments:
     def _find_route(self, route_params: RouteParameters, first_hops: Sequence[FirstHop]) -> Route:
         return self._router.find_route(self._payer, route_params, first_hops, self._inflight.copy())
 
-    def _first_route(self, route_params: RouteParameters) -> Route:
+    def find_route(self, route_params: RouteParameters) -> Route:
+        """A way for a payment that begins; raises `PaymentNotSent` with the reason."""
         first_hops = self._first_hops()
         try:
             return self._find_route(route_params, first_hops)

@@ -69,6 +69,8 @@ class EventHandler:
         self.probes: dict[ChannelId, Callable[[ev.FundingGenerationReady | ev.ChannelClosed], None]] = {}
         self.channel_requests: dict[ChannelId, ev.OpenChannelRequest] = {}
         self.claims_without_coins: dict[bytes, ClaimWithoutCoins] = {}
+        # Probes that are out, by their payment hash.
+        self.probe_waiters: dict[bytes, Callable[[ev.PaymentFailed], None]] = {}
         # Parts of payments that arrived whose own end is still to come, by payment hash: to be timed.
         self._untimed: dict[bytes, set[int]] = {}
 
@@ -350,6 +352,10 @@ class EventHandler:
     def _failed(self, event: ev.PaymentFailed) -> None:
         node = self._node
         payment_hash = event.payment_hash if event.payment_hash is not None else bytes(event.payment_id)
+        probe = self.probe_waiters.pop(bytes(payment_hash), None)
+        if probe is not None:
+            node.core.afterwards(lambda: probe(event))
+            return
         record = node.ledger.payments.get(payment_hash)
         if record is not None and record.state is not PaymentState.SUCCEEDED:
             attempts = tuple(attempt_sentence(attempt, node.alias_of) for attempt in event.attempts)

@@ -26,7 +26,12 @@ from wallet.ln.features import Features
 from wallet.ln.onion_failure import Failure, FailureCode
 from wallet.ln.onion_payload import RecipientOnion
 from wallet.ln.onion_payment import IncomingForward, IncomingReceive, decode_incoming_htlc
-from wallet.ln.onion_utils import FailurePacket, build_failure_packet, wrap_failure_packet
+from wallet.ln.onion_utils import (
+    FailurePacket,
+    build_failure_packet,
+    build_fulfill_attribution,
+    wrap_failure_packet,
+)
 from wallet.ln.outbound_payment import (
     SPACE,
     Abandoned,
@@ -38,6 +43,7 @@ from wallet.ln.outbound_payment import (
     Retry,
     Retryable,
     SendAlongPath,
+    learn_from,
 )
 from wallet.ln.route import (
     ChannelLack,
@@ -300,7 +306,9 @@ def peel(args: SendAlongPath) -> list[tuple[str, bytes]]:
         else:
             assert incoming.payload.amount_msat == amount_msat == step.fee_msat
             assert incoming.payload.cltv_expiry_height == height == HEIGHT + 1 + 18
-            assert incoming.payload.payment_secret == SECRET
+            # A probe's id is its hash, and its secret is its own.
+            is_probe = bytes(args.payment_id) == bytes(args.payment_hash)
+            assert (incoming.payload.payment_secret == SECRET) != is_probe
     return visited
 
 
@@ -869,3 +877,138 @@ def test_every_payment_ends_once(data: st.DataObject) -> None:
     assert set(sent) == arrived
     assert sorted(w.rows) == sorted(sent)
     assert w.payments._inflight.used_msat == {}
+
+
+# --- probes -------------------------------------------------------------------
+
+
+def probe(w: World, way: Way = by_hub, amount_msat: int = 1_000_000) -> PaymentId:
+    params = PaymentParameters(payee=PAYEE, final_cltv_delta=18)
+    return PaymentId(w.payments.send_probe(way(amount_msat), params, now=START, best_height=HEIGHT))
+
+
+def test_a_probe_looks_like_a_payment_and_comes_back_from_the_payee() -> None:
+    w = world()
+    pid = probe(w)
+    args = w.one_part(pid)
+    assert (args.amount_msat, args.cltv_expiry_height) == (1_000_010, HEIGHT + 1 + 18 + 40)
+    hub = decode_incoming_htlc(args.onion_packet, args.payment_hash, partial(ecdh, node_secret("hub")))
+    assert isinstance(hub, IncomingForward)
+    payee = decode_incoming_htlc(hub.next_packet, args.payment_hash, partial(ecdh, node_secret("payee")))
+    assert isinstance(payee, IncomingReceive)
+    assert payee.payload.payment_secret is not None
+    assert payee.payload.keysend_preimage is None
+    assert (payee.payload.amount_msat, payee.payload.total_msat) == (1_000_000, 1_000_000)
+    w.fail(args, "payee", Failure.incorrect_or_unknown_payment_details(1_000_000, HEIGHT))
+    path_failed, failed = w.take_events()
+    assert isinstance(path_failed, PaymentPathFailed)
+    assert isinstance(failed, PaymentFailed)
+    assert failed.reason is PaymentFailureReason.RECIPIENT_REJECTED
+    assert w.rows == {}
+
+
+def test_a_probe_that_comes_back_from_on_the_way_is_not_sent_again_and_teaches() -> None:
+    w = world()
+    pid = probe(w)
+    w.fail(w.one_part(pid), "hub", Failure.temporary_channel_failure())
+    w.retry()
+    failed = w.take_events()[-1]
+    assert isinstance(failed, PaymentFailed)
+    assert failed.reason is PaymentFailureReason.RETRIES_EXHAUSTED
+    assert w.offered == {}
+    params = learn_from(PaymentParameters(payee=PAYEE, final_cltv_delta=18), failed.attempts[0])
+    assert [(item.short_channel_id, item.from_msat) for item in params.shunned] == [(2, 968_750)]
+    pid = probe(w)
+    w.fail(w.one_part(pid), "hub", Failure.channel_disabled())
+    w.retry()
+    failed = w.take_events()[-1]
+    assert isinstance(failed, PaymentFailed)
+    assert learn_from(params, failed.attempts[0]).previously_failed_channels == (2,)
+
+
+def test_two_probes_are_two_payments() -> None:
+    w = world()
+    assert probe(w) != probe(w, by_hub2)
+    assert len(w.offered) == 2
+
+
+def test_a_payment_takes_the_route_that_was_found_for_it_first() -> None:
+    w = world()
+    params = RouteParameters(
+        payment_params=PaymentParameters(payee=PAYEE, final_cltv_delta=18), final_value_msat=1_000_000
+    )
+    pid = PaymentId(bytes(32))
+    w.payments.send_payment(
+        pid,
+        payment_hash(0),
+        RecipientOnion(total_msat=1_000_000, payment_secret=SECRET),
+        params,
+        Retry.attempts(1),
+        now=START,
+        best_height=HEIGHT,
+        first_route=Route(paths=(by_mid(1_000_000),), route_params=params),
+    )
+    assert w.router.asked == []
+    assert carry(w.one_part(pid)) == ["hub", "mid", "payee"]
+    w.fail(w.one_part(pid), "mid", Failure.unknown_next_peer())
+    w.retry()
+    assert carry(w.one_part(pid)) == ["hub", "payee"]
+
+
+# --- attribution data ---------------------------------------------------------
+
+
+def attributed(args: SendAlongPath, *held_ms: int, liar: int | None = None) -> bytes:
+    """What the hops' attribution data becomes on its way back, the payee's first; `liar` signs for another payment."""
+    packet, secrets = args.onion_packet, []
+    for hop in args.path.hops:
+        incoming = decode_incoming_htlc(
+            packet, args.payment_hash, partial(ecdh, node_secret(NAMES[hop.node_id]))
+        )
+        assert isinstance(incoming, IncomingForward | IncomingReceive)
+        secrets.append(incoming.shared_secret)
+        packet = incoming.next_packet if isinstance(incoming, IncomingForward) else b""
+    if liar is not None:
+        secrets[liar] = bytes(32)
+    data: bytes | None = None
+    for secret, hold_ms in zip(reversed(secrets), reversed(held_ms), strict=True):
+        data = build_fulfill_attribution(secret, data, hold_ms)
+    assert data is not None
+    return data
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["same_run", "restarted"])
+def test_how_long_each_hop_held_a_payment_that_arrived(restarted: bool) -> None:
+    w = world(by_mid)
+    pid = w.pay()
+    args = w.one_part(pid)
+    if restarted:
+        # The keys come out of the row again.
+        w.start()
+    data = attributed(args, 900, 500, 100)
+    w.payments.claim_htlc(pid, args.part_id, preimage_of(0), attribution_data=data)
+    w.payments.finalize_claim(pid, args.part_id)
+    sent, successful = w.take_events()
+    assert isinstance(sent, PaymentSent)
+    assert isinstance(successful, PaymentPathSuccessful)
+    assert sent.hold_times_ms == successful.hold_times_ms == (900, 500, 100)
+
+
+def test_hold_times_end_where_the_first_hop_vouches_for_none() -> None:
+    w = world(by_mid)
+    pid = w.pay()
+    args = w.one_part(pid)
+    data = attributed(args, 900, 500, 100, liar=1)
+    w.payments.claim_htlc(pid, args.part_id, preimage_of(0), attribution_data=data)
+    (sent,) = w.take_events()
+    assert isinstance(sent, PaymentSent)
+    assert sent.hold_times_ms == (900,)
+
+
+def test_how_long_each_hop_held_a_payment_that_failed() -> None:
+    w = world(by_mid)
+    pid = w.pay(retry=Retry())
+    w.fail(w.one_part(pid), "mid", Failure.temporary_channel_failure())
+    event = w.take_events()[0]
+    assert isinstance(event, PaymentPathFailed)
+    assert len(event.attempt.hold_times_ms) == 2

@@ -16,10 +16,11 @@ from wallet.ln.outbound_payment import PaymentNotSent, Retry
 from wallet.ln.route import RouteHint
 from wallet.ln.types import APIError, DecodeError, PaymentHash, PaymentId, PaymentPreimage, PaymentSecret
 from wallet.node.api import CommandError, Json
-from wallet.node.attempts import attempt_json, read_trace
+from wallet.node.attempts import attempt_json, attempt_view, read_trace
 from wallet.node.commands.registry import btc_text_msat, command, sat_from_btc
 from wallet.node.details import route_hint
 from wallet.node.futures import resolve
+from wallet.node.probes import Probed, probe_ways
 from wallet.node.records import PaymentRecord, PaymentState, RequestRecord, RequestState
 from wallet.node.sentences import msat_text, not_sent_sentence, sat_text
 from wallet.node.views import scid_text
@@ -394,15 +395,36 @@ async def lnpay(
     amount_msat: int | None = None,
     max_fee_msat: int | None = None,
     trace: bool = False,
+    probe: bool = False,
 ) -> Json:
     """Pays a BOLT 11 invoice; returns when the payment is final, or after the time-out with it still under way.
     With --trace, the answer holds each attempt: its path, what went over each hop, what failed where, how long it took.
+    With --probe, the amount is sent ahead in a way that nobody can take, and is paid only once that has reached the
+    payee.
     """
     decoded = decode(node, invoice)
     if paused := node.pause_sentence():
         raise CommandError(_("{why} Nothing was paid.").format(why=paused), code="paused")
     value_msat = _payable_amount_msat(node, decoded, amount_msat)
     limit_msat = max_fee_msat if max_fee_msat is not None else default_max_fee_msat(value_msat)
+    known = node.ledger.payments.get(bytes(decoded.payment_hash))
+    if known is not None and known.state is not PaymentState.FAILED:
+        raise _paid_already(known)
+    found: Probed | None = None
+    if probe:
+        route_params = dataclasses.replace(
+            decoded.route_parameters(value_msat), max_total_routing_fee_msat=limit_msat
+        )
+        found = await probe_ways(node, route_params, timeout)
+        if found.route is None:
+            refused: dict[str, Json] = {
+                "payment_hash": decoded.payment_hash.hex(),
+                "success": False,
+                "preimage": None,
+                "reason": found.problem,
+            }
+            return refused | _probed(node, found)
+    first_route = None if found is None else found.route
     now_at = node.wall_clock_at()
     record = PaymentRecord(
         payment_hash=bytes(decoded.payment_hash),
@@ -424,14 +446,25 @@ async def lnpay(
             max_fee_msat=limit_msat,
             retry=Retry(max_retries=RETRY_ATTEMPTS, timeout_ms=timeout * 1000),
             now=node.core.now,
+            first_route=first_route,
         )
 
-    return await pay(node, record, send, timeout_seconds=timeout, trace=trace)
+    answer = await pay(node, record, send, timeout_seconds=timeout, trace=trace)
+    return answer if found is None else answer | _probed(node, found)
+
+
+def _probed(node: Node, found: Probed) -> dict[str, Json]:
+    """What was sent ahead, and how far each of it came."""
+    told: list[Json] = []
+    for sent in found.probes:
+        view = attempt_view(sent.attempt, node.alias_of, scid_text)
+        told.append(attempt_json(view) | {"reached_payee": sent.reached_payee})
+    return {"probes": told}
 
 
 async def pay(
     node: Node, record: PaymentRecord, send: Callable[[], object], *, timeout_seconds: int, trace: bool
-) -> Json:
+) -> dict[str, Json]:
     """Writes a payment down, has `send` send it from within an entry, and waits for its end, within the time."""
     payment_hash, value_msat = record.payment_hash, record.amount_msat
     final: asyncio.Future[None] = node.promise()
