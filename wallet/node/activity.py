@@ -17,10 +17,13 @@ lines come and go.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from itertools import compress
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wallet.bitcoin.tx import txid_hex
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["ActivityIndex"]
 
 ANTI_REORG_BLOCKS = 6
+_ID_PART = re.compile(r"(?:ln:|tx:)?[0-9a-f]{3,64}")
+"""What may be a part of a payment hash or a transaction id."""
 DAY_SECONDS: Final = 86_400
 
 _KIND_BITS = {ActivityKind.LIGHTNING: 1, ActivityKind.ONCHAIN: 2}
@@ -55,7 +60,8 @@ class _Line(NamedTuple):
 
     Attributes:
         bits: layer, state and direction. size_msat: without its sign. change_msat: what it changed in the balance.
-        words: what a search looks through, in small letters. party: the node whose name may be searched for.
+        words: the label in small letters; a search looks through it, the id and the other node's name.
+        party: the node whose name may be searched for.
     """
 
     at: int
@@ -69,7 +75,6 @@ class _Line(NamedTuple):
 
 
 def _line(item: ActivityItem, party: bytes) -> _Line:
-    words = (item.label, item.payment_hash or "", item.txid or "")
     counts = item.status is not ActivityStatus.FAILED and not (
         # A held payment is not ours before it is settled.
         item.kind is ActivityKind.LIGHTNING and item.status is ActivityStatus.PENDING and item.amount_msat > 0
@@ -81,7 +86,7 @@ def _line(item: ActivityItem, party: bytes) -> _Line:
         size_msat=abs(item.amount_msat) or item.moved_msat,
         fee_msat=item.fee_msat,
         change_msat=item.amount_msat - item.fee_msat if counts else 0,
-        words="\n".join(words).casefold(),
+        words=item.label.casefold(),
         party=party,
     )
 
@@ -111,7 +116,7 @@ class ActivityIndex:
         found = self._found
         if found is not None and found[0] == key:
             return found[1]
-        ids = tuple(line.item_id for line in self._matching(query))
+        ids = tuple(map(itemgetter(1), self._matching(query)))
         self._found = (key, ids)
         return ids
 
@@ -141,8 +146,17 @@ class ActivityIndex:
             lines = [line for line in lines if line[2] & bits == bits]
         wanted = query.text.strip().casefold()
         if wanted:
-            named = self._named(wanted)
-            lines = [line for line in lines if wanted in line[6] or line[7] in named]
+            hits = [wanted in words for words in map(itemgetter(6), lines)]
+            if _ID_PART.fullmatch(wanted):
+                hits = [
+                    hit or wanted in item_id
+                    for hit, item_id in zip(hits, map(itemgetter(1), lines), strict=True)
+                ]
+            if named := self._named(wanted):
+                hits = [
+                    hit or party in named for hit, party in zip(hits, map(itemgetter(7), lines), strict=True)
+                ]
+            lines = list(compress(lines, hits))
         match query.order:
             case ActivityOrder.WHEN:
                 return lines[::-1] if query.descending else list(lines)
@@ -150,7 +164,7 @@ class ActivityIndex:
                 place = 3
             case ActivityOrder.FEE:
                 place = 4
-        return sorted(lines, key=lambda line: line[place], reverse=query.descending)
+        return sorted(lines, key=itemgetter(place), reverse=query.descending)
 
     def _named(self, wanted: str) -> frozenset[bytes]:
         """Nodes whose name has the words: names come and go with the graph, so they are asked for now."""

@@ -228,7 +228,8 @@ class ActivityQuery:
     """What is wanted of the history; what is left at its default asks for nothing.
 
     Attributes:
-        text: within a note, a name, a payment hash or a transaction id, in capitals or not.
+        text: within a note or a name, in capitals or not; three characters or more also within a payment hash or a
+            transaction id.
         since_at, until_at: unix time; from the first on, and before the second.
         descending: newest, largest or dearest first.
     """

@@ -32,7 +32,7 @@ class Books:
     """The part of a node that the index reads; no coins on chain."""
 
     def __init__(self) -> None:
-        self.ledger = Ledger(Rows())  # type: ignore[arg-type]  # the one method it needs
+        self.ledger = Ledger(Rows())
         self.onchain = SimpleNamespace(version=0, history=lambda: ())
         self.core = SimpleNamespace(locked=self._locked)
         self.best_height = 100

@@ -21,7 +21,7 @@ def one(line: str) -> LabelRecord | None:
 
 
 def test_the_types_of_bip_329_are_read() -> None:
-    lines = [
+    lines: list[dict[str, object]] = [
         {"type": "tx", "ref": TXID, "label": "Transaction", "origin": "wpkh([d34db33f/84'/0'/0'])"},
         {"type": "addr", "ref": "bc1q34aq5drpuwy3wgl9lhup9892qp6svr8ldzyy7c", "label": "Address"},
         {"type": "input", "ref": f"{TXID}:0", "label": "Input"},
@@ -53,10 +53,10 @@ def test_a_line_without_a_label_changes_none() -> None:
     )
     # Nothing but true and false says whether a coin may be spent, and only of an output.
     for line in (
-        '{"type": "output", "ref": "a", "spendable": "false"}',
-        '{"type": "tx", "ref": "a", "spendable": true}',
+        {"type": "output", "ref": "a", "spendable": "false"},
+        {"type": "tx", "ref": "a", "spendable": True},
     ):
-        found = one(line)
+        found = one(json.dumps(line))
         assert found is not None
         assert found.spendable is None
 
@@ -83,8 +83,8 @@ def test_what_is_written_is_read_again() -> None:
 
 def item(**changes: object) -> ActivityItem:
     values: dict[str, object] = {
-        "item_id": "ln:00", "kind": ActivityKind.LIGHTNING, "amount_msat": -21_000_500, "fee_msat": 12, "at": 1_700_000_000,
-        "status": ActivityStatus.DONE, "status_text": "Paid", "label": "", **changes,
+        "item_id": "ln:00", "kind": ActivityKind.LIGHTNING, "amount_msat": -21_000_500, "fee_msat": 12,
+        "at": 1_700_000_000, "status": ActivityStatus.DONE, "status_text": "Paid", "label": "", **changes,
     }  # fmt: skip
     return ActivityItem(**values)  # type: ignore[arg-type]  # as named
 

@@ -125,13 +125,10 @@ def _about(node: Node, txid_text: str, best_height: int) -> dict[str, object]:
     about: dict[str, object] = {"value": entry.delta_sat}
     if entry.fee_sat is not None:
         about["fee"] = entry.fee_sat
-    if entry.height is not None and _depth_blocks(entry.height, best_height) >= ANTI_REORG_BLOCKS:
+    depth = 0 if entry.height is None else best_height - entry.height + 1
+    if depth >= ANTI_REORG_BLOCKS:
         about |= {"height": entry.height, "time": iso_time(entry.at)}
     return about
-
-
-def _depth_blocks(height: int, best_height: int) -> int:
-    return best_height - height + 1
 
 
 def _is_address(node: Node, text: str) -> bool:
