@@ -7,8 +7,10 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
-from wallet.bitcoin.address import address_to_script
-from wallet.bitcoin.tx import Transaction, TxOut, hash_from_hex, txid_hex
+from wallet.bitcoin.address import address_to_script, script_to_address
+from wallet.bitcoin.psbt import Psbt
+from wallet.bitcoin.tx import OutPoint, Transaction, TxOut, hash_from_hex, txid_from_hex, txid_hex
+from wallet.chain.electrum.fees import MAX_SANE_SAT_PER_KW
 from wallet.chain.interfaces import FLOOR_FEERATE_SAT_PER_KW, BroadcastPackage, ConfirmationTarget
 from wallet.i18n import _
 from wallet.ln.types import DecodeError
@@ -18,6 +20,7 @@ from wallet.onchain.errors import OnchainError
 
 if TYPE_CHECKING:
     from wallet.node.node import Node
+    from wallet.onchain.coins import Coin
     from wallet.onchain.wallet import Draft
 
 __all__ = ["feerate_from", "insufficient"]
@@ -28,6 +31,8 @@ DEFAULT_TARGET_BLOCKS = 6
 MAX_ITEM_ID = 200
 """A transaction id or an address, with what it is in front; as a row's key it has to be short."""
 _HASH_TEXT = re.compile("[0-9a-fA-F]{64}")
+_VOUT = re.compile("[0-9]{1,9}")
+SLOWEST_ESTIMATE_BLOCKS = 1008
 
 
 def insufficient(error: OnchainError) -> CommandError:
@@ -53,13 +58,66 @@ def feerate_from(
     if feerate_sat_per_vb is not None:
         return feerate_from(node, str(feerate_sat_per_vb), None, None)
     blocks = DEFAULT_TARGET_BLOCKS if target_blocks is None else target_blocks
+    known = estimate_for(node, blocks)
+    if known is not None:
+        return known
     if blocks <= 2:
         target = ConfirmationTarget.URGENT_ON_CHAIN_SWEEP
     elif blocks <= 12:
         target = ConfirmationTarget.NON_ANCHOR_CHANNEL_FEE
     else:
-        target = ConfirmationTarget.OUTPUT_SPENDING_FEE
+        target = ConfirmationTarget.CHANNEL_CLOSE_MINIMUM
     return node.fee_sat_per_kw(target)
+
+
+def estimate_for(node: Node, blocks: int) -> int | None:
+    """What the servers say of this wait, or of the longest that they know below it; None where they know nothing."""
+    if node.fee_estimator is not node.electrum.fee_estimator:
+        return None
+    snapshot = node.electrum.fee_estimator.snapshot
+    within = [rate_sat_per_kw for wait, rate_sat_per_kw in snapshot.rates if wait <= blocks]
+    if not within:
+        return None
+    return max(FLOOR_FEERATE_SAT_PER_KW, min(within[-1], MAX_SANE_SAT_PER_KW), snapshot.minimum_sat_per_kw)
+
+
+def slow_warning(node: Node, feerate_sat_per_kw: int) -> str:
+    """What is to be said of a rate below what confirms within two weeks: nodes forget what waits longer."""
+    if node.fee_estimator is not node.electrum.fee_estimator:
+        return ""
+    snapshot = node.electrum.fee_estimator.snapshot
+    if feerate_sat_per_kw < snapshot.minimum_sat_per_kw:
+        return _(
+            "Servers take nothing below {rate} sat per vbyte now: this payment would not be passed on."
+        ).format(rate=rate_text(snapshot.minimum_sat_per_kw))
+    # Servers know no longer wait than a week (1,008 blocks).
+    slowest = dict(snapshot.rates).get(SLOWEST_ESTIMATE_BLOCKS)
+    if slowest is not None and feerate_sat_per_kw < slowest:
+        return _(
+            "At this rate it may not confirm within two weeks; nodes forget what waits longer. {rate} sat per vbyte "
+            "would do."
+        ).format(rate=rate_text(slowest))
+    return ""
+
+
+def rate_text(feerate_sat_per_kw: int) -> str:
+    """In sat per vbyte, with two decimals at most."""
+    hundredths = -(-feerate_sat_per_kw * WEIGHT_PER_VBYTE // 10)
+    whole, rest = divmod(hundredths, 100)
+    return f"{whole}.{rest:02d}".rstrip("0").rstrip(".")
+
+
+def outpoints_from(text: str) -> tuple[OutPoint, ...] | None:
+    """Coins as `txid:n`, with commas between; None for an empty text. Raises `CommandError`."""
+    if not text.strip():
+        return None
+    found = []
+    for part in text.split(","):
+        txid, colon, vout = part.strip().partition(":")
+        if not colon or not _HASH_TEXT.fullmatch(txid) or not _VOUT.fullmatch(vout):
+            raise CommandError(_("A coin is written as txid:n, several with commas between."), code="usage")
+        found.append(OutPoint(txid_from_hex(txid), int(vout)))
+    return tuple(found)
 
 
 def destination_script(node: Node, destination: str) -> bytes:
@@ -104,7 +162,13 @@ async def createnewaddress(node: Node) -> Json:
 
 
 def _draft(
-    node: Node, destination: str, amount_text: str, feerate_sat_per_kw: int, *, unit_btc: bool
+    node: Node,
+    destination: str,
+    amount_text: str,
+    feerate_sat_per_kw: int,
+    *,
+    unit_btc: bool,
+    coins: tuple[OutPoint, ...] | None = None,
 ) -> Draft:
     """Within an entry; the reserve for closing anchor channels is kept back."""
     script = destination_script(node, destination)
@@ -116,6 +180,7 @@ def _draft(
                 send_all_to=script,
                 feerate_sat_per_kw=feerate_sat_per_kw,
                 keep_sat=keep_sat,
+                coins=coins,
                 lock_time=node.best_height,
             )
         amount_sat = sat_from_btc(amount_text, what=_("The amount")) if unit_btc else _whole_sat(amount_text)
@@ -123,6 +188,7 @@ def _draft(
             outputs=(TxOut(amount_sat, script),),
             feerate_sat_per_kw=feerate_sat_per_kw,
             keep_sat=keep_sat,
+            coins=coins,
             lock_time=node.best_height,
         )
     except OnchainError as error:
@@ -145,23 +211,29 @@ async def quote_onchain(
     destination: str,
     *,
     amount_sat: str,
+    feerate: str | None = None,
     feerate_sat_per_vb: int | None = None,
     target_blocks: int | None = None,
+    coins: str = "",
 ) -> Json:
-    """Tells what sending on chain would cost."""
-    rate = feerate_from(node, None, feerate_sat_per_vb, target_blocks)
+    """Tells what sending on chain would cost. Coins (txid:n, with commas between) narrow what is spent."""
+    rate = feerate_from(node, feerate, feerate_sat_per_vb, target_blocks)
+    chosen = outpoints_from(coins)
     with node.core.entry():
-        draft = _draft(node, destination, amount_sat, rate, unit_btc=False)
+        draft = _draft(node, destination, amount_sat, rate, unit_btc=False, coins=chosen)
     script = destination_script(node, destination)
     sent_sat = sum(out.value_sat for out in draft.tx.outputs if out.script_pubkey == script)
-    warning = ""
-    if draft.fee_sat * 10 > sent_sat:
+    warning = slow_warning(node, draft.feerate_sat_per_kw)
+    if not warning and draft.fee_sat * 10 > sent_sat:
         warning = _("The fee is more than a tenth of the amount.")
     return {
         "fee_sat": draft.fee_sat,
         "amount_sat": sent_sat,
         "feerate_sat_per_vb": draft.fee_sat // max(1, draft.tx.vsize_vbytes),
+        "feerate_text": rate_text(draft.fee_sat * 1000 // draft.tx.weight),
         "total_sat": sent_sat + draft.fee_sat,
+        "change_sat": draft.change_sat,
+        "coins": len(draft.inputs),
         "warning": warning,
     }
 
@@ -185,23 +257,37 @@ async def payto(
     feerate_sat_per_vb: int | None = None,
     target_blocks: int | None = None,
     label: str = "",
+    coins: str = "",
     unsigned: bool = False,
     addtransaction: bool = False,
+    psbt: bool = False,
 ) -> Json:
     """Makes an on-chain payment; the amount is in BTC, "!" for all. Prints the signed transaction, as Electrum does;
-    with --addtransaction, or from the window (amount_sat), it is sent at once."""
+    with --addtransaction, or from the window (amount_sat), it is sent at once; with --psbt it is printed unsigned, as
+    a PSBT. --coins (txid:n, with commas between) names the coins it spends."""
     text = amount if amount is not None else amount_sat
     if text is None:
         raise CommandError(_("Say how much is to be sent."), code="usage")
     rate = feerate_from(node, feerate, feerate_sat_per_vb, target_blocks)
     with node.core.entry():
-        draft = _draft(node, destination, text, rate, unit_btc=amount is not None)
+        draft = _draft(
+            node, destination, text, rate, unit_btc=amount is not None, coins=outpoints_from(coins)
+        )
+        if psbt:
+            spent = [coin.output for coin in _in_order(draft)]
+            return Psbt.from_transaction(draft.tx, spent).to_base64()
         if amount is not None and not addtransaction:
             return draft.tx.serialize(witness=not unsigned).hex()
         answer = await _send(node, draft, label)
         durable = node.durable()
     await durable
     return answer
+
+
+def _in_order(draft: Draft) -> list[Coin]:
+    """The coins of a draft, as its inputs name them."""
+    by_outpoint = {coin.outpoint: coin for coin in draft.inputs}
+    return [by_outpoint[txin.prevout] for txin in draft.tx.inputs]
 
 
 @command
@@ -282,6 +368,8 @@ async def listunspent(node: Node) -> Json:
     """Lists the coins."""
     with node.core.locked():
         coins = node.onchain.coins()
+        labels = node.onchain.labels()
+        best_height = node.best_height
     return [
         {
             "prevout_hash": txid_hex(coin.outpoint.txid),
@@ -289,9 +377,42 @@ async def listunspent(node: Node) -> Json:
             "value": btc_text(coin.output.value_sat),
             "value_sat": coin.output.value_sat,
             "height": coin.height,
+            "address": script_to_address(coin.output.script_pubkey, node.options.network),
+            "confirmations": 0 if coin.height is None else max(0, best_height - coin.height + 1),
+            "label": labels.get(txid_hex(coin.outpoint.txid), ""),
+            "frozen": coin.frozen,
+            "reserved": coin.reserved,
+            "spendable": coin.is_mature and not coin.reserved,
         }
         for coin in coins
     ]
+
+
+async def _freeze(node: Node, coin: str, frozen: bool) -> Json:
+    found = outpoints_from(coin)
+    with node.core.entry():
+        known = {item.outpoint for item in node.onchain.coins()}
+        for outpoint in found or ():
+            if outpoint not in known:
+                raise CommandError(
+                    _("This wallet has no coin {coin}.").format(coin=coin[:80]), code="unknown"
+                )
+            node.onchain.freeze(outpoint, frozen)
+        durable = node.durable()
+    await durable
+    return True
+
+
+@command
+async def freeze_utxo(node: Node, coin: str) -> Json:
+    """Keeps a coin (txid:n) from being spent by itself."""
+    return await _freeze(node, coin, True)
+
+
+@command
+async def unfreeze_utxo(node: Node, coin: str) -> Json:
+    """Lets a frozen coin (txid:n) be spent again."""
+    return await _freeze(node, coin, False)
 
 
 @command
