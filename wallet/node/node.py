@@ -1006,7 +1006,10 @@ class Node:
         self.scorer.payment_path_successful(path, self.core.now)
 
     def scorer_failed(self, attempt: FailedAttempt) -> None:
-        if attempt.short_channel_id is not None:
+        if attempt.payee_rejected:
+            # A probe, or a payment that was refused: the way there was free.
+            self.scorer.probe_successful(attempt.path, self.core.now)
+        elif attempt.short_channel_id is not None:
             self.scorer.payment_path_failed(attempt.path, attempt.short_channel_id, self.core.now)
 
     def durable(self) -> asyncio.Future[None]:
