@@ -158,6 +158,8 @@ class SearchPanel(_Floating):
         super().__init__(parent)
         self.field = LineEdit(_("Search the network"), _("Name, node id or channel id"))
         self.field.setClearButtonEnabled(True)
+        # The window puts the keyboard into the search of a page.
+        self.setFocusProxy(self.field)
         self.toggle = Button("", "quiet", "chevron-down", name=_("List of nodes"))
         self.toggle.setCheckable(True)
         self.toggle.toggled.connect(lambda _on: self.arrange())
@@ -340,7 +342,7 @@ class Card(_Floating):
     def show_node(self, network: NetworkMap, node: int, *, is_ours: bool) -> None:
         node_id = network.node_id(node)
         self._head(name_of(network, node), NodeDot(node_id))
-        self._box.addWidget(CopyId(_("Node id"), node_id), 0, Qt.AlignmentFlag.AlignLeft)
+        self._box.addLayout(hbox(CopyId(_("Node id"), node_id), "stretch"))
         count = len(network.channels(node))
         fee = network.node_fee_millionths[node]
         facts = Facts(label_width=116)
@@ -374,7 +376,7 @@ class Card(_Floating):
     def show_channel(self, network: NetworkMap, channel: int, *, is_ours: bool) -> None:
         scid = scid_text(network.scid[channel])
         self._head(_("Channel"), None)
-        self._box.addWidget(CopyId(_("Channel id"), scid, shown=scid), 0, Qt.AlignmentFlag.AlignLeft)
+        self._box.addLayout(hbox(CopyId(_("Channel id"), scid, shown=scid), "stretch"))
         ends = (network.node_1[channel], network.node_2[channel])
         names = [name_of(network, end) for end in ends]
         facts = Facts(label_width=116)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PyQt6.QtCore import Qt, QTimer
-from PyQt6.QtGui import QKeySequence, QResizeEvent, QShortcut, QShowEvent
+from PyQt6.QtGui import QResizeEvent, QShowEvent
 from PyQt6.QtWidgets import QStackedWidget, QWidget
 
 from wallet.gui import format as fmt
@@ -90,9 +90,6 @@ class NetworkPage(Page):
         self.card.own_channel_wanted.connect(self._show_own_channel)
         self.attempts.closed.connect(self.hide_attempts)
         self.attempts.walked.connect(self._draw_attempt)
-        shortcut = QShortcut(QKeySequence("Ctrl+F"), self)
-        shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        shortcut.activated.connect(self.focus_search)
 
     def set_narrow(self, narrow: bool) -> None:
         """The picture fills the page."""
@@ -105,10 +102,6 @@ class NetworkPage(Page):
 
     def set_first_focus(self) -> None:
         self.canvas.setFocus(Qt.FocusReason.OtherFocusReason)
-
-    def focus_search(self) -> None:
-        self.search.field.setFocus(Qt.FocusReason.ShortcutFocusReason)
-        self.search.field.selectAll()
 
     # --- the map ------------------------------------------------------------------------
 
