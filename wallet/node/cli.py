@@ -183,10 +183,13 @@ def _first_peers(texts: Sequence[str]) -> tuple[str, ...]:
     from wallet.bitcoin.errors import DecodeError
     from wallet.node.sockets import parse_node_uri
 
-    try:
-        return tuple(str(parse_node_uri(text)) for text in texts)
-    except DecodeError as error:
-        raise _usage(f"--first-peer: {error}") from None
+    for text in texts:
+        try:
+            # As it stands: where no port is named, the network's own one is meant.
+            parse_node_uri(text)
+        except DecodeError as error:
+            raise _usage(f"--first-peer: {error}") from None
+    return tuple(texts)
 
 
 def _servers(texts: Sequence[str]) -> tuple[ServerAddress, ...]:

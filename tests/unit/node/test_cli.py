@@ -90,6 +90,15 @@ def test_options_stand_before_or_after_the_command() -> None:
         assert found.options.wallet_file == Path("/x/regtest/wallets/alice/wallet.leyden")
 
 
+def test_peers_for_gossip() -> None:
+    node = "02" + "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
+    found = parse(["--first-peer", f"{node}@host", "--first-peer", f"{node}@[::1]:7", "getinfo"]).options
+    assert found.first_peers == (f"{node}@host", f"{node}@[::1]:7")
+    assert found.call_gossip_peers
+    assert not parse(["--no-gossip-peers"]).options.call_gossip_peers
+    assert not parse(["--no-gossip-peers"]).options.first_peers
+
+
 def test_every_network_has_a_folder_of_its_own() -> None:
     folders = {
         str(parse(["-D", "/x", *words]).options.network_dir) for words in ([], ["--signet"], ["--sandbox"])
@@ -156,6 +165,8 @@ def test_forwarding_is_off_unless_switched_on() -> None:
         ["--server", "host:" + "9" * 5000 + ":t"],
         ["--alias", "é" * 17],
         ["--alias", "two\nlines"],
+        ["--first-peer", "02ab@host:9735"],
+        ["--first-peer", "host:9735"],
         ["--announce", "host:0"],
         ["--announce", "host:nine"],
         ["--listen", "nonsense"],
