@@ -70,18 +70,22 @@ def _demo(options: NodeOptions) -> SandboxHost:
 
 def _window(invocation: Invocation) -> int:
     from wallet.gui.app import run_gui
-    from wallet.node.host import Host
+    from wallet.sandbox.every import EveryHost
+    from wallet.single import OneWindow
 
     sys.setswitchinterval(0.0005)
     options = invocation.options
+    single = OneWindow(options.root / options.network_name, invocation.link or "")
     if options.network_name == "sandbox":
         from wallet.sandbox.host import SandboxHost
 
         if invocation.tour or (invocation.demo and not _has_display()):
             return _tour(invocation)
-        return run_gui(_demo(options) if invocation.demo else SandboxHost(options), "sandbox", sys.argv)
+        host = _demo(options) if invocation.demo else SandboxHost(options)
+        return run_gui(host, "sandbox", sys.argv, single=single)
     if not _has_display():
         raise CommandError(
             "There is no display for a window here. `leyden help` lists the commands.", code="display"
         )
-    return run_gui(Host(options), options.network_name, sys.argv)
+    every = EveryHost(options)
+    return run_gui(every, options.network_name, sys.argv, single=single)

@@ -398,7 +398,7 @@ def old_installation_dialog(stage: Stage) -> None:
 
 def wizard_backup(stage: Stage) -> None:
     wizard = _wizard(stage, "mainnet")
-    wizard._choose("mainnet")
+    wizard.choose("mainnet")
     wizard._restore()
     wizard._take_words([*scenes.ELECTRUM_WORDS, "zebra"], wizard.step)  # type: ignore[arg-type]  # a Step
 
@@ -440,7 +440,7 @@ def wizard_start(stage: Stage) -> None:
 
 
 def wizard_words(stage: Stage) -> None:
-    _wizard(stage, "mainnet")._choose("mainnet")
+    _wizard(stage, "mainnet").choose("mainnet")
     _wizard_of(stage)._new_words()
 
 
@@ -451,7 +451,7 @@ def wizard_check(stage: Stage) -> None:
 
 def wizard_restore(stage: Stage) -> None:
     wizard = _wizard(stage, "mainnet")
-    wizard._choose("mainnet")
+    wizard.choose("mainnet")
     wizard._restore()
     grid = wizard.findChild(RestoreGrid)
     assert grid is not None

@@ -127,7 +127,7 @@ def test_restoring_says_what_the_words_bring_back(qtbot: QtBot, host: FakeHost) 
     window.show()
     wizard = window.findChild(Wizard)
     assert wizard is not None
-    wizard._choose("mainnet")
+    wizard.choose("mainnet")
     wizard._restore()
     grid = wizard.step.findChild(RestoreGrid)
     assert grid is not None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from PyQt6.QtCore import QMessageLogContext, QStandardPaths, Qt, QtMsgType, qInstallMessageHandler
 from PyQt6.QtGui import QGuiApplication
@@ -72,15 +72,40 @@ def make_window(host: WalletHost, network: str, preferences: Preferences) -> Mai
     return MainWindow(host, network, preferences)
 
 
-def run_gui(host: WalletHost, network: str, argv: Sequence[str] = ()) -> int:
-    """Runs the window until it is closed, then closes the wallet; the exit code."""
+class OnlyWindow(Protocol):
+    """Keeps to one window a folder. `link` is what this start was given, empty where nothing was."""
+
+    link: str
+
+    def hand_over(self) -> bool:
+        """Whether a window that is open already has taken the link."""
+        ...
+
+    def listen(self, on_link: Callable[[str], object]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def run_gui(
+    host: WalletHost, network: str, argv: Sequence[str] = (), *, single: OnlyWindow | None = None
+) -> int:
+    """Runs the window until it is closed, then closes the wallet; the exit code. Where a window of this folder is open
+    already it is given the link instead."""
     support.start()
     app = make_application(argv or sys.argv)
+    if single is not None and single.hand_over():
+        return 0
     window = make_window(host, network, Preferences(_preferences_file()))
     window.asks_before_closing = True
     window.start()
     window.show()
+    if single is not None:
+        single.listen(window.take_link)
+        if single.link:
+            window.take_link(single.link)
     code = app.exec()
+    if single is not None:
+        single.close()
     try:
         host.close().result(CLOSE_SECONDS)
     except FutureTimeoutError:

@@ -24,6 +24,7 @@ from wallet.gui.notify import Notifier, Send, send_over_dbus
 from wallet.gui.pages.base import Page
 from wallet.gui.pages.contacts import read_node_names
 from wallet.gui.pages.restored_banner import RestoredBanner
+from wallet.gui.pages.wallet_choice import ResetsPractice, all_wallets
 from wallet.gui.preferences import Preferences
 from wallet.gui.shortcuts import actions
 from wallet.gui.theme import theme
@@ -282,6 +283,7 @@ class Shell(QWidget):
         self.bridge.call("list_channel_requests", done, owner=self)
 
     def _changed(self, changes: ChangeSet) -> None:
+        fmt.style.fiat = changes.snapshot.status.fiat
         self.status_bar.show_snapshot(changes.snapshot)
         self.restored.show_status(changes.snapshot.status)
         if changes.status and changes.snapshot.status.problem:
@@ -323,6 +325,7 @@ _ACTION_ICONS = {
     "open_channel": "plus",
     "hide": "eye-off",
     "lock": "lock",
+    "wallets": "wallet",
     "console": "chevron-right",
     "quit": "close",
     "help": "help",
@@ -344,6 +347,7 @@ class MainWindow(QMainWindow):
         self._strip: NetworkStrip | None = None
         self.asks_before_closing = False
         self._may_close = False
+        self._link = ""  # waits for a wallet to be open
         self.notify: Send = send_over_dbus
         self.setWindowTitle("Leyden")
         self.setWindowIcon(app_icon())
@@ -371,7 +375,9 @@ class MainWindow(QMainWindow):
         """The wizard where there is no wallet, else the unlock page; an only wallet without a password opens
         itself."""
         wallets = list(self.host.wallets(self.network))
-        if wallets:
+        if len(wallets) > 1:
+            self.show_wallets()
+        elif wallets:
             page = self.show_unlock(wallets[0])
             if len(wallets) == 1 and not wallets[0].encrypted:
                 QTimer.singleShot(0, page.open_now)
@@ -423,16 +429,58 @@ class MainWindow(QMainWindow):
 
         page = UnlockPage(self.host, info, watching=watching)
         page.unlocked.connect(lambda api: self.show_wallet(info, api))
-        page.wants_new.connect(self.show_wizard)
+        if len(all_wallets(self.host)) > 1:
+            page.other.setText(_("Other wallets"))
+            page.wants_new.connect(self.show_wallets)
+        else:
+            page.wants_new.connect(self.show_wizard)
         self.setWindowTitle("Leyden")
         self._show(page, info.network)
         page.set_first_focus()
         return page
 
+    def show_wallets(self) -> None:
+        """Which wallet: the one that is open runs on until another one is opened."""
+        from wallet.gui.pages.wallet_choice import WalletChoice
+
+        running = self._info if self.shell is not None else None
+        self._forget_wallet()
+        reset = self.host.reset_practice if isinstance(self.host, ResetsPractice) else None
+        page = WalletChoice(self.host, reset=reset)
+        page.chosen.connect(lambda info: self._open_chosen(info, running))
+        page.wants_new.connect(self.show_wizard)
+        self.setWindowTitle("Leyden")
+        self._show(page, "mainnet")
+        page.set_first_focus()
+
+    def _open_chosen(self, info: WalletInfo, running: WalletInfo | None) -> None:
+        page = self.show_unlock(info, watching=info == running)
+        if not info.encrypted:
+            page.open_now()
+
+    def take_link(self, link: str) -> None:
+        """A `lightning:` or `bitcoin:` link, or a later start's wish to see the window. It is shown on Send once a
+        wallet is open, and never paid by itself."""
+        if self.isMinimized():
+            self.showNormal()
+        self.raise_()
+        self.activateWindow()
+        if not link:
+            return
+        self._link = link
+        self._show_link()
+
+    def _show_link(self) -> None:
+        link, shell = self._link, self.shell
+        if link and shell is not None:
+            self._link = ""
+            shell.pay(link)
+
     def show_wallet(self, info: WalletInfo, api: NodeApi) -> None:
         self._info = info
         self.network = info.network
         self.bridge = Bridge(api)
+        fmt.style.fiat = self.bridge.snapshot.status.fiat
         fmt.own_names.clear()
         sandbox = api.sandbox()
         if sandbox is not None:
@@ -443,6 +491,7 @@ class MainWindow(QMainWindow):
         self._show(self.shell, info.network)
         self._offer_practice()
         self.setWindowTitle(f"{info.name}, Leyden")
+        self._show_link()
 
     def _in_front(self) -> bool:
         return self.isActiveWindow() and not self.isMinimized()
@@ -480,12 +529,29 @@ class MainWindow(QMainWindow):
 
         dialog = Dialog(self, _("Practise with play money"), network=network, width=460)
         sentence = _(
-            "The practice wallet is kept apart from this one, with a network of its own inside Leyden. Quit, and "
-            "start it with “leyden --sandbox”. This wallet stays as it is."
+            "The practice wallet is kept apart from this one, with a network of its own inside Leyden. While you "
+            "practise, this wallet is closed: nothing is lost, and its channels are watched again when you come back."
         )
         dialog.body.addWidget(Label(sentence, "body", wrap=True))
-        dialog.add_button(_("Close"), "outlined", dialog.reject)
+        dialog.add_cancel(_("Stay here"))
+
+        def practise() -> None:
+            dialog.accept()
+            self.practise()
+
+        dialog.add_button(_("Practise"), "filled", practise, "sandbox")
         dialog.open()
+
+    def practise(self) -> None:
+        """The practice wallet that is there, or a new one."""
+        from wallet.gui.pages.wizard import Wizard
+
+        self._forget_wallet()
+        self.network = "mainnet"
+        self.show_wizard()
+        wizard = self._content
+        if isinstance(wizard, Wizard):
+            wizard.choose("sandbox")
 
     # --- the window -------------------------------------------------------------
 
@@ -518,6 +584,8 @@ class MainWindow(QMainWindow):
                 self.preferences.choose_hidden(not fmt.style.hidden)
             case "lock":
                 self.lock()
+            case "wallets":
+                self.show_wallets()
             case "quit":
                 self.quit()
             case _ if self.shell is None:

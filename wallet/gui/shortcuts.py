@@ -31,6 +31,7 @@ def actions() -> list[Shortcut]:
         Shortcut("open_channel", "Ctrl+N", _("Open a channel")),
         Shortcut("hide", "Ctrl+H", _("Hide or show amounts")),
         Shortcut("lock", "Ctrl+L", _("Lock the wallet")),
+        Shortcut("wallets", "Ctrl+O", _("Other wallets")),
         Shortcut("console", "Ctrl+Shift+C", _("Console")),
         Shortcut("quit", "Ctrl+Q", _("Quit")),
         Shortcut("help", "F1", _("All shortcuts")),

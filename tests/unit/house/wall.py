@@ -18,6 +18,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "wallet": frozenset(),
     "wallet.__main__": frozenset({"wallet.app"}),
     "wallet.app": frozenset({"wallet"}),
+    "wallet.single": frozenset(),
     "wallet.gui": frozenset({"wallet.node", "wallet.i18n"}),
     "wallet.sandbox": frozenset(
         {"wallet.node", "wallet.ln", "wallet.onchain", "wallet.chain", "wallet.i18n", "wallet.bitcoin"}

@@ -152,10 +152,10 @@ class Wizard(QWidget):
             "filled",
             "sandbox",
             main=True,
-            on_click=partial(self._choose, "sandbox"),
+            on_click=partial(self.choose, "sandbox"),
         )
         self.real = Button(
-            _("Use real bitcoin"), "outlined", "wallet", main=True, on_click=partial(self._choose, "mainnet")
+            _("Use real bitcoin"), "outlined", "wallet", main=True, on_click=partial(self.choose, "mainnet")
         )
         self.more = Button(_("More"), "text", "chevron-down", on_click=self._open_more)
         for button in (self.practise, self.real):
@@ -168,10 +168,11 @@ class Wizard(QWidget):
     def _open_more(self) -> None:
         made = menu(self)
         for network in TEST_NETWORKS:
-            add_action(made, fmt.network_word(network), partial(self._choose, network))
+            add_action(made, fmt.network_word(network), partial(self.choose, network))
         made.popup(self.more.mapToGlobal(self.more.rect().bottomLeft()))
 
-    def _choose(self, network: str) -> None:
+    def choose(self, network: str) -> None:
+        """Settles on a network: its wallet is opened where there is one, else one is made."""
         self.network = network
         self.network_chosen.emit(network)
         existing = list(self._host.wallets(network))

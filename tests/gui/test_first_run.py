@@ -1,0 +1,249 @@
+"""From the first start to "Paid", links that wait, several wallets, and one window a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from PyQt6.QtWidgets import QWidget
+from pytestqt.qtbot import QtBot
+
+from tests.gui.conftest import Desk, made_window
+from tests.gui.fake_node import FakeHost, FakeNode
+from tests.gui.hands import click, type_text
+from wallet.gui.main_window import MainWindow
+from wallet.gui.pages.open_channel import OpenChannelDialog
+from wallet.gui.pages.send import SendPage
+from wallet.gui.pages.unlock import UnlockPage
+from wallet.gui.pages.wallet_choice import WalletChoice
+from wallet.gui.pages.wizard import Wizard
+from wallet.gui.widgets.basic import Button, ClickCard
+from wallet.gui.widgets.dialog import Dialog
+from wallet.gui.widgets.fields import PasswordEdit
+from wallet.node.api import WalletInfo
+from wallet.single import MAX_LINK, SingleWindow, hand_over
+
+Make = Callable[[FakeNode], Desk]
+LINK = "bitcoin:bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+
+
+def wallet(name: str, network: str, *, encrypted: bool = True) -> WalletInfo:
+    return WalletInfo(name=name, network=network, path=Path("/nowhere"), encrypted=encrypted)
+
+
+class ResettingHost(FakeHost):
+    """One that can throw the practice wallet away."""
+
+    def reset_practice(self) -> Future[None]:
+        def work() -> None:
+            self._wallets = [info for info in self._wallets if info.network != "sandbox"]
+
+        return self._pool.submit(work)
+
+
+@pytest.fixture
+def hosts() -> Iterator[Callable[..., ResettingHost]]:
+    made: list[ResettingHost] = []
+
+    def make(*existing: WalletInfo) -> ResettingHost:
+        made.append(ResettingHost(existing=existing))
+        return made[-1]
+
+    yield make
+    for host in made:
+        host.stop()
+
+
+def started(host: FakeHost, network: str, qtbot: QtBot) -> MainWindow:
+    window = made_window(host, network, qtbot)
+    window.start()
+    window.show()
+    return window
+
+
+def unlocking(window: MainWindow) -> UnlockPage:
+    shown = window._content
+    assert isinstance(shown, UnlockPage)
+    return shown
+
+
+def content(window: MainWindow, kind: type[WalletChoice]) -> WalletChoice:
+    shown = window._content
+    assert isinstance(shown, kind)
+    return shown
+
+
+# --- the first payment --------------------------------------------------------------------------
+
+
+class Clicks:
+    """Counts what a person clicks. `go_on` clicks the page's one filled button once it says what is expected."""
+
+    def __init__(self, window: MainWindow, qtbot: QtBot) -> None:
+        self.count = 0
+        self._window = window
+        self._qtbot = qtbot
+
+    def on(self, widget: QWidget) -> None:
+        self._qtbot.waitUntil(lambda: widget.isVisible() and widget.isEnabled(), timeout=5_000)
+        click(widget)
+        self.count += 1
+
+    def filled(self) -> list[Button]:
+        dialogs = [d for d in self._window.findChildren(Dialog) if d.isVisible()]
+        where: QWidget = dialogs[-1] if dialogs else self._window
+        return [b for b in where.findChildren(Button) if b.kind == "filled" and b.isVisible()]
+
+    def go_on(self, text: str) -> None:
+        self._qtbot.waitUntil(
+            lambda: [text in b.text() and b.isEnabled() for b in self.filled()] == [True], timeout=5_000
+        )
+        self.on(self.filled()[0])
+
+
+def test_from_the_first_start_to_paid_in_twelve_clicks_and_nothing_typed_but_the_password(
+    qtbot: QtBot, hosts: Callable[..., ResettingHost]
+) -> None:
+    host = hosts()
+    window = started(host, "mainnet", qtbot)
+    clicks = Clicks(window, qtbot)
+    clicks.go_on("Practise with play money")
+    wizard = window.findChild(Wizard)
+    assert wizard is not None
+    clicks.on(wizard.step.findChildren(ClickCard)[0])
+    for field in wizard.step.findChildren(PasswordEdit):
+        type_text(field, "correct horse")
+    clicks.go_on("Create wallet")
+    qtbot.waitUntil(lambda: window.shell is not None)
+    shell = window.shell
+    assert shell is not None
+    clicks.go_on("Get 1")
+    clicks.go_on("Mine")
+    clicks.go_on("Open a channel")
+    qtbot.waitUntil(lambda: window.findChild(OpenChannelDialog) is not None)
+    dialog = window.findChild(OpenChannelDialog)
+    assert dialog is not None
+    clicks.on(dialog.sensible)
+    clicks.go_on("Open with")
+    qtbot.waitUntil(lambda: shell.current_key == "channels")
+    clicks.on(shell.navigation.items["overview"])
+    clicks.go_on("Mine")
+    clicks.go_on("Buy a coffee")
+    qtbot.waitUntil(lambda: window.findChild(SendPage) is not None)
+    send = window.findChild(SendPage)
+    assert send is not None
+    clicks.go_on("Pay 21")
+    qtbot.waitUntil(lambda: send.result is not None)
+    assert send.result is not None
+    assert send.result.title == "Paid"
+    assert clicks.count <= 12
+    window.close()
+
+
+# --- links -----------------------------------------------------------------------------------
+
+
+def test_a_link_waits_for_unlocking_and_is_shown_but_never_paid(
+    qtbot: QtBot, hosts: Callable[..., ResettingHost]
+) -> None:
+    host = hosts(wallet("Savings", "signet"))
+    window = started(host, "signet", qtbot)
+    window.take_link(LINK)
+    page = unlocking(window)
+    before = host.node
+    assert before is None
+    type_text(page.password, "correct")
+    click(page.unlock)
+    qtbot.waitUntil(lambda: window.shell is not None and window.shell.current_key == "send")
+    send = window.findChild(SendPage)
+    assert send is not None
+    qtbot.waitUntil(lambda: send.card is not None)
+    assert host.node is not None
+    called = {name for name, _arguments in host.node.calls}
+    assert called.isdisjoint({"payto", "lnpay", "pay"})
+    # Taken once: what comes back after locking is the wallet, not the link.
+    assert window._link == ""
+    window.close()
+
+
+def test_a_link_to_an_open_wallet_is_shown_at_once(typical: Desk) -> None:
+    typical.window.take_link(LINK)
+    assert typical.window.shell is not None
+    assert typical.window.shell.current_key == "send"
+    page = typical.page(SendPage)
+    typical.until(lambda: page.card is not None)
+
+
+def test_a_later_start_hands_its_link_to_the_window_that_is_open(qtbot: QtBot, tmp_path: Path) -> None:
+    seen: list[str] = []
+    assert not hand_over(tmp_path, LINK)
+    first = SingleWindow(tmp_path, seen.append)
+    assert first.is_listening
+    assert hand_over(tmp_path, LINK)
+    qtbot.waitUntil(lambda: seen == [LINK])
+    assert hand_over(tmp_path, "")
+    qtbot.waitUntil(lambda: seen == [LINK, ""])
+    assert hand_over(tmp_path, "x" * (3 * MAX_LINK))
+    qtbot.waitUntil(lambda: len(seen) == 3)
+    assert len(seen[2]) == MAX_LINK
+    assert not hand_over(tmp_path / "another", LINK)
+    first.close()
+    assert not hand_over(tmp_path, LINK)
+
+
+# --- several wallets --------------------------------------------------------------------------
+
+
+def test_of_several_wallets_one_is_chosen(qtbot: QtBot, hosts: Callable[..., ResettingHost]) -> None:
+    host = hosts(wallet("Savings", "mainnet"), wallet("Daily", "mainnet"), wallet("Practice", "sandbox"))
+    window = started(host, "mainnet", qtbot)
+    choice = content(window, WalletChoice)
+    assert list(choice.cards) == [("mainnet", "Savings"), ("mainnet", "Daily"), ("sandbox", "Practice")]
+    assert "Play money" in choice.cards[("sandbox", "Practice")].accessibleDescription()
+    click(choice.cards[("mainnet", "Daily")])
+    page = unlocking(window)
+    click(page.other)
+    click(content(window, WalletChoice).new_button)
+    assert window.findChild(Wizard) is not None
+    window.close()
+
+
+def test_the_practice_wallet_is_kept_until_it_is_reset(
+    qtbot: QtBot, hosts: Callable[..., ResettingHost]
+) -> None:
+    host = hosts(wallet("Savings", "mainnet"), wallet("Practice", "sandbox", encrypted=False))
+    window = started(host, "mainnet", qtbot)
+    page = unlocking(window)
+    click(page.other)
+    choice = content(window, WalletChoice)
+    click(choice.reset_button)
+    dialog = choice.findChild(Dialog)
+    assert dialog is not None
+    go = next(b for b in dialog.findChildren(Button) if b.kind == "danger")
+    click(go)
+    qtbot.waitUntil(lambda: list(choice.cards) == [("mainnet", "Savings")])
+    assert not choice.reset_button.isVisibleTo(choice)
+    window.close()
+
+
+def test_practising_is_one_click_away_from_a_real_wallet(
+    qtbot: QtBot, hosts: Callable[..., ResettingHost]
+) -> None:
+    host = hosts(wallet("Savings", "mainnet"), wallet("Practice", "sandbox", encrypted=False))
+    window = started(host, "mainnet", qtbot)
+    page = unlocking(window)
+    type_text(page.password, "correct")
+    click(page.unlock)
+    qtbot.waitUntil(lambda: window.shell is not None)
+    assert window.shell is not None
+    window.shell.go("practise")
+    dialog = window.findChild(Dialog)
+    assert dialog is not None
+    click(next(b for b in dialog.findChildren(Button) if b.kind == "filled"))
+    wizard = window.findChild(Wizard)
+    assert wizard is not None
+    assert wizard.network == "sandbox"
+    assert isinstance(wizard.step, UnlockPage)
+    window.close()
