@@ -910,6 +910,12 @@ class FakeNode(FakeChannels, FakeRecovery, FakeSettings, FakeSend, FakeMap):
         self.status = replace(self.status, problem="A peer wants to open a channel: your word is needed")
         self.tell()
 
+    def do_set_gossip_peers(self, on_or_off: str) -> Json:
+        sync = replace(self.status.graph_sync, calls_public_nodes=on_or_off == "on")
+        self.status = replace(self.status, graph_sync=sync)
+        self.tell()
+        return {"gossip_peers": on_or_off}
+
     def do_balance_history(self, days: int = 0) -> Json:
         with self._lock:
             total_sat = self.snapshot().balance.total_sat

@@ -419,6 +419,7 @@ class GraphSync:
         known_channels: of `listed_channels`, which the peer that is asked knows of, how many have come.
         signatures_waiting: messages that are still to be verified.
         synced_at: when a sync ended last in this run; None before the first.
+        calls_public_nodes: a few are called while the graph is missing or old; None where that cannot be chosen.
     """
 
     state: GraphSyncState = GraphSyncState.NOT_STARTED
@@ -426,6 +427,7 @@ class GraphSync:
     listed_channels: int = 0
     signatures_waiting: int = 0
     synced_at: int | None = None
+    calls_public_nodes: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

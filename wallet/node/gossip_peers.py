@@ -85,13 +85,16 @@ class GossipPeers:
 
     @property
     def is_on(self) -> bool:
-        """Whether public nodes may be called. The command line's word stands over the stored choice."""
+        """Whether public nodes may be called."""
+        return self.can_be_chosen and self._node.ledger.settings.get(CHOICE_SETTING) != "no"
+
+    @property
+    def can_be_chosen(self) -> bool:
+        """The command line's word stands over the stored choice, and some networks have no public nodes."""
         options = self._node.options
         if not options.call_gossip_peers:
             return False
-        if options.network_name in NETWORKS_WITHOUT and not options.first_peers:
-            return False
-        return self._node.ledger.settings.get(CHOICE_SETTING) != "no"
+        return options.network_name not in NETWORKS_WITHOUT or bool(options.first_peers)
 
     def choose(self, on: bool) -> None:
         """Stores the person's choice; within an entry, on the loop."""

@@ -267,6 +267,7 @@ class Views:
                 listed_channels=sync.listed,
                 signatures_waiting=sync.signatures,
                 synced_at=sync.synced_at,
+                calls_public_nodes=node.gossip_peers.is_on if node.gossip_peers.can_be_chosen else None,
             ),
             backup_text=backup_text,
             safe_until_height=safe_until,

@@ -12,6 +12,7 @@ from wallet.gui.context import Context
 from wallet.gui.idle import CHOICES_MINUTES
 from wallet.gui.pages.base import Page, left_column
 from wallet.gui.pages.settings_backup import BackupSection
+from wallet.gui.pages.settings_graph import GraphSection
 from wallet.gui.pages.settings_rows import row, section
 from wallet.gui.pages.settings_servers import ServersSection
 from wallet.gui.theme import SCALES, theme
@@ -35,7 +36,7 @@ def _tick(name: str, on: bool) -> CheckBox:
 
 class SettingsPage(Page):
     """Attributes: `scheme`, `text_size`, `language`, `motion`, `unit`, `hidden`, `lock`, `closing`, `login`,
-    `notifies`: the controls; `servers`, `backup`: the sections of these names; `jumps`: the buttons that lead to
+    `notifies`: the controls; `servers`, `graph`, `backup`: the sections of these names; `jumps`: the buttons that lead to
     sections."""
 
     def __init__(self, context: Context) -> None:
@@ -43,6 +44,7 @@ class SettingsPage(Page):
         self._wallet = Facts(label_width=132)
         self._facts_key: tuple[str, ...] = ()
         self.servers = ServersSection(context)
+        self.graph = GraphSection(context)
         self.backup = BackupSection(context)
         self._failed = Banner("", "danger")
         self.console_button = Button(_("Open the console"), "outlined", on_click=self._open_console)
@@ -53,6 +55,7 @@ class SettingsPage(Page):
             (_("Look"), self._look()),
             (_("Amounts"), self._amounts()),
             (_("Servers and Tor"), self.servers),
+            (_("The public network"), self.graph),
             (_("Safety"), self._safety()),
             (_("Backup"), self.backup),
             (_("Start and end"), self._start_and_end()),
@@ -174,6 +177,7 @@ class SettingsPage(Page):
     # --- what stands ---------------------------------------------------------------------
 
     def refresh(self) -> None:
+        self.graph.refresh()
         status = self.context.snapshot.status
         facts: list[tuple[str, QWidget | str]] = [
             (_("Name"), fmt.plain(status.wallet_name, 60)),
