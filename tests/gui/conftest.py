@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui import scenes
 from tests.gui.fake_node import FakeHost, FakeNode
+from wallet import i18n
 from wallet.gui import excepthook
 from wallet.gui import format as fmt
 from wallet.gui.app import make_window
@@ -38,10 +39,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _plain_amounts() -> Iterator[None]:
-    fmt.style.unit, fmt.style.hidden = "sat", False
+    fmt.style.unit, fmt.style.hidden, fmt.style.fiat = "sat", False, None
     fmt.own_names.clear()
     yield
-    fmt.style.unit, fmt.style.hidden = "sat", False
+    fmt.style.unit, fmt.style.hidden, fmt.style.fiat = "sat", False, None
+    i18n.install("en", None)
     QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
     theme().choose(choice="light", scale_percent=100, motion=False)
 
@@ -51,6 +53,7 @@ def made_window(host: FakeHost, network: str, qtbot: QtBot) -> MainWindow:
     preferences = Preferences()
     preferences.set_text("look/theme", "light")
     preferences.set_text("look/motion", "no")
+    preferences.set_text("look/language", "en")
     window = make_window(host, network, preferences)
     qtbot.addWidget(window)
     return window

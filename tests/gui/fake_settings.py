@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from wallet.node.api import CommandError, Json
+from wallet.node.api import CommandError, FiatView, Json, NodeStatus
 
 __all__ = ["FakeSettings"]
 
 
 class FakeSettings:
     """Part of `FakeNode`. Attributes: `servers`, as `list_servers` tells them; `proxy`; `languages` asked for."""
+
+    status: NodeStatus
 
     def __init__(self) -> None:
         self.proxy = ""
@@ -87,6 +91,27 @@ class FakeSettings:
     def do_set_language(self, language: str) -> Json:
         self.languages.append(language)
         return {"language": language}
+
+    def do_set_fiat(self, currency: str = "") -> Json:
+        fiat = FiatView(
+            currency=currency,
+            rate_hundredths=6_123_456,
+            at=int(time.time()) - 240,
+            source="coinbase.com",
+            problem="",
+        )
+        self.status = replace(self.status, fiat=fiat if currency else None)
+        self.tell()
+        return {"currency": currency or None, "source": "coinbase.com"}
+
+    def do_fiat_rates(self) -> Json:
+        fiat = self.status.fiat
+        return {
+            "currency": None if fiat is None else fiat.currency,
+            "source": "coinbase.com",
+            "known": ["EUR", "USD"],
+            "days": {} if fiat is None else {"2026-01-31": 5_000_000},
+        }
 
     def do_version(self) -> Json:
         return "0.1.0"

@@ -69,6 +69,7 @@ class Stage:
         preferences = Preferences()
         preferences.set_text("look/theme", self.scheme)
         preferences.set_text("look/motion", "no")
+        preferences.set_text("look/language", os.environ.get("SHOTS_LANGUAGE", "en"))
         self.window = make_window(host, network, preferences)
         self.window.resize(*self.size)
         self.window.start()
@@ -82,6 +83,7 @@ class Stage:
         preferences = Preferences()
         preferences.set_text("look/theme", self.scheme)
         preferences.set_text("look/motion", "no")
+        preferences.set_text("look/language", os.environ.get("SHOTS_LANGUAGE", "en"))
         self.window = make_window(self.host, node.network, preferences)
         info = WalletInfo(
             name=node.status.wallet_name, network=node.network, path=Path("/nowhere"), encrypted=True

@@ -102,6 +102,28 @@ def test_one_shortcut_hides_amounts_and_shows_them_again(typical: Desk) -> None:
     assert not any(fmt.HIDDEN in text for text in shown_texts(typical))
 
 
+def test_what_it_is_worth_follows_an_amount_once_that_was_chosen(desk: Make) -> None:
+    open_desk = desk(scenes.typical("mainnet"))
+    page = settings(open_desk)
+    assert fmt.in_fiat(100_000_000_000) == ""
+    assert not any("≈" in text for text in shown_texts(open_desk))
+    page.choose_fiat("EUR")
+    open_desk.until(lambda: page.fiat.text() == "EUR")
+    assert fmt.in_fiat(100_000_000_000) == "≈\u00a061\u202f234.56\u00a0EUR"
+    assert fmt.in_fiat(1_000_000) == "≈\u00a00.61\u00a0EUR"
+    assert any("coinbase.com, 4 minutes ago" in text for text in shown_texts(open_desk))
+    open_desk.go("overview")
+    open_desk.until(lambda: any("≈" in text and "EUR" in text for text in shown_texts(open_desk)))
+    page.choose_fiat("")
+    open_desk.until(lambda: fmt.in_fiat(1_000_000) == "")
+
+
+def test_play_money_has_no_price(typical: Desk) -> None:
+    page = settings(typical)
+    assert not page.fiat.isEnabled()
+    assert "Play money has no price." in shown_texts(typical)
+
+
 # --- servers -------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from wallet.i18n import _, ngettext
+from wallet.node.api import FiatView
 
 __all__ = [
     "AmountStyle", "ago", "amount", "blocks_long", "date", "date_time", "fee_with_share", "group", "msat_exact",
@@ -28,10 +29,12 @@ SECONDS_PER_BLOCK = 600
 
 @dataclass(slots=True)
 class AmountStyle:
-    """How amounts are written: unit "sat", "bits" or "BTC", or hidden behind six dots."""
+    """How amounts are written: unit "sat", "bits" or "BTC", or hidden behind six dots; `fiat`, the rate for what
+    follows them, where the person wants that."""
 
     unit: str = "sat"
     hidden: bool = False
+    fiat: FiatView | None = None
 
 
 style = AmountStyle()
@@ -73,6 +76,23 @@ def number(value_msat: int) -> str:
             return _bits(value_sat)
         case _:
             return group(value_sat)
+
+
+def in_fiat(value_msat: int, *, rate_hundredths: int | None = None) -> str:
+    """What an amount is worth in the person's money, "≈ 12.34 EUR", rounded to the nearest hundredth; empty where
+    nothing is known. `rate_hundredths`: of another day than today."""
+    view = style.fiat
+    rate = (
+        rate_hundredths if rate_hundredths is not None else (view.rate_hundredths if view is not None else 0)
+    )
+    if view is None or rate <= 0 or style.hidden:
+        return ""
+    return f"≈\u00a0{worth((abs(value_msat) * rate + MSAT_PER_BTC // 2) // MSAT_PER_BTC, view.currency)}"
+
+
+def worth(value_hundredths: int, currency: str) -> str:
+    """An amount of the person's money: "61 234.56 EUR"."""
+    return f"{group(value_hundredths // 100)}.{value_hundredths % 100:02d}\u00a0{currency}"
 
 
 def amount(value_msat: int) -> str:

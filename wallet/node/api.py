@@ -431,6 +431,24 @@ class GraphSync:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FiatView:
+    """What a bitcoin costs in the person's money, for the window alone.
+
+    Attributes:
+        rate_hundredths: hundredths of the currency for one bitcoin; 0 while unknown.
+        at: when that was so, unix time.
+        source: who says so.
+        problem: a sentence when the last question had no answer.
+    """
+
+    currency: str
+    rate_hundredths: int
+    at: int
+    source: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
     """How the wallet stands, for the status bar.
 
@@ -458,6 +476,7 @@ class NodeStatus:
     safe_until_height: int | None
     problem: str
     recovery: RecoveryView = RecoveryView()
+    fiat: FiatView | None = None
     graph_sync: GraphSync = GraphSync()
 
 

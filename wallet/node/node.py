@@ -83,6 +83,7 @@ from wallet.node.map_api import NetworkMap
 from wallet.node.network_map import MapMaker
 from wallet.node.options import NodeOptions
 from wallet.node.peers import PeerKeeper
+from wallet.node.rates import Rates
 from wallet.node.records import (
     ChannelStatRecord,
     MoveKind,
@@ -149,6 +150,7 @@ class Node:
         views: snapshots for front ends.
         servers_named: the command line names this run's servers.
         proxy: the SOCKS5 proxy that servers and peers are reached through now.
+        rates: what a bitcoin costs, where that was asked for.
         failure: a sentence once the file cannot be written: nothing is done any more, and the next start goes on
             from the file.
     """
@@ -262,6 +264,7 @@ class Node:
             logger=self.logger,
             network=network,
         )
+        self.rates = Rates(self, self.wall_clock_at)
         self.announcer = NodeAnnouncer(
             self.keys_manager.get_node_id(),
             alias=options.alias,
@@ -400,6 +403,7 @@ class Node:
             self._send_pending_again()
         await self.electrum.start()
         self._first_sync = self.loop.create_task(self._when_synced())
+        self.rates.start()
         self.background.start()
 
     async def listen(self) -> None:
@@ -462,6 +466,7 @@ class Node:
             self._first_sync.cancel()
         if self._graph_timer is not None:
             self._graph_timer.cancel()
+        await self.rates.stop()
         await self.loop.run_in_executor(None, self.background.stop)
         await self.recovery.close()
         await self._hang_up()

@@ -272,6 +272,7 @@ class Views:
             backup_text=backup_text,
             safe_until_height=safe_until,
             recovery=recovery,
+            fiat=node.rates.view,
             problem=node.failure
             or restored
             or node.pause_sentence()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from PyQt6.QtWidgets import QScrollArea, QWidget
 
@@ -17,7 +19,7 @@ from wallet.gui.pages.settings_rows import row, section
 from wallet.gui.pages.settings_servers import ServersSection
 from wallet.gui.theme import SCALES, theme
 from wallet.gui.tokens import SETTINGS_WIDTH
-from wallet.gui.widgets.basic import Button, Flow, vbox
+from wallet.gui.widgets.basic import Button, Flow, Label, add_action, menu, vbox
 from wallet.gui.widgets.checks import CheckBox
 from wallet.gui.widgets.fields import Segments
 from wallet.gui.widgets.ids import CopyId
@@ -111,12 +113,15 @@ class SettingsPage(Page):
         self.hidden.setText(_("Hidden"))
         self.hidden.toggled.connect(preferences.choose_hidden)
         preferences.amounts_changed.connect(self._amounts_changed)
+        self.fiat = Button(_("Off"), "outlined", "chevron-down", on_click=self._open_currencies)
+        self._fiat_text = Label("", "caption", "text2", wrap=True)
         one = _("One bitcoin is {sat} sat, and one bit is 100 sat.").format(sat=fmt.group(100_000_000))
         dots = _("Hidden ones show six dots. Ctrl+H hides and shows them on every page.")
         return section(
             _("Amounts"),
             row(_("Unit"), one, self.unit),
             row(_("Amounts on the screen"), dots, self.hidden),
+            row(_("Your money beside amounts"), self._fiat_text, self.fiat),
         )
 
     def _safety(self) -> QWidget:
@@ -187,11 +192,51 @@ class SettingsPage(Page):
             facts.append((_("Node id"), CopyId(_("Node id"), status.node_id)))
         if status.backup_text:
             facts.append((_("Backup"), fmt.plain(status.backup_text, 200)))
+        self._draw_fiat()
         if (key := facts_key(facts)) != self._facts_key:
             self._facts_key = key
             self._wallet.show_facts(facts)
         self.servers.refresh()
         self.backup.refresh()
+
+    def _draw_fiat(self) -> None:
+        view = self.context.snapshot.status.fiat
+        self.fiat.setText(_("Off") if view is None else view.currency)
+        name = _("Your money beside amounts")
+        self.fiat.setAccessibleName(f"{name}: {self.fiat.text()}")
+        self.fiat.setEnabled(self.context.network == "mainnet")
+        if self.context.network != "mainnet":
+            text = _("Play money has no price.")
+        elif view is None:
+            text = _("Off until you choose a currency: the rate is asked for on the web, through the proxy.")
+        elif view.at:
+            text = _("1 BTC is {worth}, says {source}, {ago}.").format(
+                worth=fmt.worth(view.rate_hundredths, view.currency), source=view.source, ago=fmt.ago(view.at)
+            )
+        else:
+            text = _("Asking {source} for the rate…").format(source=view.source)
+        if view is not None and view.problem:
+            text = f"{text} {fmt.plain(view.problem, 200)}"
+        self._fiat_text.setText(text)
+        self.fiat.setAccessibleDescription(text)
+
+    def _open_currencies(self) -> None:
+        self.context.bridge.call("fiat_rates", self._offer_currencies, self._failed.say, owner=self)
+
+    def _offer_currencies(self, answer: Any) -> None:
+        known = answer.get("known") if isinstance(answer, Mapping) else None
+        made = menu(self.fiat)
+        add_action(made, _("Off"), partial(self.choose_fiat, ""))
+        for currency in known if isinstance(known, Sequence) else ():
+            add_action(made, str(currency), partial(self.choose_fiat, str(currency)))
+        made.popup(self.fiat.mapToGlobal(self.fiat.rect().bottomLeft()))
+
+    def choose_fiat(self, currency: str) -> None:
+        """Shows what amounts are worth in this currency; in none, when it is empty."""
+        self._failed.say("")
+        self.context.bridge.call(
+            "set_fiat", lambda _answer: None, self._failed.say, owner=self, currency=currency
+        )
 
     def _amounts_changed(self) -> None:
         self.hidden.setChecked(fmt.style.hidden)

@@ -10,11 +10,13 @@ from wallet.gui.widgets.basic import Card, Label, Rule, hbox, vbox
 __all__ = ["row", "section"]
 
 
-def row(title: str, sentence: str, control: QWidget, *, below: bool = False) -> QWidget:
-    """`below`: the control is wide, and stands under its words."""
+def row(title: str, sentence: str | Label, control: QWidget) -> QWidget:
+    """`sentence` is a label where it changes."""
     holder = QWidget()
     words = vbox(Label(title, "button"), spacing=0)
-    if sentence:
+    if isinstance(sentence, Label):
+        words.addWidget(sentence)
+    elif sentence:
         words.addWidget(Label(sentence, "caption", "text2", wrap=True))
         if not control.accessibleDescription():
             control.setAccessibleDescription(sentence)
@@ -22,12 +24,6 @@ def row(title: str, sentence: str, control: QWidget, *, below: bool = False) -> 
         isinstance(control, QAbstractButton) and not control.accessibleName()
     ):
         control.setAccessibleName(control.accessibleName() or title)
-    if below:
-        box = vbox(words, spacing=S3)
-        line = hbox(control, "stretch", spacing=0)
-        box.addLayout(line)
-        holder.setLayout(box)
-        return holder
     line = hbox(spacing=S4)
     line.addLayout(words, 1)
     line.addWidget(control)

@@ -248,7 +248,8 @@ class AmountLabel(QLabel):
     """An amount, the largest thing on its page: the number in the role's weight, its unit smaller and
     lighter.
 
-    The text is the whole ("1 234 sat"), for screen readers; only the painting differs.
+    The text is the whole ("1 234 sat"), for screen readers; only the painting differs. What it is worth in the
+    person's money follows, where that was chosen.
     """
 
     def __init__(self, role: str = "amount", *, align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft) -> None:
@@ -257,6 +258,7 @@ class AmountLabel(QLabel):
         self._role = role
         self._number = ""
         self._unit = ""
+        self._fiat = ""
         self._tone = "text"
         self.setAlignment(align | Qt.AlignmentFlag.AlignVCenter)
         self.setFont(theme().font(role))
@@ -265,9 +267,10 @@ class AmountLabel(QLabel):
 
     def set_msat(self, amount_msat: int, *, sign: bool = False, tone: str = "text") -> None:
         self._number = fmt.signed(amount_msat) if sign else fmt.number(amount_msat)
-        self._unit = fmt.unit()
+        self._fiat = fmt.in_fiat(amount_msat)
+        self._unit = f"{fmt.unit()}  {self._fiat}" if self._fiat else fmt.unit()
         self._tone = tone
-        self.setText(f"{self._number}\u00a0{self._unit}")
+        self.setText(f"{self._number}\u00a0{fmt.unit()} {self._fiat}".rstrip())
         self.updateGeometry()
         self.update()
 

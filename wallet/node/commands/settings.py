@@ -14,6 +14,7 @@ from wallet.i18n import _
 from wallet.node.api import CommandError, Json
 from wallet.node.commands.registry import command, find_command, from_words, run
 from wallet.node.options import SANDBOX
+from wallet.node.rates import CURRENCIES, FIAT_SETTING, SOURCE
 from wallet.node.settings import (
     PROXY_SETTING,
     SERVERS_SETTING,
@@ -157,6 +158,41 @@ async def set_proxy(node: Node, proxy: str = "") -> Json:
     node.peers.kick()
     node.views.publish_soon()
     return {"proxy": proxy_text(wanted)}
+
+
+@command
+async def set_fiat(node: Node, currency: str = "") -> Json:
+    """Shows amounts in this currency too, such as EUR, from now on; "" for none. The rate is asked for on the web,
+    through the proxy."""
+    wanted = currency.strip().upper()
+    if wanted and node.options.network_name != "mainnet":
+        raise CommandError(_("Play money has no price."), code="network")
+    if wanted and wanted not in CURRENCIES:
+        raise CommandError(
+            _("There is no rate for {currency!r}; there are {known}.").format(
+                currency=currency[:20], known=", ".join(CURRENCIES)
+            ),
+            code="usage",
+        )
+    with node.core.entry():
+        node.ledger.put_setting(FIAT_SETTING, wanted)
+        durable = node.durable()
+    await durable
+    await node.rates.choose(wanted)
+    node.views.publish_soon()
+    return {"currency": wanted or None, "source": SOURCE}
+
+
+@command
+async def fiat_rates(node: Node) -> Json:
+    """Shows the rate of now and those of earlier days, in hundredths of the chosen currency for one bitcoin."""
+    view = node.rates.view
+    return {
+        "currency": None if view is None else view.currency,
+        "source": SOURCE,
+        "known": list(CURRENCIES),
+        "days": dict(node.rates.days()),
+    }
 
 
 @command
