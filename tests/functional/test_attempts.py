@@ -73,6 +73,30 @@ def test_each_attempt_is_told_and_outlives_a_restart(tmp_path: Path) -> None:
     play(scenario())
 
 
+def test_every_part_of_a_split_payment_is_timed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ("payer", "payee")) as world:
+            payer, payee = world.nodes
+            await payer.fund(2_000_000, coins=4)
+            for _ in range(2):
+                await payer.open_channel(payee, 200_000)
+            paid = await payer.call("lnpay", invoice=await invoice_of(payee, 250_000_000), trace=True)
+            assert paid["success"]
+            assert sum(attempt["amount_msat"] for attempt in paid["attempts"]) == 250_000_000
+            assert len(paid["attempts"]) > 1
+            # The preimage of one part is the proof; the others are timed as they are settled.
+            payment = f"ln:{paid['payment_hash']}"
+            await payer.until(
+                "all parts timed",
+                lambda: all(view.took_ms is not None for view in payer.node.payment_attempts(payment)),
+            )
+            views = payer.node.payment_attempts(payment)
+            assert len(views) == len(paid["attempts"])
+            assert all(view.hops[0].hold_time_ms is not None for view in views)
+
+    play(scenario())
+
+
 async def recorded(node: WholeNode, payment_hash: str) -> Any:
     """The attempts that the history tells of a payment."""
     history = await node.call("lightning_history", details=True)

@@ -482,6 +482,8 @@ def invoice_features(*, basic_mpp: bool = True, payment_metadata: bool = False) 
     features = Features.of(required=(Feature.VAR_ONION_OPTIN, Feature.PAYMENT_SECRET))
     if basic_mpp:
         features = features.with_optional(Feature.BASIC_MPP)
+    # BOLT 9: who pays learns that the last hop too says how long it took.
+    features = features.with_optional(Feature.ATTRIBUTION_DATA)
     if payment_metadata:
         features = features.with_required(Feature.PAYMENT_METADATA)
     return features

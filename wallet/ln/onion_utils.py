@@ -374,7 +374,8 @@ def decode_fulfill_attribution(keys: Sequence[OnionKeys], data: bytes) -> tuple[
         if hold_time_ms is None:
             break
         hold_times_ms.append(hold_time_ms)
-        data = _shift_left(data)
+        if index < count - 1:
+            data = _shift_left(data)
     return tuple(hold_times_ms)
 
 

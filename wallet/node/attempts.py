@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from wallet.bitcoin.errors import DecodeError
 from wallet.bitcoin.records import decode, encode
 from wallet.i18n import _
 from wallet.ln.events import FailedAttempt, PaymentPathSuccessful, PaymentSent, SentPart
@@ -122,8 +123,12 @@ class Trace:
 
 
 def read_trace(data: bytes) -> Trace:
-    """Raises `DecodeError`."""
-    return decode(Trace, data) if data else Trace()
+    """What `write_trace` gave. What a newer release wrote, and this one cannot read, is as if it were not there: the
+    payment itself does not hang on it."""
+    try:
+        return decode(Trace, data) if data else Trace()
+    except DecodeError:
+        return Trace()
 
 
 def write_trace(trace: Trace) -> bytes:

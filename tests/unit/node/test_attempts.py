@@ -144,5 +144,7 @@ def test_another_word_on_an_attempt_takes_the_place_of_the_first() -> None:
     assert len(trace.with_attempt(again).attempts) == 2
 
 
-def test_no_trace_is_an_empty_one() -> None:
+def test_no_trace_is_an_empty_one_and_so_is_one_that_cannot_be_read() -> None:
     assert read_trace(b"") == Trace()
+    newer = write_trace(Trace(left_out=3)) + b"\x64\x01\x00"
+    assert read_trace(newer) == Trace()
