@@ -114,7 +114,10 @@ class Views:
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             resolve(future, None)
-        if self._listeners and self._scheduled is None:
+        if not self._listeners:
+            # Whoever comes later begins with a snapshot; until then the list would grow with each payment.
+            self._node.ledger.take_changed()
+        elif self._scheduled is None:
             self._scheduled = self._node.loop.call_later(PUBLISH_INTERVAL_SECONDS, self._publish)
 
     async def changed_since(self, version: int) -> int:
