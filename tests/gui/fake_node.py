@@ -21,7 +21,7 @@ from typing import Any
 from tests.gui.fake_channels import FakeChannels
 from tests.gui.fake_map import FakeMap
 from tests.gui.fake_recovery import FakeRecovery
-from tests.gui.fake_send import FakeSend
+from tests.gui.fake_send import FAKE_PSBT, FakeSend
 from tests.gui.fake_settings import FakeSettings
 from wallet.node.api import (
     ActivityItem,
@@ -692,8 +692,14 @@ class FakeNode(FakeChannels, FakeRecovery, FakeSettings, FakeSend, FakeMap):
         amount_sat: int | str,
         feerate_sat_per_vb: int | None = None,
         target_blocks: int | None = None,
+        feerate: str | None = None,
+        coins: str = "",
     ) -> Json:
-        rate = feerate_sat_per_vb or {1: 12, 6: 6, 144: 2}.get(target_blocks or 6, 6)
+        rate = (
+            feerate_sat_per_vb
+            or (int(feerate.partition(".")[0]) if feerate else 0)
+            or {1: 12, 6: 6, 144: 2}.get(target_blocks or 6, 6)
+        )
         fee_sat = 141 * rate
         spendable_sat = self.snapshot().balance.onchain_spendable_sat
         wanted_sat = spendable_sat - fee_sat if isinstance(amount_sat, str) else amount_sat
@@ -705,8 +711,9 @@ class FakeNode(FakeChannels, FakeRecovery, FakeSettings, FakeSend, FakeMap):
             "fee_sat": fee_sat,
             "amount_sat": wanted_sat,
             "feerate_sat_per_vb": rate,
+            "feerate_text": feerate or str(rate),
             "total_sat": wanted_sat + fee_sat,
-            "warning": "",
+            "warning": "It may not confirm within two weeks." if rate < 2 else "",
         }
 
     def do_payto(
@@ -716,9 +723,16 @@ class FakeNode(FakeChannels, FakeRecovery, FakeSettings, FakeSend, FakeMap):
         feerate_sat_per_vb: int | None = None,
         target_blocks: int | None = None,
         label: str = "",
+        feerate: str | None = None,
+        coins: str = "",
+        psbt: bool = False,
     ) -> Json:
-        quote = self.do_quote_onchain(destination, amount_sat, feerate_sat_per_vb, target_blocks)
+        quote = self.do_quote_onchain(
+            destination, amount_sat, feerate_sat_per_vb, target_blocks, feerate, coins
+        )
         assert isinstance(quote, dict)
+        if psbt:
+            return FAKE_PSBT
         txid = digest("payto", next(self._counter))
         with self._lock:
             self.confirmed_sat -= quote["total_sat"]

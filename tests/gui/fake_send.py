@@ -9,9 +9,10 @@ from typing import Any
 
 from wallet.node.api import CommandError, Json, NodeStatus, RequestView
 
-__all__ = ["FAKE_LINK", "FakeSend"]
+__all__ = ["FAKE_LINK", "FAKE_PSBT", "FakeSend"]
 
 FAKE_LINK = "tea@shop.example"
+FAKE_PSBT = "cHNidP8BAAoCAAAAAAAAAAAA"
 COMMENT_LENGTH = 40
 
 
@@ -36,6 +37,26 @@ class FakeSend:
         self.says: dict[str, Json] = {}
         self.contacts: dict[str, str] = {}
         self.node_names: dict[str, str] = {}
+        self.psbt_signed = False
+        self.psbt_trouble = ""
+        self.coins: list[dict[str, Any]] = [
+            {
+                "prevout_hash": f"{number:02x}" * 32,
+                "prevout_n": number,
+                "value_sat": value_sat,
+                "address": "bcrt1q" + f"{number}" * 38,
+                "confirmations": confirmations,
+                "label": label,
+                "frozen": False,
+                "reserved": False,
+                "spendable": True,
+            }
+            for number, value_sat, confirmations, label in (
+                (1, 1_000_000, 144, "From the exchange"),
+                (2, 500_000, 6, ""),
+                (3, 304_220, 0, "Refund"),
+            )
+        ]
         self.more_commands: dict[str, str] = {"keysend": "Pays a node."}
 
     def recognise_link(self, text: str) -> dict[str, Json] | None:
@@ -55,6 +76,8 @@ class FakeSend:
                 "host": "shop.example",
                 "is_address": "@" in text,
             }
+        if text == FAKE_PSBT:
+            return {"kind": "psbt", "message": "A PSBT", "network_ok": True, "psbt": text}
         if len(text) == 66 and text[:2] in ("02", "03"):
             return {
                 "kind": "node",
@@ -166,6 +189,51 @@ class FakeSend:
     def do_keysend(self, node_id: str, amount_msat: int, max_fee_msat: int) -> Json:
         invoice = self.foreign_invoice(amount_msat, "", payee=node_id)
         return self.do_lnpay(invoice, max_fee_msat=max_fee_msat)
+
+    # --- coins and transactions that several hands sign ---------------------------------------
+
+    def do_listunspent(self) -> Json:
+        return [dict(coin) for coin in self.coins]
+
+    def _set_frozen(self, coin: str, frozen: bool) -> Json:
+        for item in self.coins:
+            if f"{item['prevout_hash']}:{item['prevout_n']}" == coin:
+                item["frozen"] = frozen
+        return True
+
+    def do_freeze_utxo(self, coin: str) -> Json:
+        return self._set_frozen(coin, True)
+
+    def do_unfreeze_utxo(self, coin: str) -> Json:
+        return self._set_frozen(coin, False)
+
+    def do_psbt_info(self, psbt: str) -> Json:
+        why_not = self.psbt_trouble or ("You have signed it already." if self.psbt_signed else None)
+        return {
+            "txid": "ab" * 32,
+            "inputs": 2,
+            "mine": 1,
+            "outputs": [
+                {
+                    "address": "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080",
+                    "value_sat": 250_000,
+                    "mine": False,
+                },
+                {"address": "bcrt1qours", "value_sat": 100_000, "mine": True},
+            ],
+            "fee_sat": 846,
+            "you_pay_sat": 250_846,
+            "complete": self.psbt_signed,
+            "can_sign": why_not is None,
+            "why_not": why_not,
+        }
+
+    def do_signpsbt(self, psbt: str) -> Json:
+        self.psbt_signed = True
+        return {"psbt": FAKE_PSBT, "complete": True, "hex": "00"}
+
+    def do_broadcast_psbt(self, psbt: str) -> Json:
+        return "ab" * 32
 
     # --- contacts and names -----------------------------------------------------------------
 

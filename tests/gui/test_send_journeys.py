@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PyQt6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PyQt6.QtGui import QColor, QDragEnterEvent, QDropEvent, QGuiApplication, QImage, QPainter, QPixmap
-from PyQt6.QtWidgets import QApplication, QWidget
+from PyQt6.QtWidgets import QApplication, QFileDialog, QWidget
 
 from tests.gui import scenes
 from tests.gui.codes import picture_of
 from tests.gui.conftest import Desk
 from tests.gui.fake_node import FakeNode
-from tests.gui.fake_send import FAKE_LINK
+from tests.gui.fake_send import FAKE_LINK, FAKE_PSBT
 from tests.gui.hands import click, drag, press, type_text
 from wallet.gui import format as fmt
 from wallet.gui.pages.contacts import ContactDialog, NameDialog
 from wallet.gui.pages.link_cards import LinkCard, NodeCard
 from wallet.gui.pages.overview import OverviewPage
 from wallet.gui.pages.pay_cards import InvoiceCard, OnchainCard
+from wallet.gui.pages.psbt_card import PsbtCard
 from wallet.gui.pages.send import SendPage
 from wallet.gui.scan import camera as cameras
 from wallet.gui.scan import screen as screens
 from wallet.gui.scan.camera import Camera, QtCamera
 from wallet.gui.scan.dialog import CameraDialog
 from wallet.gui.scan.screen import RegionOverlay, ScreenSource, X11Screen
+from wallet.gui.widgets.notices import Banner
 
 Make = Callable[[FakeNode], Desk]
 
@@ -580,3 +583,109 @@ def test_names_of_ones_own_are_read_when_a_wallet_opens(desk: Make) -> None:
     node.node_names = {node.a_node("x"): "Grandmother"}
     one = desk(node)
     one.until(lambda: fmt.own_names.get(node.a_node("x")) == "Grandmother")
+
+
+# --- on chain -----------------------------------------------------------------------------------------------
+
+ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+
+
+def on_chain(desk: Desk, page: SendPage, amount: str) -> OnchainCard:
+    page.take(ADDRESS)
+    until_card(desk, page)
+    card = onchain_card(page)
+    type_text(card.amount_field, amount)
+    desk.until(card.review.isEnabled)
+    return card
+
+
+def sent(desk: Desk) -> dict[str, object]:
+    return dict(next(call[1] for call in desk.node.calls if call[0] == "payto"))
+
+
+def test_an_own_rate_is_typed_exactly_and_a_low_one_warned_about(typical: Desk) -> None:
+    page = send_page(typical)
+    card = on_chain(typical, page, "250000")
+    click(card.speed.button("own"))
+    assert card.rate.isVisible()
+    for text in ("", "1.000", "1,5", "fast", "0", "0.00"):
+        card.rate.setText(text)
+        assert not card.review.isEnabled(), text
+        assert card._reason.text(), text
+    card.rate.clear()
+    type_text(card.rate, "1.5")
+    typical.until(card.review.isEnabled)
+    assert "two weeks" in card._banner.text()
+    click(card.review)
+    assert card.button is not None
+    click(card.button)
+    typical.until(lambda: page.result is not None)
+    assert sent(typical)["feerate"] == "1.5"
+    assert "target_blocks" not in sent(typical)
+
+
+def test_chosen_coins_are_spent_and_a_frozen_one_cannot_be_ticked(typical: Desk) -> None:
+    page = send_page(typical)
+    card = on_chain(typical, page, "250000")
+    click(card.coins.button)
+    typical.until(lambda: len(card.coins.boxes) == 3)
+    keys = list(card.coins.boxes)
+    click(card.coins.freezers[keys[0]])
+    typical.until(lambda: len(card.coins.boxes) == 3 and not card.coins.boxes[keys[0]].isEnabled())
+    box = card.coins.boxes[keys[1]]
+    box.setFocus()
+    press(box, Qt.Key.Key_Space)
+    assert card.coins.chosen() == keys[1]
+    assert "500" in card.coins.summary()
+    typical.until(card.review.isEnabled)
+    click(card.review)
+    assert card.button is not None
+    click(card.button)
+    typical.until(lambda: page.result is not None)
+    assert sent(typical)["coins"] == keys[1]
+
+
+def test_a_payment_is_saved_unsigned_and_a_file_is_never_written_over(typical: Desk, tmp_path: Path) -> None:
+    page = send_page(typical)
+    card = on_chain(typical, page, "250000")
+    click(card.review)
+    click(card.unsigned)
+    typical.until(lambda: bool(page.findChildren(QFileDialog)))
+    dialog = page.findChildren(QFileDialog)[0]
+    target = tmp_path / "payment.psbt"
+    dialog.fileSelected.emit(str(target))
+    assert target.read_bytes().startswith(b"psbt\xff")
+    dialog.fileSelected.emit(str(target))
+    assert any("already" in banner.text() for banner in card.findChildren(Banner))
+    dialog.reject()
+    assert sent(typical)["psbt"] is True
+
+
+def test_a_psbt_is_read_signed_and_sent(typical: Desk, tmp_path: Path) -> None:
+    file = tmp_path / "payment.psbt"
+    file.write_bytes(base64.b64decode(FAKE_PSBT))
+    page = send_page(typical)
+    page.take_file(file)
+    typical.until(lambda: isinstance(page.card, PsbtCard) and page.card.button.isEnabled())
+    card = page.card
+    assert isinstance(card, PsbtCard)
+    assert card.button.text() == "Sign"
+    click(card.button)
+    typical.until(lambda: card.button.text() == "Send it" and card.button.isEnabled())
+    assert not [call for call in typical.node.calls if call[0] == "broadcast_psbt"]
+    click(card.button)
+    typical.until(lambda: page.result is not None)
+    assert page.result is not None
+    assert page.result.title == "Sent"
+
+
+def test_a_psbt_that_is_not_to_be_signed_says_why(typical: Desk) -> None:
+    typical.node.psbt_trouble = "None of its coins is yours to sign for."
+    page = send_page(typical)
+    page.take(FAKE_PSBT)
+    typical.until(lambda: isinstance(page.card, PsbtCard) and bool(page.card.banner.text()))
+    card = page.card
+    assert isinstance(card, PsbtCard)
+    assert "None of its coins" in card.banner.text()
+    assert not card.button.isEnabled()
+    assert card.save.isEnabled()

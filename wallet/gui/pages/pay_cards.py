@@ -7,7 +7,9 @@ more as it will be sent, because a transaction cannot be taken back.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from PyQt6.QtCore import Qt, QTimer, pyqtSignal
@@ -15,6 +17,7 @@ from PyQt6.QtWidgets import QVBoxLayout, QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
+from wallet.gui.pages.coin_choice import CoinChoice
 from wallet.gui.pages.contacts import NodeName
 from wallet.gui.pages.fee_limit import FeeLimit
 from wallet.gui.theme import theme
@@ -41,6 +44,7 @@ __all__ = ["InvoiceCard", "OnchainCard", "PayCard"]
 
 QUOTE_AFTER_MS = 200
 SPEEDS = {"fast": 1, "hour": 6, "day": 144}
+_RATE = re.compile(r"[0-9]{1,4}(\.[0-9]{1,2})?")
 
 
 def _whole(value: Any) -> int | None:
@@ -254,6 +258,8 @@ class OnchainCard(PayCard):
         self.rate.setMaximumWidth(theme().px(120))
         self.rate.setVisible(False)
         self.rate.textChanged.connect(lambda _text: self._ask())
+        self.coins = CoinChoice(context)
+        self.coins.changed.connect(self._ask)
         self.note = LineEdit(_("Note for yourself"), _("What it is for"))
         self.note.setText(self._label)
         self._facts = Facts(label_width=96)
@@ -269,6 +275,7 @@ class OnchainCard(PayCard):
             vbox(Label(_("Confirms in"), "button"), hbox(self.speed, self.rate, "stretch"), spacing=6)
         )
         rows.addWidget(Field(_("Note for yourself"), self.note))
+        rows.addWidget(self.coins)
         rows.addWidget(self._facts)
         rows.addWidget(self._banner)
         rows.addLayout(button_row(self.review, self.cancel, reason=self._reason))
@@ -295,9 +302,17 @@ class OnchainCard(PayCard):
         self._all = True
         self._ask()
 
-    def _rate(self) -> int | None:
+    def _rate(self) -> str | None:
+        """As it is typed. Two decimals at most: whether 1.000 is one or a thousand is asked, never guessed."""
         text = self.rate.text().strip()
-        return int(text) if text.isascii() and text.isdigit() and 0 < len(text) <= 5 and int(text) else None
+        return text if _RATE.fullmatch(text) and text.strip("0.") else None
+
+    def _rate_problem(self) -> str:
+        if self._rate() is not None:
+            return ""
+        if not self.rate.text().strip():
+            return _("Type a fee rate first.")
+        return _("Type the rate with a point and at most two decimals, such as 1.5.")
 
     def _ask(self) -> None:
         self._quote = None
@@ -308,8 +323,8 @@ class OnchainCard(PayCard):
         reason = ""
         if not self._all and not self.amount_field.amount_sat():
             reason = _("Type an amount first.")
-        elif own and self._rate() is None:
-            reason = _("Type a fee rate first.")
+        elif own:
+            reason = self._rate_problem()
         self._reason.setText(reason)
         self._banner.say("")
         self.review.setEnabled(False)
@@ -324,9 +339,11 @@ class OnchainCard(PayCard):
         arguments["amount_sat"] = "all" if self._all else self.amount_field.amount_sat()
         key = self.speed.current()
         if key == "own":
-            arguments["feerate_sat_per_vb"] = self._rate()
+            arguments["feerate"] = self._rate()
         else:
             arguments["target_blocks"] = SPEEDS[key]
+        if self.coins.chosen():
+            arguments["coins"] = self.coins.chosen()
         return arguments
 
     def _fetch(self) -> None:
@@ -349,7 +366,7 @@ class OnchainCard(PayCard):
         if self._all:
             self.amount_field.set_amount_sat(_whole(quote.get("amount_sat")), quietly=True)
         fee_sat, amount_sat = int(quote["fee_sat"]), int(quote["amount_sat"])
-        rate = _("{rate} sat/vB").format(rate=quote.get("feerate_sat_per_vb"))
+        rate = _("{rate} sat/vB").format(rate=quote.get("feerate_text") or quote.get("feerate_sat_per_vb"))
         self._facts.show_facts(
             [
                 (_("Fee"), f"{fmt.fee_with_share(fee_sat * 1000, amount_sat * 1000)}, {rate}"),
@@ -359,6 +376,22 @@ class OnchainCard(PayCard):
         self._banner.say(fmt.plain(str(quote.get("warning") or ""), 300), "warning")
         self._reason.setText("")
         self.review.setEnabled(True)
+
+    def _save_unsigned(self, arguments: dict[str, Any], banner: Banner) -> None:
+        """The same payment, to be signed elsewhere; nothing is sent."""
+        from wallet.gui.pages.psbt_card import save_psbt
+        from wallet.gui.widgets.files import ask_new_file
+
+        def done(answer: Any) -> None:
+            def chosen(path: Path) -> None:
+                banner.say(save_psbt(self, str(answer), path), "warning")
+
+            ask_new_file(self, _("Save PSBT"), "payment.psbt", chosen)
+
+        def failed(sentence: str) -> None:
+            banner.say(sentence, "warning")
+
+        self.context.bridge.call("payto", done, failed, owner=self, **(arguments | {"psbt": True}))
 
     def _wait(self) -> str:
         blocks = SPEEDS.get(self.speed.current())
@@ -387,7 +420,10 @@ class OnchainCard(PayCard):
         pairs.append((_("Fee"), fmt.fee_with_share(fee_sat * 1000, amount_sat * 1000)))
         pairs.append((_("Total"), fmt.amount_sat(int(quote["total_sat"]))))
         pairs.append((_("Confirms in"), self._wait()))
+        if self.coins.chosen():
+            pairs.append((_("Coins"), self.coins.summary()))
         facts.show_facts(pairs)
+        banner = Banner(fmt.plain(str(quote.get("warning") or ""), 300), "warning")
         order = {
             "arguments": arguments,
             "amount_sat": amount_sat,
@@ -410,14 +446,22 @@ class OnchainCard(PayCard):
             self._content.show()
 
         change = Button(_("Change"), "outlined", main=True, on_click=back)
+        self.unsigned = Button(
+            _("Save unsigned instead (PSBT)"),
+            "text",
+            small=True,
+            on_click=lambda: self._save_unsigned(arguments, banner),
+        )
         note = Label(_("A transaction on chain cannot be taken back."), "caption", "text2", wrap=True)
         view.setLayout(
             vbox(
                 Label(_("Send this"), "section"),
                 amount,
                 facts,
+                banner,
                 Rule(),
                 button_row(button, change, reason=note),
+                hbox(self.unsigned, "stretch"),
                 spacing=S3,
             )
         )

@@ -22,6 +22,7 @@ from wallet.gui.pages.base import Page, column, left_column, scroller
 from wallet.gui.pages.contacts import ContactsBox
 from wallet.gui.pages.link_cards import LinkCard, NodeCard
 from wallet.gui.pages.pay_cards import InvoiceCard, OnchainCard
+from wallet.gui.pages.psbt_card import PsbtCard
 from wallet.gui.pages.results import ResultPage
 from wallet.gui.scan import screen as screens
 from wallet.gui.scan.reader import Reader, load_picture
@@ -124,7 +125,7 @@ class SendPage(Page):
         super().__init__(context, _("Send"), scrolls=False, inset=4)
         self.views = QStackedWidget()
         self.body.addWidget(self.views)
-        self.card: InvoiceCard | OnchainCard | LinkCard | NodeCard | None = None
+        self.card: InvoiceCard | OnchainCard | LinkCard | NodeCard | PsbtCard | None = None
         self.result: ResultPage | None = None
         self._asked = 0
         self._paying: dict[str, Any] | None = None
@@ -351,13 +352,24 @@ class SendPage(Page):
             self.reset()
             self.context.open_channel(str(answer.get("uri") or text))
             return
-        card: InvoiceCard | OnchainCard | LinkCard | NodeCard
+        card: InvoiceCard | OnchainCard | LinkCard | NodeCard | PsbtCard
         if kind == "invoice":
             card = InvoiceCard(self.context, str(answer.get("invoice") or text), answer)
             card.pay.connect(self._pay_invoice)
         elif kind == "lnurlp":
             card = LinkCard(self.context, answer)
             card.pay.connect(self._pay_link)
+        elif kind == "psbt":
+            card = PsbtCard(self.context, answer)
+            card.pay.connect(self._pay_onchain)
+        elif kind == "transaction":
+            self.banner.say(
+                _(
+                    "This is a transaction, not somebody to be paid. The console sends it: broadcast, and its text."
+                ),
+                "info",
+            )
+            return
         elif kind == "node":
             card = NodeCard(self.context, answer)
             card.pay.connect(self._pay_invoice)
@@ -529,7 +541,7 @@ class SendPage(Page):
         def done(answer: Any) -> None:
             if self._paying is not order:
                 return
-            txid = str(answer.get("txid", "")) if isinstance(answer, Mapping) else ""
+            txid = str(answer.get("txid", "")) if isinstance(answer, Mapping) else str(answer or "")
             fee = fmt.fee_with_share(order["fee_sat"] * 1000, order["amount_sat"] * 1000)
             lines = [
                 _("to {payee}").format(payee=order["payee"]),
@@ -555,7 +567,8 @@ class SendPage(Page):
             if self._paying is order:
                 self._failed(order | {"amount_msat": order["amount_sat"] * 1000}, sentence)
 
-        self.context.bridge.call("payto", done, failed, owner=self, **order["arguments"])
+        command = "broadcast_psbt" if order.get("kind") == "psbt" else "payto"
+        self.context.bridge.call(command, done, failed, owner=self, **order["arguments"])
 
     def _failed(self, order: dict[str, Any], reason: str) -> None:
         text = self.field.text()
