@@ -38,8 +38,8 @@ def _tick(name: str, on: bool) -> CheckBox:
 
 class SettingsPage(Page):
     """Attributes: `scheme`, `text_size`, `language`, `motion`, `unit`, `hidden`, `lock`, `closing`, `login`,
-    `notifies`: the controls; `servers`, `graph`, `backup`: the sections of these names; `jumps`: the buttons that lead to
-    sections."""
+    `notifies`: the controls; `servers`, `graph`, `backup`: the sections of these names; `jumps`: the buttons that
+    lead to sections."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context, _("Settings"))
