@@ -24,7 +24,7 @@ from wallet.gui.pages.item_dialog import ItemDialog, proof_text
 from wallet.gui.pages.overview import OverviewPage
 from wallet.gui.pages.overview_chart import balance_split
 from wallet.gui.widgets.basic import Label
-from wallet.gui.widgets.chart import BalanceTableModel, nice_step_sat, tick_days
+from wallet.gui.widgets.chart import BalanceTableModel, nice_step_sat, tick_days, tick_text, without_emptiness
 from wallet.gui.widgets.ids import Fold
 from wallet.node.api import ActivityDirection, ActivityKind, ActivityOrder, ActivityStatus
 
@@ -170,6 +170,24 @@ def test_at_most_six_dates(days: int, count: int) -> None:
     assert len(ticks) == count
     assert ticks[0] == 1_000_000
     assert ticks[-1] == 1_000_000 + max(1, days * DAY)
+
+
+def test_the_time_before_the_first_coins_is_short() -> None:
+    month = [(0, 0), (30 * DAY, 500), (30 * DAY + 3_600, 400)]
+    shown = without_emptiness(month, 30 * DAY + 7_200)
+    assert shown[1:] == month[1:]
+    assert 30 * DAY - 3_600 < shown[0][0] < 30 * DAY
+    assert shown[0][1] == 0
+    # Where there was something, nothing is left out.
+    assert without_emptiness([(0, 7), *month[1:]], 31 * DAY) == [(0, 7), *month[1:]]
+    assert without_emptiness([(0, 0)], 31 * DAY) == [(0, 0)]
+
+
+def test_a_day_has_hours_and_a_month_has_dates() -> None:
+    noon_at = day_at("2026-11-22")
+    assert noon_at is not None
+    assert tick_text(noon_at + 12 * 3_600, DAY) == "12:00"
+    assert tick_text(noon_at + 12 * 3_600, 30 * DAY) == "2026-11-22"
 
 
 def test_the_table_of_the_balance_follows(qtbot: QtBot) -> None:

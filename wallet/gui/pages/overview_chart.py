@@ -177,7 +177,7 @@ class BalanceOverTime(QWidget):
 
     def _show(self, points: list[tuple[int, int]], until_at: int) -> None:
         self.chart.show_points(points, until_at)
-        self.model.show_points(points)
+        self.model.show_points(self.chart.points)
         self._say()
         # A line needs something that it stands on; the year may be empty while all of time is not.
         self.setVisible(any(sat for _at, sat in points) or self.isVisible())

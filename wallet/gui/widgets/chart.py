@@ -29,7 +29,9 @@ from wallet.gui.theme import theme
 from wallet.gui.tokens import S2
 from wallet.i18n import _
 
-__all__ = ["BalanceChart", "BalanceTableModel", "Point", "nice_step_sat", "tick_days"]
+__all__ = [
+    "BalanceChart", "BalanceTableModel", "Point", "nice_step_sat", "tick_days", "tick_text", "without_emptiness",
+]  # fmt: skip
 
 Point = tuple[int, int]
 """(unix time, satoshis): the balance from that moment on."""
@@ -40,6 +42,8 @@ MOST_DATES: Final = 6
 INSET: Final = 8
 """Between the focus ring and the line."""
 DAY_SECONDS: Final = 86_400
+EMPTY_PART: Final = 16
+"""The part of the line that shows the nothing before the first coins."""
 FILL_ALPHA: Final = 26
 """A tenth of 255."""
 
@@ -60,6 +64,19 @@ def tick_days(first_at: int, last_at: int, room: int = MOST_DATES) -> list[int]:
     days = length_seconds // DAY_SECONDS
     count = max(2, min(MOST_DATES, room, days + 1))
     return [first_at + length_seconds * place // (count - 1) for place in range(count)]
+
+
+def tick_text(at: int, length_seconds: int) -> str:
+    """A date, or the hour where the whole line is about a day or two."""
+    return fmt.date(at) if length_seconds >= 2 * DAY_SECONDS else fmt.date_time(at)[-len("23:59") :]
+
+
+def without_emptiness(points: Sequence[Point], until_at: int) -> list[Point]:
+    """The same line, without the time before there was anything: a young wallet would be a needle at the edge."""
+    if len(points) < 2 or points[0][1]:
+        return list(points)
+    lead_seconds = max(60, (until_at - points[1][0]) // EMPTY_PART)
+    return [(max(points[0][0], points[1][0] - lead_seconds), 0), *points[1:]]
 
 
 class BalanceChart(QWidget):
@@ -84,8 +101,8 @@ class BalanceChart(QWidget):
 
     def show_points(self, points: Sequence[Point], until_at: int) -> None:
         """Oldest first; the last one holds until `until_at`."""
-        self.points = list(points)
-        self.until_at = max([until_at, *(at for at, _sat in self.points[-1:])])
+        self.until_at = max([until_at, *(at for at, _sat in points[-1:])])
+        self.points = without_emptiness(points, self.until_at)
         self._choose(-1)
         self.update()
 
@@ -226,7 +243,7 @@ class BalanceChart(QWidget):
         ticks = tick_days(self.points[0][0], self.until_at, int(area.width() / apart) + 1)
         top = area.bottom() + theme().px(6)
         for at in ticks:
-            text = fmt.date(at)
+            text = tick_text(at, self.until_at - self.points[0][0])
             width = metrics.horizontalAdvance(text)
             x = min(max(self._x(area, at) - width / 2, area.left()), area.right() - width)
             painter.drawText(QPointF(x, top + metrics.ascent()), text)
