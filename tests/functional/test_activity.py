@@ -224,3 +224,31 @@ def test_labels_go_out_and_come_back(tmp_path: Path) -> None:
             assert payment.preimage not in await alice.call("export_history")
 
     play(scenario())
+
+
+def test_files_that_are_no_labels_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ["alice"]) as world:
+            [alice] = world.nodes
+            picture, prose, huge = tmp_path / "a.jpg", tmp_path / "a.txt", tmp_path / "huge"
+            picture.write_bytes(b"\xff\xd8\xff\xe0")
+            prose.write_text("Dear Anna,\nthese are no labels.\n")
+            huge.write_text('{"type": "tx", "ref": "00", "label": "x"}\n' * 10)
+            monkeypatch.setattr("wallet.node.commands.history.MAX_LABELS_BYTES", 100)
+            for file, says in (
+                (str(picture), "it is no text"),
+                (str(prose), "no line could be read"),
+                (str(huge), "too large"),
+                (str(tmp_path), "cannot be used"),
+                (str(tmp_path / "nowhere"), "No such file"),
+                ("labels.jsonl", "whole path"),
+                ("/\0", "whole path"),
+                ("~nobody-of-this-name/x", "whole path"),
+            ):
+                with pytest.raises(CommandError, match=says):
+                    await alice.call("import_labels", file=file)
+            assert await alice.call("export_labels") == ""
+            (tmp_path / "empty").touch()
+            assert (await alice.call("import_labels", file=str(tmp_path / "empty")))["labels"] == 0
+
+    play(scenario())

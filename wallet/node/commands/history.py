@@ -31,10 +31,15 @@ _OUTPUT_TEXT = re.compile(r"([0-9a-f]{64}):([0-9]{1,9})")
 
 
 def _absolute(text: str) -> Path:
-    path = Path(text).expanduser()
-    if not path.is_absolute():
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        # There is nobody of that name.
+        path = Path(text)
+    if not path.is_absolute() or "\0" in text:
         raise CommandError(
-            _("Give the whole path, from the root: {path} is not one.").format(path=text), code="usage"
+            _("Give the whole path, from the root: {path} is not one.").format(path=ascii(text)[1:-1]),
+            code="usage",
         )
     return path
 
@@ -146,12 +151,15 @@ async def import_labels(node: Node, file: str) -> Json:
     path = _absolute(file)
 
     def read() -> str:
-        if path.stat().st_size > MAX_LABELS_BYTES:
+        # Never all of it: what a path leads to may have no end.
+        with path.open("rb") as opened:
+            data = opened.read(MAX_LABELS_BYTES + 1)
+        if len(data) > MAX_LABELS_BYTES:
             raise CommandError(
                 _("{path} is too large for a file of labels. Nothing was changed.").format(path=path),
                 code="file",
             )
-        return path.read_bytes().decode("utf-8-sig")
+        return data.decode("utf-8-sig")
 
     loop = asyncio.get_running_loop()
     try:
