@@ -163,9 +163,9 @@ class NetworkMap:
     def _id_text(self) -> str:
         return self.id_bytes.hex()
 
-    def prepare_search(self) -> None:
-        """Make what searching needs, so that the first search is as fast as the others."""
-        _ = self._name_starts, self._id_text
+    def prepare(self) -> None:
+        """Make what searching and painting need, so that the window finds it there."""
+        _ = self._name_starts, self._id_text, self.by_size
 
     def search(self, text: str, limit: int = 200) -> list[int]:
         """Nodes whose name holds the text, or whose id begins with it: names that begin with it first, then by size."""

@@ -56,8 +56,9 @@ def lay_out(
     count = len(node_ids)
     if count <= FEW_NODES:
         return _springs(node_ids, first, second, kept if kept is not None else [None] * count)
-    drawn = _Map(node_ids, first, second, capacity_sat)
-    return drawn.anew() if kept is None else drawn.kept(kept)
+    if kept is not None:
+        return _Kept(node_ids, first, second, capacity_sat, kept).placed()
+    return _Map(node_ids, first, second, capacity_sat).anew()
 
 
 def core_numbers(neighbours: Sequence[Sequence[int]]) -> list[int]:
@@ -303,29 +304,54 @@ class _Map:
             self.y[node] += 0.5
         return self.x, self.y
 
-    # --- a map that is kept -------------------------------------------------------------------
 
-    def kept(self, before: Kept) -> Placed:
-        """Leave everybody where he stood; place the new ones beside their neighbours, who has most of them first."""
-        x, y = self.x, self.y
-        here = [place is not None for place in before]
+class _Kept:
+    """A map that is kept: everybody stays where he stood, and the new ones find places."""
+
+    def __init__(
+        self,
+        node_ids: Sequence[bytes],
+        first: Sequence[int],
+        second: Sequence[int],
+        capacity_sat: Sequence[int],
+        before: Kept,
+    ) -> None:
+        self.node_ids = node_ids
+        self.count = len(node_ids)
+        self.x, self.y = array("d", bytes(8 * self.count)), array("d", bytes(8 * self.count))
+        self.here = bytearray(self.count)
         for node, place in enumerate(before):
             if place is not None:
-                x[node], y[node] = place
-        new = [node for node in range(self.count) if not here[node]]
-        new.sort(key=lambda node: (-len(self.all_links[node]), self.node_ids[node]))
+                self.x[node], self.y[node] = place
+                self.here[node] = 1
+        self.links: dict[int, dict[int, float]] = {
+            node: {} for node in range(self.count) if not self.here[node]
+        }
+        self.degree = [0] * self.count
+        if not self.links:
+            return
+        for a, b, capacity in zip(first, second, capacity_sat, strict=True):
+            self.degree[a] += 1
+            self.degree[b] += 1
+            for node, other in ((a, b), (b, a)):
+                if not self.here[node]:
+                    theirs = self.links[node]
+                    theirs[other] = theirs.get(other, 0.0) + sqrt(max(capacity, 20_000))
+
+    def placed(self) -> Placed:
+        """Beside the neighbour that they are most bound to, who has most of them first."""
+        x, y, here = self.x, self.y, self.here
         grain = RIM * sqrt(1.2 / self.count)
         taken: dict[tuple[int, int], list[int]] = {}
-        for node in range(self.count):
-            if here[node]:
-                taken.setdefault((int(x[node] / grain), int(y[node] / grain)), []).append(node)
-        for node in new:
+        if self.links:
+            for node in range(self.count):
+                if here[node]:
+                    taken.setdefault((int(x[node] / grain), int(y[node] / grain)), []).append(node)
+        for node in sorted(self.links, key=lambda node: (-len(self.links[node]), self.node_ids[node])):
+            theirs = self.links[node]
             beside = max(
-                (other for other in self.all_links[node] if here[other]),
-                key=lambda other: (
-                    self.all_links[node][other] / sqrt(self.strength[other]),
-                    self.node_ids[other],
-                ),
+                (other for other in theirs if here[other]),
+                key=lambda other: (theirs[other] / sqrt(self.degree[other]), self.node_ids[other]),
                 default=-1,
             )
             if beside >= 0:
@@ -334,7 +360,7 @@ class _Map:
                 angle = 2 * pi * _share(self.node_ids[node], b"rim")
                 near_x, near_y = 0.5 + RIM * cos(angle), 0.5 + RIM * sin(angle)
             x[node], y[node] = self._free_place(node, near_x, near_y, grain, taken)
-            here[node] = True
+            here[node] = 1
             taken.setdefault((int(x[node] / grain), int(y[node] / grain)), []).append(node)
         return x, y
 

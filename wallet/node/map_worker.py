@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import json
 import os
 import sys
 from array import array
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -102,10 +104,6 @@ def _address(data: bytes) -> str:
         if name.isascii() and name.isprintable() and " " not in name:
             return f"{name}:{int.from_bytes(port, 'big')}"
     return ""
-
-
-def _class(value: int, borders: Sequence[int]) -> int:
-    return sum(value >= border for border in borders)
 
 
 class _Kept:
@@ -290,21 +288,24 @@ def _classes(
     channel_fee = bytearray()
     for place in range(len(scids)):
         known = [fee for fee in fees[2 * place : 2 * place + 2] if fee >= 0]
-        channel_fee.append(_class(sum(known) // len(known), FEE_MILLIONTHS) if known else UNKNOWN)
+        channel_fee.append(bisect_right(FEE_MILLIONTHS, sum(known) // len(known)) if known else UNKNOWN)
     return {
         "node_capacity_sat": node_capacity_sat.tobytes(),
         "oldest_height": oldest.tobytes(),
         "node_class_capacity": bytes(
-            _class(amount_sat, CAPACITY_SAT) if known else UNKNOWN
+            bisect_right(CAPACITY_SAT, amount_sat) if known else UNKNOWN
             for amount_sat, known in zip(node_capacity_sat, knows, strict=True)
         ),
-        "node_class_fee": bytes(_class(fee, FEE_MILLIONTHS) if fee >= 0 else UNKNOWN for fee in medians),
-        "node_class_age": bytes(_class(top - at, AGE_BLOCKS) for at in oldest),
+        "node_class_fee": bytes(
+            bisect_right(FEE_MILLIONTHS, fee) if fee >= 0 else UNKNOWN for fee in medians
+        ),
+        "node_class_age": bytes(bisect_right(AGE_BLOCKS, top - at) for at in oldest),
         "channel_class_capacity": bytes(
-            _class(amount_sat, CAPACITY_SAT) if amount_sat >= 0 else UNKNOWN for amount_sat in capacity_sat
+            bisect_right(CAPACITY_SAT, amount_sat) if amount_sat >= 0 else UNKNOWN
+            for amount_sat in capacity_sat
         ),
         "channel_class_fee": bytes(channel_fee),
-        "channel_class_age": bytes(_class(top - (scid >> 40), AGE_BLOCKS) for scid in scids),
+        "channel_class_age": bytes(bisect_right(AGE_BLOCKS, top - (scid >> 40)) for scid in scids),
     }
 
 
@@ -323,6 +324,8 @@ def _channels_of_nodes(count: int, first: Sequence[int], second: Sequence[int]) 
 
 def main(source: BinaryIO | None = None, target: BinaryIO | None = None) -> int:
     """The process: input, map, output."""
+    # The process makes one map and ends.
+    gc.disable()
     data = (source or sys.stdin.buffer).read()
     out = target or sys.stdout.buffer
     out.write(pack(make_map(unpack(data))))

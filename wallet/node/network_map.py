@@ -73,7 +73,9 @@ class MapMaker:
         version, columns = graph_columns(node)
         height = node.best_height
         columns |= {"height": str(height).encode(), "path": str(self._path).encode()}
-        return NetworkMap(unpack(self._ask(pack(columns))), version=version, height=height)
+        made = NetworkMap(unpack(self._ask(pack(columns))), version=version, height=height)
+        made.prepare()
+        return made
 
     def _ask(self, data: bytes) -> bytes:
         with self._guard:

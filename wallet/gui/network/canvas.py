@@ -102,7 +102,7 @@ class MapCanvas(QWidget):
         self.hovered: int | None = None
         self.right_inset = 0.0
         self.slices: list[float] = []
-        """How long each slice took, in seconds; the last thousand."""
+        """What each slice took of the processor, in seconds; the last thousand."""
         self._spare: Picture | None = None
         self._painting: tuple[Picture, Iterator[None]] | None = None
         self._dots: Dots | None = None
@@ -278,14 +278,14 @@ class MapCanvas(QWidget):
         self._slicer.start()
 
     def _slice(self) -> None:
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.thread_time()
         if self._painting is None:
             if self._make_names():
                 self.update()
             if not self._unmade():
                 self._slicer.stop()
                 self.rested.emit()
-            self._measured(began)
+            self._measured(worked)
             return
         picture, steps = self._painting
         while time.perf_counter() - began < BUDGET_SECONDS:
@@ -297,10 +297,10 @@ class MapCanvas(QWidget):
                 if picture.camera != self.camera:
                     self._rest.start(REST_MS)
                 break
-        self._measured(began)
+        self._measured(worked)
 
-    def _measured(self, began: float) -> None:
-        self.slices.append(time.perf_counter() - began)
+    def _measured(self, worked: float) -> None:
+        self.slices.append(time.thread_time() - worked)
         del self.slices[:-1_000]
 
     # --- names ------------------------------------------------------------------------

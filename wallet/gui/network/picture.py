@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import hypot, sqrt
 
 from PyQt6.QtCore import QLineF, QPointF, QRect, QRectF, Qt
 from PyQt6.QtGui import QBrush, QImage, QPainter, QPen, QPixmap
@@ -24,6 +24,7 @@ __all__ = ["FEW", "MARGIN", "SLICE", "Dots", "Picture", "radius_of"]
 
 SLICE = 1_000
 """Edges a slice; at most 2,000, whatever a test says."""
+SLICE_PIXELS = 60_000
 FAR_LINKS = 4_000
 MIDWAY_LINKS = 2_500
 """Between the whole map and a neighbourhood, where most links only pass by."""
@@ -101,6 +102,21 @@ class Own:
     """What of the map is ours: a channel each, from the place where we stand to a peer's."""
 
     lines: tuple[tuple[float, float, float, float], ...] = ()
+
+
+class _Lines:
+    """Lines of one look, in slices of so many, and of so many pixels: long lines take longer."""
+
+    def __init__(self) -> None:
+        self.slices: list[list[QLineF]] = [[]]
+        self._pixels = 0.0
+
+    def add(self, line: QLineF, pixels: float) -> None:
+        self._pixels += pixels
+        if self._pixels > SLICE_PIXELS or len(self.slices[-1]) >= SLICE:
+            self.slices.append([])
+            self._pixels = pixels
+        self.slices[-1].append(line)
 
 
 class Picture:
@@ -206,8 +222,8 @@ class Picture:
         network, scale, left, top = self.network, self._scale, self._left, self._top
         classes = network.channel_classes[self.mode]
         # First those that only pass by, then those with both ends in view.
-        passing: list[list[QLineF]] = [[] for _ in range(UNKNOWN + 1)]
-        inside: list[list[QLineF]] = [[] for _ in range(UNKNOWN + 1)]
+        passing, inside = [_Lines() for _ in range(UNKNOWN + 1)], [_Lines() for _ in range(UNKNOWN + 1)]
+        across = hypot(self.image.width(), self.image.height())
         x, y, first, second = network.x, network.y, network.node_1, network.node_2
         seen = bytearray(network.node_count)
         for node in self.nodes:
@@ -219,25 +235,20 @@ class Picture:
             for channel in order[begin : begin + SLICE]:
                 a, b = first[channel], second[channel]
                 groups = inside if seen[a] and seen[b] else passing
-                groups[classes[channel]].append(
-                    QLineF(
-                        (x[a] - left) * scale,
-                        (y[a] - top) * scale,
-                        (x[b] - left) * scale,
-                        (y[b] - top) * scale,
-                    )
+                line = QLineF(
+                    (x[a] - left) * scale, (y[a] - top) * scale, (x[b] - left) * scale, (y[b] - top) * scale
                 )
+                groups[classes[channel]].add(line, min(line.length(), across))
             yield
         width = 1.0 if network.node_count > FEW else 2.0 * self.ratio
         for groups, share in ((passing, PASSING), (inside, 1.0)):
             for kind in (UNKNOWN, 0, 1, 2, 3, 4):
                 token = SCALE[kind] if kind != UNKNOWN else "map_1"
                 pen = QPen(theme().colour(token, round(self._opacity(kind) * share)), width)
-                lines = groups[kind]
-                for begin in range(0, len(lines), SLICE // 2):
+                for lines in groups[kind].slices:
                     painter = self._painter(smooth=True)
                     painter.setPen(pen)
-                    _draw_lines(painter, lines[begin : begin + SLICE // 2])
+                    _draw_lines(painter, lines)
                     painter.end()
                     yield
 
