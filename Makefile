@@ -19,11 +19,15 @@ TESTING := $(VENV)/leyden-test.stamp
 # The kernel of pathfinding, compiled where a C compiler is; without one it is interpreted.
 KERNEL := $(VENV)/leyden-kernel.stamp
 
-.PHONY: help demo run venv kernel test test-all lint lint-rules lint-format lint-types format bench chaos peers lock system-window system-test clean
+# Sentences for translators; `packaging/messages.sh check` says what is missing in the template.
+messages: venv
+	PYBABEL="$(BIN)/pybabel" packaging/messages.sh
+
+.PHONY: messages help demo run venv kernel test test-all lint lint-rules lint-format lint-types format bench chaos peers lock package system-window system-test clean
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
-	@echo "Also: make run, kernel, lint, format, test-all, bench, chaos, peers, venv, lock, clean"
+	@echo "Also: make run, kernel, lint, format, test-all, bench, chaos, peers, venv, lock, package, clean"
 
 $(BIN)/python:
 	python="$$(packaging/find-python.sh)" && "$$python" -m venv $(VENV)
@@ -92,6 +96,10 @@ bench: system-test venv peers
 # Our process under load between two rust-lightning nodes, killed again and again; whichever comes last ends it.
 chaos: system-test venv peers
 	$(BIN)/python -m tests.real.chaos --kills $(KILLS) --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# What people install: the program in one folder (dist/leyden), and on Debian a package of it.
+package: $(BIN)/python
+	@PYTHON="$(CURDIR)/$(BIN)/python" packaging/package.sh
 
 # Writes the locks anew, with the newest versions that pyproject.toml allows.
 lock: $(BIN)/python

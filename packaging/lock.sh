@@ -19,8 +19,9 @@ compile --extra kernel --extra test -c requirements.lock -o requirements-test.lo
 for version in 1 2; do
   (cd tests/real/regtest && compile -o "electrumx$version.lock" "electrumx$version.in")
 done
+(cd packaging && compile -o package.lock package.in)
 (cd tests/real/ldk && compile -o nodejs.lock nodejs.in)
-if grep -nE '(https?|file)://' requirements.lock requirements-test.lock tests/real/*/*.lock; then
+if grep -nE '(https?|file)://' requirements.lock requirements-test.lock packaging/*.lock tests/real/*/*.lock; then
   echo "a lock names a place to load from" >&2
   exit 1
 fi

@@ -527,7 +527,7 @@ def _detach(invocation: Invocation) -> int:
     with log:
         begin = log.seek(0, os.SEEK_END)
         process = subprocess.Popen(
-            [sys.executable, "-m", "wallet", *arguments],
+            [sys.executable, *(() if getattr(sys, "frozen", False) else ("-m", "wallet")), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Builds what people install: the program in one folder, dist/leyden, and on Debian a package of it, dist/leyden_*.deb.
+#
+# It works in a Python of its own (build/package), installed from the locks by hash, so that nothing of the tests or of
+# this machine gets in. PYTHON names the interpreter that goes into the program.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+PYTHON=${PYTHON:-$(packaging/find-python.sh)}
+work=$root/build/package
+venv=$work/venv
+mkdir -p "$work"
+
+if [ ! -e "$venv/stamp" ] || [ requirements.lock -nt "$venv/stamp" ] || [ packaging/package.lock -nt "$venv/stamp" ]; then
+  rm -rf "$venv"
+  "$PYTHON" -m venv "$venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r packaging/package.lock
+  touch "$venv/stamp"
+fi
+
+# The sources and their compiled kernel, apart from the work tree: what is there for development stays out.
+rm -rf "$work/source"
+mkdir -p "$work/source"
+cp -R wallet resources packaging LICENSE README.md setup.py pyproject.toml "$work/source"
+find "$work/source" \( -name __pycache__ -o -name '*.so' -o -name '*.pyd' \) -prune -exec rm -rf {} +
+cd "$work/source"
+if ! "$venv/bin/python" setup.py --quiet build_ext --inplace >"$work/kernel.log" 2>&1; then
+  echo "[package] the kernel is not compiled ($work/kernel.log says why): routes are found some thirty times as slowly" >&2
+fi
+"$venv/bin/python" -m PyInstaller --noconfirm --log-level ERROR --distpath "$root/dist" --workpath "$work/frozen" \
+  packaging/leyden.spec
+cd "$root"
+echo "[package] dist/leyden: $(du -sm dist/leyden | cut -f1) MB"
+"$root/dist/leyden/leyden" --version
+
+if command -v dpkg-deb >/dev/null; then
+  packaging/linux/deb.sh dist/leyden dist "$venv/bin/python"
+else
+  echo "[package] no dpkg-deb here: no .deb is built"
+fi
