@@ -81,12 +81,12 @@ class FakeSettings:
         self.tell()
         return True
 
-    def do_set_proxy(self, proxy: str = "") -> Json:
-        if proxy and ":" not in proxy:
+    def do_set_proxy(self, address: str = "") -> Json:
+        if address and ":" not in address:
             raise CommandError("A proxy is written as host:port.", code="usage")
-        self.proxy = proxy
+        self.proxy = address
         self.tell()
-        return {"proxy": proxy}
+        return {"proxy": address}
 
     def do_set_language(self, language: str) -> Json:
         self.languages.append(language)

@@ -157,7 +157,7 @@ def with_moves(node: FakeNode) -> FakeNode:
                 counterparty="Sandbox hub",
                 txid=key,
                 height=911_000,
-                channel_id=ids[0],
+                channel_id=ids[0] if ids else None,
             )
         )
     node.activity.sort(key=lambda item: -item.at)

@@ -241,5 +241,5 @@ class ServersSection(QWidget):
             lambda _answer: self._changed(said),
             self._proxy_row.set_problem,
             owner=self,
-            proxy=text,
+            address=text,
         )

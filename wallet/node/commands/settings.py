@@ -135,15 +135,15 @@ async def reset_servers(node: Node) -> Json:
 
 
 @command
-async def set_proxy(node: Node, proxy: str = "") -> Json:
+async def set_proxy(node: Node, address: str = "") -> Json:
     """Reaches servers and peers through a SOCKS5 proxy, as host:port, from now on; "" for none. Tor's is mostly
     127.0.0.1:9050. Connections are made anew at once."""
     _may_change(node)
-    wanted = chosen_proxy(proxy)
-    if proxy.strip() and wanted is None:
+    wanted = chosen_proxy(address)
+    if address.strip() and wanted is None:
         raise CommandError(
             _("A proxy is written as host:port, such as 127.0.0.1:9050, not {text!r}.").format(
-                text=proxy[:40]
+                text=address[:40]
             ),
             code="usage",
         )
