@@ -54,6 +54,8 @@ def test_a_newcomer_calls_a_named_node_for_the_graph_and_hangs_up(tmp_path: Path
             )
             assert told["graph_age_seconds"] >= 240
             assert told["gossip_peers"] == "on"
+            # Who is called for gossip goes again: it is not one of the person's peers.
+            assert node.snapshot().status.peers_total == 0
             # The next turn finds it done.
             node.gossip_peers.kick()
             await newcomer.until("the hanging up", lambda: not node.peers.online)
