@@ -97,6 +97,69 @@ def send_any(stage: Stage) -> None:
     page.card.amount_field.setText("1.000")
 
 
+def send_link(stage: Stage) -> None:
+    stage.on(scenes.typical(), "send")
+    page = _page(stage, "send")
+    page.take("tea@shop.example")
+    wait_for(lambda: page.card is not None and page.card.amount_field is not None, "the link's answer")
+    page.card.amount_field.set_amount_sat(2_500)
+
+
+def send_node(stage: Stage) -> None:
+    node = scenes.typical()
+    stage.on(node, "send")
+    page = _page(stage, "send")
+    page.take(node.a_node("shop"))
+    wait_for(lambda: page.card is not None, "the card")
+    page.card.fee_limit.button.click()
+
+
+def send_contacts(stage: Stage) -> None:
+    node = scenes.typical()
+    node.contacts = {
+        "Grandmother": "granny@wallet.example",
+        "Tea shop": "lnurlp://shop.example/tea",
+        "The landlord, on the first of each month": "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080",
+    }
+    stage.on(node, "send")
+    page = _page(stage, "send")
+    wait_for(lambda: len(page.contacts.rows) == 3, "the contacts")
+
+
+def send_camera(stage: Stage) -> None:
+    from tests.gui.codes import picture_of
+    from wallet.gui.scan import camera, dialog
+
+    stage.on(scenes.typical(), "send")
+    before, camera.open_camera = camera.open_camera, camera.Camera
+    try:
+        made = dialog.CameraDialog(_page(stage, "send"), lambda _text: None, network="sandbox")
+    finally:
+        camera.open_camera = before
+    made.open()
+    made.view.show_frame(picture_of("LNBCRT1" + "Q" * 200, 6))
+
+
+def send_coins(stage: Stage) -> None:
+    send_onchain(stage)
+    page = _page(stage, "send")
+    page.card.coins.button.click()
+    wait_for(lambda: len(page.card.coins.boxes) == 3, "the coins")
+    next(iter(page.card.coins.boxes.values())).click()
+    page.card.speed.button("own").click()
+    page.card.rate.setText("1.5")
+    wait_for(lambda: page.card.review.isEnabled(), "the quote")
+
+
+def send_psbt(stage: Stage) -> None:
+    from tests.gui.fake_send import FAKE_PSBT
+
+    stage.on(scenes.typical(), "send")
+    page = _page(stage, "send")
+    page.take(FAKE_PSBT)
+    wait_for(lambda: page.card is not None and page.card.button.isEnabled(), "what it says")
+
+
 def send_wrong(stage: Stage) -> None:
     stage.on(scenes.typical(), "send")
     page = _page(stage, "send")
@@ -489,6 +552,12 @@ SCENES: dict[str, Callable[[Stage], object]] = {
     "send-empty": send_empty,
     "send-invoice": send_invoice,
     "send-any": send_any,
+    "send-link": send_link,
+    "send-node": send_node,
+    "send-contacts": send_contacts,
+    "send-camera": send_camera,
+    "send-coins": send_coins,
+    "send-psbt": send_psbt,
     "send-wrong": send_wrong,
     "send-onchain": send_onchain,
     "send-review": send_review,
