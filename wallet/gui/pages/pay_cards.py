@@ -254,9 +254,11 @@ class OnchainCard(PayCard):
             "hour",
         )
         self.speed.chosen.connect(lambda _key: self._ask())
-        self.rate = LineEdit(_("Fee rate in sat per vbyte"), "sat/vB")
-        self.rate.setMaximumWidth(theme().px(120))
+        self.rate = LineEdit(_("Fee rate in sat per vbyte"), "1.5")
+        self.rate.setMaximumWidth(theme().px(72))
         self.rate.setVisible(False)
+        self._rate_unit = Label(_("sat/vB"), "body", "text2")
+        self._rate_unit.setVisible(False)
         self.rate.textChanged.connect(lambda _text: self._ask())
         self.coins = CoinChoice(context)
         self.coins.changed.connect(self._ask)
@@ -272,7 +274,11 @@ class OnchainCard(PayCard):
         rows.addWidget(self._to_row())
         rows.addWidget(self._amount_row)
         rows.addLayout(
-            vbox(Label(_("Confirms in"), "button"), hbox(self.speed, self.rate, "stretch"), spacing=6)
+            vbox(
+                Label(_("Confirms in"), "button"),
+                hbox(self.speed, self.rate, self._rate_unit, "stretch"),
+                spacing=6,
+            )
         )
         rows.addWidget(Field(_("Note for yourself"), self.note))
         rows.addWidget(self.coins)
@@ -319,6 +325,7 @@ class OnchainCard(PayCard):
         self._asked += 1
         own = self.speed.current() == "own"
         self.rate.setVisible(own)
+        self._rate_unit.setVisible(own)
         self._amount_row.set_problem(self.amount_field.problem)
         reason = ""
         if not self._all and not self.amount_field.amount_sat():

@@ -112,6 +112,8 @@ class PsbtCard(PayCard):
         self._reason.setText(
             _("A transaction on chain cannot be taken back.") if complete else _("Signing sends nothing.")
         )
+        if self.isVisible():
+            self.set_first_focus()
 
     def _act(self) -> None:
         self.button.setEnabled(False)
