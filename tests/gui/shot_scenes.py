@@ -9,7 +9,7 @@ from typing import Any
 from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QScrollArea
 
-from tests.gui import scenes, settings_scenes
+from tests.gui import fake_map, scenes, settings_scenes
 from tests.gui.channel_scenes import CHANNEL_SCENES
 from tests.gui.fake_node import HUB_URI, FakeNode
 from tests.gui.receive_scenes import RECEIVE_SCENES
@@ -24,6 +24,8 @@ from wallet.gui.pages.wizard import Wizard
 from wallet.gui.pages.wizard_restore import BackupChoice
 from wallet.gui.pages.wizard_words import RestoreGrid
 from wallet.gui.widgets.ids import Fold
+from wallet.gui.widgets.notices import EmptyState
+from wallet.node.map_api import RouteAttempt
 
 
 def overview_new(stage: Stage) -> None:
@@ -541,6 +543,73 @@ def unlock(stage: Stage) -> None:
     wait_for(lambda: page.unlock.isEnabled(), "the answer")
 
 
+def _map(stage: Stage, node: FakeNode) -> Any:
+    stage.on(node, "network")
+    page = _page(stage, "network")
+    wait_for(lambda: page.network is not None and page.canvas.is_at_rest(), "the map")
+    return page
+
+
+def _wide_map(stage: Stage) -> Any:
+    node = scenes.typical("mainnet")
+    node.network_made = fake_map.grown(2_000, 6_000, own=node.status.node_id)
+    return _map(stage, node)
+
+
+def network(stage: Stage) -> None:
+    _wide_map(stage)
+
+
+def network_sandbox(stage: Stage) -> None:
+    _map(stage, scenes.typical())
+
+
+def network_empty(stage: Stage) -> None:
+    node = scenes.new("mainnet")
+    node.network_made = fake_map.made([], [], {})
+    stage.on(node, "network")
+    page = _page(stage, "network")
+    wait_for(lambda: bool(page.message.findChildren(EmptyState)), "the sentence")
+
+
+def network_node(stage: Stage) -> None:
+    page = _wide_map(stage)
+    node = page.network.by_size[0]
+    page.select_node(node)
+    page.canvas.show_node(node)
+    wait_for(page.canvas.is_at_rest, "the picture")
+
+
+def network_channel(stage: Stage) -> None:
+    page = _wide_map(stage)
+    page.select_channel(0)
+    page.canvas.show_channel(0)
+    wait_for(page.canvas.is_at_rest, "the picture")
+
+
+def network_list(stage: Stage) -> None:
+    page = _wide_map(stage)
+    page.legend.modes.button("fee").click()
+    page.search.toggle.setChecked(True)
+    wait_for(page.canvas.is_at_rest, "the picture")
+
+
+def network_attempts(stage: Stage) -> None:
+    page = _wide_map(stage)
+    assert stage.node is not None
+    ids = [stage.node.status.node_id, *(page.network.node_id(node) for node in (0, 7, 40, 300))]
+    page.show_attempts(
+        [
+            RouteAttempt(
+                nodes=tuple(ids), failed_at=2, reason="The third channel could not carry 250 000 sat"
+            ),
+            RouteAttempt(nodes=(*ids[:2], ids[4]), arrived=True),
+        ]
+    )
+    page.attempts.list.show_row(0)
+    wait_for(page.canvas.is_at_rest, "the picture")
+
+
 SCENES: dict[str, Callable[[Stage], object]] = {
     "overview-new": overview_new,
     "overview-practice": overview_practice,
@@ -577,6 +646,13 @@ SCENES: dict[str, Callable[[Stage], object]] = {
     "dialog-open": open_dialog,
     "dialog-close": close_dialog,
     "dialog-force": force_dialog,
+    "network": network,
+    "network-sandbox": network_sandbox,
+    "network-empty": network_empty,
+    "network-node": network_node,
+    "network-channel": network_channel,
+    "network-list": network_list,
+    "network-attempts": network_attempts,
     "activity": activity,
     "activity-empty": activity_empty,
     "activity-filters": activity_filters,

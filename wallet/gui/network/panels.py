@@ -256,8 +256,11 @@ class Legend(_Floating):
         modes = [("capacity", _("Capacity")), ("fee", _("Fee")), ("age", _("Age"))]
         self.modes = Segments(_("Colour by"), modes, "capacity")
         self.modes.chosen.connect(self._choose)
-        self._box = vbox(spacing=2)
-        self.setLayout(vbox(self.modes, self._box, spacing=S2, margins=(S3, S3, S3, S3)))
+        self._words = [Label("", "caption", "text2") for _kind in range(UNKNOWN + 1)]
+        box = vbox(spacing=2)
+        for kind, label in enumerate(self._words):
+            box.addLayout(hbox(_Swatch(kind), label, "stretch", spacing=S2))
+        self.setLayout(vbox(self.modes, box, spacing=S2, margins=(S3, S3, S3, S3)))
         self._choose("capacity")
 
     def words(self, mode: str) -> tuple[str, ...]:
@@ -278,9 +281,8 @@ class Legend(_Floating):
         )  # fmt: skip
 
     def _choose(self, mode: str) -> None:
-        clear(self._box)
-        for kind, word in enumerate(self.words(mode)):
-            self._box.addLayout(hbox(_Swatch(kind), Label(word, "caption", "text2"), "stretch", spacing=S2))
+        for label, word in zip(self._words, self.words(mode), strict=True):
+            label.setText(word)
         self.adjustSize()
         self.chosen.emit(mode)
 

@@ -9,10 +9,13 @@ any other width; nodes are stamped from a sheet of dots.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import hypot, sqrt
+from typing import Any
 
+from PyQt6 import sip
 from PyQt6.QtCore import QLineF, QPointF, QRect, QRectF, Qt
 from PyQt6.QtGui import QBrush, QImage, QPainter, QPen, QPixmap
 
@@ -25,6 +28,8 @@ __all__ = ["FEW", "MARGIN", "SLICE", "Dots", "Picture", "radius_of"]
 SLICE = 1_000
 """Edges a slice; at most 2,000, whatever a test says."""
 SLICE_PIXELS = 60_000
+LINE_BYTES = 32
+"""Four doubles."""
 FAR_LINKS = 4_000
 MIDWAY_LINKS = 2_500
 """Between the whole map and a neighbourhood, where most links only pass by."""
@@ -105,18 +110,24 @@ class Own:
 
 
 class _Lines:
-    """Lines of one look, in slices of so many, and of so many pixels: long lines take longer."""
+    """Lines of one look, in slices of so many, and of so many pixels: long lines take longer.
+
+    They are columns of numbers and not objects: thousands of these would have the collector of garbage look through the
+    whole program.
+    """
 
     def __init__(self) -> None:
-        self.slices: list[list[QLineF]] = [[]]
+        self.slices: list[array[float]] = [array("d")]
         self._pixels = 0.0
 
-    def add(self, line: QLineF, pixels: float) -> None:
-        self._pixels += pixels
-        if self._pixels > SLICE_PIXELS or len(self.slices[-1]) >= SLICE:
-            self.slices.append([])
-            self._pixels = pixels
-        self.slices[-1].append(line)
+    def add(self, x1: float, y1: float, x2: float, y2: float, most: float) -> None:
+        self._pixels += min(abs(x2 - x1) + abs(y2 - y1), most)
+        column = self.slices[-1]
+        if self._pixels > SLICE_PIXELS or len(column) >= 4 * SLICE:
+            column = array("d")
+            self.slices.append(column)
+            self._pixels = 0.0
+        column.extend((x1, y1, x2, y2))
 
 
 class Picture:
@@ -235,10 +246,13 @@ class Picture:
             for channel in order[begin : begin + SLICE]:
                 a, b = first[channel], second[channel]
                 groups = inside if seen[a] and seen[b] else passing
-                line = QLineF(
-                    (x[a] - left) * scale, (y[a] - top) * scale, (x[b] - left) * scale, (y[b] - top) * scale
+                groups[classes[channel]].add(
+                    (x[a] - left) * scale,
+                    (y[a] - top) * scale,
+                    (x[b] - left) * scale,
+                    (y[b] - top) * scale,
+                    across,
                 )
-                groups[classes[channel]].add(line, min(line.length(), across))
             yield
         width = 1.0 if network.node_count > FEW else 2.0 * self.ratio
         for groups, share in ((passing, PASSING), (inside, 1.0)):
@@ -261,13 +275,10 @@ class Picture:
         for begin in range(0, len(lines), 20):
             painter = self._painter(smooth=True)
             painter.setPen(pen)
-            _draw_lines(
-                painter,
-                [
-                    QLineF((a - left) * scale, (b - top) * scale, (c - left) * scale, (d - top) * scale)
-                    for a, b, c, d in lines[begin : begin + 20]
-                ],
-            )
+            column = array("d")
+            for a, b, c, d in lines[begin : begin + 20]:
+                column.extend(((a - left) * scale, (b - top) * scale, (c - left) * scale, (d - top) * scale))
+            _draw_lines(painter, column)
             painter.end()
             yield
 
@@ -294,11 +305,18 @@ class Picture:
                 )
             painter = self._painter(smooth=False)
             painter.setBrush(QBrush(Qt.BrushStyle.NoBrush))
-            painter.drawPixmapFragments(stamps, self.dots.sheet)  # type: ignore[arg-type]  # as below
+            painter.drawPixmapFragments(stamps, self.dots.sheet)  # type: ignore[arg-type]  # takes lists as well
             painter.end()
             yield
 
 
-def _draw_lines(painter: QPainter, lines: list[QLineF]) -> None:
-    if lines:
-        painter.drawLines(lines)  # type: ignore[call-overload]  # takes lists; the stub knows Qt's own arrays only
+def _draw_lines(painter: QPainter, column: array[float]) -> None:
+    """Four numbers a line, copied as they are into Qt's own array of lines."""
+    count = len(column) // 4
+    if count:
+        # The stub of Qt's arrays lacks how they are made and that they can be seen as bytes.
+        made: Any = sip.array
+        lines = made(QLineF, count)
+        view: Any = sip.voidptr(lines, count * LINE_BYTES)
+        memoryview(view).cast("B")[:] = memoryview(column).cast("B")
+        painter.drawLines(lines)
