@@ -26,7 +26,8 @@ class GraphSection(QWidget):
         self.calls.clicked.connect(self._choose)
         sentence = _(
             "While the map of the network is missing or old, a few public nodes are asked for it. They see your node "
-            "id, and where you connect from unless you use Tor, but no payments. Peers of your channels tell of it anyway."
+            "id, and where you connect from unless you use Tor, but no payments. Peers of your channels tell of it "
+            "anyway."
         )
         rows = section(_("The public network"), row(_("Learn from public nodes"), sentence, self.calls))
         self.setLayout(vbox(self._failed, rows, spacing=0))
