@@ -751,6 +751,7 @@ SAFE = sorted(
         "wait_for_sync", "wait_for_change", "open_channel", "add_peer", "payto", "close_channel", "change_password",
         "export_channel_backup", "export_history", "export_labels", "set_backup_folder", "add_server", "remove_server",
         "set_proxy",
+        "set_language",
     }
 )  # fmt: skip
 
@@ -775,6 +776,29 @@ def test_any_arguments_get_an_answer(place: Place, data: st.DataObject) -> None:
 def test_after_all_that_it_still_works(place: Place, typed: Typed) -> None:
     assert typed("lnpay", place.invoice(amount_msat=7_000))["success"]
     assert typed("getinfo")["synchronized"]
+
+
+def test_servers_are_listed_added_and_removed_while_it_runs(place: Place, typed: Typed) -> None:
+    before = typed("list_servers")["servers"]
+    own = before[0]["address"]
+    typed("add_server", "127.0.0.1:1:t")
+    assert [s["address"] for s in typed("list_servers")["servers"]] == ["127.0.0.1:1:t", own]
+    assert "already" in typed.refused("add_server", "127.0.0.1:1:t")
+    assert "nobody to check" in typed.refused("remove_server", "127.0.0.1:1:t")
+    assert "not in the list" in typed.refused("remove_server", "127.0.0.1:2:t")
+    typed("remove_server", "127.0.0.1:1:t", "--trust_one")
+    assert [s["address"] for s in typed("list_servers")["servers"]] == [own]
+    assert "only server" in typed.refused("remove_server", own)
+    assert typed("wait_for_sync")
+
+
+def test_a_proxy_is_set_and_taken_away_while_it_runs(place: Place, typed: Typed) -> None:
+    assert "host:port" in typed.refused("set_proxy", "nonsense")
+    assert typed("set_proxy", "127.0.0.1:1")["proxy"] == "127.0.0.1:1"
+    assert typed("list_servers")["proxy"] == "127.0.0.1:1"
+    assert typed("set_proxy", "")["proxy"] == ""
+    assert typed("list_servers")["proxy"] == ""
+    assert typed("wait_for_sync")
 
 
 # --- hostile peers and servers ------------------------------------------------------------------------------
