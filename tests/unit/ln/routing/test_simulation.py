@@ -114,6 +114,19 @@ def test_a_payment_that_cannot_arrive_leaves_all_as_it_was() -> None:
     assert world.balances.side_msat == before
 
 
+@pytest.mark.parametrize("amount_msat", [1_100_000_000, 1_400_000_000, 1_550_000_000])
+def test_a_channel_that_lacked_a_part_carries_a_smaller_one(amount_msat: int) -> None:
+    """Both ways are needed, so that the payment fails where one failure shuns a channel at any amount."""
+    world = TwoWays()
+    b_side = 0 if world.nodes["B"] < world.nodes["D"] else 1
+    narrow = world.balances.side_msat[ShortChannelId(600_001 << 40)]
+    narrow[b_side], narrow[1 - b_side] = 600_000_000, CAPACITY_SAT * 1_000 - 600_000_000
+    payment = replace(world.payment, amount_msat=amount_msat)
+    outcome = Simulation(world.graph, world.balances, ProbabilisticScorer(world.graph)).pay(payment, NOW)
+    assert outcome.arrived
+    assert outcome.attempts > 2
+
+
 @pytest.mark.parametrize("split", sorted(SPLITS))
 def test_no_msat_is_lost_or_made_and_the_same_seed_gives_the_same_payments(split: str) -> None:
     topology = synthetic(nodes=200, channels=700)
