@@ -366,6 +366,7 @@ class _StandIn:
         self.failure = ""
         self.options = SimpleNamespace(network=REGTEST)
         self.ledger = SimpleNamespace(payments={})
+        self.address_book = SimpleNamespace(find=lambda name: None)
         self.keys_manager = SimpleNamespace(get_node_id=lambda: PUBKEY)
         self.core = SimpleNamespace(locked=contextlib.nullcontext)
         self.manager = SimpleNamespace(list_usable_channels=list)
@@ -416,7 +417,10 @@ def _bip21(raw: bytes) -> None:
     query = {"label": str(found["label"])}
     if found["amount_sat"] is not None:
         query["amount"] = registry.btc_text(int(str(found["amount_sat"])))
-    again = _recognised(f"bitcoin:{found['address']}?{urllib.parse.urlencode(query)}")
+    # RFC 3986: a plus is a plus; a space is %20.
+    again = _recognised(
+        f"bitcoin:{found['address']}?{urllib.parse.urlencode(query, quote_via=urllib.parse.quote)}"
+    )
     if again != found:
         raise Violation(f"written as a link, it is another:\n{found!r}\n{again!r}")
 
