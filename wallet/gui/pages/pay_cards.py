@@ -276,7 +276,8 @@ class OnchainCard(PayCard):
         rows.addLayout(
             vbox(
                 Label(_("Confirms in"), "button"),
-                hbox(self.speed, self.rate, self._rate_unit, "stretch"),
+                hbox(self.speed, "stretch"),
+                hbox(self.rate, self._rate_unit, "stretch"),
                 spacing=6,
             )
         )
