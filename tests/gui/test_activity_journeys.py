@@ -288,6 +288,26 @@ def test_a_column_is_sorted_by_clicking_its_head(typical: Desk) -> None:
     assert page.model.query.order.value == "when"
 
 
+def test_the_order_is_chosen_by_keyboard_too(typical: Desk) -> None:
+    page = activity(typical)
+    click(page.filter_button)
+    largest = page.filters.orders.button("amount")
+    largest.setFocus()
+    press(largest, Qt.Key.Key_Space)
+    assert page.model.query.order is ActivityOrder.AMOUNT
+    assert page.model.query.descending
+    first = page.model.item(0)
+    assert first is not None
+    sizes = [abs(item.amount_msat) or item.moved_msat for item in typical.node.activity]
+    assert (abs(first.amount_msat) or first.moved_msat) == max(sizes)
+    # The heads and the choice say the same.
+    across = page.table.horizontalHeader()
+    assert across is not None
+    assert across.sortIndicatorSection() == AMOUNT
+    across.setSortIndicator(WHEN, Qt.SortOrder.DescendingOrder)
+    assert page.filters.orders.current() == "when"
+
+
 def test_a_long_list_is_walked_from_end_to_end(desk: Callable[[FakeNode], Desk]) -> None:
     node = scenes.typical()
     node.activity = scenes.items(2_000)

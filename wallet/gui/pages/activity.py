@@ -49,6 +49,7 @@ STATES = {
     "pending": ActivityStatus.PENDING,
     "failed": ActivityStatus.FAILED,
 }
+SORTED_BY = {"when": WHEN, "amount": AMOUNT, "fee": FEE}
 _DAY = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
 
 
@@ -65,7 +66,7 @@ def day_at(text: str, *, days_later: int = 0) -> int | None:
 
 
 class Filters(QWidget):
-    """Layer, direction, state and dates. Attributes: `since`, `until`, the two fields for days."""
+    """Layer, direction, state, dates and order. Attributes: `since`, `until`, the two fields for days."""
 
     def __init__(self, page: ActivityPageView) -> None:
         super().__init__()
@@ -98,6 +99,11 @@ class Filters(QWidget):
             ],
             "all",
         )  # fmt: skip
+        self.orders = Segments(
+            _("Sort by"),
+            [("when", _("Newest")), ("amount", _("Largest")), ("fee", _("Highest fee"))],
+            "when",
+        )
         self.since = LineEdit(_("From this day"), _("2026-01-31"))
         self.until = LineEdit(_("To this day"), _("2026-12-31"))
         self._days = QWidget()
@@ -112,6 +118,7 @@ class Filters(QWidget):
         for segments in (self.kinds, self.directions, self.states, self.periods):
             flow.addWidget(segments)
             segments.chosen.connect(lambda _key: self._chosen())
+        flow.addWidget(self.orders)
         holder = QWidget()
         holder.setLayout(flow)
         self.setLayout(vbox(holder, self._days, spacing=S2))
@@ -201,6 +208,10 @@ class ActivityPageView(Page):
         self.table.setModel(self.model)
         self.table.setItemDelegate(ActivityDelegate(self.table))
         self.table.set_sorting(WHEN)
+        self.filters.orders.chosen.connect(self._sort)
+        across = self.table.horizontalHeader()
+        if across is not None:
+            across.sortIndicatorChanged.connect(lambda column, _order: self._sorted(column))
         self.table.customContextMenuRequested.connect(self._row_menu)
         self._empty = EmptyState(
             "activity",
@@ -236,6 +247,17 @@ class ActivityPageView(Page):
 
     def _toggle_filters(self) -> None:
         self.filters.setVisible(self.filter_button.isChecked())
+
+    def _sort(self, key: str) -> None:
+        """The same as a click on a column's head, for the keyboard."""
+        across = self.table.horizontalHeader()
+        if across is not None:
+            across.setSortIndicator(SORTED_BY[key], Qt.SortOrder.DescendingOrder)
+
+    def _sorted(self, column: int) -> None:
+        for key, by in SORTED_BY.items():
+            if by == column:
+                self.filters.orders.choose(key)
 
     def ask(self) -> None:
         """Asks the node for what the fields say, in the order that the table has."""
