@@ -458,6 +458,8 @@ class NodeStatus:
         graph_updated_at: the newest that the graph knows; its age counts from there. None for an empty one.
         safe_until_height: until this height it is safe to be away; None while nothing is at risk.
         problem: a sentence on what needs attention, empty otherwise.
+        planned_channel: a sentence on the channel that opens once a deposit has confirmed, or on why it did not;
+            `plan_is_waiting` tells which.
     """
 
     network: str
@@ -478,6 +480,8 @@ class NodeStatus:
     recovery: RecoveryView = RecoveryView()
     fiat: FiatView | None = None
     graph_sync: GraphSync = GraphSync()
+    planned_channel: str = ""
+    plan_is_waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,6 +83,7 @@ from wallet.node.map_api import NetworkMap
 from wallet.node.network_map import MapMaker
 from wallet.node.options import NodeOptions
 from wallet.node.peers import PeerKeeper
+from wallet.node.plans import PlannedOpening
 from wallet.node.rates import Rates
 from wallet.node.records import (
     ChannelStatRecord,
@@ -239,6 +240,7 @@ class Node:
         self._graph_saved = 0
         self._generation = generation
         self.recovery = NodeRecovery(self, bip39_seed, generation)
+        self.plans = PlannedOpening(self)
         with self.core.entry():
             self._read_core()
         # 50,000 look-ups at once would be an imposition on a public server: there, gossip is believed first.
@@ -462,6 +464,7 @@ class Node:
     async def stop(self) -> None:
         """Hangs up, stops the timer, commits what waits, closes the file."""
         self._stopping = True
+        await self.plans.close()
         if self._first_sync is not None:
             self._first_sync.cancel()
         if self._graph_timer is not None:
@@ -675,6 +678,7 @@ class Node:
             self.recovery.chain_moved()
         if update.done is not None:
             update.done()
+        self.plans.chain_moved()
         self.views.publish_soon()
 
     def _tell(self, hear: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs) -> None:

@@ -274,6 +274,8 @@ class Views:
             ),
             backup_text=backup_text,
             safe_until_height=safe_until,
+            planned_channel=node.plans.sentence(),
+            plan_is_waiting=node.plans.plan is not None,
             recovery=recovery,
             fiat=node.rates.view,
             problem=node.failure

@@ -15,6 +15,7 @@ from wallet.node.api import CommandError, Json
 from wallet.node.commands.channels import MIN_CHANNEL_SAT, connect, peer_uri, sensible_channel_sat
 from wallet.node.commands.registry import command
 from wallet.node.futures import resolve
+from wallet.node.plans import Plan
 from wallet.node.sentences import peer_text, sat_text
 from wallet.node.suggestions import (
     GRAPH_IS_THERE_NODES,
@@ -165,3 +166,33 @@ async def peer_terms(node: Node, peer: str) -> Json:
         "sensible_sat": sensible_channel_sat(node, minimum_sat or 0),
         "text": text,
     }
+
+
+@command
+async def plan_channel(node: Node, peer: str = "", *, amount_sat: int = 0) -> Json:
+    """Plans a channel with node_id@host:port that opens by itself once a deposit has confirmed; without an amount all
+    of the deposit goes in. Without a node it forgets the plan. Answers with the address to deposit to."""
+    if not peer:
+        with node.core.entry():
+            node.plans.keep(None)
+            durable = node.durable()
+        await durable
+        node.views.publish_soon()
+        return None
+    uri = peer_uri(node, peer)
+    if amount_sat and amount_sat < MIN_CHANNEL_SAT:
+        raise CommandError(
+            _("A channel of {amount} would be eaten by its fees: open it with {least} at least.").format(
+                amount=sat_text(amount_sat), least=sat_text(MIN_CHANNEL_SAT)
+            ),
+            code="amount",
+        )
+    minimum_sat = node.peer_minimums_sat.get(bytes(uri.node_id), MIN_CHANNEL_SAT)
+    with node.core.entry():
+        node.plans.keep(Plan(peer=str(uri), amount_sat=max(0, amount_sat), minimum_sat=minimum_sat))
+        address = node.onchain.unused_address()
+        durable = node.durable()
+    await durable
+    node.plans.chain_moved()
+    node.views.publish_soon()
+    return {"address": address, "sentence": node.plans.sentence()}
