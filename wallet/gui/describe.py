@@ -73,7 +73,8 @@ def item_icon(item: ActivityItem) -> tuple[str, str]:
 def item_state(item: ActivityItem) -> str:
     layer = _("Lightning") if item.kind is ActivityKind.LIGHTNING else _("On chain")
     if item.direction is ActivityDirection.MOVED:
-        layer = f"{layer} · {_('moved, still yours')}"
+        moved = _("moved, still yours")
+        layer = f"{layer} · {moved}"
     text = fmt.plain(item.status_text, 120)
     return f"{layer} · {text}" if item.status is not ActivityStatus.DONE and text else layer
 
