@@ -25,13 +25,15 @@ def virtual_host(node_id: NodeId | bytes, seed: str, hrp: str = "ln") -> str:
 
 
 class FakeDns(asyncio.DatagramProtocol):
-    """Attributes: records, additional: by name and type, the records as zone files write them. asked: each question."""
+    """Attributes: records, additional: by name and type, the records as zone files write them. asked: each question.
+    garbled: answers make no sense. truncates: over UDP only the head of an answer comes; over TCP all of it."""
 
     def __init__(self) -> None:
         self.records: dict[tuple[str, str], list[str]] = {}
         self.additional: dict[tuple[str, str], list[str]] = {}
         self.asked: list[tuple[str, str]] = []
         self.garbled = False
+        self.truncates = False
         self._transport: asyncio.DatagramTransport | None = None
 
     def node(self, seed: str, node_id: NodeId | bytes, host: str, port: int, *, along: bool = True) -> None:
@@ -52,15 +54,29 @@ class FakeDns(asyncio.DatagramProtocol):
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if self.garbled:
+            self.send(data[:2] + b"\x81\x80" + b"\xff" * 9, addr)
+            return
+        reply = self.answer(data)
+        if self.truncates:
+            reply.answer, reply.additional = [], []
+            reply.flags |= dns.flags.TC
+        self.send(reply.to_wire(), addr)
+
+    async def serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length = int.from_bytes(await reader.readexactly(2), "big")
+        reply = self.answer(await reader.readexactly(length)).to_wire()
+        writer.write(len(reply).to_bytes(2, "big") + reply)
+        await writer.drain()
+        writer.close()
+
+    def answer(self, data: bytes) -> dns.message.Message:
         query = dns.message.from_wire(data)
         (question,) = query.question
         key = (question.name.to_text(), dns.rdatatype.to_text(question.rdtype))
         self.asked.append(key)
         reply = dns.message.make_response(query)
         reply.flags |= dns.flags.RA
-        if self.garbled:
-            self.send(data[:2] + b"\x81\x80" + b"\xff" * 9, addr)
-            return
         if key in self.records:
             reply.answer.append(dns.rrset.from_text_list(question.name, 60, "IN", key[1], self.records[key]))
         elif not any(name == key[0] for name, _kind in [*self.records, *self.additional]):
@@ -70,7 +86,7 @@ class FakeDns(asyncio.DatagramProtocol):
                 reply.additional.append(
                     dns.rrset.from_text_list(dns.name.from_text(name), 60, "IN", kind, texts)
                 )
-        self.send(reply.to_wire(), addr)
+        return reply
 
     def send(self, data: bytes, addr: tuple[str, int]) -> None:
         if self._transport is not None:
@@ -79,10 +95,19 @@ class FakeDns(asyncio.DatagramProtocol):
 
 @contextlib.asynccontextmanager
 async def fake_dns() -> AsyncIterator[FakeDns]:
-    """A server that runs."""
+    """A server that runs, over UDP and TCP."""
     loop = asyncio.get_running_loop()
-    transport, server = await loop.create_datagram_endpoint(FakeDns, local_addr=("127.0.0.1", 0))
+    while True:
+        transport, server = await loop.create_datagram_endpoint(FakeDns, local_addr=("127.0.0.1", 0))
+        try:
+            tcp = await asyncio.start_server(server.serve_tcp, *server.address)
+            break
+        except OSError:
+            # Somebody has this port over TCP: another one.
+            transport.close()
     try:
         yield server
     finally:
         transport.close()
+        tcp.close()
+        await tcp.wait_closed()

@@ -96,6 +96,17 @@ def test_what_is_no_node_is_passed_over() -> None:
     assert list(asyncio.run(ask())) == []
 
 
+def test_an_answer_that_is_too_long_for_udp_is_asked_for_again() -> None:
+    async def ask() -> Sequence[NodeUri]:
+        async with fake_dns() as server:
+            server.truncates = True
+            for number in range(25):
+                server.node(SEED, node_id(f"n{number}"), HERE, 9735)
+            return await _tell(server)
+
+    assert len(asyncio.run(ask())) == first_nodes.MAX_NODES_PER_SEED
+
+
 def test_no_more_than_a_few_of_many_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_nodes, "MAX_NODES_PER_SEED", 2)
     nodes, kinds = told(*((name, HERE, 9735) for name in "abcde"), along=False)
