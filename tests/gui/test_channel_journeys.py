@@ -247,3 +247,28 @@ def test_a_locked_output_counts_down_with_each_block(desk: Make) -> None:
     node.submit(node.mine, 1)
     one.until(lambda: "839 blocks" in words(resolution))
     assert resolution.testAttribute(Qt.WidgetAttribute.WA_WState_Visible)
+
+
+def test_without_coins_the_peer_is_chosen_first_and_the_deposit_comes_next(desk: Make) -> None:
+    one = desk(scenes.new("mainnet"))
+    one.go("channels")
+    page = one.page(ChannelsPage)
+    assert one.window.shell is not None
+    one.window.shell.open_channel("")
+    dialog = one.dialog(OpenChannelDialog)
+    one.until(lambda: len(dialog.choice.rows) == 3 and dialog.choice.rows[0].terms is not None)
+    click(dialog.choice.rows[0].choose)
+    assert not dialog._amount_row.isVisibleTo(dialog)
+    assert "may be closed meanwhile" in dialog.plan_note.text()
+    assert dialog.open_button.text() == "Deposit, then open"
+    click(dialog.open_button)
+    one.until(lambda: one.window.shell is not None and one.window.shell.current_key == "receive")
+    asked = [call[1] for call in one.node.calls if call[0] == "plan_channel"]
+    assert asked == [{"peer": f"{suggested_id(1)}@198.51.100.1:9735"}]
+    one.go("channels")
+    one.until(lambda: "Deposit to your address" in page.planned.text())
+    one.node.submit(one.node.give_coins, 250_000)
+    one.until(lambda: "has been seen" in page.planned.text())
+    assert page.planned.button is not None
+    click(page.planned.button)
+    one.until(lambda: not page.planned.isVisible())

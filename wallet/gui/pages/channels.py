@@ -44,7 +44,7 @@ from wallet.gui.widgets.basic import (
 from wallet.gui.widgets.channel_cells import CapacityDelegate
 from wallet.gui.widgets.fields import LineEdit
 from wallet.gui.widgets.ids import Fold, NodeDot, copy_text
-from wallet.gui.widgets.notices import EmptyState
+from wallet.gui.widgets.notices import Banner, EmptyState, toast
 from wallet.gui.widgets.table import StateDelegate, Table
 from wallet.i18n import _, ngettext
 from wallet.node.api import ChannelView
@@ -163,6 +163,8 @@ class ChannelsPage(Page):
         self.head.addWidget(self.open_button)
         self.model = ChannelsModel()
         self.cards: dict[str, ChannelCard] = {}
+        self.planned = Banner("", "info", _("Forget it"), self._forget_plan)
+        self.body.addWidget(self.planned)
         self.stack = QStackedWidget()
         self.body.addWidget(self.stack)
 
@@ -232,6 +234,28 @@ class ChannelsPage(Page):
             self.refresh()
         else:
             self.mark_stale()
+
+    # --- a channel that waits for a deposit -----------------------------------------
+
+    def _forget_plan(self) -> None:
+        self.context.bridge.call("plan_channel", lambda _nothing: None, self._not_forgotten, owner=self)
+
+    def _not_forgotten(self, sentence: str) -> None:
+        toast(self, sentence, "warning")
+
+    def _show_plan(self) -> None:
+        status = self.context.snapshot.status
+        sentence = fmt.plain(status.planned_channel, 400)
+        if status.plan_is_waiting:
+            balance = self.context.snapshot.balance
+            if balance.onchain_unconfirmed_sat:
+                step = _(
+                    "Your deposit of {amount} has been seen; its first confirmation is waited for."
+                ).format(amount=fmt.amount_sat(balance.onchain_unconfirmed_sat))
+            else:
+                step = _("Deposit to your address on Receive. You may close Leyden meanwhile.")
+            sentence = f"{sentence} {step}"
+        self.planned.say(sentence, "info" if status.plan_is_waiting else "warning")
 
     # --- order ----------------------------------------------------------------------
 
@@ -307,6 +331,8 @@ class ChannelsPage(Page):
 
     def refresh(self) -> None:
         from wallet.gui.pages.channel import ChannelDetail
+
+        self._show_plan()
 
         if isinstance(self.detail, ChannelDetail):
             channel = self.context.channel(self.detail.channel.channel_id)

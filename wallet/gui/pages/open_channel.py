@@ -42,6 +42,7 @@ class OpenChannelDialog(Dialog):
         super().__init__(parent, _("Open a channel"), network=context.network)
         self._context = context
         self._all = False
+        self._plans = False
         self._asked = 0
         self.quote: Mapping[str, Any] | None = None
         self.peer = LineEdit(_("Node"), _("node id@host:port"), mono=True)
@@ -80,6 +81,17 @@ class OpenChannelDialog(Dialog):
         self.body.addWidget(self._sensible_row)
         self._amount_row.hide()
         self._sensible_row.hide()
+        self.plan_note = Label(
+            _(
+                "You have no coins for it yet. Deposit some: the channel opens by itself once they have confirmed, in "
+                "about 20 minutes, and Leyden may be closed meanwhile."
+            ),
+            "body",
+            "text2",
+            wrap=True,
+        )
+        self.body.addWidget(self.plan_note)
+        self.plan_note.hide()
         self._facts = Facts(label_width=176)
         self._later = Facts(label_width=176)
         self._fold = Fold(_("Why, and what is kept back"), self._later)
@@ -141,6 +153,8 @@ class OpenChannelDialog(Dialog):
         self._terms_line.setVisible(False)
         self._sensible_row.hide()
         self._amount_row.setVisible(False)
+        self._plans = False
+        self.plan_note.hide()
         if len(text) >= NODE_ID_LENGTH:
             self._terms_timer.start()
         else:
@@ -170,11 +184,15 @@ class OpenChannelDialog(Dialog):
         self.terms = terms
         self._terms_line.setText(f"{terms.name}: {terms.text}" if terms.name else terms.text)
         self._terms_line.show()
-        self._amount_row.show()
         spendable_sat = self._context.snapshot.balance.onchain_spendable_sat
+        # Without coins there is no amount to ask for: the deposit will be it.
+        self._plans = spendable_sat <= 0
+        self._amount_row.setVisible(not self._plans)
+        self.plan_note.setVisible(self._plans)
         fits = 0 < terms.sensible_sat <= spendable_sat
         self.sensible.setText(_("Sensible today: {amount}").format(amount=fmt.amount_sat(terms.sensible_sat)))
         self._sensible_row.setVisible(fits)
+        self._ask()
         self.fit()
 
     def _put_sensible(self) -> None:
@@ -201,6 +219,9 @@ class OpenChannelDialog(Dialog):
         reason = ""
         if not self.peer.text().strip():
             reason = _("Choose a node first.")
+        elif self._plans:
+            self._offer_plan()
+            return
         elif not self._all and not self.amount_field.amount_sat():
             reason = _("Type an amount first.")
         self._set_reason(reason)
@@ -283,7 +304,38 @@ class OpenChannelDialog(Dialog):
         self._set_reason("")
         self.fit()
 
+    def _offer_plan(self) -> None:
+        self._timer.stop()
+        self._quote_box.hide()
+        self.reason.setText("")
+        self.open_button.setText(_("Deposit, then open"))
+        self.open_button.setEnabled(True)
+        self.open_button.setAccessibleDescription("")
+
+    def _plan(self) -> None:
+        """The peer is chosen; the deposit comes next."""
+        terms = self.terms
+        if terms is None:
+            return
+        self._busy(True)
+
+        def done(_answer: Any) -> None:
+            parent = self.parentWidget() or self
+            self.accept()
+            toast(parent, _("Planned: now deposit"), "check")
+            self._context.go("receive")
+
+        def failed(sentence: str) -> None:
+            self._busy(False)
+            self._banner.say(sentence, "danger")
+            self.fit()
+
+        self._context.bridge.call("plan_channel", done, failed, owner=self, peer=terms.uri)
+
     def _open(self) -> None:
+        if self._plans:
+            self._plan()
+            return
         quote = self.quote
         if quote is None:
             return
