@@ -7,6 +7,7 @@ threshold.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 
@@ -130,8 +131,10 @@ class Reader(QObject):
         except Exception:
             # A picture that breaks its reader holds nothing that could be paid.
             text = None
-        if not sip.isdeleted(self):
-            self._done.emit(text)
+        # Whoever asked may be gone by now, or be going at this moment.
+        with contextlib.suppress(RuntimeError):
+            if not sip.isdeleted(self):
+                self._done.emit(text)
 
     def _finished(self, text: object) -> None:
         self._busy = False
