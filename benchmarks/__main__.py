@@ -12,7 +12,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import busy, gossip, graph, history, loopback, payments, route, simulation, startup
+from benchmarks import (
+    busy,
+    gossip,
+    graph,
+    history,
+    loopback,
+    network_page,
+    payments,
+    route,
+    simulation,
+    startup,
+)
 from benchmarks.figures import Figure, table
 
 RESULT = Path(__file__).resolve().parents[1] / "build" / "bench.json"
@@ -26,8 +37,9 @@ PARTS: dict[str, Callable[..., list[Figure]]] = {
     "gossip": gossip.measure,
     "graph": graph.measure,
     "simulation": simulation.measure,
+    "network_page": network_page.measure,
 }
-ON_A_TOPOLOGY = ("startup", "route", "gossip", "graph", "simulation")
+ON_A_TOPOLOGY = ("startup", "route", "gossip", "graph", "simulation", "network_page")
 
 
 def main() -> int:

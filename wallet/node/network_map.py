@@ -37,7 +37,7 @@ LARGE_NODES = 200
 def worker_command() -> list[str]:
     """What starts the process; a frozen program starts itself."""
     if getattr(sys, "frozen", False):
-        return [sys.executable, "--make-network-map"]
+        return [sys.executable, "--make-network-map"]  # as packaging/start.py takes it
     return [sys.executable, "-m", "wallet.node.map_worker"]
 
 

@@ -254,6 +254,11 @@ def test_closing_ends_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     asyncio.run(work())
 
 
+def test_a_frozen_program_starts_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert network_map.worker_command() == [sys.executable, "--make-network-map"]
+
+
 @pytest.mark.parametrize(
     "text", ["", "1x2", "1x2x3x4", "ax2x3", "1x2x70000", "99999999x1x1", "١x2x3"], ids=str
 )

@@ -103,7 +103,7 @@ def _overlap(a: Label, b: Label) -> bool:
     )
 
 
-_made: dict[tuple[str, str, float], QPixmap] = {}
+_made: dict[tuple[str, str, float, str], QPixmap] = {}
 MOST_MADE = 600
 
 
@@ -115,7 +115,7 @@ def forget() -> None:
 
 def rendered(text: str, token: str, ratio: float, *, may_make: bool = True) -> QPixmap | None:
     """The name as a picture; None where it would have to be made and may not be yet."""
-    key = (text, token, ratio)
+    key = (text, token, ratio, theme().scheme)
     picture = _made.get(key)
     if picture is None and may_make:
         if len(_made) >= MOST_MADE:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from PyQt6.QtCore import QModelIndex, QRect, QSize, Qt, pyqtSignal
-from PyQt6.QtGui import QColor, QKeyEvent, QPainter, QPaintEvent, QPen
+from PyQt6.QtGui import QColor, QFontMetrics, QKeyEvent, QPainter, QPaintEvent, QPen
 from PyQt6.QtWidgets import (
     QFrame,
     QListView,
@@ -61,7 +61,7 @@ class _Two(QStyledItemDelegate):
         if not self._below:
             return QSize(10, theme().px(36))
         width = max(option.rect.width(), 100) - 2 * theme().px(S3)
-        said = option.fontMetrics.boundingRect(
+        said = QFontMetrics(theme().font("caption")).boundingRect(
             QRect(0, 0, width, 10_000), Qt.TextFlag.TextWordWrap, str(index.data(ASIDE_ROLE))
         )
         return QSize(10, max(theme().px(ROW), theme().px(36) + said.height()))
@@ -116,6 +116,7 @@ class Lines(QListView):
     def __init__(self, name: str, *, below: bool = False) -> None:
         super().__init__()
         self.setAccessibleName(name)
+        self.setAccessibleDescription(_("Arrow keys move within, Enter picks a line"))
         self.setProperty("lines", "true")
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setMouseTracking(True)
@@ -162,6 +163,7 @@ class SearchPanel(_Floating):
         self.setFocusProxy(self.field)
         self.toggle = Button("", "quiet", "chevron-down", name=_("List of nodes"))
         self.toggle.setCheckable(True)
+        self.toggle.setAccessibleDescription(_("Shows or hides what belongs to it"))
         self.toggle.toggled.connect(lambda _on: self.arrange())
         self.model = NodesModel()
         self.list = Lines(_("Nodes"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtGui import QResizeEvent, QShowEvent
@@ -19,7 +19,7 @@ from wallet.gui.network.route import drawn_attempt
 from wallet.gui.pages.base import Page
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S3, S4
-from wallet.gui.widgets.basic import Button, Label, clear, vbox
+from wallet.gui.widgets.basic import Label, clear, vbox
 from wallet.gui.widgets.notices import EmptyState
 from wallet.i18n import _, ngettext
 from wallet.node.api import ChangeSet, ChannelView
@@ -166,14 +166,9 @@ class NetworkPage(Page):
             self.select_nothing()
         self._place_panels()
 
-    def _say(self, sentence: str, action: str = "", act: object = None) -> None:
+    def _say(self, sentence: str, action: str, act: Callable[[], object]) -> None:
         clear(self._message_box)
-        state = EmptyState("network", sentence)
-        self._message_box.addWidget(state)
-        if action and callable(act):
-            button = Button(action, "filled", main=True, on_click=act)
-            self._message_box.addWidget(button, 0, Qt.AlignmentFlag.AlignHCenter)
-            self._message_box.addSpacing(theme().px(120))
+        self._message_box.addWidget(EmptyState("network", sentence, action, act))
         self.stack.setCurrentWidget(self.message)
 
     def _say_waiting(self) -> None:
