@@ -79,7 +79,8 @@ def test_who_wants_no_spontaneous_payments_gets_none(tmp_path: Path) -> None:
             await payer.open_channel(payee, 1_000_000)
             refused = await payer.call("keysend", node_id=payee.node_id, amount_msat=AMOUNT_MSAT)
             assert not refused["success"]
-            assert "refused" in refused["reason"]
+            assert "refused the payment of 12" in refused["reason"]
+            assert "ask for an invoice" in refused["reason"]
             assert payee.channel_msat() == 0
             # What was asked for is taken as before.
             request = await payee.call("add_request", amount_msat=AMOUNT_MSAT, lightning=True)

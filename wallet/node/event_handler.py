@@ -364,7 +364,11 @@ class EventHandler:
                     record,
                     state=PaymentState.FAILED,
                     failure=payment_failure_sentence(
-                        event.reason, record.amount_msat, event.attempts, node.alias_of
+                        event.reason,
+                        record.amount_msat,
+                        event.attempts,
+                        node.alias_of,
+                        asked_for=bool(record.invoice),
                     ),
                     attempts=attempts or record.attempts,
                     settled_at=node.core.now.at,

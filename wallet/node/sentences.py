@@ -100,11 +100,18 @@ def payment_failure_sentence(
     amount_msat: int,
     attempts: Sequence[FailedAttempt],
     alias_of: Callable[[bytes], str],
+    *,
+    asked_for: bool = True,
 ) -> str:
-    """Why a payment failed for good, and what to try."""
+    """Why a payment failed for good, and what to try. `asked_for`: by an invoice."""
     amount = msat_text(amount_msat)
     last = f" {attempt_sentence(attempts[-1], alias_of)}" if attempts else ""
     match reason:
+        case PaymentFailureReason.RECIPIENT_REJECTED if not asked_for:
+            return _(
+                "The payee refused the payment of {amount}. Nothing was paid. It may take no payments that it has not "
+                "asked for: ask for an invoice."
+            ).format(amount=amount)
         case PaymentFailureReason.RECIPIENT_REJECTED:
             return _(
                 "The payee refused the payment of {amount}. Nothing was paid. The invoice may be paid already, or "
@@ -124,9 +131,9 @@ def payment_failure_sentence(
                 + last
             )
         case PaymentFailureReason.PAYMENT_EXPIRED:
-            return _("The invoice over {amount} ran out before it could be paid. Ask for a new one.").format(
-                amount=amount
-            )
+            return _(
+                "The invoice over {amount} ran out before it could be paid. Nothing was paid. Ask for a new one."
+            ).format(amount=amount)
         case PaymentFailureReason.ROUTE_NOT_FOUND:
             return (
                 _(

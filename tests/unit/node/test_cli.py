@@ -147,6 +147,13 @@ def test_forwarding_is_off_unless_switched_on() -> None:
     assert parse(["daemon", "--forward"]).options.user_config.accept_forwards
 
 
+def test_spontaneous_payments_are_taken_unless_that_is_switched_off() -> None:
+    assert parse(["daemon"]).options.user_config.accept_keysend
+    refusing = parse(["daemon", "--no-keysend", "--forward"]).options.user_config
+    assert not refusing.accept_keysend
+    assert refusing.accept_forwards
+
+
 @pytest.mark.parametrize(
     "argv",
     [

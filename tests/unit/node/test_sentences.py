@@ -119,7 +119,7 @@ def test_every_reason_of_a_failed_payment(reason: PaymentFailureReason) -> None:
     for attempts in ((), (an_attempt(0),), (an_attempt(0), an_attempt(1))):
         text = payment_failure_sentence(reason, 1_500, attempts, lambda _node_id: "Bob")
         assert text[0].isalnum()
-        assert "Nothing was paid" in text or reason is PaymentFailureReason.PAYMENT_EXPIRED
+        assert "Nothing was paid" in text
         assert "1.500\u00a0sat" in text
     text = not_sent_sentence(reason, 1_500, "It costs 3 sat; the limit is 1 sat.")
     assert "1.500\u00a0sat" in text
@@ -131,4 +131,8 @@ def test_every_reason_of_a_failed_payment(reason: PaymentFailureReason) -> None:
         PaymentFailureReason.RETRIES_EXHAUSTED, 1_500, (an_attempt(0),), lambda _n: "Bob"
     )
     assert "after 1 attempt." in once
+    unasked = payment_failure_sentence(
+        PaymentFailureReason.RECIPIENT_REJECTED, 1_500, (), lambda _n: "Bob", asked_for=False
+    )
+    assert "ask for an invoice" in unasked
     assert once.endswith("Hop 1 of 2, Bob: no balance")
