@@ -18,6 +18,7 @@ from tests.gui.fake_node import FakeNode
 from tests.gui.fake_send import FAKE_LINK, FAKE_PSBT
 from tests.gui.hands import click, drag, press, type_text
 from wallet.gui import format as fmt
+from wallet.gui.pages.channel import ChannelDetail
 from wallet.gui.pages.contacts import ContactDialog, NameDialog
 from wallet.gui.pages.link_cards import LinkCard, NodeCard
 from wallet.gui.pages.overview import OverviewPage
@@ -576,6 +577,22 @@ def test_a_payee_gets_a_name_of_ones_own(typical: Desk) -> None:
     typical.until(lambda: page.result is not None)
     assert page.result is not None
     assert "to Corner café" in page.result.accessibleName()
+
+
+def test_a_peer_gets_a_name_of_ones_own_on_its_channels_page(typical: Desk) -> None:
+    shell = typical.window.shell
+    assert shell is not None
+    channel = next(iter(typical.node.channels.values()))
+    shell.show_channel(channel.channel_id)
+    typical.until(lambda: typical.window.findChild(ChannelDetail) is not None)
+    detail = typical.page(ChannelDetail)
+    click(detail.rename)
+    dialog = typical.dialog(NameDialog)
+    dialog.field.clear()
+    type_text(dialog.field, "My first peer")
+    click(dialog.save)
+    typical.until(lambda: detail._name.text() == "My first peer")
+    assert typical.node.node_names == {channel.peer_id: "My first peer"}
 
 
 def test_names_of_ones_own_are_read_when_a_wallet_opens(desk: Make) -> None:

@@ -15,6 +15,7 @@ from wallet.gui.pages.base import left_column, scroller
 from wallet.gui.pages.channel_history import ChannelStates
 from wallet.gui.pages.channel_resolution import Resolution
 from wallet.gui.pages.channels import show_bar
+from wallet.gui.pages.contacts import NameDialog
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S1, S2, S3, S4, S6, SETTINGS_WIDTH
 from wallet.gui.widgets.bars import CapacityBar
@@ -63,8 +64,8 @@ def open_steps(channel: ChannelView) -> list[tuple[str, Step, str]]:
 
 
 class ChannelDetail(QWidget):
-    """Attributes: `channel`, `back`, `close_button`, `force_button`; `publish_button` for a channel that is held;
-    `states` and its fold; `resolution`, once the channel is closed."""
+    """Attributes: `channel`, `back`, `rename`, `close_button`, `force_button`; `publish_button` for a channel that is
+    held; `states` and its fold; `resolution`, once the channel is closed."""
 
     def __init__(self, context: Context, channel: ChannelView, on_back: Callable[[], object]) -> None:
         super().__init__()
@@ -72,6 +73,14 @@ class ChannelDetail(QWidget):
         self.channel = channel
         self.back = Button(_("All channels"), "text", "back", small=True, on_click=on_back)
         self._name = Label("", "section")
+        self.rename = Button(
+            "",
+            "quiet",
+            "edit",
+            small=True,
+            name=_("Give this peer a name of your own"),
+            on_click=self._rename,
+        )
         self._pill = Pill()
         self._sentence = Label("", "body", "text2", wrap=True)
         self._bar = CapacityBar()
@@ -99,7 +108,7 @@ class ChannelDetail(QWidget):
         receive = vbox(self._right_name, self._can_receive, spacing=0)
         self._amounts = QWidget()
         self._amounts.setLayout(hbox(send, "stretch", receive))
-        head = hbox(NodeDot(channel.peer_id), self._name, self._pill, "stretch", spacing=S3)
+        head = hbox(NodeDot(channel.peer_id), self._name, self.rename, self._pill, "stretch", spacing=S3)
         card_box = vbox(head, self._sentence, spacing=S3)
         card_box.addWidget(self._amounts)
         card_box.addWidget(self._bar)
@@ -130,6 +139,15 @@ class ChannelDetail(QWidget):
         inside.setLayout(left_column(holder, margin=4))
         self.setLayout(vbox(scroller(inside), spacing=0))
         self.show_channel(channel)
+
+    def _rename(self) -> None:
+        peer_id, alias = self.channel.peer_id, self.channel.peer_alias
+
+        def named() -> None:
+            self._shown = None
+            self.show_channel(self.channel)
+
+        NameDialog(self.window() or self, self._context, peer_id, alias, named).open()
 
     def show_channel(self, channel: ChannelView) -> None:
         self.channel = channel
