@@ -23,6 +23,7 @@ from tests.gui.hands import click, press
 from tests.gui.shot_scenes import SCENES
 from tests.gui.shots import Stage
 from wallet.gui.widgets.basic import Button, ElidedLabel, Label
+from wallet.gui.widgets.fields import Segments
 from wallet.gui.widgets.focus import focus_watcher
 from wallet.gui.widgets.qr import QrCode
 
@@ -52,6 +53,17 @@ def nameless(where: QWidget) -> list[str]:
         f"without a name: {type(widget).__name__} in {type(widget.parent()).__name__}"
         for widget in controls(where)
         if not (widget.accessibleName() or (isinstance(widget, QAbstractButton) and widget.text()))
+    ]
+
+
+def undescribed(where: QWidget) -> list[str]:
+    """Whatever is more than a plain button says what it is for, or how it is used."""
+    more = [w for w in controls(where) if not isinstance(w, QAbstractButton) or w.isCheckable()]
+    groups = [segments for segments in where.findChildren(Segments) if segments.isVisible()]
+    return [
+        f"without a description: {type(widget).__name__} {widget.accessibleName()}"
+        for widget in [*more, *groups]
+        if not widget.accessibleDescription() and not (isinstance(widget, QAbstractButton) and widget.group())
     ]
 
 
@@ -122,7 +134,7 @@ def sideways(where: QWidget) -> list[str]:
     ]
 
 
-CHECKS = (nameless, unreachable, too_many_filled, silent, clipped, sideways)
+CHECKS = (nameless, undescribed, unreachable, too_many_filled, silent, clipped, sideways)
 
 
 @pytest.mark.parametrize("name", list(SCENES))

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from PyQt6.QtCore import QModelIndex, QPoint, Qt, QTimer
+from PyQt6.QtGui import QResizeEvent
 from PyQt6.QtWidgets import QStackedWidget, QWidget
 
 from wallet.gui import format as fmt
@@ -119,13 +120,19 @@ class Filters(QWidget):
             flow.addWidget(segments)
             segments.chosen.connect(lambda _key: self._chosen())
         flow.addWidget(self.orders)
-        holder = QWidget()
-        holder.setLayout(flow)
-        self.setLayout(vbox(holder, self._days, spacing=S2))
+        self._flow = flow
+        self._holder = QWidget()
+        self._holder.setLayout(flow)
+        self.setLayout(vbox(self._holder, self._days, spacing=S2))
         for field in (self.since, self.until):
             field.textEdited.connect(lambda _text: self._chosen())
             field.left.connect(self._judge)
         self._days.hide()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        # In a low window the table gives way, not the last line of the choices.
+        self._holder.setMinimumHeight(self._flow.heightForWidth(self.width()))
 
     def _chosen(self) -> None:
         self._days.setVisible(self.periods.current() == "days")
@@ -187,6 +194,7 @@ class ActivityPageView(Page):
         self.search.setMaximumWidth(theme().px(320))
         self.filter_button = Button(_("Filters"), "outlined", on_click=self._toggle_filters)
         self.filter_button.setCheckable(True)
+        self.filter_button.setAccessibleDescription(_("Shows or hides what belongs to it"))
         self.clear_button = Button(_("Show all"), "text", on_click=self._clear)
         self.filters = Filters(self)
         self.filters.hide()
@@ -237,7 +245,7 @@ class ActivityPageView(Page):
         if hasattr(self, "table"):
             self.table.set_widths(
                 WHAT,
-                {WHEN: 144 if narrow else 150, FEE: 96 if narrow else 120, AMOUNT: 140 if narrow else 180},
+                {WHEN: 140 if narrow else 150, FEE: 112 if narrow else 120, AMOUNT: 140 if narrow else 180},
             )
 
     def set_first_focus(self) -> None:

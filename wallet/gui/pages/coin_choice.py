@@ -35,6 +35,7 @@ class CoinChoice(QWidget):
         self.freezers: dict[str, Button] = {}
         self.button = Button(_("Choose coins"), "fold", "chevron-right", small=True)
         self.button.setCheckable(True)
+        self.button.setAccessibleDescription(_("Shows or hides what belongs to it"))
         self.button.toggled.connect(self._toggle)
         self._sum = Label("", "caption", "text2", wrap=True)
         self._list = vbox(spacing=S2)

@@ -142,6 +142,7 @@ class BalanceOverTime(QWidget):
         self._said = Label("", "body", "text2")
         self.table_button = Button(_("As a table"), "text", small=True, on_click=self._toggle)
         self.table_button.setCheckable(True)
+        self.table_button.setAccessibleDescription(_("Shows or hides what belongs to it"))
         self.table = Table(_("Balance over time"), self._pointed)
         self.table.setModel(self.model)
         self.table.set_widths(WHEN, {BALANCE: 180, CHANGE: 160})

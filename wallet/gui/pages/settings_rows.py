@@ -18,8 +18,7 @@ def row(title: str, sentence: str | Label, control: QWidget) -> QWidget:
         words.addWidget(sentence)
     elif sentence:
         words.addWidget(Label(sentence, "caption", "text2", wrap=True))
-        if not control.accessibleDescription():
-            control.setAccessibleDescription(sentence)
+        control.setAccessibleDescription(sentence)
     if isinstance(control, QLineEdit | QFrame) or (
         isinstance(control, QAbstractButton) and not control.accessibleName()
     ):

@@ -8,6 +8,7 @@ from PyQt6.QtWidgets import QAbstractButton, QSizePolicy
 
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2
+from wallet.i18n import _
 
 __all__ = ["CheckBox"]
 
@@ -22,6 +23,7 @@ class CheckBox(QAbstractButton):
         self.setCheckable(True)
         self.setFont(theme().font("body", prose=True))
         self.setText(text)
+        self.setAccessibleDescription(_("Space ticks it, and takes the tick away"))
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)

@@ -43,6 +43,7 @@ class LineEdit(QLineEdit):
     def __init__(self, name: str, placeholder: str = "", *, main: bool = False, mono: bool = False) -> None:
         super().__init__()
         self.setAccessibleName(name)
+        self.setAccessibleDescription(placeholder or _("One line to type"))
         self.setPlaceholderText(placeholder)
         self.setFont(theme().font("mono" if mono else "body"))
         if main:
@@ -64,10 +65,12 @@ class PasswordEdit(LineEdit):
 
     def __init__(self, name: str, placeholder: str = "") -> None:
         super().__init__(name, placeholder)
+        self.setAccessibleDescription(_("Hidden while you type; the button at its end shows it"))
         self.setEchoMode(QLineEdit.EchoMode.Password)
         self._eye = Button("", "quiet", "eye", small=True, name=_("Show the password"), on_click=self._toggle)
         self._eye.setParent(self)
         self._eye.setCheckable(True)
+        self._eye.setAccessibleDescription(_("Space shows and hides it"))
         self._eye.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setTextMargins(0, 0, theme().px(36), 0)
 
@@ -89,6 +92,7 @@ class TextArea(QPlainTextEdit):
     def __init__(self, name: str, placeholder: str = "", *, lines: int = 3, mono: bool = False) -> None:
         super().__init__()
         self.setAccessibleName(name)
+        self.setAccessibleDescription(placeholder or _("Lines of text; Tab leaves them"))
         self.setPlaceholderText(placeholder)
         self.setFont(theme().font("mono" if mono else "body"))
         self.setTabChangesFocus(True)
@@ -210,6 +214,7 @@ class WordEdit(LineEdit):
 
     def __init__(self, number: int, complete: Callable[[str], Sequence[str]]) -> None:
         super().__init__(_("Word {n}").format(n=number))
+        self.setAccessibleDescription(_("Words that fit are offered while you type"))
         self._complete = complete
         self._model = QStringListModel(self)
         completer = QCompleter(self._model, self)
@@ -255,6 +260,7 @@ class Field(QWidget):
     ) -> None:
         super().__init__()
         self.control = control
+        self._own_description = control.accessibleDescription()
         self._help_text = help_text
         self._label = Label(label, "button")
         self._label.setBuddy(control)
@@ -290,7 +296,7 @@ class Field(QWidget):
         self._help_row.setVisible(bool(sentence or self._help_text))
         if isinstance(self.control, LineEdit | AmountField | TextArea):
             self.control.set_wrong(bool(sentence))
-        self.control.setAccessibleDescription(sentence or self._help_text)
+        self.control.setAccessibleDescription(sentence or self._help_text or self._own_description)
 
 
 class Segments(QFrame):
@@ -304,6 +310,10 @@ class Segments(QFrame):
 
         self.setProperty("segments", "true")
         self.setAccessibleName(name)
+        words = ", ".join(text for _key, text in choices)
+        self.setAccessibleDescription(
+            _("One of {choices}; arrow keys move between them").format(choices=words)
+        )
         self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self._group = QButtonGroup(self)
         self._buttons: dict[str, Button] = {}

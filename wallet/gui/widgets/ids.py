@@ -73,6 +73,7 @@ class Fold(QWidget):
         self._content = content
         self.button = Button(title, "fold", "chevron-right", small=True)
         self.button.setCheckable(True)
+        self.button.setAccessibleDescription(_("Shows or hides what belongs to it"))
         self.button.setChecked(is_open)
         self.button.toggled.connect(self._toggle)
         row = hbox(self.button, "stretch")

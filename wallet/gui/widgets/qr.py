@@ -53,6 +53,9 @@ class QrCode(QWidget):
             self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             self.setCursor(Qt.CursorShape.PointingHandCursor)
             self.setToolTip(_("Show it as large as the screen"))
+            self.setAccessibleDescription(_("Enter shows it as large as the screen"))
+        else:
+            self.setAccessibleDescription(_("For another program's camera"))
 
     def text(self) -> str:
         return self._text

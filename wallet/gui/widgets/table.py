@@ -23,6 +23,7 @@ from wallet.gui.models.activity import AMOUNT, ITEM_ROLE, WHAT
 from wallet.gui.models.channels import CHANNEL_ROLE
 from wallet.gui.theme import theme
 from wallet.gui.tokens import CONTROL, ROW, S3
+from wallet.i18n import _
 from wallet.node.api import ActivityItem, ChannelView
 
 __all__ = ["ActivityDelegate", "StateDelegate", "Table"]
@@ -34,6 +35,7 @@ class Table(QTableView):
     def __init__(self, name: str, on_open: Callable[[QModelIndex], object], *, rows: int = ROW) -> None:
         super().__init__()
         self.setAccessibleName(name)
+        self.setAccessibleDescription(_("Arrow keys move within, Enter opens a row"))
         self.setFont(theme().font("body"))
         self.setShowGrid(False)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
