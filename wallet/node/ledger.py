@@ -6,6 +6,7 @@ id; what changed since the front ends were last told is collected in `changed`.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -55,6 +56,7 @@ class Ledger:
         self._persist = persist
         self.payments: dict[bytes, PaymentRecord] = {}
         self.requests: dict[bytes, RequestRecord] = {}
+        self._by_time: list[tuple[int, int, bytes]] = []
         self.peers: dict[bytes, PeerRecord] = {}
         self.closed: dict[bytes, ClosedChannelRecord] = {}
         self.stats: dict[bytes, ChannelStatRecord] = {}
@@ -70,6 +72,7 @@ class Ledger:
         """Takes up what is on disk."""
         self.payments = {key: unpack(PaymentRecord, value) for key, value in rows(PAYMENT_SPACE)}
         self.requests = {key: unpack(RequestRecord, value) for key, value in rows(REQUEST_SPACE)}
+        self._order_requests()
         self.peers = {key: unpack(PeerRecord, value) for key, value in rows(PEER_SPACE)}
         self.closed = {key: unpack(ClosedChannelRecord, value) for key, value in rows(CLOSED_SPACE)}
         self.stats = {key: unpack(ChannelStatRecord, value) for key, value in rows(STAT_SPACE)}
@@ -90,10 +93,25 @@ class Ledger:
         self._touch(f"ln:{record.payment_hash.hex()}")
 
     def put_request(self, record: RequestRecord) -> None:
+        known = self.requests.get(record.request_id)
         self.requests[record.request_id] = record
+        if known is None:
+            insort(self._by_time, (record.created_at, -len(self._by_time), record.request_id))
+        elif known.created_at != record.created_at:
+            self._order_requests()
         self._persist.write((row(REQUEST_SPACE, record.request_id, record),))
         self.changed.requests.add(record.request_id.hex())
         self._touch(f"ln:{record.request_id.hex()}")
+
+    def newest_requests(self, count: int) -> list[RequestRecord]:
+        """Newest first; of those of one second, the first to be made first. It takes the same time however many there
+        are: the window asks for them many times a second."""
+        return [self.requests[key] for _at, _place, key in reversed(self._by_time[-count:])]
+
+    def _order_requests(self) -> None:
+        self._by_time = sorted(
+            (record.created_at, -place, key) for place, (key, record) in enumerate(self.requests.items())
+        )
 
     def put_peer(self, record: PeerRecord) -> None:
         self.peers[record.node_id] = record

@@ -59,6 +59,7 @@ __all__ = ["Views", "scid_text"]
 
 PUBLISH_INTERVAL_SECONDS = 0.05
 RECENT_ITEMS = 5
+RECENT_REQUESTS = 100
 ANTI_REORG_BLOCKS = 6
 SAFETY_MARGIN_BLOCKS = 144
 """A day: what it may take to come back and get a transaction confirmed."""
@@ -215,10 +216,7 @@ class Views:
             channels=channels,
             peers=self._peers(details),
             requests=tuple(
-                self.request_view(record)
-                for record in sorted(node.ledger.requests.values(), key=lambda record: -record.created_at)[
-                    :100
-                ]
+                self.request_view(record) for record in node.ledger.newest_requests(RECENT_REQUESTS)
             ),
             recent=self.activity_page(offset=0, limit=RECENT_ITEMS).items,
         )
