@@ -17,6 +17,7 @@ from wallet.ln.outbound_payment import _PaymentRow
 from wallet.ln.sweep import SweptOutput
 from wallet.node import address_book
 from wallet.node import records as node_records
+from wallet.node.attempts import Trace
 from wallet.node.generation import GenerationRecord
 from wallet.onchain import ledger as onchain
 from wallet.onchain.keyring import BranchState
@@ -61,7 +62,7 @@ SPACES: Final[Mapping[str, Mapping[str, type[object]]]] = {
     "onchain_label": {"onchain_label": onchain.Label},
     "onchain_frozen": {"onchain_frozen": onchain.FrozenCoin},
     "onchain_tip": {"onchain_tip": onchain.Tip},
-    "node_payment": {"node_payment": node_records.PaymentRecord},
+    "node_payment": {"node_payment": node_records.PaymentRecord, "payment_trace": Trace},
     "node_request": {"node_request": node_records.RequestRecord},
     "node_peer": {"node_peer": node_records.PeerRecord},
     "node_closed_channel": {"node_closed_channel": node_records.ClosedChannelRecord},
