@@ -231,6 +231,21 @@ def test_filters_ask_the_node(typical: Desk) -> None:
     assert page.filter_button.text() == "Filters"
 
 
+def test_every_choice_is_seen_in_a_small_window(typical: Desk) -> None:
+    typical.window.resize(800, 600)
+    page = activity(typical)
+    click(page.filter_button)
+    click(page.filters.periods.button("days"))
+    page.filters.resize(360, page.filters.height())
+    groups = (page.filters.kinds, page.filters.directions, page.filters.states, page.filters.periods)
+    for group in (*groups, page.filters.orders):
+        bottom = group.mapTo(page.filters, QPoint(0, group.height())).y()
+        assert bottom <= page.filters._holder.minimumHeight()
+    last = page.filters.orders.button("fee")
+    last_bottom = last.mapTo(page.filters, QPoint(0, last.height())).y()
+    typical.until(lambda: page.filters._holder.height() >= last_bottom)
+
+
 def test_days_are_typed_and_a_wrong_one_is_said(typical: Desk) -> None:
     page = activity(typical)
     everything = page.model.rowCount()

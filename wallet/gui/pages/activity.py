@@ -17,7 +17,7 @@ from wallet.gui.describe import item_title
 from wallet.gui.models.activity import AMOUNT, FEE, ITEM_ROLE, WHAT, WHEN, ActivityModel
 from wallet.gui.pages.base import Page
 from wallet.gui.theme import theme
-from wallet.gui.tokens import FORM_WIDTH, ROW_TWO_LINES, S2, S3
+from wallet.gui.tokens import CONTROL, FORM_WIDTH, ROW_TWO_LINES, S2, S3
 from wallet.gui.widgets import files
 from wallet.gui.widgets.basic import Button, Flow, Label, add_action, hbox, menu, vbox
 from wallet.gui.widgets.fields import Field, LineEdit, Segments
@@ -231,6 +231,8 @@ class ActivityPageView(Page):
         self._stack = QStackedWidget()
         for widget in (self.table, self._empty, self._nothing):
             self._stack.addWidget(widget)
+        # A low window leaves room for the head and a row.
+        self._stack.setMinimumHeight(theme().px(ROW_TWO_LINES + CONTROL))
         self.body.addWidget(self._stack, 1)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
