@@ -127,6 +127,7 @@ def test_what_the_web_answers_instead_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw: bytes, says: str
 ) -> None:
     monkeypatch.setattr(network, "MAX_SNAPSHOT_LENGTH", 2_000)
+    monkeypatch.setattr(network, "DOWNLOAD_TIMEOUT_SECONDS", 30.0)
     # An answer that is cut ends with the connection.
     cut = raw.endswith(b"short")
     message = refused(tmp_path, lambda *_: raw) if not cut else _cut_off(tmp_path, monkeypatch, raw)
