@@ -48,6 +48,9 @@ def main() -> int:
     parser.add_argument(
         "--topology", type=Path, help=f"for {', '.join(ON_A_TOPOLOGY)}: a file, else one is made up"
     )
+    parser.add_argument(
+        "--history", type=int, default=history.COUNT, help="how many payments the part history makes"
+    )
     args = parser.parse_args()
     if unknown := [name for name in args.parts if name not in PARTS]:
         parser.error(f"there is no part {unknown[0]}: {', '.join(PARTS)}")
@@ -55,7 +58,9 @@ def main() -> int:
     for name in args.parts or PARTS:
         print(name, flush=True)
         with tempfile.TemporaryDirectory(prefix="leyden-bench-") as folder:
-            given = {"topology": args.topology} if name in ON_A_TOPOLOGY else {}
+            given: dict[str, object] = {"topology": args.topology} if name in ON_A_TOPOLOGY else {}
+            if name == "history":
+                given["count"] = args.history
             figures += PARTS[name](Path(folder), say=lambda line: print(line, flush=True), **given)
     print("\n" + table(figures))
     RESULT.parent.mkdir(exist_ok=True)
