@@ -61,5 +61,5 @@ chmod 755 "$tree/DEBIAN/postinst" "$tree/DEBIAN/postrm"
 chmod -R u=rwX,go=rX "$tree/usr"
 
 file=$dist/leyden_${version}_$architecture.deb
-dpkg-deb --root-owner-group -Zxz --build "$tree" "$file" >/dev/null
+dpkg-deb --root-owner-group -Zxz -z2 --build "$tree" "$file" >/dev/null
 echo "[package] $(basename "$file"): $(du -m "$file" | cut -f1) MB"

@@ -95,7 +95,25 @@ def channels_sorted(stage: Stage) -> None:
     page.sort("capacity")
 
 
+def open_without_coins(stage: Stage) -> None:
+    window = stage.on(scenes.new("mainnet"), "channels")
+    assert window.shell is not None
+    window.shell.open_channel("")
+    dialog = window.findChild(OpenChannelDialog)
+    assert dialog is not None
+    wait_for(lambda: len(dialog.choice.rows) == 3 and all(r.terms for r in dialog.choice.rows), "the answers")
+    dialog.choice.rows[0].choose.click()
+
+
+def channels_planned(stage: Stage) -> None:
+    node = scenes.new("mainnet")
+    node.do_plan_channel(suggested_id(1))
+    stage.on(node, "channels")
+
+
 CHANNEL_SCENES = {
+    "dialog-open-without-coins": open_without_coins,
+    "channels-planned": channels_planned,
     "dialog-open-suggestions": open_suggestions,
     "dialog-open-chosen": open_chosen,
     "channel-states": channel_states,

@@ -1,12 +1,16 @@
-"""Scenes of receiving: the dialogs that make room."""
+"""Scenes of receiving and of several wallets."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.gui import scenes
 from tests.gui.fake_channels import suggested_id
+from tests.gui.fake_node import FakeHost
 from tests.gui.shots import Stage, wait_for
 from wallet.gui.pages.receive import ReceivePage
 from wallet.gui.pages.receive_more import AskForChannelDialog, BuyChannelDialog
+from wallet.node.api import WalletInfo
 
 __all__ = ["RECEIVE_SCENES"]
 
@@ -37,7 +41,16 @@ def buy_channel(stage: Stage) -> None:
     assert page.findChild(BuyChannelDialog) is not None
 
 
+def wallets(stage: Stage) -> None:
+    found = (("Savings", "mainnet"), ("Daily", "mainnet"), ("Practice", "sandbox"))
+    stage.host = FakeHost(
+        existing=[WalletInfo(name=n, network=on, path=Path("/nowhere"), encrypted=True) for n, on in found]
+    )
+    stage._window(stage.host, "mainnet")
+
+
 RECEIVE_SCENES = {
+    "wallets": wallets,
     "dialog-ask-for-channel": ask_for_channel,
     "dialog-buy-channel": buy_channel,
 }
