@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from wallet.node.api import CommandError, FiatView, Json, NodeStatus
+from wallet.node.api import ActivityItem, CommandError, FiatView, Json, NodeStatus
 
 __all__ = ["FakeSettings"]
 
@@ -15,6 +15,7 @@ class FakeSettings:
     """Part of `FakeNode`. Attributes: `servers`, as `list_servers` tells them; `proxy`; `languages` asked for."""
 
     status: NodeStatus
+    activity: list[ActivityItem]
 
     def __init__(self) -> None:
         self.proxy = ""
@@ -99,6 +100,9 @@ class FakeSettings:
             at=int(time.time()) - 240,
             source="coinbase.com",
             problem="",
+            days={
+                time.strftime("%Y-%m-%d", time.gmtime(at)): 5_000_000 for at in {i.at for i in self.activity}
+            },
         )
         self.status = replace(self.status, fiat=fiat if currency else None)
         self.tell()

@@ -22,6 +22,7 @@ from wallet.gui.closing import CloseQuestion, away_sentence
 from wallet.gui.notify import Notifier
 from wallet.gui.pages.about import AboutDialog, parts
 from wallet.gui.pages.console import ConsoleDialog, ConsoleLine
+from wallet.gui.pages.item_dialog import ItemDialog
 from wallet.gui.pages.logs import LogDialog
 from wallet.gui.pages.receive import ReceivePage
 from wallet.gui.pages.settings import SettingsPage
@@ -116,6 +117,19 @@ def test_what_it_is_worth_follows_an_amount_once_that_was_chosen(desk: Make) -> 
     open_desk.until(lambda: any("≈" in text and "EUR" in text for text in shown_texts(open_desk)))
     page.choose_fiat("")
     open_desk.until(lambda: fmt.in_fiat(1_000_000) == "")
+
+
+def test_a_payment_says_what_it_was_worth_on_its_day(desk: Make) -> None:
+    open_desk = desk(scenes.typical("mainnet"))
+    settings(open_desk).choose_fiat("EUR")
+    open_desk.until(lambda: fmt.style.fiat is not None)
+    item = open_desk.node.activity[0]
+    assert open_desk.window.shell is not None
+    open_desk.window.shell.show_item(item.item_id)
+    dialog = open_desk.dialog(ItemDialog)
+    then = fmt.in_fiat(item.amount_msat, rate_hundredths=5_000_000)
+    assert then
+    assert then in {label.text() for label in dialog.findChildren(QLabel)}
 
 
 def test_play_money_has_no_price(typical: Desk) -> None:

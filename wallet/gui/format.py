@@ -90,6 +90,13 @@ def in_fiat(value_msat: int, *, rate_hundredths: int | None = None) -> str:
     return f"≈\u00a0{worth((abs(value_msat) * rate + MSAT_PER_BTC // 2) // MSAT_PER_BTC, view.currency)}"
 
 
+def in_fiat_then(value_msat: int, moment_at: int) -> str:
+    """What it was worth on its day, where that day's rate was kept."""
+    day = time.strftime("%Y-%m-%d", time.gmtime(moment_at))
+    rate = style.fiat.days.get(day, 0) if style.fiat is not None else 0
+    return in_fiat(value_msat, rate_hundredths=rate)
+
+
 def worth(value_hundredths: int, currency: str) -> str:
     """An amount of the person's money: "61 234.56 EUR"."""
     return f"{group(value_hundredths // 100)}.{value_hundredths % 100:02d}\u00a0{currency}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -439,6 +439,7 @@ class FiatView:
         at: when that was so, unix time.
         source: who says so.
         problem: a sentence when the last question had no answer.
+        days: the rates of days, as "2026-01-31", with which the history says what a payment was worth then.
     """
 
     currency: str
@@ -446,6 +447,7 @@ class FiatView:
     at: int
     source: str
     problem: str
+    days: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wallet.i18n import _
@@ -76,16 +77,24 @@ class Rates:
 
     def _take(self, currency: str) -> None:
         self.view = (
-            FiatView(currency=currency, rate_hundredths=0, at=0, source=SOURCE, problem="")
+            FiatView(
+                currency=currency,
+                rate_hundredths=0,
+                at=0,
+                source=SOURCE,
+                problem="",
+                days=self._days(currency),
+            )
             if currency in CURRENCIES
             else None
         )
 
     def days(self) -> dict[str, int]:
         """The rate of each day that has one, in the chosen currency."""
-        if self.view is None:
-            return {}
-        start = f"{DAY_SETTING}/{self.view.currency}/"
+        return {} if self.view is None else self._days(self.view.currency)
+
+    def _days(self, currency: str) -> dict[str, int]:
+        start = f"{DAY_SETTING}/{currency}/"
         return {
             name.removeprefix(start): int(text)
             for name, text in self._node.ledger.settings.items()
@@ -136,20 +145,14 @@ class Rates:
         if self.view is not before:
             return False
         if rate is None:
-            self.view = FiatView(
-                currency=before.currency,
-                rate_hundredths=before.rate_hundredths,
-                at=before.at,
-                source=SOURCE,
-                problem=problem,
-            )
+            self.view = replace(before, problem=problem)
             return False
         now_at = self._clock()
-        self.view = FiatView(
-            currency=before.currency, rate_hundredths=rate, at=now_at, source=SOURCE, problem=""
-        )
         name = f"{DAY_SETTING}/{before.currency}/{day_of(now_at)}"
         if name not in self._node.ledger.settings:
             with self._node.core.entry():
                 self._node.ledger.put_setting(name, str(rate))
+        self.view = replace(
+            before, rate_hundredths=rate, at=now_at, problem="", days=self._days(before.currency)
+        )
         return True

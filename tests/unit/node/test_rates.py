@@ -103,6 +103,8 @@ def test_the_first_rate_of_a_day_is_kept_with_the_wallet(desk: Callable[..., Des
     one.run(steps)
     assert one.rates.days() == {day_of(NOW_AT): 6_123_456, day_of(NOW_AT + 86_400): 7_000_000}
     assert len(one.ledger.written) == 2
+    assert one.rates.view is not None
+    assert one.rates.view.days == one.rates.days()
 
 
 @pytest.mark.parametrize("said", [None, "", "1e5", "-1", "0", "61,234", "9" * 20, {}])

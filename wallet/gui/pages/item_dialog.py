@@ -191,6 +191,8 @@ class ItemDialog(Dialog):
             facts.append(
                 (_("Fee"), fmt.fee_with_share(item.fee_msat, abs(item.amount_msat) or item.moved_msat))
             )
+        if then := fmt.in_fiat_then(item.amount_msat, item.at):
+            facts.append((_("On that day"), then))
         if item.status_text and item.status is not ActivityStatus.FAILED:
             facts.append((_("State"), fmt.plain(item.status_text, 200)))
         shown = Facts(label_width=96)
