@@ -13,18 +13,18 @@ import threading
 import time
 from array import array
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from wallet.chain.interfaces import LogLevel
 from wallet.i18n import _
 from wallet.node.api import CommandError
 from wallet.node.map_api import NetworkMap
-from wallet.node.map_worker import pack, unpack
+from wallet.node.map_worker import NODE_ID_LENGTH, pack, unpack
 
 if TYPE_CHECKING:
     from wallet.node.node import Node
 
-__all__ = ["MAP_FILE", "MapMaker", "graph_columns", "worker_command"]
+__all__ = ["MAP_FILE", "MapMaker", "graph_columns", "own_channels", "with_own", "worker_command"]
 
 MAP_FILE = "network-map.bin"
 ANNOUNCEMENTS_AT_ONCE = 256
@@ -32,6 +32,8 @@ LIMIT_SECONDS = 60
 FRESH_SECONDS = 600
 """A map of a large network is shown again for so long, whatever gossip came."""
 LARGE_NODES = 200
+Own: TypeAlias = "tuple[tuple[bytes, int, int], ...]"
+"""Channels of ours: the peer, the channel's id, its capacity in sat."""
 
 
 def worker_command() -> list[str]:
@@ -48,6 +50,7 @@ class MapMaker:
         self._node = node
         self._path = folder / MAP_FILE
         self._last: NetworkMap | None = None
+        self._own: Own = ()
         self._made_seconds = 0.0
         self._turn = asyncio.Lock()
         self._guard = threading.Lock()
@@ -64,7 +67,8 @@ class MapMaker:
 
     def _is_fresh(self, last: NetworkMap) -> bool:
         if last.version == self._node.graph.version:
-            return True
+            # A small map shows our own channels too.
+            return last.node_count >= LARGE_NODES or own_channels(self._node) == self._own
         young = time.monotonic() - self._made_seconds < FRESH_SECONDS
         return young and last.node_count >= LARGE_NODES and self._node.graph.node_count <= 2 * last.node_count
 
@@ -73,6 +77,12 @@ class MapMaker:
         version, columns = graph_columns(node)
         height = node.best_height
         columns |= {"height": str(height).encode(), "path": str(self._path).encode()}
+        self._own = ()
+        if len(columns["node_ids"]) < LARGE_NODES * NODE_ID_LENGTH:
+            self._own = own_channels(node)
+        if self._own:
+            # What is ours is not kept in a file that everybody can read.
+            columns = with_own(columns, node.keys_manager.get_node_id(), self._own) | {"path": b""}
         made = NetworkMap(unpack(self._ask(pack(columns))), version=version, height=height)
         made.prepare()
         return made
@@ -120,6 +130,53 @@ class MapMaker:
             self._closed = True
             if self._process is not None:
                 self._process.kill()
+
+
+def own_channels(node: Node) -> Own:
+    """Those that are open, announced or not."""
+    with node.core.locked():
+        details = node.manager.list_channels()
+    return tuple(
+        sorted(
+            (item.counterparty_node_id, item.short_channel_id, item.channel_value_sat)
+            for item in details
+            if item.short_channel_id is not None and item.is_channel_ready
+        )
+    )
+
+
+def with_own(columns: dict[str, bytes], our_id: bytes, own: Own) -> dict[str, bytes]:
+    """The columns with channels of ours that the graph does not have."""
+    ids = columns["node_ids"]
+    nodes = [ids[start : start + NODE_ID_LENGTH] for start in range(0, len(ids), NODE_ID_LENGTH)]
+    scids = array("Q")
+    scids.frombytes(columns["scid"])
+    live = array("I")
+    live.frombytes(columns["live"])
+    known = {scids[index] for index in live}
+    added: dict[str, array[int]] = {
+        "lengths": array("I"), "live": array("I"), "scid": array("Q"), "node_1": array("I"), "node_2": array("I"),
+        "capacity_sat": array("q"), "flags": array("B"), "fee_base_msat": array("I"), "fee_millionths": array("I"),
+    }  # fmt: skip
+    for peer, scid, capacity_sat in own:
+        if scid in known:
+            continue
+        for node_id in (our_id, peer):
+            if node_id not in nodes:
+                nodes.append(node_id)
+                added["lengths"].append(0)
+        added["live"].append(len(scids) + len(added["scid"]))
+        added["scid"].append(scid)
+        added["node_1"].append(nodes.index(our_id))
+        added["node_2"].append(nodes.index(peer))
+        added["capacity_sat"].append(capacity_sat)
+        for name in ("flags", "fee_base_msat", "fee_millionths"):
+            added[name].extend((0, 0))
+    return (
+        columns
+        | {name: columns[name] + column.tobytes() for name, column in added.items()}
+        | {"node_ids": b"".join(nodes)}
+    )
 
 
 def graph_columns(node: Node) -> tuple[int, dict[str, bytes]]:

@@ -56,10 +56,13 @@ def small_graph() -> NetworkGraph:
 
 def wallet_node(graph: NetworkGraph) -> Any:
     said: list[str] = []
-    return SimpleNamespace(
-        core=Core(), graph=graph, best_height=5_000, said=said,
+    made = SimpleNamespace(
+        core=Core(), graph=graph, best_height=5_000, said=said, own=[],
         log=lambda _level, message, *args: said.append(message % args), loop=None,
+        keys_manager=SimpleNamespace(get_node_id=lambda: node_id("us")),
     )  # fmt: skip
+    made.manager = SimpleNamespace(list_channels=lambda: tuple(made.own))
+    return made
 
 
 def map_of(graph: NetworkGraph, path: str = "", height: int = 5_000) -> NetworkMap:
@@ -212,6 +215,50 @@ def test_the_map_is_made_once_for_one_graph(tmp_path: Path) -> None:
     assert first is second
     assert first.node_count == 6
     assert (tmp_path / MAP_FILE).exists()
+
+
+def own_channel(peer: str, number: int, *, is_ready: bool = True) -> SimpleNamespace:
+    return SimpleNamespace(
+        counterparty_node_id=node_id(peer),
+        short_channel_id=scid(number),
+        channel_value_sat=700_000,
+        is_channel_ready=is_ready,
+    )
+
+
+def test_a_small_map_shows_our_own_channels_and_keeps_them_to_itself(tmp_path: Path) -> None:
+    node = wallet_node(small_graph())
+    node.own = [own_channel("a", 900), own_channel("z", 901), own_channel("b", 902, is_ready=False)]
+    (made,) = made_by(node, tmp_path)
+    assert (made.node_count, made.channel_count) == (6 + 2, 5 + 2)
+    us = place(made, "us")
+    assert {made.other_end(channel, us) for channel in made.channels(us)} == {
+        place(made, "a"),
+        place(made, "z"),
+    }
+    assert not (tmp_path / MAP_FILE).exists()
+
+
+def test_without_any_graph_we_and_our_peers_are_the_map_and_it_grows_with_us(tmp_path: Path) -> None:
+    node = wallet_node(NetworkGraph(REGTEST))
+
+    async def work() -> list[int]:
+        node.loop = asyncio.get_running_loop()
+        maker = MapMaker(cast(Any, node), tmp_path)
+        counts = []
+        for own in ([], [own_channel("a", 900)], [own_channel("a", 900), own_channel("b", 901)]):
+            node.own = own
+            counts.append((await maker.current()).node_count)
+        return counts
+
+    assert asyncio.run(work()) == [0, 2, 3]
+
+
+def test_a_channel_of_ours_that_is_announced_is_shown_once() -> None:
+    node = wallet_node(small_graph())
+    _version, columns = graph_columns(node)
+    own = ((node_id("b"), scid(101), 500_000),)
+    assert network_map.with_own(columns, node_id("a"), own)["scid"] == columns["scid"]
 
 
 def test_the_lock_is_let_go_between_parts_of_the_announcements(monkeypatch: pytest.MonkeyPatch) -> None:
