@@ -152,6 +152,7 @@ class MemoryStore:
         self.committed: dict[tuple[str, bytes], bytes] = {(SECRET_SPACE, WORDS_KEY): words.encode()}
         self.waiting: deque[tuple[list[Row], Callable[[], None]]] = deque()
         self.is_slow = False
+        self.is_quick = False  # a writer thread of its own commits: the loop is never asked to
         self.failed: Callable[[BaseException], None] = lambda error: None
         self.network = "regtest"
 
@@ -176,6 +177,9 @@ class MemoryStore:
     def flush(self) -> None:
         if not self.is_slow:
             self.catch_up()
+
+    def commit_here(self) -> None:
+        self.flush()
 
     def catch_up(self) -> None:
         while self.waiting:
