@@ -156,7 +156,7 @@ class Facts(QWidget):
     def show_facts(self, facts: list[tuple[str, QWidget | str]]) -> None:
         clear(self._box)
         for name, value in facts:
-            label = Label(name, "body", "text2")
+            label = Label(name, "body", "text2", wrap=True)
             label.setFixedWidth(theme().px(self._label_width))
             shown = Label(value, "body", wrap=True, selectable=True) if isinstance(value, str) else value
             row = hbox(spacing=S4)
