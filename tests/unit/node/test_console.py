@@ -16,7 +16,7 @@ from wallet.node.version import VERSION
 
 def typed(line: str) -> Json:
     node: Any = SimpleNamespace(failure="")
-    return asyncio.run(cast("Any", run(cast("Node", node), "console", {"line": line})))
+    return cast("Json", asyncio.run(cast("Any", run(cast("Node", node), "console", {"line": line}))))
 
 
 @pytest.mark.parametrize("line", ["version", "  version ", "leyden version"])
