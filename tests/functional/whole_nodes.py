@@ -140,6 +140,8 @@ class WholeNode:
             really_commit(batches)
 
         store._commit = commit_later  # type: ignore[method-assign]  # the kernel's part in it
+        # Known to be slow: its commits are the writer thread's, and the loop goes on.
+        store._commit_seconds = WAIT_SECONDS
         try:
             yield
         finally:
