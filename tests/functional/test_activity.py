@@ -75,6 +75,7 @@ def test_a_channel_moves_money_and_a_payment_pays_it(tmp_path: Path) -> None:
             # Who did not open the channel does not pay for closing it.
             assert moves(bob)[0].fee_msat == 0
 
+            balance_of_alice_sat = alice.node.snapshot().balance.total_sat
             # All that ever changed the balance is in the history.
             for node in (alice, bob):
                 balance_sat = node.node.snapshot().balance.total_sat
@@ -85,6 +86,15 @@ def test_a_channel_moves_money_and_a_payment_pays_it(tmp_path: Path) -> None:
             assert each[0][1] == 0
             assert len(each) == 1 + len(history(alice))
             assert each[-1][1] == alice.node.snapshot().balance.total_sat
+
+            # What came home is spent like any other coin.
+            sent = await alice.call(
+                "payto", destination=await bob.call("createnewaddress"), amount="!", addtransaction=True
+            )
+            [spent] = [item for item in history(alice) if item.txid == sent["txid"]]
+            assert spent.moved_msat == 0
+            assert -spent.amount_msat + spent.fee_msat == balance_of_alice_sat * 1000
+            assert spent.fee_msat < 1_000_000
 
             # It is the same after a restart.
             before = history(alice)

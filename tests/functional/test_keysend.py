@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -67,6 +70,25 @@ def test_a_spontaneous_payment_between_wallets_is_in_both_histories(tmp_path: Pa
 def is_paid(node: Any, payment_hash: bytes) -> bool:
     record = node.node.ledger.requests.get(payment_hash)
     return record is not None and record.state is RequestState.PAID
+
+
+def test_a_spontaneous_payment_settles_no_request(tmp_path: Path) -> None:
+    """Whoever gets to know the preimage of a held payment could settle it with a millisatoshi."""
+
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ("payer", "payee")) as world:
+            payer, payee = world.nodes
+            await payer.fund(2_000_000, coins=2)
+            await payer.open_channel(payee, 1_000_000)
+            await payee.call("add_hold_invoice", payment_hash=HASH.hex(), amount_msat=AMOUNT_MSAT)
+            module = sys.modules["wallet.node.commands.keysend"]
+            with patch.object(module, "os", SimpleNamespace(urandom=lambda _length: bytes(PREIMAGE))):
+                stolen = await payer.call("keysend", node_id=payee.node_id, amount_msat=1_000)
+            assert stolen["payment_hash"] == HASH.hex()
+            assert not stolen["success"]
+            assert payee.node.ledger.requests[HASH].state is RequestState.UNPAID
+
+    play(scenario())
 
 
 def test_who_wants_no_spontaneous_payments_gets_none(tmp_path: Path) -> None:

@@ -31,10 +31,37 @@ def test_a_planned_channel_opens_with_the_deposit_also_after_a_restart(tmp_path:
             world.chain.mine(1)
             opened = await alice.until("the channel", lambda: alice.channels_with(bob))
             assert 380_000 < opened[0].channel_value_sat < 415_000
-            assert not alice.node.snapshot().status.planned_channel
+            await alice.until("no plan any more", lambda: not alice.node.snapshot().status.planned_channel)
             await world.mined(opened[0].funding_outpoint.txid[::-1].hex())
             await alice.until("a usable channel", lambda: alice.usable(bob))
             assert len(alice.channels_with(bob)) == 1
+
+    play(scenario())
+
+
+def test_a_peer_that_is_away_keeps_its_plan_and_one_under_way_is_left_alone(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ["alice", "bob"]) as world:
+            alice, bob = world.nodes
+            uri = bob.uri
+            await bob.bury()
+            await alice.call("plan_channel", peer=uri, amount_sat=100_000)
+            plan = alice.node.plans.plan
+            await alice.fund(500_000)
+            plans = alice.node.plans
+            while plans._task is not None and not plans._task.done():
+                await plans._task
+            plans.chain_moved()
+            assert plans._task is not None
+            await plans._task
+            assert plans.plan == plan
+            plans.is_opening = True
+            with pytest.raises(CommandError, match="being opened just now"):
+                await alice.call("plan_channel")
+            assert alice.node.plans.plan == plan
+            alice.node.plans.is_opening = False
+            await alice.call("plan_channel")
+            assert alice.node.plans.plan is None
 
     play(scenario())
 

@@ -323,7 +323,9 @@ def learn_from(params: PaymentParameters, attempt: FailedAttempt) -> PaymentPara
     if scid is None:
         return params
     hops = attempt.path.hops
-    if attempt.failure_code == FailureCode.TEMPORARY_CHANNEL_FAILURE and index is not None:
+    lacks = attempt.failure_code == FailureCode.TEMPORARY_CHANNEL_FAILURE
+    # The last hop has no channel behind it, whatever it says of one.
+    if lacks and index is not None and index + 1 < len(hops):
         lack = ChannelLack(
             short_channel_id=scid,
             ascending=hops[index].node_id < hops[index + 1].node_id,

@@ -26,7 +26,7 @@ from itertools import compress
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from wallet.bitcoin.tx import txid_hex
+from wallet.bitcoin.tx import OutPoint, txid_hex
 from wallet.i18n import _
 from wallet.node.api import (
     ActivityDirection,
@@ -278,7 +278,11 @@ class ActivityIndex:
         if channel_id and move is None:
             cost_sat = self._closing_fee_sat(entry, channel_id)
         if not channel_id:
-            parents = [ledger.closings.get(txin.prevout.txid, b"") for txin in entry.tx.inputs]
+            parents = [
+                ledger.closings.get(txin.prevout.txid, b"")
+                for txin in entry.tx.inputs
+                if not self._is_coin(txin.prevout)
+            ]
             channel_id = next((parent for parent in parents if parent), b"")
             cost_sat = entry.fee_sat or 0
         if channel_id:
@@ -296,6 +300,13 @@ class ActivityIndex:
                 out.value_sat for out in entry.tx.outputs if self._node.onchain.is_mine(out.script_pubkey)
             )
         return amount_sat, fee_sat, moved_sat, b"", b""
+
+    def _is_coin(self, outpoint: OutPoint) -> bool:
+        """Whether it paid to an address of ours: what a close brought home is spent like any other coin."""
+        entry = self._node.onchain.entry(outpoint.txid)
+        if entry is None or outpoint.vout >= len(entry.tx.outputs):
+            return False
+        return self._node.onchain.is_mine(entry.tx.outputs[outpoint.vout].script_pubkey)
 
     def _closing_fee_sat(self, entry: OnchainEntry, channel_id: bytes) -> int:
         """BOLT 2 and 3: who opened the channel pays for closing it."""

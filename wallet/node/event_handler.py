@@ -266,6 +266,10 @@ class EventHandler:
         if request is not None and request.state in (RequestState.CANCELLED, RequestState.PAID):
             node.manager.fail_htlc_backwards(event.payment_hash)
             return
+        if event.is_keysend and request is not None:
+            # Whoever knows the preimage of a request could settle it with a payment of any amount.
+            node.manager.fail_htlc_backwards(event.payment_hash)
+            return
         if event.payment_preimage is not None:
             node.manager.claim_funds(event.payment_preimage)
             return

@@ -28,6 +28,9 @@ from wallet.bitcoin.hashes import sha256
 from wallet.bitcoin.records import decode, encode
 from wallet.chain.interfaces import Row
 from wallet.i18n import _
+from wallet.node.ledger import SETTING_SPACE
+from wallet.node.plans import PLAN_SETTING, PROBLEM_SETTING
+from wallet.node.records import SettingRecord, row, unpack
 from wallet.node.store import Store, StoreError, WalletLock, sync_folder
 
 if TYPE_CHECKING:
@@ -323,6 +326,17 @@ def hold_everything(store: Store, *, foreign: bool) -> list[Row]:
     """The rows of restored mode: every channel of the file is held. A file from elsewhere may still run there:
     its peers are not contacted before the person has said that it does not."""
     rows = [Row(HELD_SPACE, key, b"\x01") for key, _value in store.rows("monitor")]
+    plan = store.read_row(SETTING_SPACE, PLAN_SETTING.encode())
+    if plan is not None and unpack(SettingRecord, plan).text:
+        # Where the file comes from the channel may have been opened.
+        sentence = _(
+            "The planned channel was forgotten, because this wallet was restored: it may have been opened already. "
+            "Plan it again if you still want it."
+        )
+        rows += [
+            Row(SETTING_SPACE, PLAN_SETTING.encode(), None),
+            row(SETTING_SPACE, PROBLEM_SETTING.encode(), SettingRecord(text=sentence)),
+        ]
     if foreign and rows:
         rows.append(Row(RECOVERY_SPACE, CONTACT_KEY, FORBIDDEN))
     return rows

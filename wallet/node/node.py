@@ -693,8 +693,8 @@ class Node:
         for tx in txs:
             for txin in tx.inputs:
                 self.spends[txin.prevout] = tx.txid
-        self._note_claims(txs)
-        self._note_receipts(txs)
+        self._tell(self._note_claims, txs)
+        self._tell(self._note_receipts, txs)
         for record in list(self.ledger.closed.values()):
             if record.funding_txid is None:
                 continue
@@ -710,12 +710,17 @@ class Node:
             for out in tx.outputs:
                 paid.setdefault(out.script_pubkey, []).append((out.value_sat, tx.txid))
         for record in list(self.ledger.requests.values()):
-            if record.address is None or record.state is not RequestState.UNPAID:
+            if record.address is None or record.state is not RequestState.UNPAID or self._is_paid(record):
                 continue
             found = paid.get(address_to_script(record.address, self.options.network), ())
             enough = [txid for value_sat, txid in found if value_sat * 1000 >= (record.amount_msat or 0)]
             if enough and record.paid_txid != enough[0]:
                 self.ledger.put_request(dataclasses.replace(record, paid_txid=enough[0]))
+
+    def _is_paid(self, record: RequestRecord) -> bool:
+        """Whether a block holds what pays a request: what is seen later does not take its place."""
+        entry = None if record.paid_txid is None else self.onchain.entry(Txid(record.paid_txid))
+        return entry is not None and entry.height is not None
 
     def _note_claims(self, txs: Sequence[Transaction]) -> None:
         """Remembers which transaction brings home what a closed channel left: it is no payment to us."""

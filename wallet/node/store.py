@@ -632,7 +632,7 @@ class Store:
                 self._commit_seconds += (took_seconds - self._commit_seconds) / COMMIT_MEMORY
             for batch in batches:
                 batch.released()
-        except Exception as error:
+        except BaseException as error:
             # Whatever it was: what is not durable, or could not be handed over, must not be overtaken.
             with self._lock:
                 self._failure = error
@@ -640,6 +640,9 @@ class Store:
                 self._busy = False
                 self._wake.notify_all()
             self.failed(error)
+            if not isinstance(error, Exception):
+                # On the network loop: somebody ends the program.
+                raise
             return False
         with self._lock:
             # Not before the last `released`: a batch without rows would overtake those that still wait here.

@@ -926,6 +926,15 @@ def test_a_probe_that_comes_back_from_on_the_way_is_not_sent_again_and_teaches()
     assert learn_from(params, failed.attempts[0]).previously_failed_channels == (2,)
 
 
+def test_a_payee_that_speaks_of_a_channel_behind_it_teaches_no_amount() -> None:
+    w = world()
+    w.fail(w.one_part(probe(w)), "payee", Failure.temporary_channel_failure())
+    w.retry()
+    failed = w.take_events()[-1]
+    assert isinstance(failed, PaymentFailed)
+    assert learn_from(PaymentParameters(payee=PAYEE, final_cltv_delta=18), failed.attempts[0]).shunned == ()
+
+
 def test_two_probes_are_two_payments() -> None:
     w = world()
     assert probe(w) != probe(w, by_hub2)

@@ -25,6 +25,9 @@ from wallet.node.generation import (
     Origin,
     first_rows,
 )
+from wallet.node.ledger import SETTING_SPACE
+from wallet.node.plans import PLAN_SETTING, PROBLEM_SETTING
+from wallet.node.records import SettingRecord, row, unpack
 from wallet.node.store import Store, StoreError
 
 KILLS = 12
@@ -141,6 +144,22 @@ def test_a_file_from_elsewhere_is_found_out(folder: Path, path: Path, tmp_path: 
     with opened(folder, path) as (store, generation):
         assert generation.origin is Origin.CURRENT
         assert held(store) == []
+
+
+@pytest.mark.parametrize("planned", ["", "02aa@127.0.0.1:9735 0 20000"])
+def test_a_restored_file_forgets_the_channel_it_was_to_open(
+    folder: Path, path: Path, tmp_path: Path, planned: str
+) -> None:
+    keys = [name.encode() for name in (PLAN_SETTING, PROBLEM_SETTING)]
+    with opened(folder, path) as (store, _generation):
+        store.write_now([row(SETTING_SPACE, keys[0], SettingRecord(text=planned))])
+    shutil.rmtree(folder / "generations")
+    with opened(folder, path) as (store, generation):
+        assert generation.origin is Origin.FOREIGN
+        rows = [store.read_row(SETTING_SPACE, key) for key in keys]
+        kept = [value and unpack(SettingRecord, value).text for value in rows]
+    assert not kept[0]
+    assert ("was forgotten" in (kept[1] or "")) == bool(planned)
 
 
 def test_two_copies_used_in_turn_are_told_each_time(folder: Path, path: Path) -> None:

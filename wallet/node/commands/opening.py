@@ -172,6 +172,10 @@ async def peer_terms(node: Node, peer: str) -> Json:
 async def plan_channel(node: Node, peer: str = "", *, amount_sat: int = 0) -> Json:
     """Plans a channel with node_id@host:port that opens by itself once a deposit has confirmed; without an amount all
     of the deposit goes in. Without a node it forgets the plan. Answers with the address to deposit to."""
+    if node.plans.is_opening:
+        raise CommandError(
+            _("The planned channel is being opened just now: look under Channels in a minute."), code="busy"
+        )
     if not peer:
         with node.core.entry():
             node.plans.keep(None)
