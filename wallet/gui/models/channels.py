@@ -10,6 +10,7 @@ from PyQt6.QtCore import QAbstractTableModel, QModelIndex, Qt
 
 from wallet.gui import format as fmt
 from wallet.gui.describe import channel_look, channel_sentence
+from wallet.gui.tips import plain_tip
 from wallet.i18n import _
 from wallet.node.api import ChannelPhase, ChannelView
 
@@ -138,7 +139,7 @@ class ChannelsModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return self._alignment(index.column())
         if role == Qt.ItemDataRole.ToolTipRole and index.column() == STATE:
-            return channel_sentence(channel)
+            return plain_tip(channel_sentence(channel))
         if role == Qt.ItemDataRole.AccessibleTextRole:
             header = self.headerData(index.column(), Qt.Orientation.Horizontal)
             return f"{header}: {self._text(channel, index.column())}"

@@ -8,6 +8,7 @@ from typing import Any
 from PyQt6.QtCore import QAbstractListModel, QModelIndex, Qt
 
 from wallet.gui import format as fmt
+from wallet.gui.tips import plain_tip
 from wallet.i18n import _, ngettext
 from wallet.node.map_api import NetworkMap, RouteAttempt
 
@@ -66,6 +67,9 @@ class _Lines(QAbstractListModel):
         """What stands in a row, and what aside."""
         raise NotImplementedError
 
+    def _whole(self, number: int) -> str:
+        return ", ".join(text for text in self.texts(number) if text)
+
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         number = self.number(index.row()) if index.isValid() else None
         if number is None:
@@ -76,8 +80,10 @@ class _Lines(QAbstractListModel):
             return self.texts(number)[0]
         if role == ASIDE_ROLE:
             return self.texts(number)[1]
-        if role in (Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.ToolTipRole):
-            return ", ".join(text for text in self.texts(number) if text)
+        if role == Qt.ItemDataRole.AccessibleTextRole:
+            return self._whole(number)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip(self._whole(number))
         return None
 
 

@@ -33,6 +33,7 @@ from PyQt6.QtWidgets import (
 from wallet.gui import format as fmt
 from wallet.gui import icons
 from wallet.gui.theme import theme
+from wallet.gui.tips import plain_tip
 from wallet.gui.tokens import CARD_PADDING, S2, S3
 
 __all__ = [
@@ -241,7 +242,7 @@ class ElidedLabel(Label):
         shown = self.fontMetrics().elidedText(self.text(), self._mode, self.width())
         flags = int(self.alignment()) | int(Qt.TextFlag.TextSingleLine)
         painter.drawText(self.contentsRect(), flags, shown)
-        self.setToolTip(self.text() if shown != self.text() else "")
+        self.setToolTip(plain_tip(self.text()) if shown != self.text() else "")
 
 
 class AmountLabel(QLabel):
@@ -390,7 +391,7 @@ class Button(QPushButton):
         if name:
             self.setAccessibleName(name)
             if not text:
-                self.setToolTip(name)
+                self.setToolTip(plain_tip(name))
         if on_click is not None:
             self.clicked.connect(lambda _checked=False: on_click())
         self._render_icon()

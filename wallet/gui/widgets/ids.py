@@ -10,6 +10,7 @@ from PyQt6.QtWidgets import QSizePolicy, QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.theme import theme
+from wallet.gui.tips import plain_tip
 from wallet.gui.tokens import NODE_SATURATION, NODE_VALUE, S2, S3
 from wallet.gui.widgets.basic import Button, Label, clear, hbox, vbox
 from wallet.i18n import _
@@ -36,7 +37,7 @@ class CopyId(Button):
         self._what = what
         self.setFont(theme().font("mono"))
         self.setLayoutDirection(Qt.LayoutDirection.RightToLeft)
-        self.setToolTip(full if len(full) <= 200 else full[:200] + fmt.ELLIPSIS)
+        self.setToolTip(plain_tip(full if len(full) <= 200 else full[:200] + fmt.ELLIPSIS))
         self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.setIconSize(self.iconSize() * 0.8)
         self.clicked.connect(lambda _checked=False: copy_text(self, self.full, self._what))
@@ -44,7 +45,7 @@ class CopyId(Button):
     def set_full(self, full: str) -> None:
         self.full = full
         self.setText(fmt.short_id(full))
-        self.setToolTip(full if len(full) <= 200 else full[:200] + fmt.ELLIPSIS)
+        self.setToolTip(plain_tip(full if len(full) <= 200 else full[:200] + fmt.ELLIPSIS))
 
 
 class NodeDot(QWidget):
