@@ -76,7 +76,7 @@ class PayRequest:
     """LUD-06, the server's first answer.
 
     Attributes:
-        metadata: as it came: its hash has to be in the invoice.
+        metadata_hash: of the metadata as it came: it has to be in the invoice.
         description: the `text/plain` of the metadata, made harmless.
         comment_length: characters of a comment that the payee takes; 0 takes none.
     """
@@ -84,7 +84,7 @@ class PayRequest:
     callback: WebUrl
     min_msat: int
     max_msat: int
-    metadata: str
+    metadata_hash: bytes
     description: str
     comment_length: int
 
@@ -214,13 +214,15 @@ def parse_pay_request(host: str, answer: dict[str, object]) -> PayRequest:
     nonsense = LnurlError(_("{host} gave an answer that makes no sense.").format(host=host))
     min_msat, max_msat = _whole(answer.get("minSendable")), _whole(answer.get("maxSendable"))
     metadata, callback = answer.get("metadata"), answer.get("callback")
-    if min_msat is None or max_msat is None or not 1 <= min_msat <= max_msat:
+    if min_msat is None or max_msat is None or not 1 <= min_msat <= min(max_msat, MAX_MSAT):
         raise nonsense
     if not isinstance(metadata, str) or not isinstance(callback, str):
         raise nonsense
     try:
         callback_url = parse_url(callback)
         description = _description(metadata)
+        # Half a character has no bytes, and its hash could be in no invoice.
+        metadata_hash = sha256(metadata.encode("utf-8"))
     except (WebError, ValueError, RecursionError):
         raise nonsense from None
     # LUD-18: who demands to know the payer is told nothing here.
@@ -236,7 +238,7 @@ def parse_pay_request(host: str, answer: dict[str, object]) -> PayRequest:
         callback=callback_url,
         min_msat=min_msat,
         max_msat=min(max_msat, MAX_MSAT),
-        metadata=metadata,
+        metadata_hash=metadata_hash,
         description=description,
         comment_length=min(MAX_COMMENT, max(0, _whole(answer.get("commentAllowed")) or 0)),
     )
@@ -261,7 +263,7 @@ def check_invoice(host: str, invoice: Invoice, request: PayRequest, amount_msat:
                 "{host} sent an invoice over {asked}, not over the {agreed} agreed on. Nothing was paid."
             ).format(host=host, asked=asked, agreed=msat_text(amount_msat))
         )
-    if invoice.description_hash != sha256(request.metadata.encode("utf-8")):
+    if invoice.description_hash != request.metadata_hash:
         raise LnurlError(
             _("{host} sent an invoice for something else than it said before. Nothing was paid.").format(
                 host=host

@@ -163,7 +163,8 @@ class WebClient:
                     host=url.host
                 )
             ) from None
-        except (OSError, UnicodeError):
+        except (OSError, ValueError):
+            # A host that cannot be one is a ValueError: to the proxy's client, and to the encoding of names.
             raise WebError(
                 _("{host} cannot be reached. Check the address and your connection.").format(host=url.host)
             ) from None

@@ -25,7 +25,7 @@ from wallet.chain.electrum.rpc import Proxy
 from wallet.ln.invoice import build_invoice
 from wallet.ln.types import PaymentHash, PaymentSecret
 from wallet.node.api import CommandError
-from wallet.node.lnurl import LnurlError, parse_lnurl, parse_pay_request, parse_success_action
+from wallet.node.lnurl import MAX_MSAT, LnurlError, parse_lnurl, parse_pay_request, parse_success_action
 from wallet.node.records import RequestRecord, RequestState
 from wallet.node.web import MAX_ANSWER_BYTES, WebClient, WebError, WebUrl, parse_url
 
@@ -133,14 +133,16 @@ def test_a_pay_request() -> None:
         ({"minSendable": 0}, "makes no sense"),
         ({"minSendable": "1000"}, "makes no sense"),
         ({"minSendable": 6_000_000}, "makes no sense"),
+        ({"minSendable": MAX_MSAT + 1, "maxSendable": 10**30}, "makes no sense"),
         ({"maxSendable": True}, "makes no sense"),
         ({"metadata": "[]"}, "makes no sense"),
         ({"metadata": "[" * 100_000}, "makes no sense"),
         ({"metadata": None}, "makes no sense"),
+        ({"metadata": METADATA[:-1] + ', ["x", "\ud800"]]'}, "makes no sense"),
         ({"callback": "http://shop.example/pay"}, "makes no sense"),
         ({"payerData": {"email": {"mandatory": True}}}, "without knowing your email"),
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_an_answer_that_cannot_be_used(changed: dict[str, object], says: str) -> None:
     with pytest.raises(LnurlError, match=says):
@@ -294,6 +296,13 @@ def test_a_stranger_with_a_certificate_of_his_own_is_not_believed(tmp_path: Path
     said, asked = on_the_web(tmp_path, lambda *_: answer({}), ask)
     assert "cannot prove who it is" in said
     assert asked == []
+
+
+def test_a_host_that_cannot_be_one_is_a_sentence_behind_a_proxy_too() -> None:
+    url = parse_url("https://a..b/pay")
+    for client in (WebClient(), WebClient(proxy=Proxy("127.0.0.1", 1))):
+        with pytest.raises(WebError, match="cannot be reached"):
+            asyncio.run(client.get_json(url))
 
 
 def test_a_server_that_says_nothing_is_given_up(tmp_path: Path) -> None:
