@@ -24,6 +24,8 @@ __all__ = ["ConsoleDialog", "ConsoleLine"]
 MAX_HISTORY = 200
 SECRET_WORDS = ("password", "restore", "create")
 """A line with one of these is not remembered."""
+SECRET_COMMANDS = ("getseed", "change_password")
+"""What follows one of these may be a password, by its place alone."""
 
 
 class ConsoleLine(LineEdit):
@@ -57,7 +59,10 @@ class ConsoleLine(LineEdit):
     def remember(self, line: str) -> None:
         """Notes a line that was run; a secret never."""
         lines = ConsoleLine.history
-        if line and not any(word in line.lower() for word in SECRET_WORDS) and lines[-1:] != [line]:
+        is_secret = _masked(line) != " ".join(line.split()) or any(
+            word in line.lower() for word in SECRET_WORDS
+        )
+        if line and not is_secret and lines[-1:] != [line]:
             lines.append(line)
             del lines[:-MAX_HISTORY]
         self._place = 0
@@ -136,10 +141,19 @@ class ConsoleDialog(Dialog):
         self._say(sentence)
 
 
+_AS_READ = str.maketrans({"-": "_", "'": "", '"': "", "\\": ""})
+
+
 def _masked(line: str) -> str:
-    """A line as it is echoed: what follows the word "password" is not shown."""
+    """A line as it is echoed: neither what follows the word "password", nor a command that takes one."""
+    typed = line.split()
+    # Quotation marks do not change which command it is, and dashes do not either.
+    place = 1 if typed and typed[0].translate(_AS_READ) == "leyden" else 0
+    command = "".join(typed[place : place + 1]).translate(_AS_READ)
+    if command in SECRET_COMMANDS and len(typed) > place + 1:
+        return " ".join((*typed[: place + 1], "••••••"))
     words, hidden = [], False
-    for word in line.split():
+    for word in typed:
         name, equals, _value = word.partition("=")
         if hidden:
             word, hidden = "••••••", False
