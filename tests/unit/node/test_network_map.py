@@ -24,6 +24,7 @@ from wallet.node.map_api import NetworkMap, scid_from_text, scid_text
 from wallet.node.map_worker import UNKNOWN, make_map, pack, unpack
 from wallet.node.network_map import MAP_FILE, MapMaker, graph_columns
 
+ROOT = Path(__file__).parents[3]
 NAMES = "abcdef"
 
 
@@ -195,7 +196,12 @@ def test_the_process_reads_columns_and_writes_the_same_map() -> None:
     _version, columns = graph_columns(wallet_node(small_graph()))
     columns |= {"height": b"5000", "path": b""}
     done = subprocess.run(
-        [sys.executable, "-m", "wallet.node.map_worker"], input=pack(columns), capture_output=True, check=True
+        [sys.executable, "-m", "wallet.node.map_worker"],
+        input=pack(columns),
+        capture_output=True,
+        check=True,
+        cwd=ROOT,
+        timeout=60,
     )
     assert unpack(done.stdout) == make_map(columns)
 
