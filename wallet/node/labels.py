@@ -51,7 +51,8 @@ def write_labels(records: Iterable[dict[str, object]]) -> str:
 
 def read_labels(text: str) -> Iterator[LabelRecord | None]:
     """Each line that is not empty; None for one that is no record."""
-    for line in text.split("\n"):
+    # One line at a time: a list of them all may take many times the room of the text.
+    for line in io.StringIO(text):
         if line.strip():
             yield _read_line(line)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-MAX_LABELS_BYTES: Final = 64 * 1024 * 1024
+MAX_LABELS_BYTES: Final = 8 * 1024 * 1024
+MAX_LABEL_RECORDS: Final = 200_000
 EACH_CHANGE_DAYS: Final = 31
 """Up to a month each change is a point of the balance; above, each day."""
 DAY_SECONDS: Final = 86_400
@@ -111,7 +114,7 @@ def _records(node: Node) -> list[dict[str, object]]:
             records.append({"type": "tx", "ref": ref, "label": label, **_about(node, ref, best_height)})
         elif _OUTPUT_TEXT.fullmatch(ref):
             records.append({"type": "output", "ref": ref, "label": label, "spendable": ref not in frozen})
-        elif _is_address(node, ref):
+        elif _script_of(node, ref) is not None:
             records.append({"type": "addr", "ref": ref, "label": label})
     records += [{"type": "output", "ref": ref, "spendable": False} for ref in sorted(frozen - labels.keys())]
     index = node.views.activity
@@ -136,12 +139,12 @@ def _about(node: Node, txid_text: str, best_height: int) -> dict[str, object]:
     return about
 
 
-def _is_address(node: Node, text: str) -> bool:
+def _script_of(node: Node, text: str) -> bytes | None:
+    """None for what is no address of this network."""
     try:
-        address_to_script(text, node.options.network)
+        return address_to_script(text, node.options.network)
     except DecodeError:
-        return False
-    return True
+        return None
 
 
 @command
@@ -150,20 +153,26 @@ async def import_labels(node: Node, file: str) -> Json:
     transactions, addresses and payments that are not of this wallet is left out, and counted."""
     path = _absolute(file)
 
-    def read() -> str:
+    def read() -> tuple[list[LabelRecord | None], dict[str, bytes]]:
+        """The lines, and the scripts of the addresses in them: nothing that needs the wallet."""
         # Never all of it: what a path leads to may have no end.
         with path.open("rb") as opened:
             data = opened.read(MAX_LABELS_BYTES + 1)
-        if len(data) > MAX_LABELS_BYTES:
+        lines: list[LabelRecord | None] = []
+        if len(data) <= MAX_LABELS_BYTES:
+            lines = list(itertools.islice(read_labels(data.decode("utf-8-sig")), MAX_LABEL_RECORDS + 1))
+        if len(data) > MAX_LABELS_BYTES or len(lines) > MAX_LABEL_RECORDS:
             raise CommandError(
                 _("{path} is too large for a file of labels. Nothing was changed.").format(path=path),
                 code="file",
             )
-        return data.decode("utf-8-sig")
+        addresses = {line.ref for line in lines if line is not None and line.type == "addr"}
+        found = {address: _script_of(node, address) for address in addresses}
+        return lines, {address: script for address, script in found.items() if script is not None}
 
     loop = asyncio.get_running_loop()
     try:
-        text = await loop.run_in_executor(None, read)
+        lines, scripts = await loop.run_in_executor(None, read)
     except OSError as error:
         raise _refused(path, error) from None
     except UnicodeDecodeError:
@@ -171,7 +180,6 @@ async def import_labels(node: Node, file: str) -> Json:
             _("{path} is not a file of labels: it is no text. Nothing was changed.").format(path=path),
             code="file",
         ) from None
-    lines = await loop.run_in_executor(None, lambda: list(read_labels(text)))
     records = [line for line in lines if line is not None]
     if lines and not records:
         raise CommandError(
@@ -181,7 +189,7 @@ async def import_labels(node: Node, file: str) -> Json:
             code="file",
         )
     with node.core.entry():
-        taken = _take_over(node, records)
+        taken = _take_over(node, records, scripts)
         durable = node.durable()
     await durable
     node.views.publish_soon()
@@ -211,11 +219,14 @@ def _import_sentence(taken: int, left: int, cut: int) -> str:
     return " ".join(words)
 
 
-def _take_over(node: Node, records: list[LabelRecord]) -> int:
-    """How many were about something of ours; within an entry."""
+def _take_over(node: Node, records: list[LabelRecord], scripts: Mapping[str, bytes]) -> int:
+    """How many were about something of ours; within an entry. `scripts` are those of the addresses that are one."""
     onchain, ledger = node.onchain, node.ledger
     coins = {f"{txid_hex(coin.outpoint.txid)}:{coin.outpoint.vout}" for coin in onchain.coins()}
+    # Of one thing, the last line counts; it is changed once, however many lines there are.
     labels: dict[str, str] = {}
+    freezes: dict[str, bool] = {}
+    payments: dict[str, str] = {}
     taken = 0
     for record in records:
         ours = False
@@ -227,9 +238,8 @@ def _take_over(node: Node, records: list[LabelRecord]) -> int:
                     labels[ref] = record.label
                     ledger.onchain_changed(ref)
             case "addr":
-                ours = _is_address(node, record.ref) and onchain.is_mine(
-                    address_to_script(record.ref, node.options.network)
-                )
+                script = scripts.get(record.ref)
+                ours = script is not None and onchain.is_mine(script)
                 if ours and record.label is not None:
                     labels[record.ref] = record.label
             case "output":
@@ -238,17 +248,21 @@ def _take_over(node: Node, records: list[LabelRecord]) -> int:
                 if ours and record.label is not None:
                     labels[ref] = record.label
                 if ours and record.spendable is not None:
-                    txid_text, _colon, vout = ref.partition(":")
-                    onchain.freeze(OutPoint(txid_from_hex(txid_text), int(vout)), not record.spendable)
+                    freezes[ref] = not record.spendable
             case "payment":
                 key = bytes.fromhex(record.ref) if _HASH_TEXT.fullmatch(record.ref) else b""
                 ours = key in ledger.payments or key in ledger.requests
                 if ours and record.label is not None:
-                    node.set_label(f"ln:{record.ref}", record.label)
+                    payments[record.ref] = record.label
             case _:
                 pass
         taken += ours
     onchain.label_all(labels)
+    for ref, frozen in freezes.items():
+        txid_text, _colon, vout = ref.partition(":")
+        onchain.freeze(OutPoint(txid_from_hex(txid_text), int(vout)), frozen)
+    for payment_hash, label in payments.items():
+        node.set_label(f"ln:{payment_hash}", label)
     return taken
 
 
