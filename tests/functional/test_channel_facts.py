@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.functional.whole_nodes import WholeWorld, play
+from tests.functional.whole_nodes import WAIT_SECONDS, Json, WholeNode, WholeWorld, play
 from wallet.node.api import CommandError
 
 
@@ -42,6 +44,26 @@ def test_each_past_state_of_a_channel_is_there_newest_first(tmp_path: Path) -> N
     play(scenario())
 
 
+async def reported(node: WholeNode, channel_id: str, wanted: Callable[[Json], bool]) -> Json:
+    """What is said of a closed channel once it is what is wanted; asked again whenever something changed."""
+    views = node.node.views
+    report = None
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                version = views.version
+                report = await node.call("closing_report", channel_id=channel_id)
+                if wanted(report):
+                    return report
+                await views.changed_since(version)
+    except TimeoutError:
+        raise AssertionError(f"{node.name} never said what was wanted: {report}") from None
+
+
+def states(report: Json) -> list[str]:
+    return [output["state"] for output in report["outputs"]]
+
+
 def test_a_forced_close_is_followed_until_the_money_is_home(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with WholeWorld.made(tmp_path, ["alice", "bob"]) as world:
@@ -62,31 +84,29 @@ def test_a_forced_close_is_followed_until_the_money_is_home(tmp_path: Path) -> N
             asked = await alice.call("closing_report", channel_id=channel_id)
             await world.mined(asked["closing_txid"])
             height = world.chain.height
-            await alice.until("the new tip", lambda: alice.node.best_height == height)
-            waits = await alice.call("closing_report", channel_id=channel_id)
-            assert waits["closing_confirmations"] == 6
+            waits = await reported(
+                alice, channel_id, lambda r: r["closing_confirmations"] == 6 and states(r) == ["locked"]
+            )
+            assert waits["best_height"] == height
             (output,) = waits["outputs"]
-            assert output["state"] == "locked"
             assert output["until_height"] > height
             assert 490_000 < output["amount_sat"] < 500_000
             assert [step[1] for step in output["steps"]] == ["done", "current", "waiting"]
             with pytest.raises(CommandError, match="waits for a delay"):
                 await alice.call("speed_up_closing", channel_id=channel_id)
             world.chain.mine(output["until_height"] - height)
-            await alice.until(
-                "the sweep", lambda: any(i.sweep for i in alice.node.sweeper.tracked_spendable_outputs())
+            swept = await reported(
+                alice,
+                channel_id,
+                lambda r: states(r) == ["sweeping"] and r["outputs"][0]["can_speed_up"],
             )
-            (sweeping,) = (await alice.call("closing_report", channel_id=channel_id))["outputs"]
-            assert (sweeping["state"], sweeping["can_speed_up"]) == ("sweeping", True)
+            (sweeping,) = swept["outputs"]
             await world.sees(sweeping["txid"])
             assert await alice.call("speed_up_closing", channel_id=channel_id) == {"raised": True}
             (raised,) = (await alice.call("closing_report", channel_id=channel_id))["outputs"]
             assert raised["txid"] != sweeping["txid"]
             await world.mined(raised["txid"])
-            height = world.chain.height
-            await alice.until("the new tip", lambda: alice.node.best_height == height)
-            (home,) = (await alice.call("closing_report", channel_id=channel_id))["outputs"]
-            assert home["state"] == "home"
+            (home,) = (await reported(alice, channel_id, lambda r: states(r) == ["home"]))["outputs"]
             assert home["txid"] == raised["txid"]
 
     play(scenario())
@@ -111,10 +131,7 @@ def test_a_close_by_agreement_pays_the_wallet_and_can_be_sped_up(tmp_path: Path)
             (output,) = (await alice.call("closing_report", channel_id=channel_id))["outputs"]
             assert (output["state"], output["txid"]) == ("confirming", txid)
             await world.mined(txid)
-            height = world.chain.height
-            await alice.until("the new tip", lambda: alice.node.best_height == height)
-            (home,) = (await alice.call("closing_report", channel_id=channel_id))["outputs"]
-            assert home["state"] == "home"
+            (home,) = (await reported(alice, channel_id, lambda r: states(r) == ["home"]))["outputs"]
             assert home["amount_sat"] == output["amount_sat"]
 
     play(scenario())

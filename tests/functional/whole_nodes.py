@@ -35,7 +35,7 @@ from wallet.sandbox.electrum_server import SandboxElectrumServer
 T = TypeVar("T")
 Json = Any  # what a command answers is the test's to know
 HOST = "127.0.0.1"
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 CONFIG = UserConfig(
     channel_handshake_config=ChannelHandshakeConfig(minimum_depth_blocks=1, our_to_self_delay_blocks=144),
     accept_forwards=True,

@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui import scenes
 from tests.gui.fake_node import FakeHost, FakeNode
+from tests.gui.hands import PATIENCE_MS
 from wallet import i18n
 from wallet.gui import excepthook
 from wallet.gui import format as fmt
@@ -72,8 +73,10 @@ class Desk:
         )
         self.window.show_wallet(info, node)
         self.window.resize(1160, 760)
-        self.window.show()
-        qtbot.waitExposed(self.window)
+        with qtbot.waitExposed(self.window, timeout=PATIENCE_MS):
+            self.window.show()
+        # Keys and the focus belong to the window in front.
+        qtbot.waitUntil(self.window.isActiveWindow, timeout=PATIENCE_MS)
 
     def go(self, key: str) -> None:
         assert self.window.shell is not None
@@ -86,7 +89,7 @@ class Desk:
         return found
 
     def until(self, condition: Callable[[], bool]) -> None:
-        self.qtbot.waitUntil(condition, timeout=5_000)
+        self.qtbot.waitUntil(condition, timeout=PATIENCE_MS)
 
     def dialog(self, kind: type[W]) -> W:
         self.until(

@@ -376,7 +376,7 @@ class FakeNode(FakeChannels, FakeRecovery, FakeSettings, FakeSend, FakeMap):
 
     def settle(self) -> None:
         """Waits until everything that was submitted is done."""
-        self._pool.submit(lambda: None).result(10)
+        self._pool.submit(lambda: None).result(30)
 
     def _balance(self, channels: Sequence[ChannelView]) -> BalanceView:
         live = [c for c in channels if c.phase in _LIVE]

@@ -9,7 +9,10 @@ from PyQt6.QtGui import QWindow
 from PyQt6.QtTest import QTest
 from PyQt6.QtWidgets import QWidget
 
-__all__ = ["click", "drag", "press", "type_text"]
+__all__ = ["PATIENCE_MS", "click", "drag", "press", "type_text"]
+
+PATIENCE_MS = 30_000
+"""How long a person waits for what must come: a busy machine is slow, and what never comes is still found."""
 
 _hands: Any = QTest
 

@@ -18,6 +18,7 @@ from PyQt6.QtCore import QElapsedTimer, QEvent, QEventLoop
 from PyQt6.QtWidgets import QApplication, QDialog
 
 from tests.gui.fake_node import FakeHost, FakeNode
+from tests.gui.hands import PATIENCE_MS
 from wallet.gui.app import make_application, make_window
 from wallet.gui.grab import grab
 from wallet.gui.main_window import MainWindow
@@ -35,7 +36,7 @@ def spin(milliseconds: int = 60) -> None:
         QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 10)
 
 
-def wait_for(condition: Callable[[], bool], what: str, milliseconds: int = 5_000) -> None:
+def wait_for(condition: Callable[[], bool], what: str, milliseconds: int = PATIENCE_MS) -> None:
     timer = QElapsedTimer()
     timer.start()
     while not condition():

@@ -19,7 +19,7 @@ from PyQt6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 
-from tests.gui.hands import click, press
+from tests.gui.hands import PATIENCE_MS, click, press
 from tests.gui.shot_scenes import SCENES
 from tests.gui.shots import Stage
 from wallet.gui.widgets.basic import Button, ElidedLabel, Label
@@ -157,7 +157,9 @@ def test_a_dialog_shows_all_that_it_asks(name: str, qtbot: QtBot) -> None:
         SCENES[name](stage)
         where = top(stage)
         bars = [b for b in where.findChildren(QScrollBar) if b.orientation() == Qt.Orientation.Vertical]
-        qtbot.waitUntil(lambda: not any(bar.isVisible() and bar.maximum() > 0 for bar in bars), timeout=2_000)
+        qtbot.waitUntil(
+            lambda: not any(bar.isVisible() and bar.maximum() > 0 for bar in bars), timeout=PATIENCE_MS
+        )
     finally:
         stage.end()
 

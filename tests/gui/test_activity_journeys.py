@@ -131,7 +131,7 @@ def test_each_range_is_asked_for_and_a_payment_moves_the_end(typical: Desk) -> N
         click(page.over_time.ranges.button(key))
         typical.until(lambda days=days: ("balance_history", {"days": days}) in typical.node.calls)  # type: ignore[misc]  # the default binds
     before_sat = typical.node.snapshot().balance.total_sat
-    typical.node.submit(typical.node.give_coins, 123_456).result(10)
+    typical.node.submit(typical.node.give_coins, 123_456).result(30)
     typical.until(lambda: page.over_time.chart.points[-1][1] == before_sat + 123_456)
 
 
@@ -333,7 +333,7 @@ def test_a_long_list_is_walked_from_end_to_end(desk: Callable[[FakeNode], Desk])
     press(page.table, Qt.Key.Key_End, Qt.KeyboardModifier.ControlModifier)
     assert page.table.currentIndex().row() == 1_999
     assert page.table.currentIndex().data(ITEM_ROLE) == node.activity[-1]
-    opened.node.submit(opened.node.give_coins, 5_000).result(10)
+    opened.node.submit(opened.node.give_coins, 5_000).result(30)
     opened.until(lambda: page.model.rowCount() == 2_001)
     # What one looks at stays under one's eyes.
     assert page.table.currentIndex().row() == 2_000

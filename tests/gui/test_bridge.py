@@ -16,6 +16,7 @@ from pytestqt.qtbot import QtBot
 from tests.gui import scenes
 from tests.gui.conftest import Desk
 from tests.gui.fake_node import FakeHost
+from tests.gui.hands import PATIENCE_MS
 from wallet.gui import excepthook
 from wallet.gui.bridge import Bridge, error_sentence, run
 from wallet.gui.tour import run_tour
@@ -36,7 +37,7 @@ def test_changes_arrive_in_the_windows_thread(qtbot: QtBot) -> None:
 
     bridge.changed.connect(seen)
     node.submit(node.give_coins, 3_000_000_000)
-    qtbot.waitUntil(lambda: bool(totals))
+    qtbot.waitUntil(lambda: bool(totals), timeout=PATIENCE_MS)
     assert set(threads) == {threading.get_ident()}
     assert totals == [3_000_000_000]  # more than 32 bits hold
     assert bridge.snapshot.balance.total_sat == 3_000_000_000
@@ -52,7 +53,7 @@ def test_results_come_back_in_the_windows_thread(qtbot: QtBot) -> None:
     seen: list[tuple[int, int]] = []
     run(future, lambda value: seen.append((value, threading.get_ident())))
     threading.Thread(target=lambda: future.set_result(2**40)).start()
-    qtbot.waitUntil(lambda: bool(seen))
+    qtbot.waitUntil(lambda: bool(seen), timeout=PATIENCE_MS)
     assert seen == [(2**40, threading.get_ident())]
 
 
@@ -61,7 +62,7 @@ def test_errors_are_sentences(qtbot: QtBot) -> None:
     seen: list[str] = []
     run(future, lambda _value: None, seen.append)
     future.set_exception(CommandError("Not enough coins."))
-    qtbot.waitUntil(lambda: bool(seen))
+    qtbot.waitUntil(lambda: bool(seen), timeout=PATIENCE_MS)
     assert seen == ["Not enough coins."]
     assert "ZeroDivisionError" in error_sentence(ZeroDivisionError("x"))
 

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.conftest import Desk, made_window
 from tests.gui.fake_node import FakeHost, FakeNode
-from tests.gui.hands import click, type_text
+from tests.gui.hands import PATIENCE_MS, click, type_text
 from wallet.gui.main_window import MainWindow
 from wallet.gui.pages.open_channel import OpenChannelDialog
 from wallet.gui.pages.send import SendPage
@@ -87,7 +87,7 @@ class Clicks:
         self._qtbot = qtbot
 
     def on(self, widget: QWidget) -> None:
-        self._qtbot.waitUntil(lambda: widget.isVisible() and widget.isEnabled(), timeout=5_000)
+        self._qtbot.waitUntil(lambda: widget.isVisible() and widget.isEnabled(), timeout=PATIENCE_MS)
         click(widget)
         self.count += 1
 
@@ -98,7 +98,7 @@ class Clicks:
 
     def go_on(self, text: str) -> None:
         self._qtbot.waitUntil(
-            lambda: [text in b.text() and b.isEnabled() for b in self.filled()] == [True], timeout=5_000
+            lambda: [text in b.text() and b.isEnabled() for b in self.filled()] == [True], timeout=PATIENCE_MS
         )
         self.on(self.filled()[0])
 
@@ -116,26 +116,26 @@ def test_from_the_first_start_to_paid_in_twelve_clicks_and_nothing_typed_but_the
     for field in wizard.step.findChildren(PasswordEdit):
         type_text(field, "correct horse")
     clicks.go_on("Create wallet")
-    qtbot.waitUntil(lambda: window.shell is not None)
+    qtbot.waitUntil(lambda: window.shell is not None, timeout=PATIENCE_MS)
     shell = window.shell
     assert shell is not None
     clicks.go_on("Get 1")
     clicks.go_on("Mine")
     clicks.go_on("Open a channel")
-    qtbot.waitUntil(lambda: window.findChild(OpenChannelDialog) is not None)
+    qtbot.waitUntil(lambda: window.findChild(OpenChannelDialog) is not None, timeout=PATIENCE_MS)
     dialog = window.findChild(OpenChannelDialog)
     assert dialog is not None
     clicks.on(dialog.sensible)
     clicks.go_on("Open with")
-    qtbot.waitUntil(lambda: shell.current_key == "channels")
+    qtbot.waitUntil(lambda: shell.current_key == "channels", timeout=PATIENCE_MS)
     clicks.on(shell.navigation.items["overview"])
     clicks.go_on("Mine")
     clicks.go_on("Buy a coffee")
-    qtbot.waitUntil(lambda: window.findChild(SendPage) is not None)
+    qtbot.waitUntil(lambda: window.findChild(SendPage) is not None, timeout=PATIENCE_MS)
     send = window.findChild(SendPage)
     assert send is not None
     clicks.go_on("Pay 21")
-    qtbot.waitUntil(lambda: send.result is not None)
+    qtbot.waitUntil(lambda: send.result is not None, timeout=PATIENCE_MS)
     assert send.result is not None
     assert send.result.title == "Paid"
     assert clicks.count <= 12
@@ -156,10 +156,12 @@ def test_a_link_waits_for_unlocking_and_is_shown_but_never_paid(
     assert before is None
     type_text(page.password, "correct")
     click(page.unlock)
-    qtbot.waitUntil(lambda: window.shell is not None and window.shell.current_key == "send")
+    qtbot.waitUntil(
+        lambda: window.shell is not None and window.shell.current_key == "send", timeout=PATIENCE_MS
+    )
     send = window.findChild(SendPage)
     assert send is not None
-    qtbot.waitUntil(lambda: send.card is not None)
+    qtbot.waitUntil(lambda: send.card is not None, timeout=PATIENCE_MS)
     assert host.node is not None
     called = {name for name, _arguments in host.node.calls}
     assert called.isdisjoint({"payto", "lnpay", "pay"})
@@ -182,11 +184,11 @@ def test_a_later_start_hands_its_link_to_the_window_that_is_open(qtbot: QtBot, t
     first = SingleWindow(tmp_path, seen.append)
     assert first.is_listening
     assert hand_over(tmp_path, LINK)
-    qtbot.waitUntil(lambda: seen == [LINK])
+    qtbot.waitUntil(lambda: seen == [LINK], timeout=PATIENCE_MS)
     assert hand_over(tmp_path, "")
-    qtbot.waitUntil(lambda: seen == [LINK, ""])
+    qtbot.waitUntil(lambda: seen == [LINK, ""], timeout=PATIENCE_MS)
     assert hand_over(tmp_path, "x" * (3 * MAX_LINK))
-    qtbot.waitUntil(lambda: len(seen) == 3)
+    qtbot.waitUntil(lambda: len(seen) == 3, timeout=PATIENCE_MS)
     assert len(seen[2]) == MAX_LINK
     assert not hand_over(tmp_path / "another", LINK)
     first.close()
@@ -223,7 +225,7 @@ def test_the_practice_wallet_is_kept_until_it_is_reset(
     assert dialog is not None
     go = next(b for b in dialog.findChildren(Button) if b.kind == "danger")
     click(go)
-    qtbot.waitUntil(lambda: list(choice.cards) == [("mainnet", "Savings")])
+    qtbot.waitUntil(lambda: list(choice.cards) == [("mainnet", "Savings")], timeout=PATIENCE_MS)
     assert not choice.reset_button.isVisibleTo(choice)
     window.close()
 
@@ -236,7 +238,7 @@ def test_practising_is_one_click_away_from_a_real_wallet(
     page = unlocking(window)
     type_text(page.password, "correct")
     click(page.unlock)
-    qtbot.waitUntil(lambda: window.shell is not None)
+    qtbot.waitUntil(lambda: window.shell is not None, timeout=PATIENCE_MS)
     assert window.shell is not None
     window.shell.go("practise")
     dialog = window.findChild(Dialog)

@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 from tests.gui import scenes
 from tests.gui.conftest import Desk, made_window
 from tests.gui.fake_node import HUB_URI, WORDS, FakeHost, FakeNode
-from tests.gui.hands import click, press, type_text
+from tests.gui.hands import PATIENCE_MS, click, press, type_text
 from wallet.gui import format as fmt
 from wallet.gui.describe import CLOSED
 from wallet.gui.main_window import MainWindow, Shell
@@ -72,12 +72,12 @@ def test_practising_takes_three_clicks(qtbot: QtBot, host: FakeHost) -> None:
         type_text(field, "correct horse")
     create = next(b for b in wizard.step.findChildren(Button) if b.kind == "filled")
     click(create)
-    qtbot.waitUntil(lambda: window.shell is not None)
+    qtbot.waitUntil(lambda: window.shell is not None, timeout=PATIENCE_MS)
     assert host.created[0]["network"] == "sandbox"
     assert window._strip is not None
     assert window._strip.label.text() == "Play money: sandbox"
     tools = window._strip.tools
-    qtbot.waitUntil(tools.isVisible)
+    qtbot.waitUntil(tools.isVisible, timeout=PATIENCE_MS)
     window.close()
 
 
@@ -160,11 +160,11 @@ def test_a_wrong_password_is_said_and_forgiven(qtbot: QtBot) -> None:
     assert page is not None
     type_text(page.password, "wrong")
     press(page.password, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: "wrong" in page._banner.text())
+    qtbot.waitUntil(lambda: "wrong" in page._banner.text(), timeout=PATIENCE_MS)
     page.password.clear()
     type_text(page.password, "correct")
     press(page.password, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: window.shell is not None)
+    qtbot.waitUntil(lambda: window.shell is not None, timeout=PATIENCE_MS)
     window.close()
     host.stop()
 
@@ -180,7 +180,7 @@ def test_a_locked_wallet_goes_on_watching(qtbot: QtBot) -> None:
     assert "nothing is being watched" in page.note.text()
     type_text(page.password, "correct")
     press(page.password, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: window.shell is not None)
+    qtbot.waitUntil(lambda: window.shell is not None, timeout=PATIENCE_MS)
     running = host.node
     assert running is not None
     window.lock()
@@ -188,10 +188,10 @@ def test_a_locked_wallet_goes_on_watching(qtbot: QtBot) -> None:
     locked = window._content
     assert isinstance(locked, UnlockPage)
     assert "goes on watching" in locked.note.text()
-    qtbot.waitUntil(locked.note.isVisible)
+    qtbot.waitUntil(locked.note.isVisible, timeout=PATIENCE_MS)
     type_text(locked.password, "correct")
     press(locked.password, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: isinstance(window._content, Shell))
+    qtbot.waitUntil(lambda: isinstance(window._content, Shell), timeout=PATIENCE_MS)
     shell = window._content
     assert isinstance(shell, Shell)
     assert shell.bridge.api is running
@@ -297,7 +297,7 @@ def test_invoices_that_are_expired_paid_or_our_own(typical: Desk) -> None:
     page = recognised(typical, paid)
     assert isinstance(page.card, InvoiceCard)
     assert "already" in page.card._banner.text()
-    own = node.submit(node.do_add_request, 5_000_000, "Mine", 3_600, True).result(5)["lightning_invoice"]
+    own = node.submit(node.do_add_request, 5_000_000, "Mine", 3_600, True).result(30)["lightning_invoice"]
     page = recognised(typical, own)
     assert isinstance(page.card, InvoiceCard)
     assert "your own" in page.card._banner.text()

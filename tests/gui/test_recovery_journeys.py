@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from tests.gui import scenes
 from tests.gui.conftest import Desk, made_window
 from tests.gui.fake_node import WORDS, FakeHost, FakeNode
-from tests.gui.hands import click, type_text
+from tests.gui.hands import PATIENCE_MS, click, type_text
 from wallet.gui import format as fmt
 from wallet.gui.main_window import MainWindow
 from wallet.gui.pages.channel import ChannelDetail
@@ -131,11 +131,11 @@ def test_restoring_takes_a_backup_and_asks_before_anybody_is_called(
     # What is no backup is refused in a sentence, and another file can be chosen.
     chooser.pick = Path("/home/anna/holiday.jpg")
     click(choice_of(wizard).choose)
-    qtbot.waitUntil(lambda: "not a channel backup" in choice_of(wizard).told.text())
+    qtbot.waitUntil(lambda: "not a channel backup" in choice_of(wizard).told.text(), timeout=PATIENCE_MS)
     assert not go.isEnabled()
     chooser.pick = BACKUP
     click(choice_of(wizard).choose)
-    qtbot.waitUntil(go.isEnabled)
+    qtbot.waitUntil(go.isEnabled, timeout=PATIENCE_MS)
     told = choice_of(wizard).told.text()
     assert "3 channels" in told
     assert fmt.amount_sat(5_550_000) in told
@@ -146,7 +146,7 @@ def test_restoring_takes_a_backup_and_asks_before_anybody_is_called(
     assert host.created == []
     click(answers_of(wizard).runs)
     chosen_password(wizard)
-    qtbot.waitUntil(lambda: window.shell is not None)
+    qtbot.waitUntil(lambda: window.shell is not None, timeout=PATIENCE_MS)
     made = host.created[0]
     assert made["restored"] is True
     assert made["channel_backup"] == BACKUP
@@ -157,7 +157,7 @@ def test_restoring_takes_a_backup_and_asks_before_anybody_is_called(
     assert window.shell.current_key == "recovery"
     page = window.shell.page("recovery")
     assert isinstance(page, RecoveryPage)
-    qtbot.waitUntil(lambda: len(page.channels) == 3)
+    qtbot.waitUntil(lambda: len(page.channels) == 3, timeout=PATIENCE_MS)
     assert "3 channels wait for their peers" in texts(page)
     banner = window.shell.restored.banner
     assert banner is not None
@@ -188,7 +188,7 @@ def test_the_answer_that_it_does_not_run_goes_with_the_wallet(
     click(named(wizard, "I have none"))
     click(answers_of(wizard).stopped)
     chosen_password(wizard)
-    qtbot.waitUntil(lambda: window.shell is not None)
+    qtbot.waitUntil(lambda: window.shell is not None, timeout=PATIENCE_MS)
     made = host.created[0]
     assert made["channel_backup"] is None
     assert made["old_installation_stopped"] is True
@@ -205,7 +205,7 @@ def test_a_new_wallet_is_asked_nothing_of_the_kind(qtbot: QtBot, host: FakeHost,
     create = button(wizard, "filled")
     assert create.text() == "Create wallet"
     click(create)
-    qtbot.waitUntil(lambda: window.shell is not None)
+    qtbot.waitUntil(lambda: window.shell is not None, timeout=PATIENCE_MS)
     made = host.created[0]
     assert (made["restored"], made["channel_backup"], made["old_installation_stopped"]) == (
         False,
@@ -290,7 +290,7 @@ def test_a_damaged_file_leads_to_restoring_and_is_left_alone(qtbot: QtBot) -> No
     assert page is not None
     type_text(page.password, "correct")
     click(page.unlock)
-    qtbot.waitUntil(lambda: "restore from your words" in page._banner.text())
+    qtbot.waitUntil(lambda: "restore from your words" in page._banner.text(), timeout=PATIENCE_MS)
     assert page.other.text() == "Create or restore another"
     click(page.other)
     wizard = window.findChild(Wizard)

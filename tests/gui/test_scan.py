@@ -11,6 +11,7 @@ from PyQt6.QtGui import QColor, QImage
 from pytestqt.qtbot import QtBot
 
 from tests.gui.codes import long_text, on_a_screen, picture_of, turned
+from tests.gui.hands import PATIENCE_MS
 from wallet.gui.scan import reader as reading
 from wallet.gui.scan.reader import Reader, load_picture, read_picture
 
@@ -92,7 +93,7 @@ def test_of_frames_that_wait_the_newest_is_read(qtbot: QtBot, monkeypatch: pytes
     for width in (10, 11, 12, 13):
         reader.submit(QImage(width, 5, QImage.Format.Format_RGB32))
     let_go.set()
-    qtbot.waitUntil(lambda: len(answers) == 2, timeout=30_000)
+    qtbot.waitUntil(lambda: len(answers) == 2, timeout=PATIENCE_MS)
     assert seen == [10, 13]
     assert threads == {"qr"}
     assert not reader.is_busy
@@ -116,7 +117,7 @@ def test_once_a_code_is_read_no_further_frame_is_looked_at(
     for width in (10, 11):
         reader.submit(QImage(width, 5, QImage.Format.Format_RGB32))
     let_go.set()
-    qtbot.waitUntil(lambda: bool(answers), timeout=30_000)
+    qtbot.waitUntil(lambda: bool(answers), timeout=PATIENCE_MS)
     assert answers == ["found"]
     assert seen == [10]
     assert not reader.is_busy

@@ -12,6 +12,9 @@ from tests.gui.codes import picture_of
 from wallet.gui.scan.reader import read_picture
 from wallet.gui.scan.screen import X11Screen
 
+GIVES_UP_AFTER_MS = 80_000
+"""Before whoever started it does, so that it is known that nothing was read."""
+
 
 def main(text: str) -> int:
     app = QApplication([])
@@ -30,6 +33,7 @@ def main(text: str) -> int:
     timer = QTimer()
     timer.timeout.connect(look)
     timer.start(50)
+    QTimer.singleShot(GIVES_UP_AFTER_MS, lambda: app.exit(2))
     return app.exec()
 
 

@@ -12,7 +12,7 @@ from wallet.node.api import CommandError, WalletInfo
 from wallet.node.options import NodeOptions
 from wallet.sandbox.every import EveryHost
 
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 60
 
 
 class Half:
