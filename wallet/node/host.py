@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from wallet.bitcoin import bip39
 from wallet.bitcoin.errors import DecodeError
@@ -24,7 +24,6 @@ from wallet.i18n import _
 from wallet.node.api import BackupReport, CommandError, NodeApi, WalletInfo, WordsReport
 from wallet.node.backup import BackupError, read_file
 from wallet.node.generation import Generation
-from wallet.node.node import Node
 from wallet.node.options import NodeOptions
 from wallet.node.store import Store, StoreError, WalletLock, WrongPassword
 from wallet.node.wallets import (
@@ -41,6 +40,9 @@ from wallet.node.wallets import (
     new_words,
     read_backup,
 )
+
+if TYPE_CHECKING:
+    from wallet.node.node import Node
 
 __all__ = ["Host", "NodeThread", "OpenNode", "check_words", "create_wallet_file", "open_node"]
 
@@ -93,6 +95,9 @@ async def open_node(
     options: NodeOptions, password: str, *, fee_estimator: FeeEstimator | None = None
 ) -> OpenNode:
     """Unlocks and starts a wallet on the running loop; raises `CommandError`, with everything let go again."""
+    # The core is the most of what Leyden imports: the window is there before it, and asks for the password.
+    from wallet.node.node import Node
+
     check_wallet_name(options.wallet_name)
     lock = lock_wallet(options)
     async with contextlib.AsyncExitStack() as undo:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from wallet.chain.electrum.session import ServerAddress
-from wallet.node import host as host_module
+from wallet.node import node as node_module
 from wallet.node.api import CommandError, Json, WalletInfo
 from wallet.node.daemon import Daemon
 from wallet.node.host import Host, open_node
@@ -161,7 +161,7 @@ def test_a_fault_of_ours_lets_go_of_the_wallet(options: NodeOptions, monkeypatch
 
     async def run() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(host_module, "Node", broken)
+            patch.setattr(node_module, "Node", broken)
             with pytest.raises(KeyError):
                 await open_node(options, "")
         await (await open_node(options, "")).close()
