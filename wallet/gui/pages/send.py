@@ -220,6 +220,8 @@ class SendPage(Page):
             return
         name = fmt.plain(path.name, 60)
         try:
+            if not path.is_file():
+                raise OSError("a pipe or a device may have no end, or no beginning")
             with path.open("rb") as file:
                 raw = file.read(MAX_FILE_BYTES + 1)
         except OSError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import zxingcpp
 from PyQt6 import sip
@@ -24,6 +25,9 @@ MAX_TEXT = 8192
 """More than any code holds (7,089 digits)."""
 MAX_PIXELS = 64_000_000
 """No screen has as many; a picture that unpacks to more is not opened."""
+FORMATS = frozenset({b"png", b"jpeg", b"webp", b"bmp", b"gif", b"pbm", b"pgm", b"ppm"})
+"""Pixels only, by what the file holds and not by its name: a drawing or a document may be drawn at any size, or lead
+elsewhere."""
 SMALL_SIDE = 1_200
 """Below this a picture is looked at enlarged as well."""
 
@@ -87,12 +91,16 @@ def read_picture(image: QImage, *, quick: bool = False) -> str | None:
 
 
 def load_picture(path: str) -> QImage | None:
-    """A picture from a file; None where it is none, or absurdly large."""
+    """A picture from a file; None where it is none, of an unusual kind, or absurdly large."""
+    if not Path(path).is_file():
+        return None
     reader = QImageReader(path)
     reader.setAutoTransform(True)
     reader.setDecideFormatFromContent(True)
+    if reader.format().data() not in FORMATS:
+        return None
     size = reader.size()
-    if size.isValid() and size.width() * size.height() > MAX_PIXELS:
+    if not size.isValid() or size.width() * size.height() > MAX_PIXELS:
         return None
     image = reader.read()
     return None if image.isNull() else image
