@@ -102,7 +102,7 @@ class Recorder:
         self.broadcasts.append(result)
         self._changed.set()
 
-    async def wait_for(self, what: Callable[[], bool], timeout_seconds: float = 30) -> None:
+    async def wait_for(self, what: Callable[[], bool], timeout_seconds: float = 60) -> None:
         async with asyncio.timeout(timeout_seconds):
             while not what():
                 self._changed.clear()

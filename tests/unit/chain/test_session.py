@@ -27,7 +27,7 @@ from wallet.chain.electrum.sync import default_servers
 from wallet.sandbox.chain import SandboxChain
 from wallet.sandbox.electrum_server import HOST, SandboxElectrumServer
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_tls_with_a_pinned_certificate(tmp_path: Path) -> None:
         port = await server.start(ssl_context=context)
         recorder = Recorder()
         async with syncing(recorder, [ServerAddress(HOST, port)], tmp_path) as sync:
-            await asyncio.wait_for(sync.wait_synced(), 20)
+            await asyncio.wait_for(sync.wait_synced(), 60)
             pin = sync.certificates.get(f"{HOST}:{port}")
             assert pin is not None
             assert not pin.is_ca
@@ -216,7 +216,7 @@ def test_through_a_proxy_names_are_resolved_there() -> None:
         onion = ServerAddress("a" * 56 + ".onion", 50001, tls=False)
         way = Proxy(HOST, proxy.sockets[0].getsockname()[1])
         async with syncing(recorder, [onion], proxy=way) as sync:
-            await asyncio.wait_for(sync.wait_synced(), 20)
+            await asyncio.wait_for(sync.wait_synced(), 60)
         assert asked == [(onion.host, 50001)]
         proxy.close()
         await server.stop()
@@ -242,7 +242,7 @@ def test_resume_from_sleep_finds_dead_connections(monkeypatch: pytest.MonkeyPatc
         address = ServerAddress(HOST, await server.start(), tls=False)
         recorder = Recorder()
         async with syncing(recorder, [address]) as sync:
-            await asyncio.wait_for(sync.wait_synced(), 20)
+            await asyncio.wait_for(sync.wait_synced(), 60)
             server.lies.silent.add("server.ping")
             sync.reconnect()
             # Said at once: what it told before the sleep is no news of now.

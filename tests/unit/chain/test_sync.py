@@ -35,7 +35,7 @@ from wallet.chain.interfaces import (
 from wallet.sandbox.chain import Coin, SandboxChain
 from wallet.sandbox.electrum_server import HOST, Lies, SandboxElectrumServer
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 
 class Net:
@@ -56,9 +56,9 @@ class Net:
     async def at_tip(self, chain: SandboxChain | None = None) -> None:
         tip = (chain or self.chain).tip.hash
         await self.recorder.wait_for(
-            lambda: self.recorder.best is not None and self.recorder.best[0] == tip, 20
+            lambda: self.recorder.best is not None and self.recorder.best[0] == tip, 60
         )
-        await asyncio.wait_for(self.sync.wait_synced(), 20)
+        await asyncio.wait_for(self.sync.wait_synced(), 60)
 
     async def dropped(self, i: int) -> tuple[ServerErrorKind | None, str]:
         await self.recorder.wait_for(
@@ -420,7 +420,7 @@ def test_one_server_is_not_enough_unless_named(monkeypatch: pytest.MonkeyPatch) 
             assert not net.sync.is_synced
             assert net.sync.status().state is SyncState.WAITING
             await net.sync.set_servers(net.addresses(), single_server_ok=True)
-            await asyncio.wait_for(net.sync.wait_synced(), 10)
+            await asyncio.wait_for(net.sync.wait_synced(), 60)
 
     run(scenario())
 
@@ -581,7 +581,7 @@ def test_after_a_refusal_for_its_fee_the_rates_are_asked_until_they_are_others(
 
             monkeypatch.setattr(estimator, "refresh", counted)
             estimator.refused()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await rounds.get()
                 await rounds.get()
                 assert not changed.is_set()
@@ -606,7 +606,7 @@ def test_look_up_of_channels() -> None:
             async def ask(short_channel_id: int) -> UtxoAnswer:
                 chain_hash = net.chain.network.chain_hash
                 assert net.sync.utxo_lookup.get_utxo(chain_hash, short_channel_id, answers.put_nowait) is None
-                return await asyncio.wait_for(answers.get(), 10)
+                return await asyncio.wait_for(answers.get(), 60)
 
             assert await ask(place) == UtxoAnswer(place, TxOut(coin.output.value_sat, SCRIPT), None)
             assert (await ask(place + (1 << 40))).error is UtxoError.UNKNOWN_TX
