@@ -14,7 +14,7 @@ from wallet.bitcoin.address import REGTEST, script_to_address
 from wallet.bitcoin.psbt import Psbt
 from wallet.bitcoin.script import p2wpkh
 from wallet.bitcoin.tx import Transaction, TxOut
-from wallet.chain.electrum.fees import FeeSnapshot
+from wallet.chain.electrum.fees import ElectrumFeeEstimator, FeeSnapshot
 from wallet.node.api import CommandError
 
 STRANGER = script_to_address(p2wpkh(curve.pubkey_from_secret(b"\x17" * 32)), REGTEST) or ""
@@ -27,16 +27,26 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     made.close()
 
 
+class BusyDay(ElectrumFeeEstimator):
+    """Servers say 40, 20, 12, 4 and 2 sat/vB; what the real ones say meanwhile is not heard."""
+
+    @property
+    def snapshot(self) -> FeeSnapshot:
+        return FeeSnapshot(
+            rates=((2, 10_000), (6, 5_000), (12, 3_000), (144, 1_000), (1008, 500)), minimum_sat_per_kw=300
+        )
+
+    @snapshot.setter
+    def snapshot(self, heard: FeeSnapshot) -> None:
+        pass
+
+
 @pytest.fixture
 def known_fees(place: Place) -> Iterator[Place]:
-    """What servers say on a busy day: 40, 20, 12, 4 and 2 sat/vB."""
     estimator = place.node.electrum.fee_estimator
-    before = estimator.snapshot
-    estimator.snapshot = FeeSnapshot(
-        rates=((2, 10_000), (6, 5_000), (12, 3_000), (144, 1_000), (1008, 500)), minimum_sat_per_kw=300
-    )
+    estimator.__class__ = BusyDay
     yield place
-    estimator.snapshot = before
+    estimator.__class__ = ElectrumFeeEstimator
 
 
 def ours(place: Place, command: str, **arguments: Any) -> Any:
