@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from wallet.node.api import ActivityItem, CommandError, FiatView, Json, NodeStatus
+from wallet.node.version import VERSION
 
 __all__ = ["FakeSettings"]
 
@@ -118,7 +119,7 @@ class FakeSettings:
         }
 
     def do_version(self) -> Json:
-        return "0.1.0"
+        return VERSION
 
     more_commands: dict[str, str]
 
