@@ -23,6 +23,7 @@ from wallet.chain.interfaces import FeeEstimator
 from wallet.i18n import _
 from wallet.node.api import BackupReport, CommandError, NodeApi, WalletInfo, WordsReport
 from wallet.node.backup import BackupError, read_file
+from wallet.node.futures import run_on
 from wallet.node.generation import Generation
 from wallet.node.options import NodeOptions
 from wallet.node.store import Store, StoreError, WalletLock, WrongPassword
@@ -48,6 +49,9 @@ __all__ = ["Host", "NodeThread", "OpenNode", "check_words", "create_wallet_file"
 
 T = TypeVar("T")
 
+# What is still under way when the network loop ends is given this long to notice.
+LAST_TASKS_SECONDS = 5.0
+
 
 class NodeThread:
     """An asyncio loop in a thread: the network loop."""
@@ -60,12 +64,13 @@ class NodeThread:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        self.loop.run_until_complete(_end_tasks())
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Runs a coroutine on the loop, from any other thread."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
+        return run_on(self.loop, work)
 
     def end(self) -> None:
         """Ends the loop, and the thread after it; whatever ran on it has to be finished before."""
@@ -75,6 +80,15 @@ class NodeThread:
         """Ends the loop and waits for the thread; from another one."""
         self.end()
         self._thread.join()
+
+
+async def _end_tasks() -> None:
+    """Cancels what is left on the running loop, and sees it end: whoever waits for it is told."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=LAST_TASKS_SECONDS)
 
 
 class OpenNode:

@@ -75,7 +75,7 @@ from wallet.node.commands import run
 from wallet.node.core import Batch, Core, ReleasedMessages, read_clocks
 from wallet.node.details import has_anchors
 from wallet.node.event_handler import EventHandler
-from wallet.node.futures import resolve
+from wallet.node.futures import resolve, run_on
 from wallet.node.generation import Generation
 from wallet.node.gossip_peers import GossipPeers
 from wallet.node.ledger import Ledger
@@ -1077,7 +1077,7 @@ class Node:
 
     def call(self, command: str, /, **arguments: Json) -> concurrent.futures.Future[Json]:
         """Runs a command on the loop, from any thread."""
-        return asyncio.run_coroutine_threadsafe(self._run(command, arguments), self.loop)
+        return run_on(self.loop, self._run(command, arguments))
 
     async def _run(self, command: str, arguments: Mapping[str, Json]) -> Json:
         try:
@@ -1121,7 +1121,7 @@ class Node:
 
     def network_map(self) -> concurrent.futures.Future[NetworkMap]:
         """`MapSource`."""
-        return asyncio.run_coroutine_threadsafe(self.maps.current(), self.loop)
+        return run_on(self.loop, self.maps.current())
 
     def sandbox(self) -> SandboxControl | None:
         return self.sandbox_control

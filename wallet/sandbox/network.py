@@ -14,6 +14,7 @@ from wallet.chain.electrum.session import ServerAddress
 from wallet.chain.interfaces import LogLevel
 from wallet.i18n import _
 from wallet.node.commands import run
+from wallet.node.futures import run_on
 from wallet.node.sentences import sat_text
 from wallet.sandbox.chain import SandboxChain
 from wallet.sandbox.electrum_server import SandboxElectrumServer
@@ -128,7 +129,7 @@ class Sandbox:
             self.chain.mine(blocks)
             return self.chain.height
 
-        return asyncio.run_coroutine_threadsafe(work(), self._loop)
+        return run_on(self._loop, work())
 
     def give_coins(self, amount_sat: int) -> Future[str]:
         async def work() -> str:
@@ -137,7 +138,7 @@ class Sandbox:
             node.log(LogLevel.INFO, "the faucet gives %s", sat_text(amount_sat))
             return self.chain.faucet(address_to_script(address, self._options.network), amount_sat)
 
-        return asyncio.run_coroutine_threadsafe(work(), self._loop)
+        return run_on(self._loop, work())
 
     async def welcome(self, amount_sat: int) -> None:
         """The first coins, confirmed; on the loop."""
@@ -183,7 +184,7 @@ class Sandbox:
             )
             return opened["funding_txid"]
 
-        return asyncio.run_coroutine_threadsafe(work(), self._loop)
+        return run_on(self._loop, work())
 
     def _hub_coins(self, address: str) -> list[Coin]:
         hub = self.hub.opened.node
@@ -201,14 +202,14 @@ class Sandbox:
             )
             return request["lightning_invoice"]
 
-        return asyncio.run_coroutine_threadsafe(work(), self._loop)
+        return run_on(self._loop, work())
 
     def shop_pay(self, invoice: str) -> Future[str]:
         async def work() -> str:
             paid = cast("Mapping[str, str]", await self.shop.call("lnpay", invoice=invoice))
             return paid.get("preimage") or ""
 
-        return asyncio.run_coroutine_threadsafe(work(), self._loop)
+        return run_on(self._loop, work())
 
     def _wallet(self) -> Node:
         if self._node is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from tests.unit.chain.recorder import Recorder, syncing
 from tests.unit.sandbox.test_chain import ADDRESS, SCRIPT, coin_of, give, spend
 from wallet.bitcoin.address import SIGNET
-from wallet.bitcoin.tx import OutPoint, Transaction, TxOut, txid_from_hex
+from wallet.bitcoin.tx import OutPoint, Transaction, Txid, TxOut, txid_from_hex
 from wallet.chain.electrum import broadcast as broadcast_module
 from wallet.chain.electrum import fees as fees_module
 from wallet.chain.electrum import filter as filter_module
@@ -20,7 +21,7 @@ from wallet.chain.electrum import session as session_module
 from wallet.chain.electrum import sync as sync_module
 from wallet.chain.electrum.broadcast import Verdict
 from wallet.chain.electrum.errors import ServerErrorKind
-from wallet.chain.electrum.server import ServerState
+from wallet.chain.electrum.server import Server, ServerState
 from wallet.chain.electrum.sync import ElectrumSync, ServerAddress, SyncState
 from wallet.chain.interfaces import (
     BestBlock,
@@ -155,6 +156,32 @@ def test_what_a_reorganisation_left_nowhere_is_taken_back() -> None:
             await net.recorder.wait_for(lambda: not net.recorder.seen)
 
     run(scenario())
+
+
+def test_stopping_as_a_transaction_is_asked_for_leaves_no_question_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stop comes before the tasks that were just made begin; a coroutine that nobody awaits fails the test."""
+    prove = filter_module.ElectrumFilter._prove
+
+    async def scenario() -> None:
+        stopping: asyncio.Future[asyncio.Task[None]] = asyncio.get_running_loop().create_future()
+
+        def stop_first(
+            self: filter_module.ElectrumFilter, server: Server, txid: Txid, height: int
+        ) -> Coroutine[Any, Any, Any]:
+            if not stopping.done():
+                stopping.set_result(asyncio.create_task(net.sync.stop()))
+            return prove(self, server, txid, height)
+
+        monkeypatch.setattr(filter_module.ElectrumFilter, "_prove", stop_first)
+        async with network(before=with_coin) as net:
+            net.sync.filter.register_script(SCRIPT)
+            async with asyncio.timeout(60):
+                await (await stopping)
+
+    run(scenario())
+    gc.collect()
 
 
 def test_replacement_in_the_mempool() -> None:

@@ -561,11 +561,15 @@ class ElectrumFilter:
         tx = self._txs.get(txid)
         if tx is not None:
             return tx, await self._prove(server, txid, height) if height > 0 else None
-        call = server.guard(server.need().transaction(txid))
         if height <= 0:
-            return await call, None
+            return await self._raw(server, txid), None
         # Both at once: one round trip less.
-        return await asyncio.gather(call, self._prove(server, txid, height))
+        return await asyncio.gather(self._raw(server, txid), self._prove(server, txid, height))
+
+    async def _raw(self, server: Server, txid: Txid) -> Transaction:
+        """The transaction as the server has it. Asks only once it is awaited: what is cancelled before it began
+        leaves no question behind that nobody awaits."""
+        return await server.guard(server.need().transaction(txid))
 
     async def _prove(self, server: Server, txid: Txid, height: int) -> _Place | None:
         """Where the transaction is in our chain; None while the server's chain is another there."""
@@ -636,7 +640,7 @@ class ElectrumFilter:
 
     async def _ask_for_version(self, server: Server, txid: Txid) -> None:
         try:
-            tx = await server.guard(server.need().transaction(txid))
+            tx = await self._raw(server, txid)
         except ServerRefused:
             self._missed(server, txid, _cannot_show(txid))
             return

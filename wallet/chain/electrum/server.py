@@ -191,7 +191,7 @@ class Server(SessionListener):
 
     async def guard(self, call: Awaitable[T]) -> T:
         """Awaits a call on the session; what is wrong with the server ends the connection, a mere refusal
-        not."""
+        not. To be awaited where it is called: a task of its own may be cancelled before it awaits the call."""
         try:
             return await call
         except ServerRefused:
