@@ -36,6 +36,18 @@ def moves(node: WholeNode) -> list[ActivityItem]:
     return history(node, ActivityQuery(direction=ActivityDirection.MOVED, descending=False))
 
 
+def move(node: WholeNode, txid: str) -> ActivityItem | None:
+    return next((item for item in moves(node) if item.txid == txid), None)
+
+
+async def in_a_block(node: WholeNode, txid: str) -> ActivityItem:
+    def found() -> ActivityItem | None:
+        item = move(node, txid)
+        return item if item is not None and item.height else None
+
+    return await node.until("its coins", found)
+
+
 async def pay(payer: WholeNode, payee: WholeNode, message: str) -> None:
     request = await payee.call("add_request", amount_msat=PAID_MSAT, message=message, lightning=True)
     paid = await payer.call("lnpay", invoice=request["lightning_invoice"])
@@ -65,15 +77,15 @@ def test_a_channel_moves_money_and_a_payment_pays_it(tmp_path: Path) -> None:
                 "the closing transaction", lambda: alice.node.snapshot().channels[0].closing_txid
             )
             await world.mined(closing)
-            await alice.until("its coins", lambda: len(moves(alice)) == 2 and moves(alice)[1].height)
-            await bob.until("its coins", lambda: moves(bob) and moves(bob)[0].height)
-            back = moves(alice)[1]
-            assert back.txid == closing
+            back = await in_a_block(alice, closing)
+            bobs_back = await in_a_block(bob, closing)
+            assert len(moves(alice)) == 2
+            assert moves(bob) == [bobs_back]
             assert (back.amount_msat, back.channel_id) == (0, channel_id)
             assert back.moved_msat + back.fee_msat == CAPACITY_SAT * 1000 - PAID_MSAT
-            assert moves(bob)[0].moved_msat == PAID_MSAT
+            assert bobs_back.moved_msat == PAID_MSAT
             # Who did not open the channel does not pay for closing it.
-            assert moves(bob)[0].fee_msat == 0
+            assert bobs_back.fee_msat == 0
 
             balance_of_alice_sat = alice.node.snapshot().balance.total_sat
             # All that ever changed the balance is in the history.
@@ -114,10 +126,13 @@ def test_what_a_forced_close_leaves_is_moved_home(tmp_path: Path) -> None:
             closing = await alice.until(
                 "the closing transaction", lambda: alice.node.snapshot().channels[0].closing_txid
             )
+            [opened] = [item.txid for item in moves(alice) if item.txid != closing]
             await world.mined(closing, 144)
 
-            await alice.until("the sweep", lambda: len([i for i in moves(alice) if i.moved_msat]) == 2)
-            swept = [item for item in moves(alice) if item.moved_msat][-1]
+            swept = await alice.until(
+                "the sweep",
+                lambda: next((i for i in moves(alice) if i.moved_msat and i.txid != opened), None),
+            )
             assert swept.amount_msat == 0
             assert swept.channel_id == channel_id
             assert swept.fee_msat > 0
