@@ -296,6 +296,10 @@ def _after_mark(data: bytes) -> bytes:
     return data[1:]
 
 
+def _always(value: object) -> Callable[[], object]:
+    return lambda: value
+
+
 def _compile_record(kind: type) -> Codec:
     hints = typing.get_type_hints(kind, include_extras=False)
     numbered = []
@@ -313,9 +317,9 @@ def _compile_record(kind: type) -> Codec:
         codec = _codec(optional if optional is not None else hint)
         plan.append((_bigsize(number), item.name, *codec, optional is not None))
         if optional is not None:
-            defaults[item.name] = lambda: None
+            defaults[item.name] = _always(None)
         elif item.default is not MISSING:
-            defaults[item.name] = lambda value=item.default: value  # type: ignore[misc]  # a default bound by value
+            defaults[item.name] = _always(item.default)
         elif item.default_factory is not MISSING:
             defaults[item.name] = item.default_factory
     readers = {number: (item.name, plan[i][3]) for i, (number, item) in enumerate(numbered)}

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -187,8 +188,11 @@ class Tour:
                 return
             before = self.shell.bridge.snapshot.status.height
             run(self.sandbox.mine(1), lambda _height: None, owner=self._window)
-            yield Until(lambda b=before: condition() or self._height() > b, what)  # type: ignore[misc]  # the default binds
+            yield Until(partial(self._holds_or_higher, condition, before), what)
         yield Until(condition, what)
+
+    def _holds_or_higher(self, condition: Callable[[], bool], height: int) -> bool:
+        return condition() or self._height() > height
 
     def _height(self) -> int:
         return self.shell.bridge.snapshot.status.height

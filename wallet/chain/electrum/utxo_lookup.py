@@ -14,6 +14,7 @@ import asyncio
 import random
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from wallet.bitcoin.address import Network
@@ -104,7 +105,7 @@ class ElectrumUtxoLookup:
         with self._mutex:
             waiting = self._waiting.pop(short_channel_id, [])
         for tell in waiting:
-            self._enter(lambda tell=tell: tell(answer))  # type: ignore[misc]  # mypy knows no such lambda
+            self._enter(partial(tell, answer))
 
     async def _find(self, short_channel_id: int) -> UtxoAnswer:
         servers = self._servers()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from PyQt6.QtCore import QModelIndex, QPoint, Qt, QTimer
@@ -341,7 +342,7 @@ class ActivityPageView(Page):
         ):
             if value:
                 text = _("Copy: {what}").format(what=name)
-                add_action(made, text, lambda name=name, value=value: copy_text(self, value, name), "copy")  # type: ignore[misc]  # defaults bind
+                add_action(made, text, partial(copy_text, self, value, name), "copy")
         made.popup(view.mapToGlobal(place))
 
     # --- out and in ---------------------------------------------------------------------

@@ -171,7 +171,7 @@ class X11Screen(ScreenSource):
         return [
             (screen, picture)
             for screen in QGuiApplication.screens()
-            if not (picture := screen.grabWindow(0)).isNull()  # type: ignore[arg-type]  # 0 is the whole screen
+            if not (picture := screen.grabWindow()).isNull()
         ]
 
     def _photograph(self) -> None:

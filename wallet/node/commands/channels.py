@@ -16,6 +16,7 @@ from wallet.node.commands.onchain import feerate_from, insufficient
 from wallet.node.commands.registry import EVERYTHING, command, sat_from_btc
 from wallet.node.details import in_flight_msat, type_name
 from wallet.node.futures import resolve
+from wallet.node.records import ClosedChannelRecord
 from wallet.node.sentences import closure_sentence, sat_text
 from wallet.node.sockets import NodeUri, parse_node_uri
 from wallet.node.suggestions import sensible_sat
@@ -435,7 +436,7 @@ def find_channel(node: Node, text: str) -> ChannelDetails:
     )
 
 
-def _closed_by_point(node: Node, wanted: str):  # type: ignore[no-untyped-def]  # the record's class is the ledger's
+def _closed_by_point(node: Node, wanted: str) -> ClosedChannelRecord | None:
     txid, _colon, vout = wanted.partition(":")
     try:
         raw = hash_from_hex(txid)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from wallet.bitcoin.hashes import sha256
 from wallet.i18n import _
@@ -666,5 +666,5 @@ async def lightning_history(node: Node, *, details: bool = False) -> Json:
                     "label": request.message,
                 }
             )
-    entries.sort(key=lambda entry: entry["timestamp"])  # type: ignore[arg-type, return-value]  # an int in both
+    entries.sort(key=lambda entry: cast("int", entry["timestamp"]))
     return entries
