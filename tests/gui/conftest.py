@@ -18,7 +18,7 @@ from wallet import i18n
 from wallet.gui import excepthook
 from wallet.gui import format as fmt
 from wallet.gui.app import make_window
-from wallet.gui.main_window import MainWindow
+from wallet.gui.main_window import MainWindow, Shell
 from wallet.gui.preferences import Preferences
 from wallet.gui.theme import theme
 from wallet.node.api import WalletInfo
@@ -78,9 +78,15 @@ class Desk:
         # Keys and the focus belong to the window in front.
         qtbot.waitUntil(self.window.isActiveWindow, timeout=PATIENCE_MS)
 
+    @property
+    def shell(self) -> Shell:
+        """What is in the window while a wallet is open."""
+        shell = self.window.shell
+        assert shell is not None, "no wallet is open"
+        return shell
+
     def go(self, key: str) -> None:
-        assert self.window.shell is not None
-        self.window.shell.go(key)
+        self.shell.go(key)
         QApplication.processEvents()
 
     def page(self, kind: type[W]) -> W:

@@ -20,7 +20,7 @@ from wallet.gui.pages.open_channel import OpenChannelDialog
 from wallet.gui.pages.recovery import OldInstallationDialog, PublishHeldDialog
 from wallet.gui.pages.settings_backup import PasswordDialog
 from wallet.gui.pages.unlock import UnlockPage
-from wallet.gui.pages.wizard import Wizard
+from wallet.gui.pages.wizard import Step, Wizard
 from wallet.gui.pages.wizard_restore import BackupChoice
 from wallet.gui.pages.wizard_words import RestoreGrid
 from wallet.gui.widgets.ids import Fold
@@ -465,7 +465,9 @@ def wizard_backup(stage: Stage) -> None:
     wizard = _wizard(stage, "mainnet")
     wizard.choose("mainnet")
     wizard._restore()
-    wizard._take_words([*scenes.ELECTRUM_WORDS, "zebra"], wizard.step)  # type: ignore[arg-type]  # a Step
+    step = wizard.step
+    assert isinstance(step, Step)
+    wizard._take_words([*scenes.ELECTRUM_WORDS, "zebra"], step)
 
 
 def wizard_backup_chosen(stage: Stage) -> None:

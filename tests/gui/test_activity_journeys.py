@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,11 +126,15 @@ def test_the_pointer_shows_the_step_that_holds_there(typical: Desk) -> None:
     assert chart.place_at(chart.width()) == len(chart.points) - 1
 
 
+def history_asked(desk: Desk, days: int) -> bool:
+    return ("balance_history", {"days": days}) in desk.node.calls
+
+
 def test_each_range_is_asked_for_and_a_payment_moves_the_end(typical: Desk) -> None:
     page = overview(typical)
     for key, days in (("week", 7), ("year", 366), ("all", 0)):
         click(page.over_time.ranges.button(key))
-        typical.until(lambda days=days: ("balance_history", {"days": days}) in typical.node.calls)  # type: ignore[misc]  # the default binds
+        typical.until(partial(history_asked, typical, days))
     before_sat = typical.node.snapshot().balance.total_sat
     typical.node.submit(typical.node.give_coins, 123_456).result(30)
     typical.until(lambda: page.over_time.chart.points[-1][1] == before_sat + 123_456)
@@ -137,13 +142,13 @@ def test_each_range_is_asked_for_and_a_payment_moves_the_end(typical: Desk) -> N
 
 def test_hidden_amounts_are_hidden_in_the_chart_too(typical: Desk) -> None:
     page = overview(typical)
-    typical.window.shell.context.preferences.choose_hidden(True)  # type: ignore[union-attr]  # a wallet is open
+    typical.shell.context.preferences.choose_hidden(True)
     try:
         assert fmt.HIDDEN in page.over_time.chart.sentence()
         assert set(page.over_time.chart._amounts()) == {fmt.HIDDEN}
         assert page.over_time.model.data(page.over_time.model.index(0, 1)) == fmt.HIDDEN
     finally:
-        typical.window.shell.context.preferences.choose_hidden(False)  # type: ignore[union-attr]  # as above
+        typical.shell.context.preferences.choose_hidden(False)
 
 
 def test_a_new_wallet_has_no_chart(desk: Callable[[FakeNode], Desk]) -> None:
@@ -366,7 +371,7 @@ def test_an_attempt_is_shown_on_the_graph(typical: Desk) -> None:
     from wallet.gui.pages.network import NetworkPage
 
     first = typical.node.activity[0]
-    typical.window.shell.show_item(first.item_id)  # type: ignore[union-attr]  # a wallet is open
+    typical.shell.show_item(first.item_id)
     dialog = typical.dialog(ItemDialog)
     assert dialog.on_graph is not None
     for fold in dialog.findChildren(Fold):
@@ -386,7 +391,7 @@ def test_an_attempt_is_shown_on_the_graph(typical: Desk) -> None:
 
 def test_what_was_moved_is_no_payment(typical: Desk) -> None:
     moved = next(item for item in typical.node.activity if item.moved_msat and item.fee_msat)
-    typical.window.shell.show_item(moved.item_id)  # type: ignore[union-attr]  # a wallet is open
+    typical.shell.show_item(moved.item_id)
     dialog = typical.dialog(ItemDialog)
     words = [label.text() for label in dialog.findChildren(Label)]
     assert any("Only the fee is gone" in word for word in words)
@@ -396,7 +401,7 @@ def test_what_was_moved_is_no_payment(typical: Desk) -> None:
 
 def test_a_note_is_changed(typical: Desk) -> None:
     first = typical.node.activity[0]
-    typical.window.shell.show_item(first.item_id)  # type: ignore[union-attr]  # a wallet is open
+    typical.shell.show_item(first.item_id)
     dialog = typical.dialog(ItemDialog)
     dialog.note.selectAll()
     type_text(dialog.note, "My own words")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from PyQt6.QtCore import Qt
 from PyQt6.QtGui import QGuiApplication
@@ -114,8 +115,7 @@ def test_each_htlc_and_each_past_state_can_be_looked_at(desk: Make) -> None:
     key = list(node.channels)[1]
     node.channels[key] = replace(node.channels[key], forwards=3)
     one = desk(node)
-    assert one.window.shell is not None
-    one.window.shell.show_channel(key)
+    one.shell.show_channel(key)
     detail = one.page(ChannelDetail)
     assert "3 payments passed on" in words(detail)
     assert "10.0" in words(detail)
@@ -139,8 +139,7 @@ def test_three_are_suggested_and_one_that_is_away_makes_room_for_the_next(desk: 
     node.unreachable.add(suggested_id(2))
     node.minimums[suggested_id(3)] = 1_000_000
     one = desk(node)
-    assert one.window.shell is not None
-    one.window.shell.open_channel("")
+    one.shell.open_channel("")
     dialog = one.dialog(OpenChannelDialog)
     one.until(
         lambda: (
@@ -169,8 +168,7 @@ def test_where_nobody_can_be_suggested_it_says_so(desk: Make) -> None:
     node = scenes.typical("mainnet")
     node.suggestions = 0
     one = desk(node)
-    assert one.window.shell is not None
-    one.window.shell.open_channel("")
+    one.shell.open_channel("")
     dialog = one.dialog(OpenChannelDialog)
     one.until(lambda: "No node is known" in dialog.choice._told.text())
     dialog.reject()
@@ -181,8 +179,7 @@ def test_a_node_that_is_pasted_is_asked_before_the_amount_is(desk: Make) -> None
     away, there = suggested_id(9), suggested_id(8)
     node.unreachable.add(away)
     one = desk(node)
-    assert one.window.shell is not None
-    one.window.shell.open_channel("")
+    one.shell.open_channel("")
     dialog = one.dialog(OpenChannelDialog)
     clipboard = QGuiApplication.clipboard()
     assert clipboard is not None
@@ -197,13 +194,16 @@ def test_a_node_that_is_pasted_is_asked_before_the_amount_is(desk: Make) -> None
     dialog.reject()
 
 
+def quoted(dialog: CloseChannelDialog) -> bool:
+    return bool(dialog.other_way.text()) and dialog.quote is not None
+
+
 def test_both_ways_to_close_are_told_with_their_costs(typical: Desk) -> None:
-    assert typical.window.shell is not None
     channel = next(iter(typical.node.channels.values()))
     for force, said in ((False, "lock the money for about 7 days"), (True, "free in about 10 minutes")):
-        dialog = CloseChannelDialog(typical.window, typical.window.shell.context, channel, force=force)
+        dialog = CloseChannelDialog(typical.window, typical.shell.context, channel, force=force)
         dialog.open()
-        typical.until(lambda d=dialog: bool(d.other_way.text()) and d.quote is not None)  # type: ignore[misc]  # bound
+        typical.until(partial(quoted, dialog))
         assert said in dialog.other_way.text()
         dialog.reject()
 
@@ -224,8 +224,7 @@ def closing(phase: ChannelPhase) -> tuple[FakeNode, str]:
 def test_after_the_end_each_output_is_followed_and_hurried(desk: Make) -> None:
     node, key = closing(ChannelPhase.CLOSING)
     one = desk(node)
-    assert one.window.shell is not None
-    one.window.shell.show_channel(key)
+    one.shell.show_channel(key)
     resolution = one.page(ChannelDetail).resolution
     one.until(lambda: len(resolution.speed_up) == 1)
     assert "still on its way" in resolution.summary.text()
@@ -239,8 +238,7 @@ def test_a_locked_output_counts_down_with_each_block(desk: Make) -> None:
     node = scenes.trouble()
     key = list(node.channels)[1]
     one = desk(node)
-    assert one.window.shell is not None
-    one.window.shell.show_channel(key)
+    one.shell.show_channel(key)
     resolution = one.page(ChannelDetail).resolution
     one.until(lambda: "840 blocks" in words(resolution))
     assert f"from block {fmt.group(912_345 + 840)}" in words(resolution)
@@ -253,8 +251,7 @@ def test_without_coins_the_peer_is_chosen_first_and_the_deposit_comes_next(desk:
     one = desk(scenes.new("mainnet"))
     one.go("channels")
     page = one.page(ChannelsPage)
-    assert one.window.shell is not None
-    one.window.shell.open_channel("")
+    one.shell.open_channel("")
     dialog = one.dialog(OpenChannelDialog)
     one.until(lambda: len(dialog.choice.rows) == 3 and dialog.choice.rows[0].terms is not None)
     click(dialog.choice.rows[0].choose)

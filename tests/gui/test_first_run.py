@@ -172,8 +172,7 @@ def test_a_link_waits_for_unlocking_and_is_shown_but_never_paid(
 
 def test_a_link_to_an_open_wallet_is_shown_at_once(typical: Desk) -> None:
     typical.window.take_link(LINK)
-    assert typical.window.shell is not None
-    assert typical.window.shell.current_key == "send"
+    assert typical.shell.current_key == "send"
     page = typical.page(SendPage)
     typical.until(lambda: page.card is not None)
 

@@ -454,8 +454,7 @@ def test_opening_a_channel(desk: Make) -> None:
 
 def test_opening_too_much_is_refused_with_a_sentence(desk: Make) -> None:
     one = desk(scenes.funded())
-    assert one.window.shell is not None
-    one.window.shell.open_channel(HUB_URI)
+    one.shell.open_channel(HUB_URI)
     dialog = one.dialog(OpenChannelDialog)
     type_text(dialog.amount_field, "5000000")
     one.until(lambda: bool(dialog._banner.text()))
@@ -466,9 +465,8 @@ def test_opening_too_much_is_refused_with_a_sentence(desk: Make) -> None:
 
 def test_a_failed_opening_leaves_the_dialog_as_it_was(desk: Make) -> None:
     one = desk(scenes.funded())
-    assert one.window.shell is not None
     one.node.fail("open_channel", "The peer wants at least 1 000 000 sat.")
-    one.window.shell.open_channel(HUB_URI)
+    one.shell.open_channel(HUB_URI)
     dialog = one.dialog(OpenChannelDialog)
     type_text(dialog.amount_field, "500000")
     one.until(dialog.open_button.isEnabled)
@@ -492,8 +490,7 @@ def test_a_peer_that_wants_a_channel_is_asked_about_once(typical: Desk) -> None:
 
 def test_closing_together(typical: Desk) -> None:
     channel = next(iter(typical.node.channels.values()))
-    assert typical.window.shell is not None
-    typical.window.shell.show_channel(channel.channel_id)
+    typical.shell.show_channel(channel.channel_id)
     detail = typical.page(ChannelDetail)
     detail.close_button.click()
     dialog = typical.dialog(CloseChannelDialog)
@@ -507,8 +504,7 @@ def test_closing_together(typical: Desk) -> None:
 
 def test_forcing_needs_a_second_word_and_is_marked_as_danger(typical: Desk) -> None:
     channel = next(iter(typical.node.channels.values()))
-    assert typical.window.shell is not None
-    dialog = CloseChannelDialog(typical.window, typical.window.shell.context, channel, force=True)
+    dialog = CloseChannelDialog(typical.window, typical.shell.context, channel, force=True)
     dialog.open()
     typical.until(lambda: dialog.quote is not None)
     assert dialog.close_button.kind == "danger"
@@ -575,8 +571,7 @@ def test_the_guide_leads_round(desk: Make) -> None:
     one.until(lambda: send.result is not None)
     one.go("overview")
     go_on("Make a request")
-    assert one.window.shell is not None
-    assert one.window.shell.current_key == "receive"
+    assert one.shell.current_key == "receive"
 
 
 def test_trouble_is_shown_with_a_way_on(desk: Make) -> None:
@@ -628,8 +623,7 @@ def test_settings_change_the_look_at_once(typical: Desk) -> None:
     page = typical.page(SettingsPage)
     page.text_size.button("150").click()
     assert theme().px(100) == 150
-    assert typical.window.shell is not None
-    assert typical.window.shell.current_key == "settings"
+    assert typical.shell.current_key == "settings"
 
 
 def test_words_need_the_password(typical: Desk) -> None:
@@ -667,7 +661,6 @@ def test_a_narrow_window_still_works(typical: Desk) -> None:
     QApplication.processEvents()
     for key in ("overview", "send", "receive", "activity", "channels", "settings"):
         typical.go(key)
-        assert typical.window.shell is not None
-        page = typical.window.shell.page(key)
+        page = typical.shell.page(key)
         assert page.width() == 736
     assert typical.window.width() == 800

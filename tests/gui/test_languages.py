@@ -107,8 +107,7 @@ def words_of(desk: Desk) -> set[str]:
 
 def test_the_window_changes_its_language_and_keeps_what_was_typed(typical: Desk) -> None:
     typical.go("receive")
-    assert typical.window.shell is not None
-    receive = typical.window.shell.page("receive")
+    receive = typical.shell.page("receive")
     note = [field for field in receive.findChildren(QLineEdit) if field.isVisible()][-1]
     type_text(note, "two tickets")
     typical.go("settings")
@@ -118,7 +117,7 @@ def test_the_window_changes_its_language_and_keeps_what_was_typed(typical: Desk)
     assert "Settings" not in words_of(typical)
     typical.until(lambda: typical.node.languages == ["de"])
     typical.go("receive")
-    anew = typical.window.shell.page("receive")
+    anew = typical.shell.page("receive")
     assert anew is not receive
     assert any(field.text() == "two tickets" for field in anew.findChildren(QLineEdit))
     assert typical.window.preferences.language == "de"

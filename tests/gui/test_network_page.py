@@ -260,8 +260,7 @@ def failed_hop(page: NetworkPage) -> int | None:
 def test_attempts_are_drawn_and_arrow_keys_walk_them(desk: MakeDesk) -> None:
     made = desk(scenes.typical())
     page = opened(made)
-    assert made.window.shell is not None
-    made.window.shell.show_attempts(attempts(made.node))
+    made.shell.show_attempts(attempts(made.node))
     assert page.attempts.isVisible()
     assert failed_hop(page) is None
     press(page.canvas, Qt.Key.Key_Left)
@@ -276,8 +275,7 @@ def test_attempts_are_drawn_and_arrow_keys_walk_them(desk: MakeDesk) -> None:
 
 def test_attempts_that_come_before_the_map_are_drawn_when_it_is_there(desk: MakeDesk) -> None:
     made = desk(scenes.typical())
-    assert made.window.shell is not None
-    made.window.shell.show_attempts(attempts(made.node))
+    made.shell.show_attempts(attempts(made.node))
     page = made.page(NetworkPage)
     made.until(lambda: page.canvas.drawn is not None)
     assert page.attempts.isVisible()

@@ -80,8 +80,7 @@ def test_what_can_be_received_and_how_to_get_more_stand_before_anything_is_typed
     assert page.ways.spend.isVisible()
     assert page.ways.ask.isVisible()
     click(page.ways.spend)
-    assert one.window.shell is not None
-    assert one.window.shell.current_key == "send"
+    assert one.shell.current_key == "send"
     bare = desk(scenes.new("mainnet"))
     bare.go("receive")
     ways = bare.page(ReceivePage).ways

@@ -219,8 +219,7 @@ def test_a_new_wallet_is_asked_nothing_of_the_kind(qtbot: QtBot, host: FakeHost,
 
 def test_it_ends_with_amounts_channels_and_dates(desk: Make) -> None:
     one = desk(scenes.restored(asks=True, waiting=3))
-    assert one.window.shell is not None
-    one.window.shell.show_recovery()
+    one.shell.show_recovery()
     page = one.page(RecoveryPage)
     one.until(lambda: len(page.channels) == 3)
     assert page.steps._shown[1][:2] == ("Your word that no other copy of this wallet runs", Step.CURRENT)
@@ -229,13 +228,13 @@ def test_it_ends_with_amounts_channels_and_dates(desk: Make) -> None:
 
     one.node.submit(one.node.do_old_installation_stopped)
     one.until(lambda: page.steps._shown[2][1] is Step.CURRENT)
-    banner = one.window.shell.restored.banner
+    banner = one.shell.restored.banner
     assert banner is not None
     assert banner.button is not None
     assert not banner.button.isVisible(), "it would lead here"
     one.go("overview")
     click(banner.button)
-    assert one.window.shell.current_key == "recovery"
+    assert one.shell.current_key == "recovery"
     done = scenes.restored(waiting=0)
     one.node.lost = done.lost
     one.node.submit(lambda: one.node.recovery(lost=0))
@@ -305,10 +304,9 @@ def test_a_damaged_file_leads_to_restoring_and_is_left_alone(qtbot: QtBot) -> No
 
 def test_restored_mode_is_on_every_page_and_in_each_channel(desk: Make) -> None:
     one = desk(scenes.held(asks=True))
-    assert one.window.shell is not None
     for key in ("overview", "send", "receive", "activity", "channels", "settings"):
         one.go(key)
-        banner = one.window.shell.restored.banner
+        banner = one.shell.restored.banner
         assert banner is not None
         assert banner.isVisible()
         assert "left alone until you say" in banner.text()
@@ -322,7 +320,7 @@ def test_restored_mode_is_on_every_page_and_in_each_channel(desk: Make) -> None:
     overview = one.page(OverviewPage)
     assert any("not closed from here" in banner.text() for banner in overview.findChildren(Banner))
 
-    banner = one.window.shell.restored.banner
+    banner = one.shell.restored.banner
     assert banner is not None
     assert banner.button is not None
     click(banner.button)
@@ -334,8 +332,7 @@ def test_restored_mode_is_on_every_page_and_in_each_channel(desk: Make) -> None:
     one.until(lambda: not one.node.status.recovery.asks)
 
     def now_held() -> bool:
-        assert one.window.shell is not None
-        shown = one.window.shell.restored.banner
+        shown = one.shell.restored.banner
         return shown is not None and "may be an old copy" in shown.text()
 
     one.until(now_held)
@@ -344,8 +341,7 @@ def test_restored_mode_is_on_every_page_and_in_each_channel(desk: Make) -> None:
 def test_a_held_channel_is_closed_only_after_the_phrase_is_typed(desk: Make) -> None:
     one = desk(scenes.held(asks=False))
     key = next(iter(one.node.channels))
-    assert one.window.shell is not None
-    one.window.shell.show_channel(key)
+    one.shell.show_channel(key)
     detail = one.page(ChannelDetail)
     assert not detail.force_button.isVisible()
     assert not detail.close_button.isVisible()
@@ -366,7 +362,7 @@ def test_a_held_channel_is_closed_only_after_the_phrase_is_typed(desk: Make) -> 
     click(dialog.publish)
     one.until(lambda: not one.node.channels[key].held)
     one.until(lambda: not detail.publish_button.isVisible())
-    assert one.window.shell.restored.banner is None
+    assert one.shell.restored.banner is None
 
 
 # --- settings, backup ------------------------------------------------------------------------------
@@ -393,8 +389,7 @@ def test_the_recovery_report_says_what_each_way_brings_back(typical: Desk) -> No
     typical.node.submit(typical.node.tell)
     typical.until(lambda: not page.banner.text())
     click(page.back)
-    assert typical.window.shell is not None
-    assert typical.window.shell.current_key == "settings"
+    assert typical.shell.current_key == "settings"
 
 
 def test_words_are_shown_after_the_password(typical: Desk) -> None:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 from PyQt6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PyQt6.QtGui import QColor, QDragEnterEvent, QDropEvent, QGuiApplication, QImage, QPainter, QPixmap
+from PyQt6.QtGui import (
+    QColor,
+    QDragEnterEvent,
+    QDropEvent,
+    QGuiApplication,
+    QImage,
+    QPainter,
+    QPixmap,
+    QScreen,
+)
 from PyQt6.QtWidgets import QApplication, QFileDialog, QWidget
 
 from tests.gui import scenes
@@ -250,8 +259,10 @@ class FakeScreen(X11Screen):
 
     picture: QPixmap
 
-    def pictures(self) -> list[tuple[object, QPixmap]]:  # type: ignore[override]  # a screen is one of Qt's
-        return [(QGuiApplication.primaryScreen(), self.picture)]
+    def pictures(self) -> list[tuple[QScreen, QPixmap]]:
+        screen = QGuiApplication.primaryScreen()
+        assert screen is not None
+        return [(screen, self.picture)]
 
 
 def start_screen(
@@ -489,8 +500,7 @@ def test_an_expired_a_paid_and_an_own_invoice_each_have_a_way_on(typical: Desk) 
     own = shown(node.foreign_invoice(1_000, "Mine", own=True, can_pay=False, why_not="Your own."))
     assert own.way_on is not None
     click(own.way_on)
-    assert typical.window.shell is not None
-    assert typical.window.shell.current_key == "receive"
+    assert typical.shell.current_key == "receive"
 
 
 def test_a_mainnet_invoice_in_the_sandbox_is_a_sentence_and_a_way_on(typical: Desk) -> None:
@@ -580,8 +590,7 @@ def test_a_payee_gets_a_name_of_ones_own(typical: Desk) -> None:
 
 
 def test_a_peer_gets_a_name_of_ones_own_on_its_channels_page(typical: Desk) -> None:
-    shell = typical.window.shell
-    assert shell is not None
+    shell = typical.shell
     channel = next(iter(typical.node.channels.values()))
     shell.show_channel(channel.channel_id)
     typical.until(lambda: typical.window.findChild(ChannelDetail) is not None)
