@@ -22,6 +22,7 @@ from wallet.chain.electrum import sync as sync_module
 from wallet.chain.electrum.broadcast import Verdict
 from wallet.chain.electrum.errors import ServerErrorKind
 from wallet.chain.electrum.server import Server, ServerState
+from wallet.chain.electrum.session import Tip
 from wallet.chain.electrum.sync import ElectrumSync, ServerAddress, SyncState
 from wallet.chain.interfaces import (
     BestBlock,
@@ -182,6 +183,55 @@ def test_stopping_as_a_transaction_is_asked_for_leaves_no_question_behind(
 
     run(scenario())
     gc.collect()
+
+
+@pytest.mark.parametrize(
+    ("patience_ms", "is_told"), [(60_000, False), (0, True)], ids=["waits", "only so long"]
+)
+def test_a_tip_waits_for_the_blocks_above_it_that_are_known_to_hold_something(
+    monkeypatch: pytest.MonkeyPatch, patience_ms: int, is_told: bool
+) -> None:
+    """Blocks come faster than their headers: what the next one spends must not be spent again in between."""
+    monkeypatch.setattr(filter_module, "AHEAD_MS", patience_ms)
+    follow = Server._follow
+    deliver_best = filter_module.ElectrumFilter._deliver_best
+
+    async def scenario() -> None:
+        looked = asyncio.Event()
+        async with network() as net:
+            net.sync.filter.register_script(SCRIPT)
+            net.chain.mine(1)
+            await net.at_tip()
+            next_height = net.chain.height + 1
+
+            async def second_comes_late(self: Server, tip: Tip) -> None:
+                if tip.height > next_height:
+                    await looked.wait()
+                await follow(self, tip)
+
+            async def once_they_have_told(self: filter_module.ElectrumFilter, found: Any) -> None:
+                between = self._pool.chain.height == next_height
+                settled = all(item.is_at_tip and item.is_settled for item in self._pool.online())
+                if between and not (self._ahead and settled):
+                    return
+                await deliver_best(self, found)
+                if between:
+                    looked.set()
+
+            monkeypatch.setattr(Server, "_follow", second_comes_late)
+            monkeypatch.setattr(filter_module.ElectrumFilter, "_deliver_best", once_they_have_told)
+            net.chain.mine(1)
+            await net.recorder.wait_for(lambda: net.sync.chain.height == next_height)
+            txid = txid_from_hex(net.chain.faucet(ADDRESS, 50_000))
+            net.chain.mine(1)
+            async with asyncio.timeout(60):
+                await looked.wait()
+            await net.at_tip()
+            assert net.recorder.confirmed[txid][0] == next_height + 1
+            told = {step.height for step in net.recorder.steps if isinstance(step, BestBlock)}
+            assert (next_height in told) is is_told
+
+    run(scenario())
 
 
 def test_replacement_in_the_mempool() -> None:

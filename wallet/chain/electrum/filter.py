@@ -24,8 +24,8 @@ registration that it matters to: the core may have had no use for it before.
 
 Servers against each other: outputs are asked of every connected server, scripts of the wallet's own
 addresses only of one (privacy). One that does not show, at the same tip, a transaction that another
-proved, is asked once more, and dropped. What is claimed of blocks above our tip holds nothing up: it is
-looked at again when our chain gets there. A proof covers a transaction without its witnesses, and a witness
+proved, is asked once more, and dropped. What is claimed of blocks above our tip holds a tip up for a moment at
+most: it is looked at again when our chain gets there. A proof covers a transaction without its witnesses, and a witness
 may hold a preimage; so of what spends a watched output every server is asked for its version, and versions
 that differ are passed on as hints: a preimage proves itself.
 """
@@ -75,6 +75,9 @@ others."""
 GRACE_MS = 20_000
 """A tip is announced to the core after this long even if only one server has answered: heights decide over
 HTLCs."""
+AHEAD_MS = 2_000
+"""So long a tip may wait for the blocks above it of which servers tell already: between the two, the core would
+replace what has confirmed."""
 RETRY_MS = 1_000
 MISSES_BEFORE_DROP = 5
 MISS_PAUSE_MS = 800
@@ -727,6 +730,10 @@ class ElectrumFilter:
             return
         if self._compare(at_tip):
             self._retry_at_ms = _now_ms() + RETRY_MS
+            return
+        if self._ahead and self._pool.tip_age_ms() < AHEAD_MS:
+            # Their headers are on the way.
+            self._retry_at_ms = _now_ms() + AHEAD_MS - self._pool.tip_age_ms()
             return
         self.answered = answered
         if self.best is None or self.best[0] != tip.hash:
