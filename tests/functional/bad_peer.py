@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from tests.functional.joined import Node, World, config
 from wallet.ln import events as ev
@@ -46,7 +47,7 @@ def assert_failed(world: World, alice: Node, words: str) -> None:
     assert other.one_event(ev.ChannelClosed).reason.kind is ClosureKind.COUNTERPARTY_FORCE_CLOSED
 
 
-def add(channel_id: ChannelId, **changes: object) -> msgs.UpdateAddHtlc:
+def add(channel_id: ChannelId, **changes: Any) -> msgs.UpdateAddHtlc:
     msg = msgs.UpdateAddHtlc(
         channel_id=channel_id,
         htlc_id=0,
@@ -55,10 +56,10 @@ def add(channel_id: ChannelId, **changes: object) -> msgs.UpdateAddHtlc:
         cltv_expiry_height=200,
         onion_routing_packet=bytes(1366),
     )
-    return replace(msg, **changes)  # type: ignore[arg-type]  # the tests name real fields
+    return replace(msg, **changes)
 
 
-def reestablish(channel_id: ChannelId, point: bytes, **changes: object) -> msgs.ChannelReestablish:
+def reestablish(channel_id: ChannelId, point: bytes, **changes: Any) -> msgs.ChannelReestablish:
     msg = msgs.ChannelReestablish(
         channel_id=channel_id,
         next_commitment_number=1,
@@ -66,4 +67,4 @@ def reestablish(channel_id: ChannelId, point: bytes, **changes: object) -> msgs.
         your_last_per_commitment_secret=bytes(32),
         my_current_per_commitment_point=point,
     )
-    return replace(msg, **changes)  # type: ignore[arg-type]  # the tests name real fields
+    return replace(msg, **changes)

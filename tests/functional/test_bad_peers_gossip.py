@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -44,10 +45,10 @@ def signatures_of(alice: Node, channel_id: ChannelId) -> tuple[bytes, bytes] | N
     ],
     ids=["other_channel", "node", "bitcoin", "zeros"],
 )
-def test_signatures_that_are_none(world: World, changes: dict[str, object]) -> None:
+def test_signatures_that_are_none(world: World, changes: dict[str, Any]) -> None:
     """BOLT 7, announcement_signatures, receiver: a warning, and the connection ends; nothing is published."""
     alice, bob, good = announced(world)
-    inject(world, alice, bob, replace(good, **changes))  # type: ignore[arg-type]  # these are real fields
+    inject(world, alice, bob, replace(good, **changes))
     assert not world.links
     assert signatures_of(alice, good.channel_id) is None
     assert len(alice.manager.list_channels()) == 1
@@ -84,7 +85,7 @@ def test_a_private_channel_is_not_announced_by_its_peer(world: World) -> None:
     assert signatures_of(alice, channel_id) is None
 
 
-def terms(alice: Node, bob: Node, *, signer: Node | None = None, **changes: object) -> msgs.ChannelUpdate:
+def terms(alice: Node, bob: Node, *, signer: Node | None = None, **changes: Any) -> msgs.ChannelUpdate:
     """What Bob asks for forwarding over the channel between them, signed."""
     details = alice.channel(bob)
     assert details.short_channel_id is not None
@@ -101,7 +102,7 @@ def terms(alice: Node, bob: Node, *, signer: Node | None = None, **changes: obje
         fee_proportional_millionths=7,
         htlc_maximum_msat=900_000_000,
     )
-    made = replace(made, **changes)  # type: ignore[arg-type]  # these are real fields
+    made = replace(made, **changes)
     signature = (signer or bob).keys.sign_gossip_message(made.digest())
     return replace(made, signature=signature)
 

@@ -6,6 +6,7 @@ Terms that no receiver takes are in `test_life` (offers and acceptances that are
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -73,11 +74,11 @@ def refusals(answers: list[msgs.Message]) -> list[tuple[bytes, str]]:
     ],
     ids=["type", "no_type", "huge_type", "zeroconf", "public", "huge", "huge_push", "nothing_in_flight"],
 )
-def test_more_offers_that_are_refused(world: World, changes: dict[str, object], words: str) -> None:
+def test_more_offers_that_are_refused(world: World, changes: dict[str, Any], words: str) -> None:
     """BOLT 2, open_channel, receiver: each is answered by an error that names the opening, and forgotten."""
     alice, bob = strangers(world)
     msg = offer(world, alice, bob)
-    answers = tell(world, alice, bob, replace(msg, **changes))  # type: ignore[arg-type]  # these are real fields
+    answers = tell(world, alice, bob, replace(msg, **changes))
     ((channel_id, text),) = refusals(answers)
     assert channel_id == msg.temporary_channel_id
     assert words in text

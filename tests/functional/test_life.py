@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -169,14 +170,14 @@ def test_openings_that_cannot_work(world: World, value_sat: int, push_msat: int)
         alice.manager.create_channel(bob.node_id, value_sat, push_msat, 1)
 
 
-def tampered_open(world: World, **changes: object) -> tuple[Node, Node]:
+def tampered_open(world: World, **changes: Any) -> tuple[Node, Node]:
     """Alice's open_channel reaches Bob with other values."""
     alice, bob = pair(world)
     world.connect(alice, bob)
 
     def change(sender: Node, receiver: Node, msg: msgs.Message) -> bool:
         if isinstance(msg, msgs.OpenChannel):
-            bad = replace(msg, **changes)  # type: ignore[arg-type]  # the test names real fields
+            bad = replace(msg, **changes)
             receiver.inbox.append((sender.node_id, msgs.encode_message(bad)))
             return False
         return True
@@ -212,7 +213,7 @@ def tampered_open(world: World, **changes: object) -> tuple[Node, Node]:
         {"upfront_shutdown_script": b"\x51"},
     ],
 )
-def test_offers_that_are_refused(world: World, changes: dict[str, object]) -> None:
+def test_offers_that_are_refused(world: World, changes: dict[str, Any]) -> None:
     """BOLT 2, open_channel, receiver: each MUST."""
     alice, bob = tampered_open(world, **changes)
     assert not bob.manager.list_channels()
@@ -236,14 +237,14 @@ def test_offers_that_are_refused(world: World, changes: dict[str, object]) -> No
         {"htlc_minimum_msat": 10_000_000},
     ],
 )
-def test_acceptances_that_are_refused(world: World, changes: dict[str, object]) -> None:
+def test_acceptances_that_are_refused(world: World, changes: dict[str, Any]) -> None:
     """BOLT 2, accept_channel, receiver: each MUST."""
     alice, bob = pair(world)
     world.connect(alice, bob)
 
     def change(sender: Node, receiver: Node, msg: msgs.Message) -> bool:
         if isinstance(msg, msgs.AcceptChannel):
-            bad = replace(msg, **changes)  # type: ignore[arg-type]  # the test names real fields
+            bad = replace(msg, **changes)
             receiver.inbox.append((sender.node_id, msgs.encode_message(bad)))
             return False
         return True

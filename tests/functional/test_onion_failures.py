@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -40,9 +41,9 @@ def only_attempt(world: World, nodes: list[Node]) -> FailedAttempt:
     return failed.attempts[0]
 
 
-def with_hop(path: Path, place: int, **changes: object) -> Path:
+def with_hop(path: Path, place: int, **changes: Any) -> Path:
     hops = list(path.hops)
-    hops[place] = replace(hops[place], **changes)  # type: ignore[arg-type]  # the tests name real fields
+    hops[place] = replace(hops[place], **changes)
     return Path(hops=tuple(hops))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from typing import Any
 
 import pytest
 
@@ -81,12 +82,12 @@ def test_what_is_written_is_read_again() -> None:
     assert [json.loads(line) for line in text.splitlines()] == records
 
 
-def item(**changes: object) -> ActivityItem:
-    values: dict[str, object] = {
+def item(**changes: Any) -> ActivityItem:
+    values: dict[str, Any] = {
         "item_id": "ln:00", "kind": ActivityKind.LIGHTNING, "amount_msat": -21_000_500, "fee_msat": 12,
         "at": 1_700_000_000, "status": ActivityStatus.DONE, "status_text": "Paid", "label": "", **changes,
     }  # fmt: skip
-    return ActivityItem(**values)  # type: ignore[arg-type]  # as named
+    return ActivityItem(**values)
 
 
 def test_the_table_has_exact_amounts_and_times_in_utc() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,8 @@ from wallet.node.settings import (
 ONE, TWO = ServerAddress("one.example", 50002), ServerAddress("two.example", 50001, tls=False)
 
 
-def plain(**changes: object) -> NodeOptions:
-    return NodeOptions(network_name="mainnet", root=Path("/nowhere"), **changes)  # type: ignore[arg-type]  # by name
+def plain(**changes: Any) -> NodeOptions:
+    return NodeOptions(network_name="mainnet", root=Path("/nowhere"), **changes)
 
 
 def test_what_was_chosen_is_taken_up_at_the_next_start() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -131,9 +132,9 @@ def test_channel_then_terms_then_nodes() -> None:
 )
 def test_channel_signatures_are_checked(field: str) -> None:
     net = handler()
-    wrong: dict[str, bytes] = {field: CHANNEL.node_signature_1[:63] + b"\x00"}
+    wrong: dict[str, Any] = {field: CHANNEL.node_signature_1[:63] + b"\x00"}
     with pytest.raises(PeerError):
-        net.handle_channel_announcement(PEER, replace(CHANNEL, **wrong))  # type: ignore[arg-type]  # real fields
+        net.handle_channel_announcement(PEER, replace(CHANNEL, **wrong))
     with pytest.raises(PeerError):
         net.handle_channel_announcement(PEER, replace(CHANNEL, excess_data=b"unsigned"))
     assert net.network_graph.channel_count == 0
@@ -485,7 +486,7 @@ def test_peers_that_have_no_gossip_are_not_asked(init: Init) -> None:
     assert events(net) == []
 
 
-def range_reply(*scids: ShortChannelId, complete: bool = True, **more: object) -> msgs.ReplyChannelRange:
+def range_reply(*scids: ShortChannelId, complete: bool = True, **more: Any) -> msgs.ReplyChannelRange:
     reply = msgs.ReplyChannelRange(
         chain_hash=REGTEST.chain_hash,
         first_block_height=0,
@@ -493,7 +494,7 @@ def range_reply(*scids: ShortChannelId, complete: bool = True, **more: object) -
         sync_complete=complete,
         short_channel_ids=scids,
     )
-    return replace(reply, **more)  # type: ignore[arg-type]  # real fields
+    return replace(reply, **more)
 
 
 def test_what_is_missing_is_asked_for_in_batches() -> None:

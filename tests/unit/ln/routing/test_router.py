@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -43,10 +44,10 @@ class Indifferent:
         return 0
 
 
-def ask(payee: str, amount_msat: int, fee_limit_msat: int | None = None, **params: object) -> RouteParameters:
+def ask(payee: str, amount_msat: int, fee_limit_msat: int | None = None, **params: Any) -> RouteParameters:
     base = PaymentParameters(payee=node_id(payee), final_cltv_delta=18, features=MPP)
     return RouteParameters(
-        payment_params=replace(base, **params),  # type: ignore[arg-type]  # real fields
+        payment_params=replace(base, **params),
         final_value_msat=amount_msat,
         max_total_routing_fee_msat=fee_limit_msat,
     )
