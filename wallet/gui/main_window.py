@@ -30,6 +30,7 @@ from wallet.gui.shortcuts import actions
 from wallet.gui.theme import theme
 from wallet.gui.tokens import NARROW_BELOW, STRIP
 from wallet.gui.widgets.basic import Button, Label, add_action, discard, hbox, menu, vbox
+from wallet.gui.widgets.fields import AmountField
 from wallet.gui.widgets.focus import focus_watcher
 from wallet.gui.widgets.navigation import Navigation, Place
 from wallet.gui.widgets.statusbar import StatusBar
@@ -365,9 +366,14 @@ class MainWindow(QMainWindow):
         self._content: QWidget | None = None
         theme().changed.connect(self._theme_changed)
         preferences.language_changed.connect(self._language_changed)
+        preferences.amounts_changed.connect(self._amounts_changed)
         self.idle = IdleLock(self, preferences, self.lock)
         self._scale = theme().scale_percent
         self._add_shortcuts()
+
+    def _amounts_changed(self) -> None:
+        for field in self.findChildren(AmountField):
+            field.follow_unit()
 
     # --- what is shown ----------------------------------------------------------
 

@@ -1,13 +1,14 @@
 """Fields: a label above, help or a mistake below; and the amount field, whose value is a Python int.
 
-A `QSpinBox` holds 32 bits and wraps silently, so amounts are typed here: digits only, grouped while one
-types, with the unit drawn at the right. A point or a comma is never guessed at: it is said to be ambiguous.
+A `QSpinBox` holds 32 bits and wraps silently, so amounts are typed here, in the unit that the person chose: digits
+are grouped while one types, and the unit is drawn at the right. What can be read in two ways is asked about.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from PyQt6.QtCore import QRect, QSize, QStringListModel, Qt, pyqtSignal
 from PyQt6.QtGui import QFocusEvent, QFontMetrics, QPainter, QPaintEvent, QResizeEvent
@@ -15,8 +16,9 @@ from PyQt6.QtWidgets import QCompleter, QFrame, QLineEdit, QListView, QPlainText
 
 from wallet.gui import format as fmt
 from wallet.gui.theme import theme
-from wallet.gui.tokens import S1, S3
-from wallet.gui.widgets.basic import Button, IconLabel, Label, hbox, restyle, vbox
+from wallet.gui.tokens import S1, S2, S3
+from wallet.gui.typed_amount import as_typed, read_amount
+from wallet.gui.widgets.basic import Button, Flow, IconLabel, Label, clear, hbox, restyle, vbox
 from wallet.i18n import _
 
 __all__ = [
@@ -30,7 +32,6 @@ __all__ = [
     "WordEdit",
 ]
 
-MAX_SAT = 21_000_000 * 100_000_000
 LEAST_PASSWORD = 8
 """Characters of a new password."""
 
@@ -107,7 +108,9 @@ class TextArea(QPlainTextEdit):
 
 
 class AmountField(QLineEdit):
-    """An amount in satoshis. Signals: `amount_changed(object)` with an int or None, `left()`."""
+    """An amount, typed in the person's unit, whose value is in satoshis. Signals: `amount_changed(object)` with an int
+    or None, `left()`. Attributes: `problem`, what is wrong with the text; `readings_sat`, what it may mean, where that
+    has to be asked."""
 
     amount_changed = pyqtSignal(object)
     left = pyqtSignal()
@@ -116,25 +119,39 @@ class AmountField(QLineEdit):
         super().__init__()
         self._large = large
         self._quiet = False
+        self._unit = fmt.unit()
         self._amount_sat: int | None = None
         self.problem = ""
+        self.readings_sat: tuple[int, ...] = ()
         self.setAccessibleName(name)
-        self.setAccessibleDescription(_("In satoshis"))
+        self._told = ""
+        self.describe("")
         self.setPlaceholderText("0")
         self.setFont(theme().font("amount" if large else "body"))
         if large:
             self.setProperty("metric", "amount")
-        self.setInputMethodHints(Qt.InputMethodHint.ImhDigitsOnly)
+        self.setInputMethodHints(Qt.InputMethodHint.ImhFormattedNumbersOnly)
         self.setMaxLength(64)
         self._reserve_unit()
         self.textEdited.connect(self._edited)
         self.textChanged.connect(lambda _text: self._parse())
 
+    def _tail(self) -> str:
+        """What is painted at the right: the unit, and where there is room what it is worth."""
+        fiat = fmt.in_fiat(self._amount_sat * 1000) if self._large and self._amount_sat else ""
+        return f"{self._unit}  {fiat}".rstrip()
+
     def _unit_width(self) -> int:
-        return QFontMetrics(theme().font("body")).horizontalAdvance("sat")
+        return QFontMetrics(theme().font("body")).horizontalAdvance(self._tail())
 
     def _reserve_unit(self) -> None:
         self.setTextMargins(0, 0, self._unit_width() + theme().px(S3), 0)
+
+    def describe(self, sentence: str) -> None:
+        """For screen readers: the unit, which is painted only, and then the sentence."""
+        self._told = sentence
+        unit = _("In {unit}.").format(unit=self._unit)
+        self.setAccessibleDescription(f"{unit} {sentence}".rstrip())
 
     def amount_sat(self) -> int | None:
         """What is typed, None where it is nothing or a mistake (then `problem` says which)."""
@@ -147,9 +164,22 @@ class AmountField(QLineEdit):
         """`quietly` tells nobody: for an amount that was computed, not typed."""
         self._quiet = quietly
         try:
-            self.setText("" if amount_sat is None else fmt.group(amount_sat))
+            self.setText("" if amount_sat is None else as_typed(amount_sat, self._unit))
         finally:
             self._quiet = False
+
+    def follow_unit(self) -> None:
+        """Another unit was chosen: the amount stays, and is written in it. A text that is no amount is read anew."""
+        if self._unit == fmt.unit():
+            return
+        self._unit = fmt.unit()
+        self.describe(self._told)
+        self._reserve_unit()
+        if self._amount_sat is None:
+            self._parse()
+        else:
+            self.set_amount_sat(self._amount_sat, quietly=True)
+        self.update()
 
     def _edited(self, text: str) -> None:
         digits = re.sub(r"[\s_']", "", text)
@@ -169,21 +199,12 @@ class AmountField(QLineEdit):
         self.setCursorPosition(place)
 
     def _parse(self) -> None:
-        text = re.sub(r"[\s_']", "", self.text())
-        amount_sat: int | None = None
-        self.problem = ""
-        if text:
-            if text.isascii() and text.isdigit():
-                if len(text) > 16 or int(text) > MAX_SAT:
-                    self.problem = _("There are only 21 million bitcoin. Type a smaller amount.")
-                else:
-                    amount_sat = int(text)
-            elif re.fullmatch(r"[0-9.,]+", text):
-                self.problem = _("A point or a comma can be read in two ways. Type whole satoshis.")
-            else:
-                self.problem = _("Type the amount in digits, in satoshis.")
-        if amount_sat != self._amount_sat or self.problem:
+        was_wrong = bool(self.problem)
+        read = read_amount(self.text(), self._unit)
+        amount_sat, self.problem, self.readings_sat = read.amount_sat, read.problem, read.readings_sat
+        if amount_sat != self._amount_sat or self.problem or was_wrong:
             self._amount_sat = amount_sat
+            self._reserve_unit()
             if not self._quiet:
                 self.amount_changed.emit(amount_sat)
 
@@ -204,7 +225,7 @@ class AmountField(QLineEdit):
         painter.setPen(theme().colour("text2"))
         width = self._unit_width()
         where = QRect(self.width() - width - theme().px(S3), 0, width, self.height())
-        painter.drawText(where, Qt.AlignmentFlag.AlignCenter, "sat")
+        painter.drawText(where, Qt.AlignmentFlag.AlignCenter, self._tail())
 
 
 class WordEdit(LineEdit):
@@ -253,7 +274,8 @@ class WordEdit(LineEdit):
 
 
 class Field(QWidget):
-    """A control with its label above and help below; a mistake takes the place of the help."""
+    """A control with its label above and help below; a mistake takes the place of the help. Below an amount that can be
+    read in two ways stand both, to choose from (`readings`)."""
 
     def __init__(
         self, label: str, control: QWidget, help_text: str = "", *, beside: QWidget | None = None
@@ -278,6 +300,12 @@ class Field(QWidget):
         elif beside is not None:
             box.addLayout(hbox(control, beside))
         box.addWidget(self._help_row)
+        self.readings: list[Button] = []
+        self._readings_sat: tuple[int, ...] = ()
+        self._readings_flow = Flow(spacing=S2, line_spacing=S1)
+        self._readings_holder = QWidget()
+        self._readings_holder.setLayout(self._readings_flow)
+        box.addWidget(self._readings_holder)
         self.setLayout(box)
         self.set_problem("")
 
@@ -296,7 +324,31 @@ class Field(QWidget):
         self._help_row.setVisible(bool(sentence or self._help_text))
         if isinstance(self.control, LineEdit | AmountField | TextArea):
             self.control.set_wrong(bool(sentence))
-        self.control.setAccessibleDescription(sentence or self._help_text or self._own_description)
+        if isinstance(self.control, AmountField):
+            self.control.describe(sentence or self._help_text)
+            self._ask_which(self.control, self.control.readings_sat if sentence else ())
+        else:
+            self.control.setAccessibleDescription(sentence or self._help_text or self._own_description)
+            self._readings_holder.hide()
+
+    def _ask_which(self, field: AmountField, readings_sat: tuple[int, ...]) -> None:
+        self._readings_holder.setVisible(bool(readings_sat))
+        if readings_sat == self._readings_sat:
+            return
+        self._readings_sat = readings_sat
+        clear(self._readings_flow)
+        self.readings = []
+        for value_sat in readings_sat:
+            words = f"{as_typed(value_sat, fmt.unit())}\u00a0{fmt.unit()}"
+            button = Button(words, "chip", on_click=partial(self._take_reading, field, value_sat))
+            button.setAccessibleName(_("Take {amount}").format(amount=words))
+            self.readings.append(button)
+            self._readings_flow.addWidget(button)
+
+    @staticmethod
+    def _take_reading(field: AmountField, value_sat: int) -> None:
+        field.setFocus(Qt.FocusReason.OtherFocusReason)
+        field.set_amount_sat(value_sat)
 
 
 class Segments(QFrame):
