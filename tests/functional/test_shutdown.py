@@ -14,7 +14,7 @@ from wallet.ln import msgs
 from wallet.ln.channel_details import ChannelState
 from wallet.ln.events import ClosureKind
 from wallet.ln.onion_failure import FailureCode
-from wallet.ln.types import APIError
+from wallet.ln.types import APIError, PeerError
 
 
 def closed(world: World, *nodes: Node, word_may_be_lost: bool = False) -> None:
@@ -252,35 +252,112 @@ def test_a_close_of_which_only_the_chain_tells_was_by_agreement(world: World, cl
     assert bob.came_home_sat() == 500_000
 
 
+BY_AGREEMENT = (ClosureKind.COOPERATIVE_BY_HOLDER, ClosureKind.COOPERATIVE_BY_COUNTERPARTY)
+
+
+def without_the_last_word(make_world: WorldMaker, closer: str, last: str) -> tuple[World, Node, Node]:
+    """(the world, who agreed last, who has not heard of it). Alice pays the fee; the closing transaction waits."""
+    world = make_world()
+    alice, bob = world.line("alice", "bob")
+    by, other = (alice, bob) if closer == "alice" else (bob, alice)
+    speaker, deaf = (alice, bob) if last == "alice" else (bob, alice)
+    if last == "alice":
+        # Her first proposal is too low for Bob; his own she repeats, and that is what he misses.
+        alice.fees.sat_per_kw = 1_000
+        bob.fees.by_target[ConfirmationTarget.CHANNEL_CLOSE_MINIMUM] = 1_200
+    said = []
+
+    def lose(sender: Node, _receiver: Node, msg: msgs.Message) -> bool:
+        if sender is not speaker or not isinstance(msg, msgs.ClosingSigned):
+            return True
+        said.append(msg)
+        return last == "alice" and len(said) == 1
+
+    world.filter = lose
+    by.manager.close_channel(by.channel(other).channel_id, other.node_id)
+    world.settle()
+    world.filter = None
+    speaker.expect_events(ev.ChannelClosed)
+    assert not deaf.events_of(ev.ChannelClosed)
+    return world, speaker, deaf
+
+
+@pytest.mark.parametrize("last", ["alice", "bob"])
 @pytest.mark.parametrize("closer", ["alice", "bob"])
-def test_a_peer_that_missed_the_last_word_is_not_told_of_an_error(
-    make_world: WorldMaker, closer: str
+def test_a_peer_that_missed_the_last_word_hears_it_again(
+    make_world: WorldMaker, closer: str, last: str
 ) -> None:
-    """It comes back and asks for a channel that is closed for us: it waits for the chain, and publishes nothing."""
+    """BOLT 2, message retransmission: for the same transaction, whatever fees are by now, over a restart as well."""
     for kill in (False, True):
-        world = make_world()
-        alice, bob = world.line("alice", "bob")
-        by, other = (alice, bob) if closer == "alice" else (bob, alice)
-        world.filter = lambda sender, _receiver, msg: (
-            not (isinstance(msg, msgs.ClosingSigned) and sender.name == "bob")
-        )
-        by.manager.close_channel(by.channel(other).channel_id, other.node_id)
-        world.settle()
-        bob.expect_events(ev.ChannelClosed)
-        world.filter = None
+        world, speaker, deaf = without_the_last_word(make_world, closer, last)
         (closing,) = world.mempool.values()
+        for node in (speaker, deaf):
+            node.fees.by_target[ConfirmationTarget.NON_ANCHOR_CHANNEL_FEE] = 1_250
+        fee_sat = [msg for _, msg in speaker.sent if isinstance(msg, msgs.ClosingSigned)][-1].fee_sat
         if kill:
-            world.reload_node(bob)
+            world.reload_node(speaker)
         else:
-            world.disconnect(alice, bob)
-        world.connect(alice, bob)
-        assert not alice.events_of(ev.ChannelClosed)
-        assert alice.channel(bob).state is ChannelState.SHUTTING_DOWN
+            world.disconnect(speaker, deaf)
+        speaker.sent.clear()
+        world.connect(speaker, deaf)
+        assert deaf.one_event(ev.ChannelClosed).reason.kind in BY_AGREEMENT
+        assert not deaf.manager.list_channels()
         assert list(world.mempool.values()) == [closing]
-        world.mine(1)
-        kind = alice.one_event(ev.ChannelClosed).reason.kind
-        assert kind in (ClosureKind.COOPERATIVE_BY_HOLDER, ClosureKind.COOPERATIVE_BY_COUNTERPARTY)
-        world.drain(alice, bob)
+        again = [msg for _, msg in speaker.sent if isinstance(msg, msgs.ClosingSigned)]
+        assert [msg.fee_sat for msg in again] == [fee_sat]
+        assert not [msg for _, msg in speaker.sent if isinstance(msg, msgs.Error)]
+        # Now both know, and a further connection has nothing to say.
+        speaker.sent.clear()
+        world.disconnect(speaker, deaf)
+        world.connect(speaker, deaf)
+        assert not speaker.sent
+        world.drain(speaker, deaf)
+
+
+def test_a_close_is_said_again_once_a_connection(make_world: WorldMaker) -> None:
+    world, bob, alice = without_the_last_word(make_world, "alice", "bob")
+    world.disconnect(alice, bob)
+    # What Alice hears is lost each time; she asks, and proposes, again and again.
+    world.filter = lambda sender, _receiver, _msg: sender is not bob
+    world.connect(alice, bob)
+    (ask,) = [msg for _, msg in alice.sent if isinstance(msg, msgs.ChannelReestablish)][-1:]
+    bob.sent.clear()
+    (closing,) = [msg for _, msg in alice.sent if isinstance(msg, msgs.ClosingSigned)][-1:]
+    for _ in range(3):
+        with pytest.raises(PeerError, match="none was due"):
+            bob.manager.handle_channel_reestablish(alice.node_id, ask)
+        # Another fee changes nothing.
+        bob.manager.handle_closing_signed(alice.node_id, replace(closing, fee_sat=closing.fee_sat - 10))
+    world.collect(bob)
+    (again,) = [msg for _, msg in bob.sent]
+    assert isinstance(again, msgs.ClosingSigned)
+    assert (again.fee_sat, again.fee_range) == (closing.fee_sat, (closing.fee_sat, closing.fee_sat))
+    world.filter = None
+    world.disconnect(alice, bob)
+    world.connect(alice, bob)
+    assert alice.one_event(ev.ChannelClosed).reason.kind in BY_AGREEMENT
+    world.drain(alice, bob)
+
+
+def test_a_peer_that_lost_its_state_is_left_to_the_chain(make_world: WorldMaker) -> None:
+    """It asks for a close, and the close is on its way: neither an error nor a word that it could not follow."""
+    world, bob, alice = without_the_last_word(make_world, "alice", "bob")
+    world.disconnect(alice, bob)
+    world.connect(alice, bob, settle=False)
+    (ask,) = [
+        event.msg
+        for event in alice.manager.get_and_clear_pending_msg_events()
+        if isinstance(event, ev.SendMessage) and isinstance(event.msg, msgs.ChannelReestablish)
+    ]
+    with pytest.raises(PeerError, match="on its way") as refusal:
+        bob.manager.handle_channel_reestablish(alice.node_id, replace(ask, next_commitment_number=0))
+    assert not refusal.value.disconnect
+    bob.sent.clear()
+    world.collect(bob)
+    assert not bob.sent
+    world.mine(1)
+    assert alice.one_event(ev.ChannelClosed).reason.kind in BY_AGREEMENT
+    world.drain(alice, bob)
 
 
 def test_a_close_that_the_peer_does_not_finish_can_be_forced(world: World) -> None:

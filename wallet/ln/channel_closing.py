@@ -283,7 +283,7 @@ def _haggle(
 
 
 def _agree(draft: Draft, closing: ClosingTransaction, msg: msgs.ClosingSigned, ours: tuple[int, int]) -> None:
-    draft.effects.append(BroadcastClosing(closing, msg.signature, ours[1]))
+    draft.effects.append(BroadcastClosing(closing, msg.signature, msg.fee_sat, ours[1]))
     state = draft.core.closing
     by_us = state is not None and state.holder_initiated
     kind = ClosureKind.COOPERATIVE_BY_HOLDER if by_us else ClosureKind.COOPERATIVE_BY_COUNTERPARTY

@@ -126,10 +126,15 @@ class BroadcastFunding:
 
 @dataclass(frozen=True, slots=True)
 class BroadcastClosing:
-    """To be signed by us, completed with the peer's signature, and sent to the network."""
+    """To be signed by us, completed with the peer's signature, and sent to the network.
+
+    Attributes:
+        fee_sat: as both sides named it; what is dust goes to the miners on top of it.
+    """
 
     closing: ClosingTransaction
     counterparty_sig: bytes
+    fee_sat: int
     most_fee_sat: int
 
 

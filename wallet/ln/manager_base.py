@@ -44,6 +44,7 @@ from wallet.ln.channel_closing import ClosingFees
 from wallet.ln.channel_commitment import needs_commitment, send_commitment
 from wallet.ln.channel_htlcs import FeeBounds, drop_held_adds
 from wallet.ln.channel_open import UnfundedChannel
+from wallet.ln.channel_reestablish import make_reestablish
 from wallet.ln.channel_state import FundedChannel, Link, rows_of, rows_of_removal
 from wallet.ln.channel_step import (
     BroadcastClosing,
@@ -96,10 +97,27 @@ from wallet.ln.watch import ChannelMonitorUpdateStatus, Watch
 if TYPE_CHECKING:
     from wallet.ln.sign import ChannelSigner, KeysInterface
 
-__all__ = ["CLOSED_SPACE", "ClosedChannel", "ManagerBase", "PeerState"]
+__all__ = ["CLOSED_SPACE", "AgreedClose", "ClosedChannel", "ManagerBase", "PeerState"]
 
 CLOSED_SPACE: Final = "channel_closed"
 _BY_AGREEMENT: Final = (ClosureKind.COOPERATIVE_BY_HOLDER, ClosureKind.COOPERATIVE_BY_COUNTERPARTY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreedClose:
+    """What a peer is told once more that has missed our last word of a close: messages, whole, with their types.
+
+    Attributes:
+        is_outbound: we paid the fee, and speak of it first.
+        reestablish: with the numbers that the channel ended with.
+        shutdown: as it was sent.
+        closing_signed: for the transaction that both sides have signed, and for its fee alone.
+    """
+
+    is_outbound: bool
+    reestablish: bytes
+    shutdown: bytes
+    closing_signed: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +128,14 @@ class ClosedChannel:
         last_update_id: of the monitor.
         sources: of HTLCs that we offered, and whose end the monitor has still to tell.
         by_agreement: both sides have signed the closing transaction.
+        agreed: what we said of it; None where only the chain told of it.
     """
 
     counterparty_node_id: NodeId
     last_update_id: int
     sources: tuple[HTLCSource, ...] = ()
     by_agreement: bool = field(default=False, metadata={"tlv": 1})
+    agreed: AgreedClose | None = field(default=None, metadata={"tlv": 3})
 
 
 @dataclass(slots=True)
@@ -125,10 +145,12 @@ class PeerState:
     Attributes:
         features: of its `init`.
         unfunded: openings under way, by temporary channel id; two peers may choose the same one.
+        closing_again: closed channels that it asked for on this connection, and whether our closing_signed was said.
     """
 
     features: Features
     unfunded: dict[ChannelId, UnfundedChannel]
+    closing_again: dict[ChannelId, bool] = field(default_factory=dict)
 
 
 class _Entry:
@@ -200,6 +222,8 @@ class ManagerBase(ABC):
         self._blocked: dict[ChannelId, list[Send]] = {}
         self._waiting: dict[ChannelId, deque[Callable[[], None]]] = {}
         """What peers said from a revoke_and_ack on that would have us forget a preimage too early."""
+        self._agreed: dict[ChannelId, AgreedClose] = {}
+        """Of closes that were agreed on in this entry, until the channel has left."""
         self._announced: set[ChannelId] = set()
         self._disabled: set[ChannelId] = set()
         self._offline_ticks: dict[ChannelId, int] = {}
@@ -467,6 +491,7 @@ class ManagerBase(ABC):
                     tx = sign_funding_witness(
                         channel.scope.params, effect.closing.tx, ours, effect.counterparty_sig
                     )
+                    self._agreed[channel_id] = self._agreed_close(channel, effect, ours)
                     self._broadcaster.broadcast_transactions(BroadcastPackage((tx,), label="channel close"))
                 case (
                     TellHtlcsCommitted()
@@ -482,6 +507,24 @@ class ManagerBase(ABC):
                     raise InvariantError("a signature was asked for after the signatures were made")
                 case _:
                     assert_never(effect)
+
+    def _agreed_close(
+        self, channel: FundedChannel, effect: BroadcastClosing, signature: bytes
+    ) -> AgreedClose:
+        point = self._signer(channel).get_per_commitment_point(channel.core.holder_number)
+        closing_signed = msgs.ClosingSigned(
+            channel_id=channel.channel_id,
+            fee_sat=effect.fee_sat,
+            signature=signature,
+            fee_range=(effect.fee_sat, effect.fee_sat),
+        )
+        shutdown = msgs.Shutdown(channel_id=channel.channel_id, script_pubkey=effect.closing.to_holder_script)
+        return AgreedClose(
+            is_outbound=channel.terms.is_outbound,
+            reestablish=msgs.encode_message(make_reestablish(channel, point)),
+            shutdown=msgs.encode_message(shutdown),
+            closing_signed=msgs.encode_message(closing_signed),
+        )
 
     def _send(self, channel: FundedChannel, effect: Send) -> None:
         channel_id = channel.channel_id
@@ -635,11 +678,14 @@ class ManagerBase(ABC):
         for scid in (channel.terms.scid_alias, channel.scope.short_channel_id):
             if scid is not None:
                 self._by_scid.pop(scid, None)
+        agreed = self._agreed.pop(channel_id, None)
+        by_agreement = reason.kind in _BY_AGREEMENT
         closed = ClosedChannel(
             counterparty_node_id=channel.counterparty_node_id,
             last_update_id=channel.core.last_update_id,
             sources=tuple(htlc.source for htlc in channel.outbound.values()),
-            by_agreement=reason.kind in _BY_AGREEMENT,
+            by_agreement=by_agreement,
+            agreed=agreed if by_agreement else None,
         )
         self._closed[channel_id] = closed
         self._persist.write((Row(CLOSED_SPACE, channel_id, encode(closed)),))

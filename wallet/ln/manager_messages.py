@@ -55,9 +55,17 @@ from wallet.ln.events import (
     MessageSendEvent,
 )
 from wallet.ln.features import Feature, FeatureContext, Features
-from wallet.ln.manager_base import PeerState
+from wallet.ln.manager_base import AgreedClose, PeerState
 from wallet.ln.manager_opening import OpeningRoom
-from wallet.ln.types import APIError, ChannelError, ChannelId, NodeId, PeerError, ShortChannelId
+from wallet.ln.types import (
+    APIError,
+    ChannelError,
+    ChannelId,
+    InvariantError,
+    NodeId,
+    PeerError,
+    ShortChannelId,
+)
 
 __all__ = ["MessageRoom"]
 
@@ -213,7 +221,8 @@ class MessageRoom(OpeningRoom):
 
     def handle_channel_ready(self, their_node_id: NodeId, msg: msgs.ChannelReady) -> None:
         with self._entry:
-            self._in_turn(their_node_id, msg, self._channel_ready)
+            if not self._is_closing_again(their_node_id, msg):
+                self._in_turn(their_node_id, msg, self._channel_ready)
 
     def _channel_ready(self, channel: FundedChannel, msg: msgs.ChannelReady) -> None:
         self._run(channel, lambda draft: receive_channel_ready(draft, msg))
@@ -232,6 +241,8 @@ class MessageRoom(OpeningRoom):
                 # An error would have the peer close it, and another copy of this wallet may still be using it.
                 self.claimants.add(their_node_id)
                 raise PeerError("We do not know this channel, and may have lost it: let it be for now.")
+            if self._begin_closing_again(their_node_id, msg):
+                return
             channel = self._channel_with(their_node_id, msg.channel_id)
             # That answer came; what is asked next is waited for anew.
             self._ticks_awaiting.pop(channel.channel_id, None)
@@ -251,6 +262,49 @@ class MessageRoom(OpeningRoom):
                 if now is not None and now.link is Link.UP:
                     self.channel_reestablished(channel.channel_id)
                 self._update_gossip(channel.channel_id)
+
+    # --- a close that the peer has not heard the end of ---
+
+    def _agreed_with(self, their_node_id: NodeId, channel_id: ChannelId) -> AgreedClose | None:
+        closed = self._closed.get(channel_id)
+        return None if closed is None or closed.counterparty_node_id != their_node_id else closed.agreed
+
+    def _begin_closing_again(self, their_node_id: NodeId, msg: msgs.ChannelReestablish) -> bool:
+        """BOLT 2, message retransmission: shutdown and closing_signed are said again after a reconnection.
+
+        They are those of the transaction that both sides have signed: nothing is agreed on anew, whatever the peer
+        proposes now. One that asks us to fail the channel has lost its state, and can only wait for the chain.
+        """
+        agreed = self._agreed_with(their_node_id, msg.channel_id)
+        peer = self._peers.get(their_node_id)
+        if agreed is None or peer is None or msg.next_commitment_number == 0:
+            return False
+        if msg.channel_id in peer.closing_again:
+            raise PeerError("channel_reestablish came when none was due.", disconnect=False)
+        peer.closing_again[msg.channel_id] = False
+        self._say_again(their_node_id, agreed.reestablish)
+        self._say_again(their_node_id, agreed.shutdown)
+        return True
+
+    def _is_closing_again(
+        self, their_node_id: NodeId, msg: msgs.ChannelReady | msgs.Shutdown | msgs.ClosingSigned
+    ) -> bool:
+        """Whether the message belongs to such a close. Who pays the fee names it first: BOLT 2, closing_signed."""
+        agreed = self._agreed_with(their_node_id, msg.channel_id)
+        peer = self._peers.get(their_node_id)
+        if agreed is None or peer is None or msg.channel_id not in peer.closing_again:
+            return False
+        is_our_turn = isinstance(msg, msgs.Shutdown if agreed.is_outbound else msgs.ClosingSigned)
+        if is_our_turn and not peer.closing_again[msg.channel_id]:
+            peer.closing_again[msg.channel_id] = True
+            self._say_again(their_node_id, agreed.closing_signed)
+        return True
+
+    def _say_again(self, their_node_id: NodeId, raw: bytes) -> None:
+        msg = msgs.decode_message(raw)
+        if isinstance(msg, msgs.UnknownMessage):
+            raise InvariantError("a message that was kept cannot be read")
+        self._send_to(their_node_id, msg)
 
     def _on_channel_ready(self, channel_id: ChannelId) -> None:
         channel = self._channels.get(channel_id)
@@ -484,7 +538,8 @@ class MessageRoom(OpeningRoom):
 
     def handle_shutdown(self, their_node_id: NodeId, msg: msgs.Shutdown) -> None:
         with self._entry:
-            self._in_turn(their_node_id, msg, self._shutdown)
+            if not self._is_closing_again(their_node_id, msg):
+                self._in_turn(their_node_id, msg, self._shutdown)
 
     def _shutdown(self, channel: FundedChannel, msg: msgs.Shutdown) -> None:
         theirs = self._peer(channel.counterparty_node_id).features
@@ -499,7 +554,8 @@ class MessageRoom(OpeningRoom):
 
     def handle_closing_signed(self, their_node_id: NodeId, msg: msgs.ClosingSigned) -> None:
         with self._entry:
-            self._in_turn(their_node_id, msg, self._closing_signed)
+            if not self._is_closing_again(their_node_id, msg):
+                self._in_turn(their_node_id, msg, self._closing_signed)
 
     def _closing_signed(self, channel: FundedChannel, msg: msgs.ClosingSigned) -> None:
         fees = self._closing_fees(channel)
