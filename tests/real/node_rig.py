@@ -21,8 +21,9 @@ from wallet.chain.electrum.session import ServerAddress
 from wallet.chain.interfaces import ConfirmationTarget
 from wallet.ln.config import ChannelHandshakeLimits, UserConfig
 from wallet.ln.msgs import ChannelUpdate
-from wallet.ln.types import NodeId
+from wallet.ln.types import NodeId, ShortChannelId
 from wallet.node.host import NodeThread, OpenNode, create_wallet_file, open_node
+from wallet.node.map_api import scid_from_text
 from wallet.node.node import Node
 from wallet.node.options import NodeOptions
 
@@ -178,6 +179,15 @@ class LeydenNode:
             return sum(0 not in times for times in known) >= channels
 
         self.wait(f"{channels} channels by gossip", both, timeout_seconds=timeout_seconds)
+
+    def terms(self, scid: str) -> list[tuple[int, int]]:
+        """What both sides of a public channel ask for a forward, where known: base in msat, and millionths."""
+        number = scid_from_text(scid)
+        assert number is not None, scid
+        with self.node.core.locked():
+            info = self.node.graph.channel(ShortChannelId(number))
+        directions = info.directions if info is not None else ()
+        return [(one.fee_base_msat, one.fee_proportional_millionths) for one in directions if one is not None]
 
     def stop(self) -> None:
         opened, self._open = self._open, None

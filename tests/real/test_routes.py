@@ -116,3 +116,40 @@ def test_we_pay_over_two_public_hops_and_are_paid_by_hint(regtest: StartRegtest)
         us.restart()
         us.wait("the graph from the file", lambda: us.node.graph.channel_count == 2)
         us.check_log()
+
+
+def test_dearer_terms_arrive_and_a_hop_without_liquidity_is_gone_around(regtest: StartRegtest) -> None:
+    """us - alice - carol is shorter, but alice has nothing in it; us - alice - bob - carol has become dearer."""
+    net = regtest()
+    alice = net.ldk_peer("alice", fund_sat=100_000_000)
+    bob = net.ldk_peer("bob", fund_sat=100_000_000)
+    carol = net.ldk_peer("carol", fund_sat=100_000_000)
+    net.open_channel(carol, alice, amount_sat=2_000_000, public=True)
+    net.open_channel(alice, bob, amount_sat=2_000_000, push_msat=1_000_000_000, public=True)
+    far = net.open_channel(bob, carol, amount_sat=2_000_000, push_msat=1_000_000_000, public=True)
+    scid = next(row["scid"] for row in bob.call("list_channels") if row["channel_id"] == far)
+    with LeydenNode(net) as us:
+        us.fund(10_000_000)
+        ours = us.open(alice, 1_000_000, push_sat=500_000)
+        us.wait_graph(3)
+
+        # Bob's word comes by alice, to whom alone we are connected.
+        bob.call("set_channel_fees", channel_id=far, base_msat=3_000, ppm=100)
+        us.wait("bob's new terms", lambda: (3_000, 100) in us.terms(scid))
+        assert sorted(us.terms(scid)) == [(FEE_MSAT, 0), (3_000, 100)]
+
+        amount_msat = 100_000_003
+        invoice = carol.call("invoice", amount_msat=amount_msat, description="round about")["bolt11"]
+        paid = us.call("lnpay", invoice=invoice, trace=True)
+        assert paid["success"], paid
+        nodes = [[hop["node_id"] for hop in attempt["path"]] for attempt in paid["attempts"]]
+        assert nodes == [
+            [alice.node_id, carol.node_id],
+            [alice.node_id, bob.node_id, carol.node_id],
+        ]
+        assert paid["attempts"][0]["failure_name"] == "temporary_channel_failure"
+        fee_msat = FEE_MSAT + 3_000 + amount_msat * 100 // 1_000_000
+        assert paid["fee_msat"] == fee_msat
+        assert us.local_msat(ours) == 500_000_000 - amount_msat - fee_msat
+        us.agrees_with(alice, ours)
+        us.check_log()
