@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tests.functional.chain import Chain
 from tests.functional.delivery import ChainView, StyleDraw
@@ -625,7 +625,8 @@ class World(Chain):
             return False
         sender, raw = node.inbox.popleft()
         msg = msgs.decode_message(raw)
-        handler = {
+        # Each takes the type that it is found by.
+        handlers: dict[type, Callable[[NodeId, Any], None]] = {
             msgs.OpenChannel: node.manager.handle_open_channel,
             msgs.AcceptChannel: node.manager.handle_accept_channel,
             msgs.FundingCreated: node.manager.handle_funding_created,
@@ -644,9 +645,9 @@ class World(Chain):
             msgs.AnnouncementSignatures: node.manager.handle_announcement_signatures,
             msgs.ChannelUpdate: node.manager.handle_channel_update,
             msgs.Error: node.manager.handle_error,
-        }[type(msg)]
+        }
         try:
-            handler(sender, msg)  # type: ignore[operator]  # each handler takes the type that it is found by
+            handlers[type(msg)](sender, msg)
         except ChannelError as error:
             self._handle_error(
                 node, HandleError(sender, ErrorAction.SEND_ERROR, error.message, error.channel_id)

@@ -18,6 +18,7 @@ from wallet.ln import events as ev
 from wallet.ln.channel_reestablish import disconnect
 from wallet.ln.channel_state import FundedChannel, read_channels
 from wallet.ln.channel_step import Draft
+from wallet.ln.types import PaymentPreimage
 
 PLACES = (
     "manager._carry_out",
@@ -69,13 +70,13 @@ class Injected:
             delattr(self._target, self._name)
 
 
-def run_until_fault(world: World, nodes: list[Node], payment_preimage: bytes) -> None:
+def run_until_fault(world: World, nodes: list[Node], payment_preimage: PaymentPreimage) -> None:
     """The payment goes on until everything is done, or the fault comes."""
     while True:
         worked = world.step()
         for event in nodes[-1].take_events():
             if isinstance(event, ev.PaymentClaimable):
-                nodes[-1].manager.claim_funds(payment_preimage)  # type: ignore[arg-type]  # a PaymentPreimage
+                nodes[-1].manager.claim_funds(payment_preimage)
                 worked = True
         if not worked:
             return

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Awaitable, Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -58,10 +59,14 @@ async def at_every_commit(
     raise AssertionError("the act never ends")
 
 
+async def usable(one: WholeNode, other: WholeNode) -> None:
+    for node, peer in ((one, other), (other, one)):
+        await node.until("a usable channel", partial(node.usable, peer))
+
+
 async def settled(one: WholeNode, other: WholeNode) -> None:
     """Connected again, and no HTLC on the way."""
-    for node, peer in ((one, other), (other, one)):
-        await node.until("a usable channel", lambda node=node, peer=peer: node.usable(peer))  # type: ignore[misc]  # a bound default
+    await usable(one, other)
     for node in (one, other):
         await node.until("the end of all HTLCs", node.quiet)
 
@@ -148,17 +153,16 @@ def test_a_held_payment(tmp_path: Path, give_back: bool) -> None:
                 await payer.until("the end of all HTLCs", payer.quiet)
                 await payee.until("the end of all HTLCs", payee.quiet)
 
+            def arrived_or_gone(payment_hash: str) -> bool:
+                request = payee.node.ledger.requests[bytes.fromhex(payment_hash)]
+                return bool(request.received_msat) or payer.quiet()
+
             async def settle() -> None:
-                for node, peer in ((payer, payee), (payee, payer)):
-                    await node.until("a usable channel", lambda node=node, peer=peer: node.usable(peer))  # type: ignore[misc]  # a bound default
+                await usable(payer, payee)
                 for payment_hash in made:
                     if await status(payment_hash) == "unpaid":
                         # It is still to arrive, or never left.
-                        key = bytes.fromhex(payment_hash)
-                        await payee.until(
-                            "the payment",
-                            lambda key=key: payee.node.ledger.requests[key].received_msat or payer.quiet(),  # type: ignore[misc]  # a bound default
-                        )
+                        await payee.until("the payment", partial(arrived_or_gone, payment_hash))
                     if await status(payment_hash) == "paid":
                         await finish(payment_hash)
                 await settled(payer, payee)

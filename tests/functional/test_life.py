@@ -544,7 +544,7 @@ def test_force_close_with_htlcs_both_ways(world: World) -> None:
 # --- gossip ---
 
 
-def test_an_announced_channel_is_announced(world: World) -> None:
+def test_an_announced_channel_is_announced(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = config(announced=True)
     alice, bob = world.node("alice", settings), world.node("bob", settings)
     heard: list[msgs.Message] = []
@@ -555,7 +555,7 @@ def test_an_announced_channel_is_announced(world: World) -> None:
         heard.extend(event.msg for event in events if isinstance(event, ev.BroadcastMessage))
         return events
 
-    alice.manager.get_and_clear_pending_msg_events = listen  # type: ignore[method-assign]  # listens only
+    monkeypatch.setattr(alice.manager, "get_and_clear_pending_msg_events", listen)
     world.open_channel(alice, bob)
     assert any(isinstance(msg, msgs.AnnouncementSignatures) for _, msg in alice.sent)
     announcements = [msg for msg in heard if isinstance(msg, msgs.ChannelAnnouncement)]

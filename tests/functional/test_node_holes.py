@@ -6,10 +6,12 @@ import asyncio
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from tests.functional.whole_nodes import CONFIG, WholeNode, WholeWorld, play
+from tests.stand_in import put_in_place_of
 from wallet.bitcoin.address import REGTEST, address_to_script
 from wallet.node.api import CommandError
 from wallet.node.records import RequestState
@@ -151,16 +153,14 @@ def test_an_event_whose_handler_fails_stops_nothing_and_is_not_lost(tmp_path: Pa
                 raise RuntimeError("a fault of ours")
 
             handler = payer.node.events
-            really_sent = handler._sent
-            handler._sent = fail  # type: ignore[method-assign]  # the fault
-            invoices = []
-            for _ in range(2):
-                request = await payee.call("add_request", amount_msat=AMOUNT_MSAT, lightning=True)
-                invoices.append(request["lightning_invoice"])
-            paying = asyncio.ensure_future(payer.call("lnpay", invoice=invoices[0], timeout=2))
-            await payee.until("the payment", lambda: payee.channel_msat() == AMOUNT_MSAT)
-            await payer.until("the end of all HTLCs", payer.quiet)
-            handler._sent = really_sent  # type: ignore[method-assign]  # as it was
+            with patch.object(handler, "_sent", fail):
+                invoices = []
+                for _ in range(2):
+                    request = await payee.call("add_request", amount_msat=AMOUNT_MSAT, lightning=True)
+                    invoices.append(request["lightning_invoice"])
+                paying = asyncio.ensure_future(payer.call("lnpay", invoice=invoices[0], timeout=2))
+                await payee.until("the payment", lambda: payee.channel_msat() == AMOUNT_MSAT)
+                await payer.until("the end of all HTLCs", payer.quiet)
             assert (await payer.call("lnpay", invoice=invoices[1]))["success"]
             assert (await paying)["pending"]
             assert len(await payer.history()) == 1
@@ -182,7 +182,7 @@ def test_a_listener_that_fails_does_not_blind_the_others(tmp_path: Path) -> None
             def fail(*_args: object) -> None:
                 raise RuntimeError("a fault of ours")
 
-            one.node.onchain.transactions_confirmed = fail  # type: ignore[method-assign, assignment]  # the fault
+            put_in_place_of(one.node.onchain, "transactions_confirmed", fail)
             address = await one.call("createnewaddress")
             world.chain.faucet(address_to_script(address, REGTEST), 100_000)
             world.chain.mine(3)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.functional.joined import FINAL_CLTV_DELTA, Node, Payment, World
+from tests.stand_in import put_in_place_of
 from wallet.bitcoin.hashes import sha256
 from wallet.ln import events as ev
 from wallet.ln import msgs
@@ -187,7 +188,7 @@ def dishonest(node: Node, **changes: int) -> None:
             source,
         )
 
-    node.manager._offer = offer  # type: ignore[method-assign]  # what a thief would do
+    put_in_place_of(node.manager, "_offer", offer)
 
 
 def test_a_forwarder_that_keeps_some_is_found_out_by_the_payee(world: World) -> None:

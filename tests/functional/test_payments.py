@@ -14,7 +14,7 @@ from wallet.ln.config import ChannelConfig, UserConfig
 from wallet.ln.events import PaymentFailureReason
 from wallet.ln.onion_failure import FailureCode
 from wallet.ln.outbound_payment import Retry
-from wallet.ln.types import PaymentId, PaymentPreimage, PaymentSecret
+from wallet.ln.types import PaymentHash, PaymentId, PaymentPreimage, PaymentSecret
 
 
 def line(world: World, *names: str, value_sat: int = 1_000_000) -> list[Node]:
@@ -184,9 +184,9 @@ def test_an_incomplete_payment_times_out(world: World) -> None:
 def test_hold_invoice(world: World) -> None:
     alice, bob = line(world, "alice", "bob")
     preimage = PaymentPreimage(sha256(b"held"))
-    payment_hash = sha256(preimage)
-    secret = bob.manager.create_inbound_payment_for_hash(payment_hash, 7_000, 3600, world.now)  # type: ignore[arg-type]  # a hash
-    payment = Payment(PaymentId(sha256(b"id")), payment_hash, preimage, secret, 7_000)  # type: ignore[arg-type]  # likewise
+    payment_hash = PaymentHash(sha256(preimage))
+    secret = bob.manager.create_inbound_payment_for_hash(payment_hash, 7_000, 3600, world.now)
+    payment = Payment(PaymentId(sha256(b"id")), payment_hash, preimage, secret, 7_000)
     world.send(payment, alice, world.route([world.path([alice, bob], 7_000)], bob))
     world.settle()
     assert bob.one_event(ev.PaymentClaimable).payment_preimage is None

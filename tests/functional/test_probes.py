@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import pytest
 
@@ -135,18 +136,17 @@ def probe(world: World, prober: Node, payee: Node, sent: Probe, number: int) -> 
         batches += 1
         write(rows)
 
-    payee.store.write = counted  # type: ignore[method-assign]  # counts what is written
-    prober.manager.send_payment_with_route(
-        sent.payment_hash,
-        sent.payment_secret,
-        None,
-        PaymentId(sha256(b"probe %d" % number)),
-        world.route([world.path([prober, payee], HTLC_MSAT)], payee),
-        world.now,
-    )
-    while world.step():
-        rounds += 1
-    payee.store.write = write  # type: ignore[method-assign]  # as it was
+    with patch.object(payee.store, "write", counted):
+        prober.manager.send_payment_with_route(
+            sent.payment_hash,
+            sent.payment_secret,
+            None,
+            PaymentId(sha256(b"probe %d" % number)),
+            world.route([world.path([prober, payee], HTLC_MSAT)], payee),
+            world.now,
+        )
+        while world.step():
+            rounds += 1
     world.filter = None
     prober.one_event(ev.PaymentFailed)
     payee.take_events()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ async def three_channels(world: WholeWorld) -> WholeNode:
     await until_mempool(world, 2)
     world.chain.mine(1)
     for closed in ids[1:]:
-        await alice.until("its close", lambda closed=closed: monitor_spent(alice, closed))  # type: ignore[misc]  # a bound default
+        await alice.until("its close", partial(monitor_spent, alice, closed))
     held = await bob.call("add_hold_invoice", payment_hash="11" * 32, amount=HELD_BTC)
     assert not (await alice.call("lnpay", invoice=held["invoice"], timeout=1))["success"]
     await bob.until("the HTLC", lambda: not bob.quiet())

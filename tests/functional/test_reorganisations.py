@@ -56,7 +56,9 @@ def test_a_funding_that_is_gone_closes_the_channel_once_a_longer_branch_lacks_it
     assert bob.came_home_sat() == 500_000
 
 
-def test_an_announcement_names_the_place_that_the_funding_moved_to(world: World) -> None:
+def test_an_announcement_names_the_place_that_the_funding_moved_to(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = config(announced=True)
     alice, bob = world.line("alice", "bob", settings=settings)
     heard: list[msgs.ChannelAnnouncement] = []
@@ -69,7 +71,7 @@ def test_an_announcement_names_the_place_that_the_funding_moved_to(world: World)
                 heard.append(event.msg)
         return events
 
-    alice.manager.get_and_clear_pending_msg_events = listen  # type: ignore[method-assign]  # listens only
+    monkeypatch.setattr(alice.manager, "get_and_clear_pending_msg_events", listen)
     world.reorganise(6)
     world.mine(6)
     assert heard

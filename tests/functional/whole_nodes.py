@@ -15,7 +15,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import patch
 
+from tests.stand_in import put_in_place_of
 from wallet.bitcoin.address import REGTEST, address_to_script
 from wallet.bitcoin.bip39 import mnemonic_from_entropy
 from wallet.bitcoin.hashes import sha256
@@ -127,7 +129,8 @@ class WholeNode:
             loop.call_soon_threadsafe(dead.set)
             raise Killed
 
-        store._commit = commit_or_die  # type: ignore[method-assign]  # the kernel's part in it
+        # The kernel's part in it, until the store ends.
+        put_in_place_of(store, "_commit", commit_or_die)
 
     @contextlib.contextmanager
     def slow_disk(self) -> Iterator[None]:
@@ -139,14 +142,13 @@ class WholeNode:
             free.wait(WAIT_SECONDS)
             really_commit(batches)
 
-        store._commit = commit_later  # type: ignore[method-assign]  # the kernel's part in it
-        # Known to be slow: its commits are the writer thread's, and the loop goes on.
-        store._commit_seconds = WAIT_SECONDS
-        try:
-            yield
-        finally:
-            free.set()
-            store._commit = really_commit  # type: ignore[method-assign]  # as it was
+        with patch.object(store, "_commit", commit_later):
+            # Known to be slow: its commits are the writer thread's, and the loop goes on.
+            store._commit_seconds = WAIT_SECONDS
+            try:
+                yield
+            finally:
+                free.set()
 
     def hang_up(self) -> None:
         """Every Lightning connection is lost."""
