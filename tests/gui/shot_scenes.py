@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from wallet.gui.pages.wizard_restore import BackupChoice
 from wallet.gui.pages.wizard_words import RestoreGrid
 from wallet.gui.widgets.ids import Fold
 from wallet.gui.widgets.notices import EmptyState
+from wallet.node.api import ActivityStatus
 from wallet.node.map_api import RouteAttempt
 
 
@@ -192,6 +194,8 @@ def send_progress(stage: Stage) -> None:
     wait_for(lambda: page.card is not None, "the card")
     page.card.button.click()
     wait_for(lambda: "Trying" in page.progress.sentence.text(), "progress")
+    failed, _arrived = scenes.tried(node.snapshot().recent[0])
+    page.progress.draw([replace(failed, status=ActivityStatus.PENDING)])
     page.progress.route._place = 0.6
 
 

@@ -39,7 +39,7 @@ from wallet.gui.theme import theme
 from wallet.gui.widgets.basic import Button, ClickCard
 from wallet.gui.widgets.fields import PasswordEdit, WordEdit
 from wallet.gui.widgets.notices import Banner
-from wallet.node.api import ChannelPhase, LockedCoin, WalletInfo
+from wallet.node.api import ActivityStatus, ChannelPhase, LockedCoin, WalletInfo
 
 Make = Callable[[FakeNode], Desk]
 
@@ -231,6 +231,48 @@ def test_paying_an_invoice(typical: Desk) -> None:
     click(page.result.buttons[0])
     assert page.field.text() == ""
     assert page.result is None
+
+
+def test_the_way_of_a_payment_is_drawn_as_it_is(typical: Desk) -> None:
+    node = typical.node
+    page = recognised(typical, node.foreign_invoice(21_000_000, "Coffee"))
+    card = page.card
+    assert isinstance(card, InvoiceCard)
+    node.hold("lnpay")
+    click(card.button)
+    route = page.progress.route
+    assert len(route.names) == 2
+    typical.until(lambda: page.progress.sentence.text() == "Trying a route of 2 hops")
+    item = next(i for i in node.snapshot().recent if i.status is ActivityStatus.PENDING)
+    failed, arrived = scenes.tried(item)
+    under_way = replace(failed, status=ActivityStatus.PENDING, took_ms=None, failed_hop=None, failure="")
+    node.attempts = {item.item_id: (under_way,)}
+    typical.until(lambda: route.names[1:-1] == ("ACINQ", "Café Åland"))
+    assert route.accessibleName() == ", ".join(route.names)
+    node.attempts = {item.item_id: (failed, replace(arrived, status=ActivityStatus.PENDING))}
+    typical.until(lambda: route.names[1:-1] == ("ACINQ",))
+    route.grab()
+    node.release("lnpay")
+    typical.until(lambda: page.result is not None)
+    assert not page.progress.looking.isActive()
+
+
+def test_the_first_route_is_told_though_the_node_says_nothing(typical: Desk) -> None:
+    failed, arrived = scenes.tried(typical.node.snapshot().recent[0])
+    first, second = (replace(a, status=ActivityStatus.PENDING) for a in (failed, arrived))
+    typical.go("send")
+    progress = typical.page(SendPage).progress
+    progress.begin(21_000_000, "The shop")
+    progress.draw([failed])
+    assert progress.sentence.text() == "Looking for a route"
+    progress.draw([first])
+    assert progress.sentence.text() == "On its way over 3 channels"
+    progress.draw([first, second])
+    assert progress.sentence.text() == "On its way by 2 routes"
+    progress.say("ACINQ could not pass it on")
+    progress.draw([second])
+    assert progress.sentence.text() == "ACINQ could not pass it on"
+    progress.end()
 
 
 def test_a_failure_says_why_and_lets_one_try_again(typical: Desk) -> None:

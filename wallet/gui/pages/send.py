@@ -8,7 +8,7 @@ Pictures are read in a thread. The page is one of four views: asking, under way,
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,15 @@ from wallet.gui.widgets.files import ask_file
 from wallet.gui.widgets.ids import copy_text
 from wallet.gui.widgets.notices import Banner
 from wallet.gui.widgets.stepper import RouteLine
-from wallet.i18n import _
-from wallet.node.api import ChangeSet
+from wallet.i18n import _, ngettext
+from wallet.node.api import ActivityStatus, AttemptView, ChangeSet
 
 __all__ = ["SendPage"]
 
 RECOGNISE_AFTER_MS = 120
 SLOW_AFTER_MS = 10_000
+LOOK_EVERY_MS = 250
+"""How often a payment under way is asked where it is: it begins and tries anew without a word."""
 MAX_TEXT = 200_000
 """A transaction to be signed is the longest thing that is pasted here."""
 MAX_FILE_BYTES = 1_000_000
@@ -89,6 +91,9 @@ class _Progress(QWidget):
         box.addWidget(self.note, 0, centre)
         box.addStretch(1)
         self.setLayout(box)
+        self._told = False
+        self.looking = QTimer(self)
+        self.looking.setInterval(LOOK_EVERY_MS)
         self._slow = QTimer(self)
         self._slow.setSingleShot(True)
         self._slow.setInterval(SLOW_AFTER_MS)
@@ -97,16 +102,38 @@ class _Progress(QWidget):
     def begin(self, amount_msat: int, payee: str) -> None:
         self.amount.set_msat(amount_msat)
         self.payee.setText(_("to {payee}").format(payee=payee))
-        self.route.show_route(_("You"), payee, 3)
+        self.route.show_route([_("You"), payee])
         self.say(_("Looking for a route"))
+        self._told = False
         self.note.setText(_("This takes a second or two. You can go to another page meanwhile."))
         self._slow.start()
+        self.looking.start()
 
     def say(self, sentence: str) -> None:
+        """The node's words."""
+        self._told = True
         self.sentence.setText(fmt.plain(sentence, 90))
+
+    def draw(self, attempts: Sequence[AttemptView]) -> None:
+        """The way that is being tried now; of a payment in parts, that of the last part. It is said in words as well,
+        while the node has said nothing."""
+        under_way = [a for a in attempts if a.status is ActivityStatus.PENDING and a.hops]
+        if not under_way:
+            return
+        hops = under_way[-1].hops
+        between = [fmt.node_name(hop.alias, hop.node_id) for hop in hops[:-1]]
+        self.route.show_route([self.route.names[0], *between, self.route.names[-1]])
+        if not self._told:
+            if len(under_way) > 1:
+                words = ngettext("On its way by {n} route", "On its way by {n} routes", len(under_way))
+                self.sentence.setText(words.format(n=len(under_way)))
+            else:
+                words = ngettext("On its way over {n} channel", "On its way over {n} channels", len(hops))
+                self.sentence.setText(words.format(n=len(hops)))
 
     def end(self) -> None:
         self._slow.stop()
+        self.looking.stop()
 
     def _say_slow(self) -> None:
         self.note.setText(
@@ -154,6 +181,7 @@ class SendPage(Page):
         asking.setLayout(left_column(holder, margin=4))
         self._asking = scroller(asking)
         self.progress = _Progress(context.network)
+        self.progress.looking.timeout.connect(self._look)
         self.views.addWidget(self._asking)
         self.views.addWidget(self.progress)
 
@@ -609,10 +637,17 @@ class SendPage(Page):
 
     def changed(self, changes: ChangeSet) -> None:
         if self._paying is not None and changes.payment_progress:
-            sentence = changes.payment_progress.get(f"ln:{self._paying.get('payment_hash')}")
+            item_id = f"ln:{self._paying.get('payment_hash')}"
+            sentence = changes.payment_progress.get(item_id)
             if sentence:
                 self.progress.say(sentence)
         self.refresh()
+
+    def _look(self) -> None:
+        """Where the payment under way is."""
+        payment_hash = self._paying.get("payment_hash") if self._paying is not None else None
+        if payment_hash and self.isVisible():
+            self.progress.draw(self.context.bridge.api.payment_attempts(f"ln:{payment_hash}"))
 
     def refresh(self) -> None:
         balance = self.context.snapshot.balance

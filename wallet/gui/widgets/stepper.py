@@ -15,6 +15,9 @@ from wallet.gui.widgets.basic import IconLabel, Label, hbox, vbox
 
 __all__ = ["RouteLine", "Step", "Stepper"]
 
+LEAST_NAME = 32
+"""Less room than this shows no name."""
+
 
 class Step(Enum):
     DONE = "done"
@@ -58,13 +61,12 @@ class Stepper(QWidget):
 
 
 class RouteLine(QWidget):
-    """You at the left, the payee at the right, the hops between as dots; brass runs along while it is under
-    way."""
+    """You at the left, the payee at the right, and between them, once a route is known, its nodes as dots with their
+    names; brass runs along while it is under way. Attribute: `names`, from end to end."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._ends = ("", "")
-        self._hops = 2
+        self.names: tuple[str, ...] = ("", "")
         self._place = 0.0
         self._state = Step.CURRENT
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -82,10 +84,10 @@ class RouteLine(QWidget):
             self._place = value
             self.update()
 
-    def show_route(self, start: str, end: str, hops: int) -> None:
-        self._ends = (start, end)
-        self._hops = max(1, min(hops, 12))
-        self.setAccessibleName(f"{start}, {end}")
+    def show_route(self, names: Sequence[str]) -> None:
+        """Two ends at least; without more names, how the way goes is not known yet, and nothing is drawn between."""
+        self.names = tuple(names)
+        self.setAccessibleName(", ".join(self.names))
         self.update()
 
     def showEvent(self, event: QShowEvent | None) -> None:
@@ -113,9 +115,10 @@ class RouteLine(QWidget):
         tail = max(left, done - (right - left) / 4)
         if done > tail:
             painter.drawLine(QPointF(tail, y), QPointF(done, y))
-        for number in range(self._hops + 1):
-            x = left + (right - left) * number / self._hops
-            end = number in {0, self._hops}
+        hops = len(self.names) - 1
+        for number in range(hops + 1):
+            x = left + (right - left) * number / hops
+            end = number in {0, hops}
             self._dot(painter, x, y, px(8 if end else 5), theme().colour("accent" if end else "field"))
         picture = icons.pixmap("bolt", "brass", px(16), self.devicePixelRatioF())
         painter.drawPixmap(QPointF(done - px(8), y - px(26) if y > px(26) else 0), picture)
@@ -132,10 +135,21 @@ class RouteLine(QWidget):
         painter.setFont(font)
         painter.setPen(theme().colour("text2"))
         metrics = QFontMetrics(font)
-        half = self.width() // 2 - 8
-        for text, align in zip(
-            self._ends, (Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight), strict=True
-        ):
-            shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, half)
-            area = QRectF(0 if align == Qt.AlignmentFlag.AlignLeft else self.width() - half, top, half, 24)
-            painter.drawText(area, int(align), shown)
+        last = len(self.names) - 1
+        part = self.width() // last
+        for number, text in enumerate(self.names):
+            # The ends have the room up to the next name, the others half of it to each side.
+            centre = number * (self.width() - 2 * theme().px(12)) // last + theme().px(12)
+            if number == 0:
+                area, align = QRectF(0, top, part // 2, 24), Qt.AlignmentFlag.AlignLeft
+            elif number == last:
+                area, align = (
+                    QRectF(self.width() - part // 2, top, part // 2, 24),
+                    Qt.AlignmentFlag.AlignRight,
+                )
+            else:
+                area, align = QRectF(centre - part // 2, top, part, 24), Qt.AlignmentFlag.AlignHCenter
+            room = int(area.width()) - theme().px(8)
+            if room < theme().px(LEAST_NAME):
+                continue
+            painter.drawText(area, int(align), metrics.elidedText(text, Qt.TextElideMode.ElideRight, room))
