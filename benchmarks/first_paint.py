@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from wallet.gui.main_window import MainWindow
     from wallet.gui.preferences import Preferences
     from wallet.node.api import WalletHost
+    from wallet.node.cli import Invocation
 
 
 def main(argv: list[str]) -> int:
@@ -26,7 +27,7 @@ def main(argv: list[str]) -> int:
 
     open_window = app._window
 
-    def hooked(invocation: object) -> int:
+    def hooked(invocation: Invocation) -> int:
         from wallet.gui import app as gui
 
         make_window = gui.make_window
@@ -37,7 +38,7 @@ def main(argv: list[str]) -> int:
             return window
 
         gui.make_window = make_and_watch
-        return open_window(invocation)  # type: ignore[arg-type]  # handed through
+        return open_window(invocation)
 
     app._window = hooked
     return app.main([word for word in argv if word not in ("--quit", "--unlock")])

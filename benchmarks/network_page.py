@@ -47,6 +47,7 @@ def _child(topology: Path | None, large: bool) -> None:
 
     from tests.gui import scenes
     from tests.gui.fake_node import FakeHost
+    from tests.stand_in import put_in_place_of
     from tests.unit.node.test_network_map import wallet_node
     from wallet.gui.app import make_application, make_window
     from wallet.gui.pages.network import NetworkPage
@@ -76,7 +77,8 @@ def _child(topology: Path | None, large: bool) -> None:
             def network_map(maps: MapMaker = maps) -> Future[NetworkMap]:
                 return thread.submit(maps.current())
 
-            node.network_map = network_map  # type: ignore[method-assign]  # the real one in place of the fake
+            # The real one in place of the fake.
+            put_in_place_of(node, "network_map", network_map)
             preferences = Preferences()
             preferences.set_text("look/motion", "no")
             host = FakeHost()

@@ -61,7 +61,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
@@ -165,6 +165,10 @@ class MemoryStore:
                 if (row.space, row.key) == (space, key):
                     return row.value
         return self.committed.get((space, key))
+
+    def read_rows(self, space: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        found = {key: self.read_row(space, key) for key in keys}
+        return {key: value for key, value in found.items() if value is not None}
 
     def read(self, key: bytes) -> bytes | None:
         return self.read_row("revoked", key)
@@ -584,7 +588,7 @@ class FullStack:
 
     def _told(self, *, tip_only: bool = False) -> None:
         for member in (self.us, self.companion):
-            self.on_loop(lambda member=member: member.follow_now(tip_only))  # type: ignore[misc]  # a bound default
+            self.on_loop(partial(member.follow_now, tip_only))
         self.settle()
 
     # --- wires ---

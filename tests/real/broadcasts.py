@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.consensus import check_transaction
 from tests.real.harness import Regtest
+from tests.stand_in import put_in_place_of
 from wallet.bitcoin.tx import Transaction, Txid, TxOut, txid_hex
 from wallet.chain.electrum.broadcast import BroadcastResult, ElectrumBroadcaster
 from wallet.chain.interfaces import BroadcastPackage
@@ -34,7 +35,7 @@ def write_down(file: Path) -> None:
             out.writelines(f"{tx.serialize().hex()}\n" for tx in new)
         _put(self, package, future)
 
-    ElectrumBroadcaster._put = noting  # type: ignore[method-assign]  # a test listens in
+    put_in_place_of(ElectrumBroadcaster, "_put", noting)
 
 
 def check_broadcasts(file: Path, net: Regtest, never_funded: Collection[str] = ()) -> int:

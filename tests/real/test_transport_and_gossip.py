@@ -10,10 +10,12 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tests.real.conftest import StartLdkPeer, StartRegtest
 from tests.real.harness import LdkLines, LdkPeer
 from tests.real.process import HOST
+from tests.stand_in import put_in_place_of
 from tests.unit.ln.connection_pair import Channels, Keys, Log
 from wallet.bitcoin.address import REGTEST, TESTNET4, Network
 from wallet.ln import msgs, peer_handler
@@ -109,12 +111,12 @@ def test_handshake_init_and_pings_over_key_rotations(regtest: StartRegtest, ldk_
         pongs = 0
         take = us.peers._dispatch
 
-        def count(peer: object, node_id: NodeId, message: object) -> None:
+        def count(peer: Any, node_id: NodeId, message: Any) -> None:
             nonlocal pongs
             pongs += isinstance(message, msgs.Pong)
-            take(peer, node_id, message)  # type: ignore[arg-type]  # as it came
+            take(peer, node_id, message)
 
-        us.peers._dispatch = count  # type: ignore[method-assign]  # a test listens in
+        put_in_place_of(us.peers, "_dispatch", count)
         # Each message takes two nonces: 600 pings and pongs rotate the key of both directions.
         for number in range(600):
             ping = msgs.Ping(num_pong_bytes=number % 50, byteslen=number % 70)

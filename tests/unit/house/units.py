@@ -186,11 +186,11 @@ class _Checker(ast.NodeVisitor):
 
     def _bind(self, target: ast.expr, value: ast.expr) -> None:
         """A value gets a name: the units must agree, element by element where both are tuples."""
-        pairs = isinstance(target, ast.Tuple | ast.List) and isinstance(value, ast.Tuple | ast.List)
-        if pairs and not any(isinstance(e, ast.Starred) for e in [*target.elts, *value.elts]):  # type: ignore[attr-defined]  # `pairs` told that both have elements
-            for t, v in zip(target.elts, value.elts, strict=False):  # type: ignore[attr-defined]  # as above
-                self._bind(t, v)
-            return
+        if isinstance(target, ast.Tuple | ast.List) and isinstance(value, ast.Tuple | ast.List):
+            if not any(isinstance(e, ast.Starred) for e in [*target.elts, *value.elts]):
+                for t, v in zip(target.elts, value.elts, strict=False):
+                    self._bind(t, v)
+                return
         wanted, given = self.unit(target), self.unit(value)
         if not _compatible(wanted, given):
             self._report(value, "assigns across", wanted, given)

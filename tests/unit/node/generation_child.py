@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from functools import partial
 from pathlib import Path
 
 from wallet.chain.interfaces import Row
@@ -19,7 +20,7 @@ def main() -> None:
     store.start()
     for number in itertools.count():
         row = Row("counter", b"", number.to_bytes(8, "big"))
-        store.submit((row,), lambda number=number: print(number, flush=True))  # type: ignore[misc]  # a bound default
+        store.submit((row,), partial(print, number, flush=True))
         if number % 7 == 0:
             generation.sync()
 

@@ -10,7 +10,8 @@ import pytest
 
 from wallet.chain.interfaces import BroadcastPackage, Row
 from wallet.ln.channel_backup import ChannelBackups
-from wallet.ln.events import MessageSendEvent
+from wallet.ln.events import MessageSendEvent, SendMessage
+from wallet.ln.msgs import Ping
 from wallet.ln.types import InvariantError, NodeId
 from wallet.node.core import Batch, Core, ReleasedMessages
 from wallet.node.store import Store
@@ -48,6 +49,10 @@ def harness(tmp_path: Path) -> Iterator[Harness]:
 
 def row(key: bytes, value: bytes = b"v") -> Row:
     return Row("channel", key, value)
+
+
+def a_message() -> MessageSendEvent:
+    return SendMessage(NodeId(bytes(33)), Ping(num_pong_bytes=0, byteslen=0))
 
 
 def messages(batch: Batch) -> list[object]:
@@ -120,7 +125,7 @@ def test_an_exception_is_the_callers_and_what_was_done_is_committed(harness: Har
 
 def test_an_exception_while_settling_keeps_rows_and_messages(harness: Harness) -> None:
     pending: list[MessageSendEvent] = []
-    said: MessageSendEvent = object()  # type: ignore[assignment]  # the core does not look at messages
+    said = a_message()
     harness.core.take_messages = lambda: [pending.pop(0) for _ in list(pending)]
 
     def settle() -> None:
@@ -168,7 +173,7 @@ def test_batches_are_released_in_the_order_of_their_entries(harness: Harness) ->
 
 
 def test_an_entry_is_one_batch_with_all_that_settling_sets_off(harness: Harness) -> None:
-    said: list[MessageSendEvent] = [object()]  # type: ignore[list-item]  # the core does not look at messages
+    said = [a_message()]
     harness.core.settle = lambda: harness.core.write([row(b"k", b"2"), row(b"l")])
     harness.core.take_messages = lambda: said
     package = BroadcastPackage(())
@@ -187,7 +192,7 @@ def test_an_entry_is_one_batch_with_all_that_settling_sets_off(harness: Harness)
 
 def test_released_messages_are_taken_once() -> None:
     released = ReleasedMessages()
-    first: MessageSendEvent = object()  # type: ignore[assignment]  # the core does not look at messages
+    first = a_message()
     released.extend([first])
     assert released.get_and_clear_pending_msg_events() == [first]
     assert released.get_and_clear_pending_msg_events() == []

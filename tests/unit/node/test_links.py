@@ -438,7 +438,9 @@ def test_a_link_is_asked_and_paid(place: Place, shop: Shop) -> None:
     }
 
 
-def test_what_the_preimage_unlocks_is_shown_once_paid(place: Place, shop: Shop) -> None:
+def test_what_the_preimage_unlocks_is_shown_once_paid(
+    place: Place, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = ours(place, "lnurlp_invoice", destination=shop.link, amount_msat=5_000)
     assert "payee_secret" not in ours(place, "payee_message", payment_hash=asked["payment_hash"])
     original = shop._invoice
@@ -448,7 +450,7 @@ def test_what_the_preimage_unlocks_is_shown_once_paid(place: Place, shop: Shop) 
         shop.answers["successAction"] = sealed("the code is 7", bytes(shop.preimage))
         return text
 
-    shop._invoice = with_secret  # type: ignore[method-assign]
+    monkeypatch.setattr(shop, "_invoice", with_secret)
     paid = ours(place, "lnurlp", destination=shop.link, amount="0.0000001")
     assert paid["payee_secret"] == "the code is 7"
     assert paid["payee_says"] == "Your code"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -62,8 +63,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
-    return lambda **settings: Desk(tmp_path, **settings)  # type: ignore[return-value]  # a factory, no generator
+def desk(tmp_path: Path) -> Callable[..., Desk]:
+    return partial(Desk, tmp_path)
 
 
 def test_nothing_is_asked_before_a_currency_was_chosen(desk: Callable[..., Desk]) -> None:

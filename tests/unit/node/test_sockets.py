@@ -388,7 +388,8 @@ def test_last_words_are_sent_and_a_peer_that_does_not_read_them_is_cut(
         assert await reader.read() == b"act onegoodbye"
         deaf = await manager.connections.connect(uri)
         _reader, writer = await server.accepted.get()
-        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport that reads
+        assert isinstance(writer.transport, asyncio.ReadTransport)
+        writer.transport.pause_reading()
         for _ in range(100):
             if deaf.send_data(bytes(1_000_000), False) < 1_000_000:
                 break

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -647,8 +648,8 @@ def test_a_wallet_is_never_written_over(path: Path) -> None:
 def test_two_that_create_at_once_make_one_wallet(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill = Store._fill
 
-    def slower(*args: object) -> bytes:
-        key: bytes = fill(*args)  # type: ignore[arg-type]  # handed through
+    def slower(*args: Any) -> bytes:
+        key = fill(*args)
         monkeypatch.setattr(Store, "_fill", fill)
         Store.create(path, network="signet", password="").close()
         return key

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -257,13 +258,12 @@ def test_the_password_changes_wholly_or_not_at_all(path: Path, tmp_path: Path) -
     real = store._connection
     outcomes = []
     for after in range(20):
-        store._connection = Dies(real, after)  # type: ignore[assignment]  # it stands in for one
         died = False
-        try:
-            store.change_password("new")
-        except KeyboardInterrupt:
-            died = True
-        store._connection = real
+        with patch.object(store, "_connection", Dies(real, after)):
+            try:
+                store.change_password("new")
+            except KeyboardInterrupt:
+                died = True
         dead = tmp_path / f"dead-{after}"
         # While the file is open: what a process that was killed now would leave.
         shutil.copytree(path.parent, dead)

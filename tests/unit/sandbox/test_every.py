@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from wallet.node.api import CommandError, WalletInfo
+from wallet.node.api import CommandError, WalletHost, WalletInfo
 from wallet.node.options import NodeOptions
 from wallet.sandbox.every import EveryHost
 
@@ -51,7 +51,9 @@ class World:
         self.log: list[str] = []
         self.real, self.play = Half("real", self.log), Half("play", self.log)
         options = NodeOptions(network_name="mainnet", root=folder)
-        self.host = EveryHost(options, real=lambda _options: self.real, play=lambda _options: self.play)  # type: ignore[arg-type, return-value]  # as much of a host as is asked
+        # As much of a host as is asked.
+        real, play = cast("WalletHost", self.real), cast("WalletHost", self.play)
+        self.host = EveryHost(options, real=lambda _options: real, play=lambda _options: play)
 
 
 @pytest.fixture

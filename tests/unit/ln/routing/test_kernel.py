@@ -344,11 +344,11 @@ def test_a_layout_that_was_kept_up_is_as_good_as_a_new_one(
     scids = [net.open("A", "B"), net.open("B", "C")]
     hops: list[OwnChannel] = [own_channel("A", 10**9), own_channel("F", 10**9, 2)]
     asked = ask("C", amount_msat)
-    room, fresh = layouts.ROOM, layouts.MAX_FRESH
-    try:
+    with pytest.MonkeyPatch.context() as limits:
         if crowded:
             # Layouts are made anew often, so that their limits are met as well.
-            layouts.ROOM, layouts.MAX_FRESH = 3, 1  # type: ignore[misc]  # constants, but for a test
+            limits.setattr(layouts, "ROOM", 3)
+            limits.setattr(layouts, "MAX_FRESH", 1)
         for what, number, a, b, base, capacity_sat in changes:
             channel = scids[number % len(scids)]
             nodes = net.graph.nodes_of(channel)
@@ -373,8 +373,6 @@ def test_a_layout_that_was_kept_up_is_as_good_as_a_new_one(
             # Of channels that are equally good, each layout meets another one first; both forms meet the same.
             assert kept_up[0] == kept_up[1]
             assert cost_of(kept_up[0]) == cost_of(anew)
-    finally:
-        layouts.ROOM, layouts.MAX_FRESH = room, fresh  # type: ignore[misc]  # as they were
 
 
 @pytest.mark.parametrize("kernel", BOTH, ids=["interpreted", "fastest"])
