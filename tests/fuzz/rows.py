@@ -19,6 +19,7 @@ from wallet.node import address_book
 from wallet.node import records as node_records
 from wallet.node.attempts import Trace
 from wallet.node.generation import GenerationRecord
+from wallet.node.pages import LinePage
 from wallet.onchain import ledger as onchain
 from wallet.onchain.keyring import BranchState
 
@@ -64,6 +65,10 @@ SPACES: Final[Mapping[str, Mapping[str, type[object]]]] = {
     "onchain_tip": {"onchain_tip": onchain.Tip},
     "node_payment": {"node_payment": node_records.PaymentRecord, "payment_trace": Trace},
     "node_request": {"node_request": node_records.RequestRecord},
+    "node_payment_old": {"node_payment": node_records.PaymentRecord},
+    "node_request_old": {"node_request": node_records.RequestRecord},
+    "node_payment_page": {"node_page": LinePage},
+    "node_request_page": {"node_page": LinePage},
     "node_peer": {"node_peer": node_records.PeerRecord},
     "node_closed_channel": {"node_closed_channel": node_records.ClosedChannelRecord},
     "node_channel_stat": {"node_channel_stat": node_records.ChannelStatRecord},

@@ -2,9 +2,10 @@
 balance.
 
 Theory of operation. One line of the index stands for one item: when it was, what it is (bits that a filter compares),
-how much, and the words that a search looks through. Lines are kept sorted by time; what the books changed is looked
-at again and nothing else. A refresh makes a new list and swaps it in, so that a reader needs no lock. Items, with all
-their sentences, are made only for what is shown.
+how much, and the words that a search looks through. Lines of what may still change are kept sorted by time; what the
+books changed is looked at again and nothing else. What is settled lies in the packed pages of `Ledger`, which are read
+as they are. A refresh makes a new list and swaps it in, so that a reader needs no lock. Items, with all their
+sentences, are made only for what is shown.
 
 Opening and closing a channel moves one's own money: such an item has no amount, `moved_msat`, and its fee as the only
 cost. What opened a channel, and what brings an output of a closed one home, is in `Ledger.moves`; a closing
@@ -22,7 +23,7 @@ import threading
 import time
 from bisect import bisect_left, insort
 from collections.abc import Sequence
-from itertools import compress
+from itertools import chain, compress
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -37,6 +38,7 @@ from wallet.node.api import (
     ActivityQuery,
     ActivityStatus,
 )
+from wallet.node.pages import DONE, FAILED, IN, LIGHTNING, MOVED, ONCHAIN, OUT, PENDING, Page
 from wallet.node.records import MoveKind, PaymentRecord, PaymentState, RequestRecord, RequestState
 
 if TYPE_CHECKING:
@@ -50,9 +52,11 @@ _ID_PART = re.compile(r"(?:ln:|tx:)?[0-9a-f]{3,64}")
 """What may be a part of a payment hash or a transaction id."""
 DAY_SECONDS: Final = 86_400
 
-_KIND_BITS = {ActivityKind.LIGHTNING: 1, ActivityKind.ONCHAIN: 2}
-_STATUS_BITS = {ActivityStatus.PENDING: 4, ActivityStatus.DONE: 8, ActivityStatus.FAILED: 16}
-_DIRECTION_BITS = {ActivityDirection.IN: 32, ActivityDirection.OUT: 64, ActivityDirection.MOVED: 128}
+_KIND_BITS = {ActivityKind.LIGHTNING: LIGHTNING, ActivityKind.ONCHAIN: ONCHAIN}
+_STATUS_BITS = {ActivityStatus.PENDING: PENDING, ActivityStatus.DONE: DONE, ActivityStatus.FAILED: FAILED}
+_DIRECTION_BITS = {ActivityDirection.IN: IN, ActivityDirection.OUT: OUT, ActivityDirection.MOVED: MOVED}
+ITEMS_AT_ONCE: Final = 256
+"""Of which the records are in memory together."""
 
 
 class _Line(NamedTuple):
@@ -91,13 +95,25 @@ def _line(item: ActivityItem, party: bytes) -> _Line:
     )
 
 
+class _View(NamedTuple):
+    """What a reader sees: lines of what is in memory, and pages, those that end last first."""
+
+    lines: list[_Line]
+    pages: tuple[Page, ...]
+
+    @property
+    def shown(self) -> int:
+        return len(self.lines) + sum(page.shown for page in self.pages)
+
+
 class ActivityIndex:
     """Reading is for any thread. Attributes: `generation` grows with each change."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._lock = threading.Lock()
-        self._lines: list[_Line] = []
+        self._view = _View([], ())
+        self._known_pages: tuple[dict[int, Page], dict[int, Page]] | None = None
         self._by_id: dict[str, _Line] = {}
         self._entries: dict[str, OnchainEntry] = {}
         self._parties: dict[bytes, int] = {}
@@ -116,25 +132,43 @@ class ActivityIndex:
         found = self._found
         if found is not None and found[0] == key:
             return found[1]
-        ids = tuple(map(itemgetter(1), self._matching(query)))
+        ids = tuple(map(itemgetter(1), self._matching(self._view, query)))
         self._found = (key, ids)
         return ids
 
     def items(self, item_ids: Sequence[str]) -> tuple[ActivityItem | None, ...]:
-        return tuple(self.item(item_id) for item_id in item_ids)
+        made: list[ActivityItem | None] = []
+        ledger = self._node.ledger
+        for first in range(0, len(item_ids), ITEMS_AT_ONCE):
+            some = item_ids[first : first + ITEMS_AT_ONCE]
+            keys = [bytes.fromhex(item_id[3:]) for item_id in some if item_id.startswith("ln:")]
+            payments = ledger.payments.many(keys)
+            requests = ledger.requests.many(key for key in keys if key not in payments)
+            for item_id in some:
+                if item_id.startswith("ln:"):
+                    key = bytes.fromhex(item_id[3:])
+                    found = self._lightning(item_id, payments.get(key), requests.get(key))
+                    made.append(None if found is None else found[0])
+                else:
+                    made.append(self.item(item_id))
+        return tuple(made)
 
     def page(self, query: ActivityQuery, *, offset: int, limit: int) -> ActivityPage:
-        """Takes the lock for a moment."""
-        ids = self.ids(query)
+        """Takes the lock for a moment. The newest of all are found without looking at the others: the window asks
+        for them at each change."""
+        self.refresh()
+        view = self._view
+        if query == ActivityQuery():
+            ids: Sequence[str] = _newest(view, offset + limit)
+            total = view.shown
+        else:
+            ids = self.ids(query)
+            total = len(ids)
         items = self.items(ids[offset : offset + limit])
-        return ActivityPage(items=tuple(item for item in items if item), offset=offset, total=len(ids))
+        return ActivityPage(items=tuple(item for item in items if item), offset=offset, total=total)
 
-    def _matching(self, query: ActivityQuery) -> list[_Line]:
-        lines = self._lines
-        if query.since_at is not None or query.until_at is not None:
-            first = 0 if query.since_at is None else _place(lines, query.since_at)
-            last = len(lines) if query.until_at is None else _place(lines, query.until_at)
-            lines = lines[first:last]
+    def _matching(self, view: _View, query: ActivityQuery) -> list[tuple[int, str, int, int]]:
+        """(at, item id, size, fee) of each, in the order that is asked for."""
         bits = 0
         if query.kind is not None:
             bits |= _KIND_BITS[query.kind]
@@ -142,36 +176,41 @@ class ActivityIndex:
             bits |= _STATUS_BITS[query.status]
         if query.direction is not None:
             bits |= _DIRECTION_BITS[query.direction]
-        if bits:
-            lines = [line for line in lines if line[2] & bits == bits]
         wanted = query.text.strip().casefold()
-        if wanted:
-            hits = [wanted in words for words in map(itemgetter(6), lines)]
-            if _ID_PART.fullmatch(wanted):
-                hits = [
-                    hit or wanted in item_id
-                    for hit, item_id in zip(hits, map(itemgetter(1), lines), strict=True)
-                ]
-            if named := self._named(wanted):
-                hits = [
-                    hit or party in named for hit, party in zip(hits, map(itemgetter(7), lines), strict=True)
-                ]
-            lines = list(compress(lines, hits))
+        id_part = wanted if _ID_PART.fullmatch(wanted) else ""
+        named = self._named(view, wanted) if wanted else frozenset()
+        found = [(line.at, line.item_id, line.size_msat, line.fee_msat) for line in _hits(
+            view.lines, query, bits, wanted, id_part, named
+        )]  # fmt: skip
+        since_at, until_at = query.since_at, query.until_at
+        for page in view.pages:
+            if (since_at is not None and page.last_at < since_at) or (
+                until_at is not None and page.first_at >= until_at
+            ):
+                continue
+            lines = page.matching(bits, wanted, id_part, named)
+            if since_at is not None and page.first_at < since_at:
+                lines = [line for line in lines if line[0] >= since_at]
+            if until_at is not None and page.last_at >= until_at:
+                lines = [line for line in lines if line[0] < until_at]
+            found += lines
+        descending = query.descending
         match query.order:
             case ActivityOrder.WHEN:
-                return lines[::-1] if query.descending else list(lines)
+                found.sort(reverse=descending)
             case ActivityOrder.AMOUNT:
-                place = 3
+                found.sort()
+                found.sort(key=itemgetter(2), reverse=descending)
             case ActivityOrder.FEE:
-                place = 4
-        return sorted(lines, key=itemgetter(place), reverse=query.descending)
+                found.sort()
+                found.sort(key=itemgetter(3), reverse=descending)
+        return found
 
-    def _named(self, wanted: str) -> frozenset[bytes]:
+    def _named(self, view: _View, wanted: str) -> frozenset[bytes]:
         """Nodes whose name has the words: names come and go with the graph, so they are asked for now."""
         alias_of = self._node.alias_of
-        return frozenset(
-            party for party in list(self._parties) if party and wanted in alias_of(party).casefold()
-        )
+        parties = set(self._parties).union(*(page.parties for page in view.pages))
+        return frozenset(party for party in parties if party and wanted in alias_of(party).casefold())
 
     def item(self, item_id: str) -> ActivityItem | None:
         if item_id.startswith("ln:"):
@@ -188,12 +227,16 @@ class ActivityIndex:
         if kind == "ln":
             key = bytes.fromhex(rest)
             payment = ledger.payments.get(key)
-            if payment is not None:
-                return self._payment_item(item_id, payment), payment.payee
-            request = ledger.requests.get(key)
-            return None if request is None else (self._request_item(item_id, request), b"")
+            return self._lightning(item_id, payment, None if payment else ledger.requests.get(key))
         entry = self._node.onchain.entry_by_hex(rest)
         return None if entry is None else self._onchain_item(item_id, entry)
+
+    def _lightning(
+        self, item_id: str, payment: PaymentRecord | None, request: RequestRecord | None
+    ) -> tuple[ActivityItem, bytes] | None:
+        if payment is not None:
+            return self._payment_item(item_id, payment), payment.payee
+        return None if request is None else (self._request_item(item_id, request), b"")
 
     def _payment_item(self, item_id: str, record: PaymentRecord) -> ActivityItem:
         status, text = {
@@ -328,10 +371,10 @@ class ActivityIndex:
                 return
             ledger = node.ledger
             dirty, ledger.dirty = ledger.dirty, set()
-            lines = list(self._lines)
+            lines = list(self._view.lines)
             if self._version is None:
                 self._zone_seconds = time.localtime().tm_gmtoff
-                dirty = {f"ln:{key.hex()}" for key in (*ledger.payments, *ledger.requests)}
+                dirty = {f"ln:{key.hex()}" for key in (*ledger.payments.live, *ledger.requests.live)}
             if self._version is None or version[1:] != self._version[1:]:
                 dirty |= self._changed_entries(again=version[2] != (self._version or (0, 0, -1))[2])
             many = len(dirty) > 256
@@ -339,9 +382,25 @@ class ActivityIndex:
                 self._take(item_id, lines, many=many)
             if many:
                 lines = sorted(self._by_id.values())
-            self._lines = lines
+            self._view = _View(lines, self._current_pages())
             self._version = version
             self.generation += 1
+
+    def _current_pages(self) -> tuple[Page, ...]:
+        """The pages of the books, with what came and went counted."""
+        ledger = self._node.ledger
+        now, before = (ledger.payments.pages, ledger.requests.pages), self._known_pages
+        if before is not None and now[0] is before[0] and now[1] is before[1]:
+            return self._view.pages
+        self._known_pages = now
+        pages = list(chain(now[0].values(), now[1].values()))
+        old, new = set(self._view.pages), set(pages)
+        for changed, times in ((old - new, -1), (new - old, 1)):
+            for page in changed:
+                for at, change_msat in page.changes():
+                    day = (at + self._zone_seconds) // DAY_SECONDS
+                    self._days[day] = self._days.get(day, 0) + times * change_msat
+        return tuple(sorted(pages, key=lambda page: page.last_at, reverse=True))
 
     def _versions(self) -> tuple[int, int, int]:
         ledger = self._node.ledger
@@ -385,27 +444,36 @@ class ActivityIndex:
             self._parties.pop(line.party, None)
 
     def _belongs(self, item_id: str) -> bool:
-        """A request is no part of the history before it is paid."""
+        """Whether it has a line of its own. A request is no part of the history before it is paid, and what lies on
+        the disk is in a page."""
         kind, _colon, rest = item_id.partition(":")
         if kind != "ln":
             return item_id in self._entries
         key = bytes.fromhex(rest)
-        request = self._node.ledger.requests.get(key)
+        ledger = self._node.ledger
+        if key in ledger.payments.live:
+            return True
+        request = ledger.requests.live.get(key)
         paid = request is not None and request.state in (RequestState.PAID, RequestState.HELD)
-        return paid or key in self._node.ledger.payments
+        return paid and key not in ledger.payments
 
     # --- the balance ------------------------------------------------------------------
 
     def each_change(self, since_at: int, total_sat: int) -> list[tuple[int, int]]:
         """(at, sat) from `since_at` on: the balance after each change. The first point is what there was before."""
         self.refresh()
-        lines = self._lines[_place(self._lines, since_at) :]
-        balance_msat = total_sat * 1000 - sum(line.change_msat for line in lines)
+        lines, pages = self._view
+        changes = [(line.at, line.change_msat) for line in lines[_place(lines, since_at) :]]
+        for page in pages:
+            if page.last_at >= since_at:
+                changes += [change for change in page.changes() if change[0] >= since_at]
+        changes.sort(key=itemgetter(0))
+        balance_msat = total_sat * 1000 - sum(change_msat for _at, change_msat in changes)
         points = [(since_at, max(0, balance_msat) // 1000)]
-        for line in lines:
-            if line.change_msat:
-                balance_msat += line.change_msat
-                points.append((line.at, max(0, balance_msat) // 1000))
+        for at, change_msat in changes:
+            if change_msat:
+                balance_msat += change_msat
+                points.append((at, max(0, balance_msat) // 1000))
         return points
 
     def each_day(self, since_at: int | None, total_sat: int) -> list[tuple[int, int]]:
@@ -422,6 +490,36 @@ class ActivityIndex:
             balance_msat += change_msat
             points.append((day * DAY_SECONDS - self._zone_seconds, max(0, balance_msat) // 1000))
         return points
+
+
+def _hits(
+    lines: list[_Line], query: ActivityQuery, bits: int, wanted: str, id_part: str, named: frozenset[bytes]
+) -> list[_Line]:
+    """Those of the lines in memory that match."""
+    if query.since_at is not None or query.until_at is not None:
+        first = 0 if query.since_at is None else _place(lines, query.since_at)
+        last = len(lines) if query.until_at is None else _place(lines, query.until_at)
+        lines = lines[first:last]
+    if bits:
+        lines = [line for line in lines if line[2] & bits == bits]
+    if wanted:
+        hits = [
+            wanted in line.words or line.party in named or (id_part and id_part in line.item_id)
+            for line in lines
+        ]
+        lines = list(compress(lines, hits))
+    return lines
+
+
+def _newest(view: _View, count: int) -> list[str]:
+    """Ids of the newest, newest first; reads no more pages than it has to."""
+    found = [(line.at, line.item_id) for line in view.lines[-count:]] if count else []
+    for page in view.pages:
+        if len(found) >= count and page.last_at < found[-count][0]:
+            break
+        found = sorted(chain(found, (line[:2] for line in page.matching(0, "", "", ()))))
+        found = found[-count:] if count else []
+    return [item_id for _at, item_id in reversed(found)]
 
 
 def _place(lines: list[_Line], at: int) -> int:

@@ -1,27 +1,33 @@
 """The node's books: payments, requests, peers and closed channels, in memory and in rows.
 
 Each change is written with the batch of the entry that caused it. Lookups are by payment hash, node id or channel
-id; what changed since the front ends were last told is collected in `changed`.
+id; what changed since the front ends were last told is collected in `changed`. Payments and requests that are settled
+lie on the disk and are read when somebody asks (`wallet/node/shelf.py`).
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from wallet.chain.interfaces import Persist, Row
+from wallet.node.pages import DONE, FAILED, HIDDEN, IN, LIGHTNING, MOVED, OUT, Line
 from wallet.node.records import (
     ChannelStatRecord,
     ClosedChannelRecord,
     MoveRecord,
     PaymentRecord,
+    PaymentState,
     PeerRecord,
     RequestRecord,
+    RequestState,
     SettingRecord,
     row,
     unpack,
 )
+from wallet.node.shelf import ReadRows, Shelf
 
 __all__ = ["Changed", "Ledger"]
 
@@ -32,6 +38,41 @@ CLOSED_SPACE = "node_closed_channel"
 STAT_SPACE = "node_channel_stat"
 SETTING_SPACE = "node_setting"
 MOVE_SPACE = "node_move"
+EXPIRED_SECONDS: Final = 3_600
+"""So long after its time a request that nobody paid stays in memory: what is on its way may still come."""
+
+
+def _payment_line(record: PaymentRecord) -> Line:
+    done = record.state is PaymentState.SUCCEEDED
+    return Line(
+        at=record.created_at,
+        key=record.payment_hash,
+        bits=LIGHTNING | (DONE if done else FAILED) | (OUT if record.amount_msat else MOVED),
+        size_msat=record.amount_msat,
+        fee_msat=record.fee_msat,
+        other_seconds=(record.settled_at or record.created_at) - record.created_at,
+        words=record.description.casefold(),
+        party=record.payee,
+    )
+
+
+def _request_line(record: RequestRecord) -> Line:
+    at = record.paid_at or record.created_at
+    paid = record.state is RequestState.PAID
+    return Line(
+        at=at,
+        key=record.request_id,
+        bits=LIGHTNING | (DONE if paid else FAILED | HIDDEN) | (IN if record.received_msat else MOVED),
+        size_msat=record.received_msat,
+        fee_msat=0,
+        other_seconds=record.created_at - at,
+        words=record.message.casefold(),
+        party=b"",
+    )
+
+
+def _no_rows(space: str, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
+    return {}
 
 
 @dataclass(slots=True)
@@ -52,11 +93,31 @@ class Ledger:
         dirty: ids of items whose place in the history has to be looked at again.
     """
 
-    def __init__(self, persist: Persist) -> None:
+    def __init__(self, persist: Persist, read_rows: ReadRows = _no_rows) -> None:
+        """`read_rows`: those rows of a space that there are, by key; from any thread."""
         self._persist = persist
-        self.payments: dict[bytes, PaymentRecord] = {}
-        self.requests: dict[bytes, RequestRecord] = {}
+        self.payments = Shelf(
+            PaymentRecord,
+            PAYMENT_SPACE,
+            persist=persist,
+            read_rows=read_rows,
+            key_of=lambda record: record.payment_hash,
+            made_at=lambda record: record.created_at,
+            is_settled=lambda record: record.state is not PaymentState.PENDING,
+            line=_payment_line,
+        )
+        self.requests = Shelf(
+            RequestRecord,
+            REQUEST_SPACE,
+            persist=persist,
+            read_rows=read_rows,
+            key_of=lambda record: record.request_id,
+            made_at=lambda record: record.created_at,
+            is_settled=lambda record: record.state in (RequestState.PAID, RequestState.CANCELLED),
+            line=_request_line,
+        )
         self._by_time: list[tuple[int, int, bytes]] = []
+        self._requests_made = 0
         self.peers: dict[bytes, PeerRecord] = {}
         self.closed: dict[bytes, ClosedChannelRecord] = {}
         self.stats: dict[bytes, ChannelStatRecord] = {}
@@ -70,8 +131,8 @@ class Ledger:
 
     def read(self, rows: Callable[[str], Iterable[tuple[bytes, bytes]]]) -> None:
         """Takes up what is on disk."""
-        self.payments = {key: unpack(PaymentRecord, value) for key, value in rows(PAYMENT_SPACE)}
-        self.requests = {key: unpack(RequestRecord, value) for key, value in rows(REQUEST_SPACE)}
+        self.payments.read(rows)
+        self.requests.read(rows)
         self._order_requests()
         self.peers = {key: unpack(PeerRecord, value) for key, value in rows(PEER_SPACE)}
         self.closed = {key: unpack(ClosedChannelRecord, value) for key, value in rows(CLOSED_SPACE)}
@@ -88,30 +149,86 @@ class Ledger:
         }
 
     def put_payment(self, record: PaymentRecord) -> None:
-        self.payments[record.payment_hash] = record
-        self._persist.write((row(PAYMENT_SPACE, record.payment_hash, record),))
+        if record.payment_hash not in self.payments.live:
+            # What was paid to oneself is one item of the history: that is seen to where both are in memory.
+            self._bring_back_requests((record.payment_hash,))
+        self.payments.put(record)
         self._touch(f"ln:{record.payment_hash.hex()}")
 
     def put_request(self, record: RequestRecord) -> None:
-        known = self.requests.get(record.request_id)
-        self.requests[record.request_id] = record
+        key = record.request_id
+        known = self.requests.live.get(key)
+        self.requests.put(record)
         if known is None:
-            insort(self._by_time, (record.created_at, -len(self._by_time), record.request_id))
+            self._requests_made += 1
+            insort(self._by_time, (record.created_at, -self._requests_made, key))
         elif known.created_at != record.created_at:
             self._order_requests()
-        self._persist.write((row(REQUEST_SPACE, record.request_id, record),))
-        self.changed.requests.add(record.request_id.hex())
-        self._touch(f"ln:{record.request_id.hex()}")
+        self.changed.requests.add(key.hex())
+        self._touch(f"ln:{key.hex()}")
 
     def newest_requests(self, count: int) -> list[RequestRecord]:
-        """Newest first; of those of one second, the first to be made first. It takes the same time however many there
-        are: the window asks for them many times a second."""
-        return [self.requests[key] for _at, _place, key in reversed(self._by_time[-count:])]
+        """Newest first, up to `KEPT`; of those of one second, the first to be made first. It takes the same time
+        however many there are: the window asks for them many times a second."""
+        found = (self.requests.get(key) for _at, _place, key in reversed(self._by_time[-count:]))
+        return [record for record in found if record is not None]
 
     def _order_requests(self) -> None:
+        live = self.requests.live
+        self._requests_made = len(live)
         self._by_time = sorted(
-            (record.created_at, -place, key) for place, (key, record) in enumerate(self.requests.items())
+            (record.created_at, -place, key) for place, (key, record) in enumerate(live.items())
         )
+
+    # --- from memory to the disk and back -----------------------------------------------
+
+    @property
+    def has_old(self) -> bool:
+        """Whether `put_away` has something to do."""
+        return self.payments.is_due or self.requests.is_due
+
+    def put_away(self) -> None:
+        """Moves a page of what is settled to the disk; within an entry."""
+        moved: list[bytes] = []
+        if self.payments.is_due:
+            moved += self.payments.put_away()
+        if self.requests.is_due:
+            payments = self.payments
+
+            def shown_once(line: Line) -> Line:
+                return line._replace(bits=line.bits | HIDDEN) if line.key in payments else line
+
+            moved += self.requests.put_away(shown_once)
+            live = self.requests.live
+            self._by_time = [entry for entry in self._by_time if entry[2] in live]
+        if moved:
+            self.version += 1
+            self.dirty.update(f"ln:{key.hex()}" for key in moved)
+
+    def note_expired(self, now_at: int) -> None:
+        """Requests that nobody paid in time need not be in memory, but for addresses: those can be paid for ever."""
+        expired = [
+            key
+            for key, record in self.requests.live.items()
+            if record.state is RequestState.UNPAID
+            and record.address is None
+            and record.expires_at + EXPIRED_SECONDS < now_at
+        ]
+        self.requests.settle(expired)
+
+    def bring_back(self, keys: Sequence[bytes]) -> None:
+        """Many at once into memory, so that they can be changed one by one; within an entry."""
+        back = self.payments.take_out(keys)
+        self.dirty.update(f"ln:{key.hex()}" for key in back)
+        self._bring_back_requests(keys)
+        self.version += 1
+
+    def _bring_back_requests(self, keys: Iterable[bytes]) -> None:
+        back = self.requests.take_out(keys)
+        if back:
+            self._order_requests()
+            self.version += 1
+            self.dirty.update(f"ln:{key.hex()}" for key in back)
 
     def put_peer(self, record: PeerRecord) -> None:
         self.peers[record.node_id] = record

@@ -170,7 +170,7 @@ class Node:
         self.loop = loop
         self.logger = NodeLogger()
         self.core = Core(store)
-        self.ledger = Ledger(self.core)
+        self.ledger = Ledger(self.core, store.read_rows)
         self.ledger.read(store.rows)
         self.address_book = AddressBook(self.core)
         self.address_book.read(store.rows)
@@ -190,6 +190,7 @@ class Node:
         self._graph_timer: asyncio.TimerHandle | None = None
         self._graph_state = SyncState.NOT_STARTED
         self._commit_called = False
+        self._putting_away = False
         self._last_details: dict[ChannelId, ChannelDetails] = {}
         self._stopping = False
         self._chain_known = False
@@ -432,7 +433,7 @@ class Node:
     def _fail_interrupted_payments(self) -> None:
         """Payments that were asked for, but of which nothing had left when an earlier run ended."""
         under_way = {bytes(payment.payment_id) for payment in self.manager.list_recent_payments()}
-        for record in list(self.ledger.payments.values()):
+        for record in list(self.ledger.payments.live.values()):
             if record.state is PaymentState.PENDING and record.payment_hash not in under_way:
                 self.ledger.put_payment(
                     dataclasses.replace(
@@ -525,6 +526,20 @@ class Node:
                 break
             self.manager.process_pending_htlc_forwards(self.core.now)
         self.recovery.note(self.core.batch)
+        if self.ledger.has_old and not self._putting_away and not self._stopping:
+            self._putting_away = True
+            self.loop.call_soon_threadsafe(self._put_away)
+
+    def _put_away(self) -> None:
+        """On the loop, a page at a time: what is settled goes from memory to the disk."""
+        self._putting_away = False
+        if self._stopping:
+            return
+        with self.core.entry():
+            # The entry's end calls for the next page.
+            self.ledger.put_away()
+        # Before the list of what changed is long, even if no front end ever asks.
+        self.views.activity.refresh()
 
     def _handle_event(self, event_id: int, event: Event) -> None:
         """A fault in handling one event keeps back neither the others nor the next start: it is tried again then."""
@@ -709,7 +724,7 @@ class Node:
         for tx in txs:
             for out in tx.outputs:
                 paid.setdefault(out.script_pubkey, []).append((out.value_sat, tx.txid))
-        for record in list(self.ledger.requests.values()):
+        for record in list(self.ledger.requests.live.values()):
             if record.address is None or record.state is not RequestState.UNPAID or self._is_paid(record):
                 continue
             found = paid.get(address_to_script(record.address, self.options.network), ())
@@ -910,6 +925,7 @@ class Node:
             self.announcer.tick(self.graph, self.core.now)
             self.recovery.storage.tick()
             self._count_uptime()
+            self.ledger.note_expired(self.core.now.at)
         # After a sync: messages that are in the file need not be in memory.
         if self.graph.fresh_length > GRAPH_SAVE_BYTES:
             self._save_caches()
@@ -1064,10 +1080,12 @@ class Node:
         kind, _colon, rest = item_id.partition(":")
         if kind == "ln":
             key = bytes.fromhex(rest)
-            if key in self.ledger.payments:
-                self.ledger.put_payment(dataclasses.replace(self.ledger.payments[key], description=label))
-            elif key in self.ledger.requests:
-                self.ledger.put_request(dataclasses.replace(self.ledger.requests[key], message=label))
+            payment = self.ledger.payments.get(key)
+            request = None if payment is not None else self.ledger.requests.get(key)
+            if payment is not None:
+                self.ledger.put_payment(dataclasses.replace(payment, description=label))
+            elif request is not None:
+                self.ledger.put_request(dataclasses.replace(request, message=label))
             return
         txid = rest if kind == "tx" else item_id
         self.onchain.label(txid, label)

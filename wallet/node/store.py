@@ -32,7 +32,7 @@ import sqlite3
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,8 +71,10 @@ QUICK_COMMIT_SECONDS = 0.004
 COMMIT_MEMORY = 4
 """How many commits the average is about."""
 
-ON_DEMAND_SPACES = frozenset({"revoked"})
-"""Spaces that grow with a channel's age: read by key, never as a whole."""
+ON_DEMAND_SPACES = frozenset({"revoked", "node_payment_old", "node_request_old"})
+"""Spaces that grow with a wallet's age: read by key, never as a whole."""
+KEYS_AT_ONCE = 256
+"""In one question to SQLite."""
 
 
 class StoreError(Exception):
@@ -531,6 +533,26 @@ class Store:
                 "SELECT value FROM rows WHERE space = ? AND id = ?", (space, row_id)
             ).fetchone()
         return None if found is None else self._unseal(space, row_id, found[0])[1]
+
+    def read_rows(self, space: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Those rows that there are, whether their batches are committed yet or not. Raises `StoreError` for a damaged
+        file."""
+        there: dict[bytes, bytes] = {}
+        found: list[tuple[object, object]] = []
+        for first in range(0, len(keys), KEYS_AT_ONCE):
+            asked: list[bytes] = []
+            with self._reading():
+                for key in keys[first : first + KEYS_AT_ONCE]:
+                    if (space, key) not in self._uncommitted:
+                        asked.append(self._row_id(space, key))
+                    elif (value := self._uncommitted[space, key]) is not None:
+                        there[key] = value
+                marks = ",".join("?" * len(asked))
+                found += self._connection.execute(
+                    f"SELECT id, value FROM rows WHERE space = ? AND id IN ({marks})", (space, *asked)
+                ).fetchall()
+        there.update(self._unseal(space, row_id, value) for row_id, value in found)
+        return there
 
     def read(self, key: bytes) -> bytes | None:
         """`chain.interfaces.RevokedStates`."""

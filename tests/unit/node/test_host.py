@@ -396,7 +396,7 @@ def test_a_file_that_cannot_be_written_ends_the_daemon(
 
     async def again() -> None:
         opened = await open_node(options, "")
-        assert opened.node.ledger.requests == {}
+        assert len(opened.node.ledger.requests) == 0
         await opened.close()
 
     asyncio.run(again())

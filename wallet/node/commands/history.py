@@ -261,6 +261,7 @@ def _take_over(node: Node, records: list[LabelRecord], scripts: Mapping[str, byt
     for ref, frozen in freezes.items():
         txid_text, _colon, vout = ref.partition(":")
         onchain.freeze(OutPoint(txid_from_hex(txid_text), int(vout)), frozen)
+    ledger.bring_back([bytes.fromhex(payment_hash) for payment_hash in payments])
     for payment_hash, label in payments.items():
         node.set_label(f"ln:{payment_hash}", label)
     return taken

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from collections.abc import AsyncIterator, Callable, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeVar
 
 from wallet.bitcoin.hashes import sha256
 from wallet.i18n import _
@@ -20,6 +21,7 @@ from wallet.node.attempts import attempt_json, attempt_view, read_trace
 from wallet.node.commands.registry import btc_text_msat, command, sat_from_btc
 from wallet.node.details import route_hint
 from wallet.node.futures import resolve
+from wallet.node.pages import DONE
 from wallet.node.probes import Probed, probe_ways
 from wallet.node.records import PaymentRecord, PaymentState, RequestRecord, RequestState
 from wallet.node.sentences import msat_text, not_sent_sentence, sat_text
@@ -28,7 +30,7 @@ from wallet.node.views import scid_text
 if TYPE_CHECKING:
     from wallet.node.node import Node
 
-__all__ = ["decode", "default_max_fee_msat", "pay", "request_json"]
+__all__ = ["decode", "default_max_fee_msat", "pay", "put_hold_invoice", "request_json"]
 
 DEFAULT_EXPIRY_SECONDS = 86_400
 DEFAULT_FEE_SHARE = 100
@@ -37,6 +39,10 @@ DEFAULT_FEE_FLOOR_MSAT = 10_000
 RETRY_ATTEMPTS = 10
 PAYMENT_TIMEOUT_SECONDS = 120
 BUSY_WAIT_SECONDS = 30
+KEYS_AT_ONCE = 256
+"""Of a long list; reading so many takes some ten milliseconds."""
+
+T = TypeVar("T")
 
 
 def decode(node: Node, text: str) -> Invoice:
@@ -200,16 +206,50 @@ async def add_request(
 
 @command
 async def list_requests(
-    node: Node, *, pending: bool = False, expired: bool = False, paid: bool = False
+    node: Node,
+    *,
+    pending: bool = False,
+    expired: bool = False,
+    paid: bool = False,
+    limit: int = 0,
+    offset: int = 0,
 ) -> Json:
-    """Lists what you asked to be paid, newest first."""
+    """Lists what you asked to be paid, newest first. With --limit only so many, after the first --offset of them."""
+    _check_part(limit, offset)
     wanted = {name for name, on in (("unpaid", pending), ("expired", expired), ("paid", paid)) if on}
-    records = sorted(node.ledger.requests.values(), key=lambda record: -record.created_at)
-    return [
-        request_json(node, record)
-        for record in records
-        if not wanted or node.views.request_view(record).status.value in wanted
+    requests = node.ledger.requests
+    keys = [
+        key
+        for _at, key in requests.keys_by_time(
+            lambda record: -record.created_at, lambda at, _bits, other_seconds: -(at + other_seconds)
+        )
     ]
+    listed: list[Json] = []
+    passed = 0
+    async for some in _in_parts(keys):
+        found = requests.many(some)
+        for record in filter(None, map(found.get, some)):
+            if wanted and node.views.request_view(record).status.value not in wanted:
+                continue
+            passed += 1
+            if passed > offset:
+                listed.append(request_json(node, record))
+            if limit and len(listed) == limit:
+                return listed
+    return listed
+
+
+def _check_part(limit: int, offset: int) -> None:
+    if limit < 0 or offset < 0:
+        raise CommandError(_("A limit and an offset count entries: they are not below 0."), code="usage")
+
+
+async def _in_parts(keys: Sequence[T]) -> AsyncIterator[Sequence[T]]:
+    """A few hundred at a time; in between, others have their turn."""
+    for first in range(0, len(keys), KEYS_AT_ONCE):
+        if first:
+            await asyncio.sleep(0)
+        yield keys[first : first + KEYS_AT_ONCE]
 
 
 @command
@@ -228,6 +268,35 @@ def _request(node: Node, request_id: str) -> RequestRecord:
 
 
 # --- hold invoices ----------------------------------------------------------------------
+
+
+def put_hold_invoice(
+    node: Node,
+    payment_hash: bytes,
+    amount_msat: int | None,
+    memo: str,
+    expiry_seconds: int,
+    final_cltv_delta: int | None = None,
+) -> str:
+    """Writes down an invoice whose payment is held; its text. Within an entry; raises `APIError`."""
+    delta = final_cltv_delta or node.options.user_config.final_cltv_expiry_delta
+    _hash, invoice = _make_invoice(node, amount_msat, memo, expiry_seconds, payment_hash, delta)
+    node.ledger.put_request(
+        RequestRecord(
+            request_id=payment_hash,
+            amount_msat=amount_msat,
+            message=memo,
+            created_at=node.core.now.at,
+            expiry_seconds=expiry_seconds,
+            invoice=invoice,
+            address=None,
+            state=RequestState.UNPAID,
+            received_msat=0,
+            paid_at=0,
+            hold=True,
+        )
+    )
+    return invoice
 
 
 @command
@@ -251,26 +320,13 @@ async def add_hold_invoice(
     if hash_bytes in node.ledger.requests:
         raise CommandError(_("There is a request for this payment hash already."), code="exists")
     value_msat = _amount_msat(amount, amount_msat)
-    delta = min_final_cltv_expiry_delta or node.options.user_config.final_cltv_expiry_delta
     with node.core.entry():
         try:
-            _hash, invoice = _make_invoice(node, value_msat, memo, expiry, hash_bytes, delta)
+            invoice = put_hold_invoice(
+                node, hash_bytes, value_msat, memo, expiry, min_final_cltv_expiry_delta
+            )
         except APIError as error:
             raise CommandError(str(error), code="usage") from None
-        record = RequestRecord(
-            request_id=hash_bytes,
-            amount_msat=value_msat,
-            message=memo,
-            created_at=node.core.now.at,
-            expiry_seconds=expiry,
-            invoice=invoice,
-            address=None,
-            state=RequestState.UNPAID,
-            received_msat=0,
-            paid_at=0,
-            hold=True,
-        )
-        node.ledger.put_request(record)
         durable = node.durable()
     await durable
     return {"invoice": invoice}
@@ -626,45 +682,74 @@ def why_not_payable(node: Node, amount_msat: int) -> str | None:
 
 
 @command
-async def lightning_history(node: Node, *, details: bool = False) -> Json:
+async def lightning_history(node: Node, *, details: bool = False, limit: int = 0, offset: int = 0) -> Json:
     """Lists the Lightning payments, oldest first. With --details also those that failed or are under way, and every
-    attempt of each."""
-    entries: list[dict[str, Json]] = []
-    for payment in list(node.ledger.payments.values()):
-        if payment.state is PaymentState.SUCCEEDED or details:
-            entry: dict[str, Json] = {
-                "type": "payment",
-                "direction": "sent",
-                "payment_hash": payment.payment_hash.hex(),
-                "preimage": payment.preimage.hex() if payment.preimage else None,
-                "amount_msat": -payment.amount_msat,
-                "fee_msat": payment.fee_msat,
-                "timestamp": payment.settled_at or payment.created_at,
-                "label": payment.description,
-            }
-            if details:
-                entry |= {
-                    "status": payment.state.name.lower(),
-                    "reason": payment.failure or None,
-                    "attempts_left_out": read_trace(payment.trace).left_out,
-                }
-                entry |= _traced(node, payment.payment_hash, wanted=True)
-            entries.append(entry)
-    for request in node.ledger.requests.values():
-        if (
-            request.state is RequestState.PAID and request.invoice is not None
-        ) or request.expiry_seconds == 0:
-            entries.append(
-                {
-                    "type": "payment",
-                    "direction": "received",
-                    "payment_hash": request.request_id.hex(),
-                    "preimage": request.preimage.hex() if request.preimage else None,
-                    "amount_msat": request.received_msat,
-                    "fee_msat": None,
-                    "timestamp": request.paid_at,
-                    "label": request.message,
-                }
-            )
-    entries.sort(key=lambda entry: cast("int", entry["timestamp"]))
+    attempt of each. With --limit only the newest so many, without the --offset newest of all."""
+    _check_part(limit, offset)
+    payments, requests = node.ledger.payments, node.ledger.requests
+    made = payments.keys_by_time(
+        lambda record: (
+            record.settled_at or record.created_at
+            if details or record.state is PaymentState.SUCCEEDED
+            else None
+        ),
+        lambda at, bits, other_seconds: at + other_seconds if details or bits & DONE else None,
+    )
+    received = requests.keys_by_time(
+        lambda record: record.paid_at if _was_received(record) else None,
+        lambda at, bits, _other_seconds: at if bits & DONE else None,
+    )
+    keys = [(at, key, True) for at, key in made] + [(at, key, False) for at, key in received]
+    keys.sort(key=itemgetter(0))
+    if limit or offset:
+        last = max(0, len(keys) - offset)
+        keys = keys[max(0, last - limit) if limit else 0 : last]
+    entries: list[Json] = []
+    async for some in _in_parts(keys):
+        sent = payments.many(key for _at, key, is_payment in some if is_payment)
+        asked = requests.many(key for _at, key, is_payment in some if not is_payment)
+        for _at, key, is_payment in some:
+            if is_payment and (payment := sent.get(key)) is not None:
+                entries.append(_sent_entry(node, payment, details))
+            elif not is_payment and (request := asked.get(key)) is not None and _was_received(request):
+                entries.append(_received_entry(request))
     return entries
+
+
+def _was_received(request: RequestRecord) -> bool:
+    """Over Lightning, as an invoice or without one."""
+    return (request.state is RequestState.PAID and request.invoice is not None) or request.expiry_seconds == 0
+
+
+def _sent_entry(node: Node, payment: PaymentRecord, details: bool) -> dict[str, Json]:
+    entry: dict[str, Json] = {
+        "type": "payment",
+        "direction": "sent",
+        "payment_hash": payment.payment_hash.hex(),
+        "preimage": payment.preimage.hex() if payment.preimage else None,
+        "amount_msat": -payment.amount_msat,
+        "fee_msat": payment.fee_msat,
+        "timestamp": payment.settled_at or payment.created_at,
+        "label": payment.description,
+    }
+    if details:
+        entry |= {
+            "status": payment.state.name.lower(),
+            "reason": payment.failure or None,
+            "attempts_left_out": read_trace(payment.trace).left_out,
+        }
+        entry |= _traced(node, payment.payment_hash, wanted=True)
+    return entry
+
+
+def _received_entry(request: RequestRecord) -> dict[str, Json]:
+    return {
+        "type": "payment",
+        "direction": "received",
+        "payment_hash": request.request_id.hex(),
+        "preimage": request.preimage.hex() if request.preimage else None,
+        "amount_msat": request.received_msat,
+        "fee_msat": None,
+        "timestamp": request.paid_at,
+        "label": request.message,
+    }
