@@ -39,6 +39,7 @@ class FakeSend:
         self.node_names: dict[str, str] = {}
         self.psbt_signed = False
         self.psbt_trouble = ""
+        self.psbt_fee_note = ""
         self.coins: list[dict[str, Any]] = [
             {
                 "prevout_hash": f"{number:02x}" * 32,
@@ -199,6 +200,8 @@ class FakeSend:
         for item in self.coins:
             if f"{item['prevout_hash']}:{item['prevout_n']}" == coin:
                 item["frozen"] = frozen
+                if not frozen and item.pop("signed_for", None):
+                    item["reserved"], item["spendable"] = False, True
         return True
 
     def do_freeze_utxo(self, coin: str) -> Json:
@@ -222,6 +225,9 @@ class FakeSend:
                 {"address": "bcrt1qours", "value_sat": 100_000, "mine": True},
             ],
             "fee_sat": 846,
+            "fee_proven": not self.psbt_fee_note,
+            "fee_note": self.psbt_fee_note,
+            "set_aside": self.psbt_signed,
             "you_pay_sat": 250_846,
             "complete": self.psbt_signed,
             "can_sign": why_not is None,

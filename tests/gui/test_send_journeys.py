@@ -18,7 +18,7 @@ from PyQt6.QtGui import (
     QPixmap,
     QScreen,
 )
-from PyQt6.QtWidgets import QApplication, QFileDialog, QWidget
+from PyQt6.QtWidgets import QApplication, QFileDialog, QLabel, QWidget
 
 from tests.gui import scenes
 from tests.gui.codes import picture_of
@@ -669,6 +669,32 @@ def test_chosen_coins_are_spent_and_a_frozen_one_cannot_be_ticked(typical: Desk)
     click(card.button)
     typical.until(lambda: page.result is not None)
     assert sent(typical)["coins"] == keys[1]
+
+
+def test_a_coin_that_a_signed_psbt_holds_is_let_go(typical: Desk) -> None:
+    held = typical.node.coins[0]
+    held |= {"signed_for": "ab" * 32, "reserved": True, "spendable": False}
+    card = on_chain(typical, send_page(typical), "250000")
+    click(card.coins.button)
+    key = f"{held['prevout_hash']}:{held['prevout_n']}"
+    typical.until(lambda: key in card.coins.boxes)
+    assert not card.coins.boxes[key].isEnabled()
+    assert "PSBT that you signed" in card.coins.boxes[key].accessibleName()
+    assert "may still send" in card.coins.freezers[key].toolTip()
+    click(card.coins.freezers[key])
+    typical.until(lambda: card.coins.boxes[key].isEnabled())
+
+
+def test_a_fee_that_others_only_claim_is_said_to_be_unproven(typical: Desk) -> None:
+    typical.node.psbt_fee_note = "Nothing here proves the fee."
+    page = send_page(typical)
+    page.take(FAKE_PSBT)
+    typical.until(lambda: isinstance(page.card, PsbtCard) and bool(page.card.banner.text()))
+    card = page.card
+    assert isinstance(card, PsbtCard)
+    assert card.banner.text() == "Nothing here proves the fee."
+    assert any("not proven" in label.text() for label in card.findChildren(QLabel))
+    assert card.button.isEnabled()
 
 
 def test_a_payment_is_saved_unsigned_and_a_file_is_never_written_over(typical: Desk, tmp_path: Path) -> None:

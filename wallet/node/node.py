@@ -103,6 +103,7 @@ from wallet.node.store import Store
 from wallet.node.views import Views
 from wallet.node.wallets import SECRET_SPACE, WORDS_KEY
 from wallet.node.web import WebClient
+from wallet.onchain.ledger import PSBT_OWNER
 from wallet.onchain.wallet import OnchainWallet
 
 if TYPE_CHECKING:
@@ -421,8 +422,9 @@ class Node:
             for item in self.manager.list_channels()
             if item.funding_outpoint is not None
         }
-        for txid, _owner in self.onchain.reservations():
-            if txid not in fundings:
+        for txid, owner in self.onchain.reservations():
+            # Whoever has our signature of a PSBT may use it whenever they like.
+            if owner != PSBT_OWNER and txid not in fundings:
                 self.onchain.release(txid)
 
     def _send_pending_again(self) -> None:

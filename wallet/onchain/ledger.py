@@ -35,6 +35,7 @@ from wallet.onchain.keyring import BRANCHES, Branch, BranchState, KeyPath, Keyri
 from wallet.onchain.signing import is_plausible_spend
 
 __all__ = [
+    "PSBT_OWNER",
     "Claim",
     "Edit",
     "Label",
@@ -57,6 +58,9 @@ CLAIM_SPACE = "onchain_claim"
 LABEL_SPACE = "onchain_label"
 FROZEN_SPACE = "onchain_frozen"
 TIP_SPACE = "onchain_tip"
+
+PSBT_OWNER = b"psbt"
+"""Whose coins are set aside that a PSBT spends which we signed. Channel ids are longer."""
 
 Rows = Callable[[str], Iterable[tuple[bytes, bytes]]]
 
@@ -97,11 +101,16 @@ class Reservation:
     """A signed transaction whose time has not come; its coins are spoken for.
 
     Attributes:
-        owner: whose it is, for example a temporary channel id.
+        owner: whose it is: a temporary channel id, or `PSBT_OWNER` for what others still have to sign or send.
     """
 
     tx: Transaction
     owner: bytes
+
+    @property
+    def keeps_txid(self) -> bool:
+        """Whether others rely on the transaction's id."""
+        return self.owner != PSBT_OWNER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -413,7 +422,7 @@ def confirm(edit: Edit, header: BlockHeader, height: int, txdata: Sequence[TxInB
                 block_time_at=header.time_at,
                 in_mempool=False,
                 is_own=old.is_own or reservation is not None,
-                keep_txid=old.keep_txid or reservation is not None,
+                keep_txid=old.keep_txid or (reservation is not None and reservation.keeps_txid),
             )
         )
 
@@ -468,7 +477,7 @@ def see(edit: Edit, txs: Sequence[Transaction]) -> None:
                 first_at=edit.state.tip.time_at,
                 in_mempool=True,
                 is_own=reservation is not None,
-                keep_txid=reservation is not None,
+                keep_txid=reservation is not None and reservation.keeps_txid,
             )
         )
 

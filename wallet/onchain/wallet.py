@@ -72,7 +72,7 @@ from wallet.onchain.errors import (
     UnknownTransaction,
 )
 from wallet.onchain.keyring import BRANCHES, Branch, Keyring, Purpose, hand_out
-from wallet.onchain.ledger import Claim, Edit, Reservation, Rows, State, Tip, TxRecord
+from wallet.onchain.ledger import PSBT_OWNER, Claim, Edit, Reservation, Rows, State, Tip, TxRecord
 from wallet.onchain.reserve import anchor_need_sat
 from wallet.onchain.signing import sign_inputs
 
@@ -519,7 +519,7 @@ class OnchainWallet:
             replace(
                 old,
                 is_own=True,
-                keep_txid=old.keep_txid or reservation is not None,
+                keep_txid=old.keep_txid or (reservation is not None and reservation.keeps_txid),
                 all_vout=old.all_vout if all_vout is None else all_vout,
                 replaces=tuple(dict.fromkeys((*old.replaces, *replaced))),
             )
@@ -529,7 +529,8 @@ class OnchainWallet:
         self._apply(edit)
 
     def reserve(self, item: Draft | Transaction, owner: bytes) -> None:
-        """Sets a signed transaction's coins aside until `commit` or `release`; its txid will never be replaced."""
+        """Sets a signed transaction's coins aside until `commit` or `release`. Its txid will never be replaced, but for
+        that of a PSBT (`PSBT_OWNER`), which nothing of ours relies on."""
         tx = item.tx if isinstance(item, Draft) else item
         self._check_free(tx)
         if self._state.conflicts(tx) or tx.txid in self._state.txs:
@@ -560,8 +561,32 @@ class OnchainWallet:
         self._apply(edit)
 
     def reserved_transaction(self, txid: Txid) -> Transaction | None:
+        """A channel's funding, by its id; what a PSBT set aside is none."""
         reservation = self._state.reservations.get(txid)
-        return None if reservation is None else reservation.tx
+        return None if reservation is None or not reservation.keeps_txid else reservation.tx
+
+    def signed_psbts(self) -> Mapping[OutPoint, Txid]:
+        """What PSBTs that we signed are to spend, and which of them each."""
+        return {
+            txin.prevout: txid
+            for txid, reservation in self._state.reservations.items()
+            if reservation.owner == PSBT_OWNER
+            for txin in reservation.tx.inputs
+        }
+
+    def left_beside_sat(self, tx: Transaction, feerate_sat_per_kw: int) -> int:
+        """What stays ours to spend while a transaction waits, without coins that cost more than they give. What it pays
+        back to us counts where nobody else has to sign it: only then is it certain to come."""
+        spent = {txin.prevout for txin in tx.inputs}
+        usable = self._usable(None, allow_unconfirmed=True)
+        left_sat = sum(
+            coin.value_sat
+            for coin in usable
+            if coin.outpoint not in spent and effective_msat(coin, feerate_sat_per_kw) > 0
+        )
+        if spent <= {coin.outpoint for coin in self.coins()}:
+            left_sat += sum(out.value_sat for out in tx.outputs if self.is_mine(out.script_pubkey))
+        return left_sat
 
     def reservations(self) -> tuple[tuple[Txid, bytes], ...]:
         """Everything that is set aside, with its owner: after a start, some may have no channel any more."""

@@ -10,10 +10,10 @@ import pytest
 
 from tests.unit.node.test_bad_input import Place
 from wallet.bitcoin import curve
-from wallet.bitcoin.address import REGTEST, script_to_address
+from wallet.bitcoin.address import REGTEST, address_to_script, script_to_address
 from wallet.bitcoin.psbt import Psbt
 from wallet.bitcoin.script import p2wpkh
-from wallet.bitcoin.tx import Transaction, TxOut
+from wallet.bitcoin.tx import SEQUENCE_RBF, OutPoint, Transaction, Txid, TxIn, TxOut
 from wallet.chain.electrum.fees import ElectrumFeeEstimator, FeeSnapshot
 from wallet.node.api import CommandError
 
@@ -25,6 +25,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     made = Place(tmp_path_factory.mktemp("psbt"))
     yield made
     made.close()
+
+
+@pytest.fixture(autouse=True)
+def let_go(place: Place) -> Iterator[None]:
+    """What one test has signed is free for the next."""
+    yield
+    for txid in {coin["signed_for"] for coin in ours(place, "listunspent")} - {None}:
+        ours(place, "release_psbt", psbt=txid)
 
 
 class BusyDay(ElectrumFeeEstimator):
@@ -210,3 +218,99 @@ def test_two_copies_are_put_together(place: Place) -> None:
     assert Psbt.parse(ours(place, "combinepsbt", psbt=text, other=signed)).is_final
     other = ours(place, "payto", destination=STRANGER, amount="0.003", feerate="3", psbt=True)
     assert "different transactions" in said(place, "combinepsbt", psbt=text, other=other)
+
+
+# --- what a signature holds ---------------------------------------------------------------------------
+
+
+def test_the_coins_of_a_signed_psbt_are_set_aside_until_they_are_let_go(place: Place) -> None:
+    one = coins(place)[0]
+    text = ours(place, "payto", destination=STRANGER, amount="0.001", feerate="3", coins=one, psbt=True)
+    assert not ours(place, "psbt_info", psbt=text)["set_aside"]
+    ours(place, "signpsbt", psbt=text)
+    assert one not in coins(place)
+    assert ours(place, "psbt_info", psbt=text)["set_aside"]
+    assert "taken" in said(place, "payto", destination=STRANGER, amount="0.001", feerate="3", coins=one)
+    # A second copy without the signature is the same transaction.
+    assert ours(place, "signpsbt", psbt=text)["complete"]
+    # A start has them as they were.
+    with place.node.core.entry():
+        place.node._settle_reservations()
+    assert one not in coins(place)
+    [held] = [coin for coin in ours(place, "listunspent") if coin["signed_for"]]
+    assert held["signed_for"] == ours(place, "psbt_info", psbt=text)["txid"]
+    answer = ours(place, "release_psbt", psbt=text)
+    assert answer["coins"] == 1
+    assert "may still send" in answer["message"]
+    assert one in coins(place)
+    for named in (text, held["signed_for"]):
+        assert "No coins are set aside" in said(place, "release_psbt", psbt=named)
+    # The coin's own button lets go as well, and so does the id.
+    for command, named in (("unfreeze_utxo", {"coin": one}), ("release_psbt", {"psbt": held["signed_for"]})):
+        ours(place, "signpsbt", psbt=text)
+        assert one not in coins(place)
+        ours(place, command, **named)
+        assert one in coins(place)
+
+
+def test_a_psbt_of_ours_that_was_sent_can_be_replaced(place: Place) -> None:
+    """Nothing of ours relies on its id, and what was set aside is spent."""
+    text = ours(place, "payto", destination=STRANGER, amount="0.004", feerate="3", psbt=True)
+    signed = ours(place, "signpsbt", psbt=text)["psbt"]
+    txid = ours(place, "broadcast_psbt", psbt=signed)
+    assert not [coin for coin in ours(place, "listunspent") if coin["signed_for"]]
+    assert ours(place, "bump_fee", txid=txid, feerate_sat_per_vb=9)["txid"] != txid
+
+
+def test_a_psbt_that_takes_what_closing_channels_needs_is_not_signed(place: Place) -> None:
+    """As `payto`, which keeps it back: a channel with anchors is open."""
+    with place.node.core.locked():
+        keep_sat = place.node.anchor_reserve_sat()
+        usable = [coin for coin in place.node.onchain.coins() if coin.trusted and not coin.reserved]
+    assert keep_sat > 0
+    everything_sat = sum(coin.value_sat for coin in usable)
+    back = address_to_script(ours(place, "createnewaddress"), REGTEST)
+
+    def paying(amount_sat: int) -> str:
+        tx = Transaction(
+            2,
+            tuple(TxIn(coin.outpoint, b"", SEQUENCE_RBF) for coin in usable),
+            (
+                TxOut(amount_sat, p2wpkh(curve.pubkey_from_secret(b"\x17" * 32))),
+                TxOut(everything_sat - amount_sat - 2_000, back),
+            ),
+            0,
+        )
+        return Psbt.from_transaction(tx, [coin.output for coin in usable]).to_base64()
+
+    too_much = paying(everything_sat - keep_sat - 1_999)
+    assert "kept back for closing channels" in ours(place, "psbt_info", psbt=too_much)["why_not"]
+    assert "kept back for closing channels" in said(place, "signpsbt", psbt=too_much)
+    assert not [coin for coin in ours(place, "listunspent") if coin["signed_for"]]
+    just_enough = paying(everything_sat - keep_sat - 2_000)
+    assert ours(place, "signpsbt", psbt=just_enough)["complete"]
+    ours(place, "release_psbt", psbt=just_enough)
+
+
+@pytest.mark.parametrize("proof", [None, "previous transaction"])
+def test_a_fee_that_rests_on_the_word_of_others_is_said_to_be_unproven(
+    place: Place, proof: str | None
+) -> None:
+    own = min((coin for coin in place.node.onchain.coins() if coin.trusted), key=lambda coin: coin.value_sat)
+    theirs = TxOut(50_000, p2wpkh(curve.pubkey_from_secret(b"\x18" * 32)))
+    before = Transaction(2, (TxIn(OutPoint(Txid(b"\x44" * 32), 0), b"", 0),), (theirs,), 0)
+    tx = Transaction(
+        2,
+        (TxIn(own.outpoint, b"", SEQUENCE_RBF), TxIn(OutPoint(before.txid, 0), b"", SEQUENCE_RBF)),
+        (TxOut(own.value_sat + 40_000, p2wpkh(curve.pubkey_from_secret(b"\x17" * 32))),),
+        0,
+    )
+    previous = [None, before if proof else None]
+    text = Psbt.from_transaction(tx, [own.output, theirs], previous_txs=previous).to_base64()
+    info = ours(place, "psbt_info", psbt=text)
+    assert info["fee_sat"] == 10_000
+    assert info["can_sign"]
+    assert info["fee_proven"] is (proof is not None)
+    assert ("nothing here proves it" in info["fee_note"]) is (proof is None)
+    assert not ours(place, "signpsbt", psbt=text)["complete"]
+    ours(place, "release_psbt", psbt=text)

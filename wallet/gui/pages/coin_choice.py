@@ -95,16 +95,21 @@ class CoinChoice(QWidget):
             self.boxes[key] = box
             row = hbox(box, spacing=S2)
             row.addWidget(ElidedLabel(words, "caption", "text2"), 1)
+            held = frozen or bool(coin.get("signed_for"))
             freezer = Button(
-                _("Release") if frozen else _("Freeze"),
+                _("Release") if held else _("Freeze"),
                 "text",
                 small=True,
-                name=(
-                    _("Release the coin of {amount}") if frozen else _("Freeze the coin of {amount}")
-                ).format(amount=fmt.amount_sat(value_sat)),
-                on_click=partial(self._freeze, key, not frozen),
+                name=(_("Release the coin of {amount}") if held else _("Freeze the coin of {amount}")).format(
+                    amount=fmt.amount_sat(value_sat)
+                ),
+                on_click=partial(self._freeze, key, not held),
             )
-            freezer.setToolTip(_("A frozen coin is not spent by itself."))
+            freezer.setToolTip(
+                _("Whoever has your signature may still send that transaction.")
+                if coin.get("signed_for")
+                else _("A frozen coin is not spent by itself.")
+            )
             self.freezers[key] = freezer
             row.addWidget(freezer)
             self._list.addLayout(row)
@@ -124,6 +129,8 @@ class CoinChoice(QWidget):
         )
         if coin.get("frozen"):
             state = _("frozen")
+        elif coin.get("signed_for"):
+            state = _("set aside for a PSBT that you signed")
         elif coin.get("reserved"):
             state = _("set aside for a channel")
         where = fmt.short_id(str(coin.get("address") or coin.get("prevout_hash") or ""))

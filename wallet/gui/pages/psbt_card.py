@@ -95,7 +95,9 @@ class PsbtCard(PayCard):
         if len(foreign) > MAX_OUTPUTS_SHOWN:
             facts.append(("", _("and {n} more").format(n=len(foreign) - MAX_OUTPUTS_SHOWN)))
         fee_sat = info.get("fee_sat")
-        facts.append((_("Fee"), fmt.amount_sat(fee_sat) if isinstance(fee_sat, int) else _("not known")))
+        fee = fmt.amount_sat(fee_sat) if isinstance(fee_sat, int) else _("not known")
+        note = fmt.plain(str(info.get("fee_note") or ""), 300)
+        facts.append((_("Fee"), _("{fee}, not proven").format(fee=fee) if note else fee))
         facts.append(
             (
                 _("Coins"),
@@ -108,7 +110,7 @@ class PsbtCard(PayCard):
         self.button.setText(_("Send it") if complete else _("Sign"))
         self.button.setEnabled(complete or bool(info.get("can_sign")))
         self.button.setAccessibleDescription(why_not)
-        self.banner.say(why_not, "warning")
+        self.banner.say(why_not or note, "warning")
         self._reason.setText(
             _("A transaction on chain cannot be taken back.") if complete else _("Signing sends nothing.")
         )

@@ -368,6 +368,7 @@ async def listunspent(node: Node) -> Json:
     """Lists the coins."""
     with node.core.locked():
         coins = node.onchain.coins()
+        signed = node.onchain.signed_psbts()
         labels = node.onchain.labels()
         best_height = node.best_height
     return [
@@ -382,6 +383,7 @@ async def listunspent(node: Node) -> Json:
             "label": labels.get(txid_hex(coin.outpoint.txid), ""),
             "frozen": coin.frozen,
             "reserved": coin.reserved,
+            "signed_for": txid_hex(signed[coin.outpoint]) if coin.outpoint in signed else None,
             "spendable": coin.is_mature and not coin.reserved,
         }
         for coin in coins
@@ -398,6 +400,9 @@ async def _freeze(node: Node, coin: str, frozen: bool) -> Json:
                     _("This wallet has no coin {coin}.").format(coin=coin[:80]), code="unknown"
                 )
             node.onchain.freeze(outpoint, frozen)
+            psbt = node.onchain.signed_psbts().get(outpoint)
+            if psbt is not None and not frozen:
+                node.onchain.release(psbt)
         durable = node.durable()
     await durable
     return True
@@ -411,7 +416,7 @@ async def freeze_utxo(node: Node, coin: str) -> Json:
 
 @command
 async def unfreeze_utxo(node: Node, coin: str) -> Json:
-    """Lets a frozen coin (txid:n) be spent again."""
+    """Lets a frozen coin (txid:n) be spent again, or those that are set aside with it for a PSBT that was signed."""
     return await _freeze(node, coin, False)
 
 

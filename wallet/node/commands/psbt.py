@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wallet.bitcoin.address import script_to_address
 from wallet.bitcoin.errors import APIError, DecodeError
 from wallet.bitcoin.psbt import Psbt
+from wallet.bitcoin.script import is_p2tr
 from wallet.bitcoin.tx import SIGHASH_ALL, SIGHASH_DEFAULT, TxOut, txid_hex
+from wallet.chain.interfaces import ConfirmationTarget
 from wallet.i18n import _
 from wallet.node.api import CommandError, Json
 from wallet.node.commands.onchain import broadcast
 from wallet.node.commands.registry import command
+from wallet.node.sentences import sat_text
 from wallet.onchain.errors import OnchainError
+from wallet.onchain.ledger import PSBT_OWNER
 
 if TYPE_CHECKING:
     from wallet.node.node import Node
 
 __all__: list[str] = []
+
+_TXID = re.compile("[0-9a-f]{64}")
 
 
 def _parse(text: str) -> Psbt:
@@ -52,13 +60,37 @@ def _spent(node: Node, psbt: Psbt) -> list[TxOut | None]:
 
 
 def _mine(node: Node, psbt: Psbt) -> list[int]:
-    """Inputs that spend coins of ours which are free; within the lock."""
+    """Inputs that spend coins of ours which are free, or set aside for this very transaction; within the lock."""
     ours = {coin.outpoint: coin for coin in node.onchain.coins()}
+    signed = node.onchain.signed_psbts()
     return [
         index
         for index, txin in enumerate(psbt.tx.inputs)
-        if (coin := ours.get(txin.prevout)) is not None and coin.is_mature and not coin.reserved
+        if (coin := ours.get(txin.prevout)) is not None
+        and coin.is_mature
+        and (not coin.reserved or signed.get(txin.prevout) == psbt.tx.txid)
     ]
+
+
+def _fee_is_proven(psbt: Psbt, mine: Sequence[int], spent: Sequence[TxOut | None]) -> bool:
+    """Whether a lie about what others put in would come to nothing: each of their amounts stands in a transaction whose
+    id is that of the input, or a taproot signature of ours covers all amounts (BIP 341)."""
+    if any((out := spent[index]) is not None and is_p2tr(out.script_pubkey) for index in mine):
+        return True
+    return all(index in mine or known.previous_tx is not None for index, known in enumerate(psbt.inputs))
+
+
+def _takes_reserve(node: Node, psbt: Psbt) -> str | None:
+    """Why the coins for closing channels would be gone; within the lock."""
+    keep_sat = node.anchor_reserve_sat()
+    rate = node.fee_sat_per_kw(ConfirmationTarget.ANCHOR_CHANNEL_FEE)
+    left_sat = node.onchain.left_beside_sat(psbt.tx, rate)
+    if left_sat >= keep_sat:
+        return None
+    return _(
+        "This would leave {left} on chain, and {reserve} are kept back for closing channels. Ask for a PSBT that "
+        "spends less, or deposit more first."
+    ).format(left=sat_text(left_sat), reserve=sat_text(keep_sat))
 
 
 def _facts(node: Node, psbt: Psbt) -> dict[str, Json]:
@@ -79,7 +111,8 @@ def _facts(node: Node, psbt: Psbt) -> dict[str, Json]:
     ours_in_sat = sum(out.value_sat for index in mine if (out := spent[index]) is not None)
     ours_out_sat = sum(out.value_sat for out in psbt.tx.outputs if node.onchain.is_mine(out.script_pubkey))
     signed = [index for index in mine if psbt.inputs[index].is_final]
-    why_not = None
+    proven = fee_sat is not None and _fee_is_proven(psbt, mine, spent)
+    why_not: str | None = None
     if not mine:
         why_not = _("None of its coins is yours to sign for.")
     elif len(known) != len(spent):
@@ -92,12 +125,23 @@ def _facts(node: Node, psbt: Psbt) -> dict[str, Json]:
         )
     elif len(signed) == len(mine):
         why_not = _("You have signed it already.")
+    else:
+        why_not = _takes_reserve(node, psbt)
+    fee_note = ""
+    if fee_sat is not None and not proven:
+        fee_note = _(
+            "Others say what their coins are worth, and nothing here proves it: the fee may be another one. What you "
+            "pay is certain."
+        )
     return {
         "txid": txid_hex(psbt.tx.txid),
         "inputs": len(psbt.tx.inputs),
         "mine": len(mine),
         "outputs": outputs,
         "fee_sat": fee_sat,
+        "fee_proven": proven,
+        "fee_note": fee_note,
+        "set_aside": psbt.tx.txid in node.onchain.signed_psbts().values(),
         "you_pay_sat": ours_in_sat - ours_out_sat,
         "complete": psbt.is_final,
         "can_sign": why_not is None,
@@ -120,15 +164,16 @@ async def psbt_info(node: Node, psbt: str) -> Json:
 @command
 async def signpsbt(node: Node, psbt: str) -> Json:
     """Signs those inputs of a PSBT that spend your coins; nothing is sent. Prints the PSBT, and once nothing is missing
-    the transaction as well."""
+    the transaction as well. The coins are set aside for it: `release_psbt` lets go of them."""
     parsed = _parse(psbt).finalize()
-    with node.core.locked():
+    with node.core.entry():
         facts = _facts(node, parsed)
         if not facts["can_sign"]:
             raise CommandError(str(facts["why_not"]), code="psbt")
         spent = [out for out in _spent(node, parsed) if out is not None]
         try:
             signed = node.onchain.sign_inputs(parsed.tx, spent)
+            node.onchain.reserve(parsed.tx, PSBT_OWNER)
         except (APIError, OnchainError) as error:
             raise CommandError(str(error), code="psbt") from None
         for index in _mine(node, parsed):
@@ -147,11 +192,38 @@ async def signpsbt(node: Node, psbt: str) -> Json:
                     tap_merkle_root=None,
                 ),
             )
+        durable = node.durable()
+    # A signature that is out while its coins count as free would have them spent twice.
+    await durable
     complete = parsed.is_final
     return {
         "psbt": parsed.to_base64(),
         "complete": complete,
         "hex": parsed.extract().serialize().hex() if complete else None,
+    }
+
+
+@command
+async def release_psbt(node: Node, psbt: str) -> Json:
+    """Lets go of the coins that were set aside when a PSBT was signed; its transaction's id names it as well. Prints how
+    many coins are free again."""
+    named = psbt.strip().lower()
+    with node.core.entry():
+        txids = {txid_hex(txid): txid for txid in node.onchain.signed_psbts().values()}
+        is_id = _TXID.fullmatch(named) is not None
+        txid = txids.get(named if is_id else txid_hex(_parse(psbt).tx.txid))
+        if txid is None:
+            raise CommandError(_("No coins are set aside for this PSBT."), code="unknown")
+        count = list(node.onchain.signed_psbts().values()).count(txid)
+        node.onchain.release(txid)
+        durable = node.durable()
+    await durable
+    return {
+        "coins": count,
+        "message": _(
+            "The coins are free again. Whoever has your signature may still send that transaction, until you have "
+            "spent one of them."
+        ),
     }
 
 
@@ -171,4 +243,12 @@ async def broadcast_psbt(node: Node, psbt: str) -> Json:
     parsed = _parse(psbt).finalize()
     if not parsed.is_final:
         raise CommandError(_("Signatures are still missing: this PSBT cannot be sent yet."), code="psbt")
-    return await broadcast(node, parsed.extract().serialize().hex())
+    transaction = parsed.extract()
+    sent = await broadcast(node, transaction.serialize().hex())
+    if transaction.txid != parsed.tx.txid:
+        # A script of somebody else's input is part of the id: the books know it by its new name.
+        with node.core.entry():
+            node.onchain.release(parsed.tx.txid)
+            durable = node.durable()
+        await durable
+    return sent
