@@ -18,8 +18,7 @@ from wallet.node.api import (
 
 __all__ = [
     "CLOSED", "channel_look", "channel_sentence", "item_amount", "item_icon", "item_state", "item_title", "item_tone",
-    "phase_look",
-    "problem_sentence", "request_look", "restored_sentence",
+    "item_worth", "phase_look", "problem_sentence", "request_look", "restored_sentence",
 ]  # fmt: skip
 
 CLOSED = frozenset({ChannelPhase.CLOSING, ChannelPhase.FORCE_CLOSING, ChannelPhase.CLOSED})
@@ -44,6 +43,12 @@ def item_amount(item: ActivityItem) -> str:
     if item.direction is ActivityDirection.MOVED:
         return fmt.number(item.moved_msat)
     return fmt.signed(item.amount_msat)
+
+
+def item_worth(item: ActivityItem) -> str:
+    """What it was worth on its day; empty where the person wants none of that, or nothing is known."""
+    moved = item.direction is ActivityDirection.MOVED
+    return fmt.in_fiat_then(item.moved_msat if moved else item.amount_msat, item.at)
 
 
 def item_tone(item: ActivityItem) -> str:

@@ -106,6 +106,12 @@ def amount(value_msat: int) -> str:
     return f"{number(value_msat)}\u00a0{style.unit}"
 
 
+def with_fiat(value_msat: int) -> str:
+    """An amount, and behind it what it is worth, where that was chosen: for lines of text."""
+    fiat = in_fiat(value_msat)
+    return f"{amount(value_msat)} ({fiat})" if fiat else amount(value_msat)
+
+
 def amount_sat(value_sat: int) -> str:
     return amount(value_sat * 1000)
 

@@ -284,7 +284,9 @@ class Shell(QWidget):
         self.bridge.call("list_channel_requests", done, owner=self)
 
     def _changed(self, changes: ChangeSet) -> None:
-        fmt.style.fiat = changes.snapshot.status.fiat
+        fiat, fmt.style.fiat = fmt.style.fiat, changes.snapshot.status.fiat
+        if fiat != fmt.style.fiat:
+            self.context.preferences.amounts_changed.emit()
         self.status_bar.show_snapshot(changes.snapshot)
         self.restored.show_status(changes.snapshot.status)
         if changes.status and changes.snapshot.status.problem:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from PyQt6.QtCore import QAbstractTableModel, QModelIndex, Qt
 
 from wallet.gui import format as fmt
-from wallet.gui.describe import item_amount, item_state, item_title
+from wallet.gui.describe import item_amount, item_state, item_title, item_worth
 from wallet.i18n import _
 from wallet.node.api import ActivityItem, ActivityOrder, ActivityQuery, ActivityStatus
 
@@ -123,7 +123,8 @@ class ActivityModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.AccessibleTextRole:
             if column == WHAT:
                 return f"{item_title(item)}, {item_state(item)}"
-            return f"{self.headerData(column, Qt.Orientation.Horizontal)}: {self._text_of(item, column)}"
+            spoken = f"{self.headerData(column, Qt.Orientation.Horizontal)}: {self._text_of(item, column)}"
+            return f"{spoken} {item_worth(item)}".rstrip() if column == AMOUNT else spoken
         return None
 
     @staticmethod

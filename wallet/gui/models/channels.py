@@ -14,9 +14,11 @@ from wallet.gui.tips import plain_tip
 from wallet.i18n import _
 from wallet.node.api import ChannelPhase, ChannelView
 
-__all__ = ["CHANNEL_ROLE", "ORDERS", "ChannelsModel", "arranged", "order_words", "uptime_text"]
+__all__ = ["CHANNEL_ROLE", "ORDERS", "WORTH_ROLE", "ChannelsModel", "arranged", "order_words", "uptime_text"]
 
 CHANNEL_ROLE = Qt.ItemDataRole.UserRole + 1
+WORTH_ROLE = Qt.ItemDataRole.UserRole + 2
+"""What an amount is worth in the person's money, where that was chosen."""
 PEER, STATE, CAN_SEND, CAN_RECEIVE, CAPACITY, UPTIME, EARNED = COLUMNS = range(7)
 
 ORDERS = ("name", "state", "send", "receive", "capacity", "uptime", "earned")
@@ -140,9 +142,15 @@ class ChannelsModel(QAbstractTableModel):
             return self._alignment(index.column())
         if role == Qt.ItemDataRole.ToolTipRole and index.column() == STATE:
             return plain_tip(channel_sentence(channel))
+        if role == WORTH_ROLE or (
+            role == Qt.ItemDataRole.ToolTipRole
+            and index.column() in {CAN_SEND, CAN_RECEIVE, CAPACITY, EARNED}
+        ):
+            return self._worth(channel, index.column())
         if role == Qt.ItemDataRole.AccessibleTextRole:
             header = self.headerData(index.column(), Qt.Orientation.Horizontal)
-            return f"{header}: {self._text(channel, index.column())}"
+            worth = self._worth(channel, index.column())
+            return f"{header}: {self._text(channel, index.column())} {worth}".rstrip()
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(channel, index.column())
         return None
@@ -162,6 +170,17 @@ class ChannelsModel(QAbstractTableModel):
         if column == EARNED:
             return fmt.number(channel.fees_earned_msat)
         return fmt.number_sat(channel.capacity_sat)
+
+    @staticmethod
+    def _worth(channel: ChannelView, column: int) -> str:
+        amounts_msat = {
+            CAN_SEND: channel.can_send_msat,
+            CAN_RECEIVE: channel.can_receive_msat,
+            CAPACITY: channel.capacity_sat * 1000,
+            EARNED: channel.fees_earned_msat,
+        }
+        amount_msat = amounts_msat.get(column, 0)
+        return fmt.in_fiat(amount_msat) if amount_msat else ""
 
     # --- following --------------------------------------------------------------
 

@@ -41,7 +41,7 @@ from wallet.gui.widgets.basic import (
     menu,
     vbox,
 )
-from wallet.gui.widgets.channel_cells import CapacityDelegate
+from wallet.gui.widgets.channel_cells import CapacityDelegate, WorthDelegate
 from wallet.gui.widgets.fields import LineEdit
 from wallet.gui.widgets.ids import Fold, NodeDot, copy_text
 from wallet.gui.widgets.notices import Banner, EmptyState, toast
@@ -127,16 +127,16 @@ class ChannelCard(Clickable):
         self._sentence.setVisible(self._sentence.text() not in {word, ""})
         show_bar(self.bar, channel, scale_sat)
         if channel.is_usable:
-            self._send.setText(_("Can send {amount}").format(amount=fmt.amount(channel.can_send_msat)))
+            self._send.setText(_("Can send {amount}").format(amount=fmt.with_fiat(channel.can_send_msat)))
             self._receive.setText(
-                _("Can receive {amount}").format(amount=fmt.amount(channel.can_receive_msat))
+                _("Can receive {amount}").format(amount=fmt.with_fiat(channel.can_receive_msat))
             )
         elif channel.phase in CLOSED:
             self._send.setText(_("Was {amount}").format(amount=fmt.amount_sat(channel.capacity_sat)))
             self._receive.setText("")
         else:
-            self._send.setText(_("Yours {amount}").format(amount=fmt.amount(channel.local_msat)))
-            self._receive.setText(_("Theirs {amount}").format(amount=fmt.amount(channel.remote_msat)))
+            self._send.setText(_("Yours {amount}").format(amount=fmt.with_fiat(channel.local_msat)))
+            self._receive.setText(_("Theirs {amount}").format(amount=fmt.with_fiat(channel.remote_msat)))
 
         told = []
         if channel.phase not in CLOSED and channel.uptime_permille is not None:
@@ -190,6 +190,9 @@ class ChannelsPage(Page):
             PEER, {STATE: 128, CAN_SEND: 120, CAN_RECEIVE: 132, CAPACITY: 150, UPTIME: 92, EARNED: 104}
         )
         self.table.setItemDelegateForColumn(STATE, StateDelegate(self.table))
+        worth = WorthDelegate(self.table)
+        for column in (CAN_SEND, CAN_RECEIVE, EARNED):
+            self.table.setItemDelegateForColumn(column, worth)
         self._capacities = CapacityDelegate(self.table)
         self.table.setItemDelegateForColumn(CAPACITY, self._capacities)
         across = self.table.horizontalHeader()
@@ -370,7 +373,7 @@ class ChannelsPage(Page):
         balance = self.context.snapshot.balance
         self._summary.setText(
             _("You can send {send} and receive {receive} over Lightning now.").format(
-                send=fmt.amount(balance.can_send_msat), receive=fmt.amount(balance.can_receive_msat)
+                send=fmt.with_fiat(balance.can_send_msat), receive=fmt.with_fiat(balance.can_receive_msat)
             )
         )
         self._summary.setVisible(bool(live))

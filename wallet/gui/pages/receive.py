@@ -221,7 +221,7 @@ class ReceivePage(Page):
         lightning = self.is_lightning()
         if lightning and not problem and amount_msat and amount_msat > balance.can_receive_msat:
             problem = _("Your channels can receive {amount} at most now. Ask for less, or on chain.").format(
-                amount=fmt.amount(balance.can_receive_msat // 1000 * 1000)
+                amount=fmt.with_fiat(balance.can_receive_msat // 1000 * 1000)
             )
         self._amount_row.set_problem(problem)
         reason = ""
@@ -361,7 +361,7 @@ class ReceivePage(Page):
         balance = snapshot.balance
         if balance.can_receive_msat > 0:
             text = _("You can receive up to {amount} over Lightning. On chain there is no limit.").format(
-                amount=fmt.amount(balance.can_receive_msat // 1000 * 1000)
+                amount=fmt.with_fiat(balance.can_receive_msat // 1000 * 1000)
             )
         elif snapshot.channels:
             text = _(

@@ -653,12 +653,12 @@ class SendPage(Page):
         balance = self.context.snapshot.balance
         if balance.can_send_msat > 0:
             text = _("You can send up to {lightning} over Lightning, and {onchain} on chain.").format(
-                lightning=fmt.amount(balance.can_send_msat // 1000 * 1000),
-                onchain=fmt.amount_sat(balance.onchain_spendable_sat),
+                lightning=fmt.with_fiat(balance.can_send_msat // 1000 * 1000),
+                onchain=fmt.with_fiat(balance.onchain_spendable_sat * 1000),
             )
         elif balance.onchain_spendable_sat > 0:
             text = _("You can send up to {onchain} on chain. To pay over Lightning, open a channel.").format(
-                onchain=fmt.amount_sat(balance.onchain_spendable_sat)
+                onchain=fmt.with_fiat(balance.onchain_spendable_sat * 1000)
             )
         else:
             text = _("There is nothing to send yet. Receive some coins first.")

@@ -266,9 +266,14 @@ class AmountLabel(QLabel):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.set_msat(0)
 
-    def set_msat(self, amount_msat: int, *, sign: bool = False, tone: str = "text") -> None:
+    def set_msat(
+        self, amount_msat: int, *, sign: bool = False, tone: str = "text", moment_at: int | None = None
+    ) -> None:
+        """`moment_at`: what was paid then is worth what it was on that day."""
         self._number = fmt.signed(amount_msat) if sign else fmt.number(amount_msat)
-        self._fiat = fmt.in_fiat(amount_msat)
+        self._fiat = (
+            fmt.in_fiat(amount_msat) if moment_at is None else fmt.in_fiat_then(amount_msat, moment_at)
+        )
         self._unit = f"{fmt.unit()}  {self._fiat}" if self._fiat else fmt.unit()
         self._tone = tone
         self.setText(f"{self._number}\u00a0{fmt.unit()} {self._fiat}".rstrip())

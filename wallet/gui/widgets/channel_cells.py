@@ -1,4 +1,5 @@
-"""A channel's capacity as a table's cell: the amount, and its bar below to scale with the largest row."""
+"""Amounts of a channel as cells of a table: with what they are worth below; the capacity with its bar, to scale with
+the largest row."""
 
 from __future__ import annotations
 
@@ -6,15 +7,50 @@ from PyQt6.QtCore import QModelIndex, QRect, QRectF, Qt
 from PyQt6.QtGui import QPainter
 from PyQt6.QtWidgets import QApplication, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
-from wallet.gui.models.channels import CHANNEL_ROLE
+from wallet.gui.models.channels import CHANNEL_ROLE, WORTH_ROLE
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S3
 from wallet.gui.widgets.bars import HEIGHT, channel_segments, paint_bar
 from wallet.node.api import ChannelView
 
-__all__ = ["CapacityDelegate"]
+__all__ = ["CapacityDelegate", "WorthDelegate"]
 
 LEAST_BAR = 24
+
+
+def _ground(painter: QPainter, option: QStyleOptionViewItem) -> str:
+    """Paints a cell without its text, which is returned."""
+    text, option.text = option.text or "", ""
+    view: QWidget | None = option.widget
+    style = QApplication.style() if view is None else view.style()
+    if style is not None:
+        style.drawControl(QStyle.ControlElement.CE_ItemViewItem, option, painter, view)
+    return text
+
+
+class WorthDelegate(QStyledItemDelegate):
+    """An amount, and below it what it is worth, once the person chose to see that."""
+
+    def paint(self, painter: QPainter | None, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        worth = index.data(WORTH_ROLE)
+        if painter is None or not worth:
+            super().paint(painter, option, index)
+            return
+        self.initStyleOption(option, index)
+        text = _ground(painter, option)
+        px = theme().px
+        inner = option.rect.adjusted(px(S3), 0, -px(S3), 0)
+        line = px(18)
+        side = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        painter.save()
+        for words, role, token, top in (
+            (text, "body", "text", inner.center().y() - line),
+            (str(worth), "caption", "text2", inner.center().y()),
+        ):
+            painter.setFont(theme().font(role))
+            painter.setPen(theme().colour(token))
+            painter.drawText(QRect(inner.left(), top, inner.width(), line), side, words)
+        painter.restore()
 
 
 class CapacityDelegate(QStyledItemDelegate):
@@ -28,11 +64,7 @@ class CapacityDelegate(QStyledItemDelegate):
             super().paint(painter, option, index)
             return
         self.initStyleOption(option, index)
-        text, option.text = option.text or "", ""
-        view: QWidget | None = option.widget
-        style = QApplication.style() if view is None else view.style()
-        if style is not None:
-            style.drawControl(QStyle.ControlElement.CE_ItemViewItem, option, painter, view)
+        text = _ground(painter, option)
         px = theme().px
         inner = option.rect.adjusted(px(S3), 0, -px(S3), 0)
         line = px(16)

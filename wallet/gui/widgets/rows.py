@@ -28,7 +28,12 @@ class PaymentRow(QPushButton):
         name, token = item_icon(item)
         amount = AmountLabel("strong", align=Qt.AlignmentFlag.AlignRight)
         moved = item.direction is ActivityDirection.MOVED
-        amount.set_msat(item.moved_msat if moved else item.amount_msat, sign=not moved, tone=item_tone(item))
+        amount.set_msat(
+            item.moved_msat if moved else item.amount_msat,
+            sign=not moved,
+            tone=item_tone(item),
+            moment_at=item.at,
+        )
         words = vbox(
             ElidedLabel(title, "body"), ElidedLabel(f"{state} · {when}", "caption", "text2"), spacing=0
         )

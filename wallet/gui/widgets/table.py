@@ -18,7 +18,7 @@ from PyQt6.QtWidgets import (
 )
 
 from wallet.gui import icons
-from wallet.gui.describe import channel_look, item_icon, item_state, item_title, item_tone
+from wallet.gui.describe import channel_look, item_icon, item_state, item_title, item_tone, item_worth
 from wallet.gui.models.activity import AMOUNT, ITEM_ROLE, WHAT
 from wallet.gui.models.channels import CHANNEL_ROLE
 from wallet.gui.theme import theme
@@ -135,9 +135,19 @@ class ActivityDelegate(QStyledItemDelegate):
 
     @staticmethod
     def _amount(painter: QPainter, inner: QRect, text: str, item: ActivityItem) -> None:
+        side = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        worth = item_worth(item)
+        if worth:
+            px = theme().px
+            upper = QRect(inner.left(), inner.center().y() - px(19), inner.width(), px(20))
+            lower = QRect(inner.left(), upper.top() + px(22), inner.width(), px(16))
+            painter.setFont(theme().font("caption"))
+            painter.setPen(theme().colour("text2"))
+            painter.drawText(lower, int(side), worth)
+            inner = upper
         painter.setFont(theme().font("strong"))
         painter.setPen(theme().colour(item_tone(item)))
-        painter.drawText(inner, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), text)
+        painter.drawText(inner, int(side), text)
 
     @staticmethod
     def _what(painter: QPainter, inner: QRect, item: ActivityItem) -> None:
