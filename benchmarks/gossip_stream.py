@@ -8,19 +8,17 @@ it told.
 from __future__ import annotations
 
 import select
-import socket
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+from benchmarks.peer import connected
 from benchmarks.topology import Topology, node_secret, synthetic, update_of
 from tests.unit.ln.connection_pair import Keys
 from wallet.bitcoin import curve
 from wallet.bitcoin.address import REGTEST
-from wallet.ln.features import NO_FEATURES, Feature, Features
-from wallet.ln.msgs import Init, encode_message
-from wallet.ln.peer_channel_encryptor import ACT_TWO_LENGTH, PeerChannelEncryptor
+from wallet.ln.msgs import encode_message
 from wallet.ln.types import NodeId
 
 A_SECOND = 100
@@ -52,23 +50,7 @@ def updates(topology: Topology, start: int) -> Iterator[bytes]:
 def main() -> None:
     port, node_id, start = int(sys.argv[1]), NodeId(bytes.fromhex(sys.argv[2])), int(sys.argv[3])
     source = updates(synthetic(), start)
-    keys = Keys(b"\x09" * 32)
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
-        encryptor = PeerChannelEncryptor.new_outbound(
-            node_id, keys.get_secure_random_bytes(), keys.ecdh, keys.get_node_id()
-        )
-        connection.sendall(encryptor.get_act_one())
-        act_two = b""
-        while len(act_two) < ACT_TWO_LENGTH:
-            act_two += connection.recv(ACT_TWO_LENGTH - len(act_two))
-        connection.sendall(encryptor.process_act_two(act_two))
-        # Without `gossip_queries`, so that nothing is asked of us.
-        init = Init(
-            global_features=NO_FEATURES,
-            features=Features.of(optional=(Feature.STATIC_REMOTE_KEY,)),
-            networks=(REGTEST.chain_hash,),
-        )
-        connection.sendall(encryptor.encrypt_message(encode_message(init)))
+    with connected(port, node_id, Keys(b"\x09" * 32), REGTEST) as (connection, encryptor):
         print("ready", flush=True)
         told = 0
         began = time.monotonic()
@@ -76,11 +58,7 @@ def main() -> None:
             due = int((time.monotonic() - began) * A_SECOND) - told
             connection.sendall(b"".join(encryptor.encrypt_message(next(source)) for _ in range(due)))
             told += due
-        connection.shutdown(socket.SHUT_WR)
-        # What we were told meanwhile is taken off the wire, so that hanging up resets nothing.
-        while connection.recv(65_536):
-            pass
-        print(told, flush=True)
+    print(told, flush=True)
 
 
 if __name__ == "__main__":
