@@ -69,7 +69,10 @@ def test_channels_say_what_they_are_worth_today(desk: Make) -> None:
     index = page.model.index
     assert index(0, CAN_SEND).data(WORTH_ROLE) == fmt.in_fiat(channel.can_send_msat)
     assert index(0, CAPACITY).data(Qt.ItemDataRole.ToolTipRole) == fmt.in_fiat(channel.capacity_sat * 1000)
-    assert spoken(index(0, EARNED)).endswith(fmt.in_fiat(channel.fees_earned_msat))
+    assert spoken(index(0, CAN_SEND)).endswith(fmt.in_fiat(channel.can_send_msat))
+    # Nothing is worth nothing, and need not say so.
+    assert channel.fees_earned_msat == 0
+    assert index(0, EARNED).data(WORTH_ROLE) == ""
     assert index(0, PEER).data(WORTH_ROLE) == ""
 
 
