@@ -23,11 +23,11 @@ KERNEL := $(VENV)/leyden-kernel.stamp
 messages: venv
 	PYBABEL="$(BIN)/pybabel" packaging/messages.sh
 
-.PHONY: messages help demo run venv kernel test test-all lint lint-rules lint-format lint-types format bench chaos peers lock package system-window system-test clean
+.PHONY: messages help demo run venv kernel test test-all lint lint-rules lint-format lint-types format bench chaos peers lock package package-test system-window system-test clean
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
-	@echo "Also: make run, kernel, lint, format, test-all, bench, chaos, peers, venv, lock, package, clean"
+	@echo "Also: make run, kernel, lint, format, test-all, bench, screenshots, chaos, peers, venv, lock, package, package-test, clean"
 
 $(BIN)/python:
 	python="$$(packaging/find-python.sh)" && "$$python" -m venv $(VENV)
@@ -93,6 +93,10 @@ format: venv
 bench: system-test venv peers
 	$(BIN)/python -m benchmarks $(ARGS)
 
+# Every page and dialog in each look, with an index, in build/screenshots; fails on clipped or overlapping text.
+screenshots: system-window venv
+	WORKERS=$(WORKERS) $(BIN)/python -m tests.gui.screenshots build/screenshots $(ARGS)
+
 # Our process under load between two rust-lightning nodes, killed again and again; whichever comes last ends it.
 chaos: system-test venv peers
 	$(BIN)/python -m tests.real.chaos --kills $(KILLS) --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -100,6 +104,12 @@ chaos: system-test venv peers
 # What people install: the program in one folder (dist/leyden), and on Debian a package of it.
 package: $(BIN)/python
 	@PYTHON="$(CURDIR)/$(BIN)/python" packaging/package.sh
+
+# Installs the package that was built last on a bare Debian 12 and starts it under Xvfb: as root, with debootstrap. It
+# says why where that cannot be done.
+package-test:
+	@ls dist/leyden_*.deb >/dev/null 2>&1 || $(MAKE) --no-print-directory package
+	@packaging/linux/test-deb.sh "$$(ls -t dist/leyden_*.deb | head -1)" build/package/venv/bin/python dist/pictures
 
 # Writes the locks anew, with the newest versions that pyproject.toml allows.
 lock: $(BIN)/python

@@ -2,7 +2,9 @@
 [NAME]`.
 
 Each scene is a function that brings a window on the fake node into a state; a second argument picks the
-scenes whose name contains it.
+scenes whose name contains it. What `tests.gui.fit` finds in a scene is printed, and ends the run with 1.
+`make screenshots` runs this for each of its looks (`tests.gui.screenshots`), which it names in the environment:
+SHOTS (schemes), SHOTS_LANGUAGE, SHOTS_TEXT (size of the text in percent).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from PyQt6.QtCore import QElapsedTimer, QEvent, QEventLoop
 from PyQt6.QtWidgets import QApplication, QDialog
 
 from tests.gui.fake_node import FakeHost, FakeNode
+from tests.gui.fit import findings, top
 from tests.gui.hands import PATIENCE_MS
 from wallet.gui.app import make_application, make_window
 from wallet.gui.grab import grab
@@ -49,9 +52,13 @@ def wait_for(condition: Callable[[], bool], what: str, milliseconds: int = PATIE
 class Stage:
     """A window on a fake node, at one size and scheme."""
 
-    def __init__(self, size: tuple[int, int], scheme: str) -> None:
+    def __init__(
+        self, size: tuple[int, int], scheme: str, *, language: str = "", text_percent: int = 0
+    ) -> None:
         self.size = size
         self.scheme = scheme
+        self.language = language or os.environ.get("SHOTS_LANGUAGE", "en")
+        self.text_percent = text_percent or int(os.environ.get("SHOTS_TEXT", "100"))
         self.window: MainWindow | None = None
         self.node: FakeNode | None = None
         self.host: FakeHost | None = None
@@ -66,12 +73,16 @@ class Stage:
         )
         return self._window(self.host, network)
 
-    def _window(self, host: FakeHost, network: str) -> MainWindow:
+    def _preferences(self) -> Preferences:
         preferences = Preferences()
         preferences.set_text("look/theme", self.scheme)
         preferences.set_text("look/motion", "no")
-        preferences.set_text("look/language", os.environ.get("SHOTS_LANGUAGE", "en"))
-        self.window = make_window(host, network, preferences)
+        preferences.set_text("look/language", self.language)
+        preferences.set_text("look/text_size", str(self.text_percent))
+        return preferences
+
+    def _window(self, host: FakeHost, network: str) -> MainWindow:
+        self.window = make_window(host, network, self._preferences())
         self.window.resize(*self.size)
         self.window.start()
         self.window.show()
@@ -81,11 +92,7 @@ class Stage:
     def on(self, node: FakeNode, page: str = "overview") -> MainWindow:
         self.node = node
         self.host = FakeHost()
-        preferences = Preferences()
-        preferences.set_text("look/theme", self.scheme)
-        preferences.set_text("look/motion", "no")
-        preferences.set_text("look/language", os.environ.get("SHOTS_LANGUAGE", "en"))
-        self.window = make_window(self.host, node.network, preferences)
+        self.window = make_window(self.host, node.network, self._preferences())
         info = WalletInfo(
             name=node.status.wallet_name, network=node.network, path=Path("/nowhere"), encrypted=True
         )
@@ -120,6 +127,7 @@ def main(arguments: list[str]) -> int:
     schemes = os.environ.get("SHOTS", "light,dark").split(",")
     folder.mkdir(parents=True, exist_ok=True)
     app = make_application(["shots"])
+    count = 0
     for name, scene in SCENES.items():
         if wanted not in name:
             continue
@@ -132,11 +140,15 @@ def main(arguments: list[str]) -> int:
                     assert stage.window is not None
                     path = folder / f"{name}-{size[0]}-{scheme}.png"
                     grab(stage.window).save(str(path))
+                    told = findings(top(stage.window))
                 finally:
                     stage.end()
+                count += len(told)
                 print(path.name, flush=True)
+                for sentence in told:
+                    print(f"  {path.stem}: {sentence}", flush=True)
     app.processEvents()
-    return 0
+    return 1 if count else 0
 
 
 if __name__ == "__main__":

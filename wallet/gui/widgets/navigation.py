@@ -53,6 +53,12 @@ class NavItem(QAbstractButton):
     def sizeHint(self) -> QSize:
         return QSize(theme().px(NAV_NARROW if self.narrow else NAV_WIDE), theme().px(40))
 
+    def words(self) -> QRect | None:
+        """Where the word stands; None while the navigation is narrow."""
+        px = theme().px
+        left = px(S2 + S3) + px(20) + px(S3)
+        return None if self.narrow else QRect(left, 0, self.width() - left - px(S2 + S1), self.height())
+
     def paintEvent(self, event: QPaintEvent | None) -> None:
         px = theme().px
         painter = QPainter(self)
@@ -71,10 +77,10 @@ class NavItem(QAbstractButton):
         x = (self.width() - side) // 2 if self.narrow else px(S2 + S3)
         picture = icons.pixmap(self.place.icon, token, side, self.devicePixelRatioF())
         painter.drawPixmap(x, (self.height() - side) // 2, picture)
-        if not self.narrow:
+        words = self.words()
+        if words is not None:
             painter.setFont(self.font())
             painter.setPen(theme().colour("text" if current else "text2"))
-            words = QRect(x + side + px(S3), 0, self.width() - x - side - px(S3 + S2), self.height())
             painter.drawText(words, int(Qt.AlignmentFlag.AlignVCenter), self.text())
 
 
