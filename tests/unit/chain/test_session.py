@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import ssl
 import struct
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.unit.certificate import self_signed
 from tests.unit.chain.recorder import Recorder, syncing
 from wallet.bitcoin.address import MAINNET, REGTEST, SIGNET, TESTNET4
 from wallet.bitcoin.errors import DecodeError
@@ -100,32 +97,14 @@ def test_refusals(words: str, verdict: Verdict) -> None:
     assert verdict.sentence.endswith(".")
 
 
-def certificate(name: str = "localhost", days: int = 30) -> tuple[bytes, bytes, bytes]:
-    """A self-signed one: its DER form, its PEM form, its key's PEM form."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=400))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    der, pem = serialization.Encoding.DER, serialization.Encoding.PEM
-    return made.public_bytes(der), made.public_bytes(pem), private
+def certificate(valid_days: int = 30) -> bytes:
+    return self_signed("localhost", valid_days=valid_days).der
 
 
 def test_pins(tmp_path: Path) -> None:
     path = tmp_path / "pins.json"
-    first, second = certificate()[0], certificate()[0]
-    expired, renewed = certificate(days=-1)[0], certificate()[0]
+    first, second = certificate(), certificate()
+    expired, renewed = certificate(-1), certificate()
     store = CertificateStore(path)
     store.check("a:1", first)
     store.check("a:1", first)
@@ -150,9 +129,9 @@ def test_pins(tmp_path: Path) -> None:
 
 
 def test_tls_with_a_pinned_certificate(tmp_path: Path) -> None:
-    _, pem, private = certificate()
-    (tmp_path / "cert").write_bytes(pem)
-    (tmp_path / "key").write_bytes(private)
+    made = self_signed("localhost", valid_days=30)
+    (tmp_path / "cert").write_bytes(made.pem)
+    (tmp_path / "key").write_bytes(made.key_pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
 

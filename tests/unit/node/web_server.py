@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import ipaddress
 import json
 import ssl
@@ -12,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.unit.certificate import self_signed
 
 __all__ = ["LOCALHOST", "SocksProxy", "WebServer", "answer", "client_context"]
 
@@ -30,32 +29,15 @@ def answer(body: object, status: str = "200 OK", **headers: str) -> bytes:
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, LOCALHOST)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.IPv4Address(LOCALHOST))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
+    addresses = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.IPv4Address(LOCALHOST))])
+    made = self_signed(
+        LOCALHOST,
+        valid_days=2,
+        extensions=((x509.BasicConstraints(ca=True, path_length=None), True), (addresses, False)),
     )
     certificate_file, key_file = folder / "web.pem", folder / "web.key"
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    certificate_file.write_bytes(made.pem)
+    key_file.write_bytes(made.key_pem)
     return certificate_file, key_file
 
 
