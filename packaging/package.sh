@@ -31,6 +31,10 @@ fi
 "$venv/bin/python" -m PyInstaller --noconfirm --log-level ERROR --distpath "$root/dist" --workpath "$work/frozen" \
   packaging/leyden.spec
 cd "$root"
+if [ "$(uname -s)" = Linux ] && command -v strip >/dev/null; then
+  # What only a debugger reads: nothing of Qt, whose files bear no change.
+  strip --strip-unneeded dist/leyden/_internal/libpython*.so.* dist/leyden/_internal/_wallycore*.so
+fi
 echo "[package] dist/leyden: $(du -sm dist/leyden | cut -f1) MB"
 "$root/dist/leyden/leyden" --version
 
