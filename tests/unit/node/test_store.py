@@ -89,6 +89,11 @@ class Gate:
         monkeypatch.setattr(store, "_commit", held)
 
 
+@pytest.fixture
+def gate(store: Store, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    return Gate(store, monkeypatch)
+
+
 # --- batches -----------------------------------------------------------------------------
 
 
@@ -113,10 +118,7 @@ def test_the_last_write_of_a_key_counts_within_one_commit(store: Store) -> None:
     again.close()
 
 
-def test_what_waits_is_one_commit_and_is_released_in_order(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate = Gate(store, monkeypatch)
+def test_what_waits_is_one_commit_and_is_released_in_order(store: Store, gate: Gate) -> None:
     released: list[int] = []
     done = threading.Event()
     store.start()
@@ -160,8 +162,7 @@ def test_an_empty_batch_leaves_at_once_when_nothing_waits(store: Store) -> None:
     assert store.commits == 0
 
 
-def test_a_row_is_read_before_it_is_committed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = Gate(store, monkeypatch)
+def test_a_row_is_read_before_it_is_committed(store: Store, gate: Gate) -> None:
     store.start()
     done = threading.Event()
     store.submit([Row("revoked", b"k", b"one")], lambda: None)
@@ -256,10 +257,7 @@ def test_how_quick_the_disk_is_follows_its_commits(store: Store, monkeypatch: py
     assert found == [True, False, True]
 
 
-def test_a_commit_under_way_is_not_overtaken_by_another_thread(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate = Gate(store, monkeypatch)
+def test_a_commit_under_way_is_not_overtaken_by_another_thread(store: Store, gate: Gate) -> None:
     released: list[int] = []
     done = threading.Event()
     store.start()
@@ -274,10 +272,7 @@ def test_a_commit_under_way_is_not_overtaken_by_another_thread(
     assert gate.sizes == [1, 1]
 
 
-def test_the_writer_thread_waits_for_a_commit_on_another(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate = Gate(store, monkeypatch)
+def test_the_writer_thread_waits_for_a_commit_on_another(store: Store, gate: Gate) -> None:
     released: list[int] = []
     done = threading.Event()
     store.start()
@@ -294,8 +289,7 @@ def test_the_writer_thread_waits_for_a_commit_on_another(
     assert gate.sizes == [1, 1]
 
 
-def test_closing_waits_for_a_commit_on_another_thread(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = Gate(store, monkeypatch)
+def test_closing_waits_for_a_commit_on_another_thread(store: Store, gate: Gate) -> None:
     released: list[int] = []
     store.start()
     store.submit([put(1)], partial(released.append, 1), urgent=False)
