@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from PyQt6.QtCore import QAbstractTableModel, QModelIndex, Qt
+from PyQt6.QtCore import QModelIndex, Qt
 
 from wallet.gui import format as fmt
 from wallet.gui.describe import item_amount, item_state, item_title, item_worth
+from wallet.gui.models.columns import ColumnsModel
 from wallet.i18n import _
 from wallet.node.api import ActivityItem, ActivityOrder, ActivityQuery, ActivityStatus
 
@@ -38,8 +39,11 @@ class ActivitySource(Protocol):
     def activity_items(self, item_ids: Sequence[str]) -> Sequence[ActivityItem | None]: ...
 
 
-class ActivityModel(QAbstractTableModel):
+class ActivityModel(ColumnsModel):
     """Columns: what, when, fee, amount."""
+
+    columns = 4
+    first_number = FEE
 
     def __init__(self, source: ActivitySource) -> None:
         super().__init__()
@@ -80,37 +84,21 @@ class ActivityModel(QAbstractTableModel):
     def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
         return 0 if parent.isValid() else len(self._ids)
 
-    def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
-        return 0 if parent.isValid() else 4
-
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
-    ) -> Any:
-        if orientation != Qt.Orientation.Horizontal or not 0 <= section < 4:
-            return None
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return self._alignment(section)
-        if role != Qt.ItemDataRole.DisplayRole:
-            return None
+    def headings(self) -> Sequence[str]:
         unit = fmt.unit()
         return (
             _("What"),
             _("When"),
             _("Fee ({unit})").format(unit=unit),
             _("Amount ({unit})").format(unit=unit),
-        )[section]
-
-    @staticmethod
-    def _alignment(column: int) -> Qt.AlignmentFlag:
-        side = Qt.AlignmentFlag.AlignRight if column >= FEE else Qt.AlignmentFlag.AlignLeft
-        return side | Qt.AlignmentFlag.AlignVCenter
+        )
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         if not index.isValid():
             return None
         column = index.column()
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return self._alignment(column)
+            return self.alignment(column)
         item = self.item(index.row())
         if item is None:
             return None
@@ -212,12 +200,6 @@ class ActivityModel(QAbstractTableModel):
             self.beginInsertRows(QModelIndex(), first, first + len(ids) - 1)
             self._ids[first:first] = ids
             self.endInsertRows()
-
-    def repaint_amounts(self) -> None:
-        """The unit changed, amounts were hidden, or time has passed."""
-        if self._ids:
-            self.dataChanged.emit(self.index(0, 0), self.index(len(self._ids) - 1, 3))
-        self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, 3)
 
 
 def _alike(a: list[str], b: list[str]) -> int:

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from PyQt6.QtCore import QAbstractTableModel, QModelIndex, Qt
+from PyQt6.QtCore import QModelIndex, Qt
 
 from wallet.gui import format as fmt
 from wallet.gui.describe import channel_look, channel_sentence
+from wallet.gui.models.columns import ColumnsModel
 from wallet.gui.tips import plain_tip
 from wallet.i18n import _
 from wallet.node.api import ChannelPhase, ChannelView
@@ -89,8 +90,11 @@ def arranged(
     return found
 
 
-class ChannelsModel(QAbstractTableModel):
+class ChannelsModel(ColumnsModel):
     """One row a channel: peer, state, can send, can receive, capacity, uptime, fees earned."""
+
+    columns = len(COLUMNS)
+    first_number = CAN_SEND
 
     def __init__(self, channels: Sequence[ChannelView] = ()) -> None:
         super().__init__()
@@ -101,21 +105,10 @@ class ChannelsModel(QAbstractTableModel):
     def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
         return 0 if parent.isValid() else len(self._rows)
 
-    def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
-        return 0 if parent.isValid() else len(COLUMNS)
-
     def channel(self, row: int) -> ChannelView | None:
         return self._rows[row] if 0 <= row < len(self._rows) else None
 
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
-    ) -> Any:
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return self._alignment(section)
-        if role != Qt.ItemDataRole.DisplayRole or section not in COLUMNS:
-            return None
+    def headings(self) -> Sequence[str]:
         unit = fmt.unit()
         return (
             _("Peer"),
@@ -125,12 +118,7 @@ class ChannelsModel(QAbstractTableModel):
             _("Capacity ({unit})").format(unit=unit),
             _("Uptime"),
             _("Earned ({unit})").format(unit=unit),
-        )[section]
-
-    @staticmethod
-    def _alignment(column: int) -> Qt.AlignmentFlag:
-        side = Qt.AlignmentFlag.AlignRight if column >= CAN_SEND else Qt.AlignmentFlag.AlignLeft
-        return side | Qt.AlignmentFlag.AlignVCenter
+        )
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         channel = self.channel(index.row()) if index.isValid() else None
@@ -139,7 +127,7 @@ class ChannelsModel(QAbstractTableModel):
         if role == CHANNEL_ROLE:
             return channel
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return self._alignment(index.column())
+            return self.alignment(index.column())
         if role == Qt.ItemDataRole.ToolTipRole and index.column() == STATE:
             return plain_tip(channel_sentence(channel))
         if role == WORTH_ROLE or (
@@ -214,9 +202,3 @@ class ChannelsModel(QAbstractTableModel):
                 self.beginMoveRows(QModelIndex(), old_row, old_row, QModelIndex(), row)
                 self._rows.insert(row, self._rows.pop(old_row))
                 self.endMoveRows()
-
-    def repaint_amounts(self) -> None:
-        """The unit changed, or amounts were hidden."""
-        if self._rows:
-            self.dataChanged.emit(self.index(0, 0), self.index(len(self._rows) - 1, len(COLUMNS) - 1))
-        self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(COLUMNS) - 1)

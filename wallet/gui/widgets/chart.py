@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, Final
 
-from PyQt6.QtCore import QAbstractTableModel, QModelIndex, QPointF, QRectF, QSize, Qt, pyqtSignal
+from PyQt6.QtCore import QModelIndex, QPointF, QRectF, QSize, Qt, pyqtSignal
 from PyQt6.QtGui import (
     QFocusEvent,
     QFontMetricsF,
@@ -25,6 +25,7 @@ from PyQt6.QtGui import (
 from PyQt6.QtWidgets import QSizePolicy, QWidget
 
 from wallet.gui import format as fmt
+from wallet.gui.models.columns import ColumnsModel
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2
 from wallet.i18n import _
@@ -280,8 +281,11 @@ class BalanceChart(QWidget):
 WHEN, BALANCE, CHANGE = range(3)
 
 
-class BalanceTableModel(QAbstractTableModel):
+class BalanceTableModel(ColumnsModel):
     """What the chart shows, newest first: when, the balance from then on, and how much that changed it."""
+
+    columns = 3
+    first_number = BALANCE
 
     def __init__(self) -> None:
         super().__init__()
@@ -300,43 +304,18 @@ class BalanceTableModel(QAbstractTableModel):
             self._points = wanted
             self.endInsertRows()
 
-    def repaint_amounts(self) -> None:
-        if self._points:
-            self.dataChanged.emit(self.index(0, 0), self.index(len(self._points) - 1, CHANGE))
-        self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, CHANGE)
-
     def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
         return 0 if parent.isValid() else len(self._points)
 
-    def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
-        return 0 if parent.isValid() else 3
-
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
-    ) -> Any:
-        if orientation != Qt.Orientation.Horizontal or not 0 <= section <= CHANGE:
-            return None
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return self._alignment(section)
-        if role != Qt.ItemDataRole.DisplayRole:
-            return None
+    def headings(self) -> Sequence[str]:
         unit = fmt.unit()
-        return (
-            _("When"),
-            _("Balance ({unit})").format(unit=unit),
-            _("Change ({unit})").format(unit=unit),
-        )[section]
-
-    @staticmethod
-    def _alignment(column: int) -> Qt.AlignmentFlag:
-        side = Qt.AlignmentFlag.AlignLeft if column == WHEN else Qt.AlignmentFlag.AlignRight
-        return side | Qt.AlignmentFlag.AlignVCenter
+        return (_("When"), _("Balance ({unit})").format(unit=unit), _("Change ({unit})").format(unit=unit))
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         if not index.isValid() or not 0 <= index.row() < len(self._points):
             return None
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return self._alignment(index.column())
+            return self.alignment(index.column())
         if role not in {Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole}:
             return None
         place = len(self._points) - 1 - index.row()
