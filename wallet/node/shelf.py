@@ -135,12 +135,14 @@ class Shelf(Generic[T]):
     ) -> list[tuple[int, bytes]]:
         """(time, key) of all for which there is a time, the earliest first. `old_time_of` is given what a line has:
         at, bits, other_seconds."""
-        found = [(at, key) for key, record in list(self.live.items()) if (at := time_of(record)) is not None]
+        found: list[tuple[int, bytes]] = []
+        live = list(self.live.items())
         for page in list(self.pages.values()):
             for key, *line in zip(page.keys, page.at, page.bits, page.other_seconds, strict=True):
                 when = old_time_of(*line)
                 if when is not None:
                     found.append((when, key))
+        found += [(at, key) for key, record in live if (at := time_of(record)) is not None]
         found.sort(key=itemgetter(0))
         return found
 
