@@ -12,6 +12,7 @@ from tests.gui.shots import Stage, wait_for
 from wallet.gui.pages.channel import ChannelDetail
 from wallet.gui.pages.channels import ChannelsPage
 from wallet.gui.pages.open_channel import OpenChannelDialog
+from wallet.gui.pages.plan_card import PlanCard
 from wallet.node.api import ChannelPhase
 
 __all__ = ["CHANNEL_SCENES"]
@@ -111,7 +112,18 @@ def channels_planned(stage: Stage) -> None:
     stage.on(node, "channels")
 
 
+def overview_planned(stage: Stage) -> None:
+    node = scenes.new("mainnet")
+    node.do_plan_channel(suggested_id(1))
+    stage.on(node, "overview")
+    assert stage.window is not None
+    plan = stage.window.findChild(PlanCard)
+    assert plan is not None
+    wait_for(lambda: plan.address is not None, "the address")
+
+
 CHANNEL_SCENES = {
+    "overview-planned": overview_planned,
     "dialog-open-without-coins": open_without_coins,
     "channels-planned": channels_planned,
     "dialog-open-suggestions": open_suggestions,

@@ -23,8 +23,9 @@ from wallet.gui.pages.channel import ChannelDetail
 from wallet.gui.pages.channels import ChannelsPage
 from wallet.gui.pages.close_channel import CloseChannelDialog
 from wallet.gui.pages.open_channel import OpenChannelDialog
+from wallet.gui.pages.overview import OverviewPage
 from wallet.gui.widgets.bars import channel_segments
-from wallet.gui.widgets.basic import Label
+from wallet.gui.widgets.basic import Button, Label
 from wallet.node.api import ChannelPhase, ChannelView
 
 Make = Callable[[FakeNode], Desk]
@@ -262,10 +263,50 @@ def test_without_coins_the_peer_is_chosen_first_and_the_deposit_comes_next(desk:
     one.until(lambda: one.window.shell is not None and one.window.shell.current_key == "receive")
     asked = [call[1] for call in one.node.calls if call[0] == "plan_channel"]
     assert asked == [{"peer": f"{suggested_id(1)}@198.51.100.1:9735"}]
+    one.go("overview")
+    overview = one.page(OverviewPage)
+    plan = overview.plan
+    one.until(lambda: plan.address is not None and plan.address.isVisible())
+    assert plan.address is not None
+    assert plan.address.full == one.node.do_getunusedaddress()
+    assert "Deposit to your address" in words(plan)
+    assert [b for b in overview.findChildren(Button) if b.kind == "filled" and b.isVisible()] == [
+        plan.deposit
+    ]
+    click(plan.deposit)
+    assert one.window.shell is not None
+    assert one.window.shell.current_key == "receive"
     one.go("channels")
     one.until(lambda: "Deposit to your address" in page.planned.text())
     one.node.submit(one.node.give_coins, 250_000)
     one.until(lambda: "has been seen" in page.planned.text())
+    one.go("overview")
+    assert "has been seen" in words(plan)
+    click(plan.forget)
+    one.until(lambda: not plan.isVisible())
+    one.go("channels")
+    assert not page.planned.isVisible()
+
+
+def test_a_plan_is_forgotten_on_its_own_page_as_well(desk: Make) -> None:
+    node = scenes.new("mainnet")
+    node.do_plan_channel("02" * 33)
+    one = desk(node)
+    one.go("channels")
+    page = one.page(ChannelsPage)
     assert page.planned.button is not None
     click(page.planned.button)
     one.until(lambda: not page.planned.isVisible())
+
+
+def test_a_plan_that_came_to_nothing_says_so_on_overview(desk: Make) -> None:
+    node = scenes.new("mainnet")
+    node.status = replace(node.status, planned_channel="The planned channel was not opened. It is too small.")
+    one = desk(node)
+    plan = one.page(OverviewPage).plan
+    assert plan.isVisible()
+    assert "too small" in words(plan)
+    assert not plan.deposit.isVisible()
+    click(plan.channels)
+    assert one.window.shell is not None
+    assert one.window.shell.current_key == "channels"

@@ -12,6 +12,7 @@ from wallet.gui.context import Context
 from wallet.gui.describe import CLOSED, channel_sentence
 from wallet.gui.pages.base import Page, column
 from wallet.gui.pages.overview_chart import BalanceOverTime, SplitList, balance_split
+from wallet.gui.pages.plan_card import PlanCard
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S1, S2, S3, S4, S6
 from wallet.gui.widgets.bars import BalanceBar, Segment, Swatch
@@ -258,7 +259,7 @@ class OverviewPage(Page):
         self._legend_holder = QWidget()
         self._legend_holder.setLayout(self._legend)
         self._empty_note = Label(
-            _("Nothing here yet. Your first coins will show in this place."), "body", "text2"
+            _("Nothing here yet. Your first coins will show in this place."), "body", "text2", wrap=True
         )
         self.split = SplitList()
         self.split_fold = Fold(_("What it is made of"), self.split)
@@ -273,6 +274,8 @@ class OverviewPage(Page):
         self._attention_holder = QWidget()
         self._attention_holder.setLayout(vbox(self._attention_title, self._attention, spacing=S3))
         box.addWidget(self._attention_holder)
+        self.plan = PlanCard(context)
+        box.addWidget(self.plan)
         self._guide: GuideCard | None = None
         self._guide_place = vbox()
         self._guide_place.setContentsMargins(0, 0, 0, 0)
@@ -322,6 +325,7 @@ class OverviewPage(Page):
         self.split.show_rows(balance_split(snapshot))
         self.split_fold.setVisible(balance.total_sat > 0)
         self.over_time.refresh()
+        self.plan.show_snapshot(snapshot)
         self._show_next(snapshot, is_new=is_new)
         self._show_recent(snapshot.recent[:RECENT])
         self.send.setVisible(not is_new)
@@ -374,8 +378,14 @@ class OverviewPage(Page):
             )
             self._guide.show_step(step, waiting=waiting)
             # One filled button a page: the guide's, while it has one.
-            self.send.set_kind("outlined" if self._guide.action is not None else "filled")
+            acts = self._guide.action is not None
+            self.send.set_kind("outlined" if acts or snapshot.status.plan_is_waiting else "filled")
+            self.plan.deposit.set_kind("outlined" if acts else "filled")
             return
+        planned = snapshot.status.plan_is_waiting
+        # One filled button a page: while a deposit is waited for, it is the one that leads to the address.
+        self.send.set_kind("outlined" if planned else "filled")
+        is_new = is_new and not planned
         if is_new and self._starters is None:
             context = self.context
             starters = QWidget()
