@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,8 @@ async def in_a_block(node: WholeNode, txid: str) -> ActivityItem:
     return await node.until("its coins", found)
 
 
-async def pay(payer: WholeNode, payee: WholeNode, message: str) -> None:
-    request = await payee.call("add_request", amount_msat=PAID_MSAT, message=message, lightning=True)
+async def pay(payer: WholeNode, payee: WholeNode, message: str, amount_msat: int = PAID_MSAT) -> None:
+    request = await payee.call("add_request", amount_msat=amount_msat, message=message, lightning=True)
     paid = await payer.call("lnpay", invoice=request["lightning_invoice"])
     assert paid["success"]
     await payer.until("the channel at rest", payer.quiet)
@@ -140,6 +141,60 @@ def test_what_a_forced_close_leaves_is_moved_home(tmp_path: Path) -> None:
             paid = history(alice, ActivityQuery(direction=ActivityDirection.IN))
             assert [item.amount_msat for item in paid] == [COINS_SAT * 1000]
             assert history(alice, ActivityQuery(direction=ActivityDirection.OUT)) == []
+
+    play(scenario())
+
+
+@pytest.mark.parametrize("closer", ["alice", "bob"])
+def test_after_a_forced_close_the_history_adds_up_to_the_millisatoshi(tmp_path: Path, closer: str) -> None:
+    """The commitment pays no address of ours; what it cost, and the rest of a satoshi, is in the history."""
+
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ["alice", "bob"]) as world:
+            alice, bob = world.nodes
+            by = alice if closer == "alice" else bob
+            await alice.fund(COINS_SAT)
+            await bob.fund(COINS_SAT)
+            channel_id = await alice.open_channel(bob, CAPACITY_SAT)
+            await pay(alice, bob, "Coffee", PAID_MSAT + 123)
+            opened = [item.txid for item in moves(alice)]
+            await by.call("close_channel", channel_id=channel_id, force=True)
+            closing = await by.until(
+                "the closing transaction", lambda: by.node.snapshot().channels[0].closing_txid
+            )
+            await world.mined(closing, 150)
+
+            def swept(node: WholeNode) -> str | None:
+                return next(
+                    (item.txid for item in moves(node) if item.moved_msat and item.txid not in opened), None
+                )
+
+            def settled(node: WholeNode) -> bool:
+                snapshot = node.node.snapshot()
+                at_the_tip = snapshot.status.height == world.chain.height
+                return at_the_tip and not snapshot.balance.locked
+
+            for node in world.nodes:
+                txid = await node.until("the sweep", partial(swept, node))
+                await world.mined(txid)
+            for node in world.nodes:
+                await node.until("everything home", partial(settled, node))
+                balance_sat = node.node.snapshot().balance.total_sat
+                assert sum(item.amount_msat - item.fee_msat for item in history(node)) == balance_sat * 1000
+                points = (await node.call("balance_history"))["points"]
+                assert points[-1][1] == balance_sat
+            cost = move(alice, closing)
+            assert cost is not None
+            assert (cost.amount_msat, cost.moved_msat, cost.channel_id) == (0, 0, channel_id)
+            # Who opened the channel pays the commitment's fee and both anchors.
+            assert cost.fee_msat > 660_000
+            bobs = move(bob, closing)
+            assert bobs is not None
+            assert bobs.fee_msat == 123
+
+            before = history(alice)
+            await alice.reopen()
+            assert history(alice) == before
 
     play(scenario())
 

@@ -33,6 +33,7 @@ __all__ = [
     "newest_feerate",
     "pending_amounts",
     "received_dust_exceeds",
+    "settled_balance_msat",
     "untrimmed_count",
 ]
 
@@ -140,6 +141,11 @@ def counterparty_msat(draft: Draft) -> int:
         if sent.stage is not OutboundStage.COMMITTED and isinstance(sent.removal, Fulfilled):
             balance_msat += sent.add.amount_msat
     return balance_msat
+
+
+def settled_balance_msat(channel: FundedChannel) -> int:
+    """What is ours if every HTLC of ours on its way arrives, and nothing comes in any more; before fees."""
+    return channel.core.value_to_self_msat - sum(htlc.add.amount_msat for htlc in channel.outbound.values())
 
 
 def available_balances(channel: FundedChannel, max_dust_exposure_msat: int) -> AvailableBalances:

@@ -302,6 +302,19 @@ class ChannelMonitor:
             return ()
         return self._resolution.spendable
 
+    def own_output_of_commitment(self) -> tuple[Txid, int] | None:
+        """(the commitment that confirmed, what of it is ours without an HTLC, in satoshis). None where nothing has
+        confirmed, where it was a close by agreement, and where the peer published a state that it had revoked."""
+        confirmed = _confirmed_spend(self.state)
+        known = self._classified
+        if confirmed is None or known is None or known.spend.tx.txid != confirmed.tx.txid:
+            return None
+        if known.spend.kind not in (SpendKind.HOLDER, SpendKind.COUNTERPARTY):
+            return None
+        txid = confirmed.tx.txid
+        own = (item for _height, item in self.spendable_outputs() if item.outpoint.txid == txid)
+        return txid, sum(item.output.value_sat for item in own)
+
     @property
     def is_spent(self) -> bool:
         """Whether a spend of the funding output is confirmed."""

@@ -271,6 +271,8 @@ class ChannelClosed:
     was_funded: bool
     is_outbound: bool = field(default=False, metadata={"tlv": 101})
     """We had offered it. What peers offer, and never fund, is nothing to remember."""
+    balance_msat: int | None = field(default=None, metadata={"tlv": 103})
+    """Ours, HTLCs of ours on their way subtracted, before the fees of closing; None of one that was never funded."""
 
 
 @dataclass(frozen=True, slots=True)

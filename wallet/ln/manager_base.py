@@ -43,6 +43,7 @@ from wallet.ln.channel_chain import funding_deadline_height
 from wallet.ln.channel_closing import ClosingFees
 from wallet.ln.channel_commitment import needs_commitment, send_commitment
 from wallet.ln.channel_htlcs import FeeBounds, drop_held_adds
+from wallet.ln.channel_limits import settled_balance_msat
 from wallet.ln.channel_open import UnfundedChannel
 from wallet.ln.channel_reestablish import make_reestablish
 from wallet.ln.channel_state import FundedChannel, Link, rows_of, rows_of_removal
@@ -715,6 +716,7 @@ class ManagerBase(ABC):
                 channel.scope.funding_outpoint,
                 True,
                 channel.terms.is_outbound,
+                settled_balance_msat(channel),
             )
         )
 

@@ -9,7 +9,8 @@ sentences, are made only for what is shown.
 
 Opening and closing a channel moves one's own money: such an item has no amount, `moved_msat`, and its fee as the only
 cost. What opened a channel, and what brings an output of a closed one home, is in `Ledger.moves`; a closing
-transaction, and what spends one, is recognised by `Ledger.closings`.
+transaction, and what spends one, is recognised by `Ledger.closings`. A commitment, which pays no address of ours, is an
+item with a fee and nothing else: what was ours in the channel, less what the commitment leaves to us.
 
 The balance of a day is today's, less what changed since: so the newest figures are the exact ones, and what the books
 never saw (a fee that was earned, coins of before a restore) lies in the far past. What each day changed is kept as the
@@ -39,7 +40,14 @@ from wallet.node.api import (
     ActivityStatus,
 )
 from wallet.node.pages import DONE, FAILED, IN, LIGHTNING, MOVED, ONCHAIN, OUT, PENDING, Page
-from wallet.node.records import MoveKind, PaymentRecord, PaymentState, RequestRecord, RequestState
+from wallet.node.records import (
+    ClosedChannelRecord,
+    MoveKind,
+    PaymentRecord,
+    PaymentState,
+    RequestRecord,
+    RequestState,
+)
 
 if TYPE_CHECKING:
     from wallet.node.node import Node
@@ -116,6 +124,7 @@ class ActivityIndex:
         self._known_pages: tuple[dict[int, Page], dict[int, Page]] | None = None
         self._by_id: dict[str, _Line] = {}
         self._entries: dict[str, OnchainEntry] = {}
+        self._commitments: dict[str, ClosedChannelRecord] = {}
         self._parties: dict[bytes, int] = {}
         self._days: dict[int, int] = {}
         self._version: tuple[int, int, int] | None = None
@@ -229,7 +238,10 @@ class ActivityIndex:
             payment = ledger.payments.get(key)
             return self._lightning(item_id, payment, None if payment else ledger.requests.get(key))
         entry = self._node.onchain.entry_by_hex(rest)
-        return None if entry is None else self._onchain_item(item_id, entry)
+        if entry is not None:
+            return self._onchain_item(item_id, entry)
+        closed = self._commitments.get(item_id)
+        return None if closed is None else self._commitment_item(item_id, rest, closed)
 
     def _lightning(
         self, item_id: str, payment: PaymentRecord | None, request: RequestRecord | None
@@ -277,6 +289,26 @@ class ActivityIndex:
             invoice=record.invoice,
         )
 
+    def _commitment_item(
+        self, item_id: str, txid: str, closed: ClosedChannelRecord
+    ) -> tuple[ActivityItem, bytes]:
+        """A commitment pays to the channel's keys: the on-chain funds do not know it, and its fee is gone all the same."""
+        node = self._node
+        item = ActivityItem(
+            item_id=item_id,
+            kind=ActivityKind.ONCHAIN,
+            amount_msat=0,
+            fee_msat=closed.commitment_cost_msat or 0,
+            at=closed.closed_at,
+            status=ActivityStatus.DONE,
+            status_text=_("Confirmed"),
+            label=node.onchain.labels().get(txid) or _("Fee of closing the channel"),
+            counterparty=node.alias_of(closed.counterparty_node_id),
+            txid=txid,
+            channel_id=closed.channel_id.hex(),
+        )
+        return item, closed.counterparty_node_id
+
     def _onchain_item(self, item_id: str, entry: OnchainEntry) -> tuple[ActivityItem, bytes]:
         node = self._node
         depth = 0 if entry.height is None else max(0, node.best_height - entry.height + 1)
@@ -289,12 +321,12 @@ class ActivityIndex:
             )
         else:
             status, text = ActivityStatus.PENDING, _("Waiting for its first confirmation")
-        amount_sat, fee_sat, moved_sat, channel_id, party = self._moved(entry)
+        amount_sat, fee_msat, moved_sat, channel_id, party = self._moved(entry)
         item = ActivityItem(
             item_id=item_id,
             kind=ActivityKind.ONCHAIN,
             amount_msat=amount_sat * 1000,
-            fee_msat=fee_sat * 1000,
+            fee_msat=fee_msat,
             at=entry.at,
             status=status,
             status_text=text,
@@ -308,18 +340,18 @@ class ActivityIndex:
         return item, party
 
     def _moved(self, entry: OnchainEntry) -> tuple[int, int, int, bytes, bytes]:
-        """(amount_sat, fee_sat, moved_sat, channel id, its peer) of a transaction."""
+        """(amount_sat, fee_msat, moved_sat, channel id, its peer) of a transaction."""
         ledger = self._node.ledger
         fee_sat = entry.fee_sat if entry.fee_sat is not None and entry.delta_sat < 0 else 0
         move = ledger.moves.get(entry.txid)
         if move is not None and move.kind is MoveKind.OPENING:
             # Whatever it paid besides is a payment.
             amount_sat = entry.delta_sat + fee_sat + move.moved_sat
-            return amount_sat, fee_sat, move.moved_sat, move.channel_id, move.counterparty_node_id
+            return amount_sat, fee_sat * 1000, move.moved_sat, move.channel_id, move.counterparty_node_id
         channel_id = move.channel_id if move is not None else ledger.closings.get(entry.txid, b"")
-        cost_sat = move.fee_sat if move is not None else 0
+        cost_msat = 1000 * move.fee_sat if move is not None else 0
         if channel_id and move is None:
-            cost_sat = self._closing_fee_sat(entry, channel_id)
+            cost_msat = self._closing_fee_msat(entry, channel_id)
         if not channel_id:
             parents = [
                 ledger.closings.get(txin.prevout.txid, b"")
@@ -327,14 +359,14 @@ class ActivityIndex:
                 if not self._is_coin(txin.prevout)
             ]
             channel_id = next((parent for parent in parents if parent), b"")
-            cost_sat = entry.fee_sat or 0
+            cost_msat = 1000 * (entry.fee_sat or 0)
         if channel_id:
             closed = ledger.closed.get(channel_id)
             party = closed.counterparty_node_id if closed is not None else b""
             if entry.delta_sat <= 0:
                 # Coins of ours paid for a claim: all of what they lost is its fee.
-                return 0, -entry.delta_sat, 0, channel_id, party
-            return 0, cost_sat, entry.delta_sat, channel_id, party
+                return 0, -entry.delta_sat * 1000, 0, channel_id, party
+            return 0, cost_msat, entry.delta_sat, channel_id, party
         amount_sat = entry.delta_sat + fee_sat
         # To an address of one's own: only the fee is gone.
         moved_sat = 0
@@ -342,7 +374,7 @@ class ActivityIndex:
             moved_sat = sum(
                 out.value_sat for out in entry.tx.outputs if self._node.onchain.is_mine(out.script_pubkey)
             )
-        return amount_sat, fee_sat, moved_sat, b"", b""
+        return amount_sat, fee_sat * 1000, moved_sat, b"", b""
 
     def _is_coin(self, outpoint: OutPoint) -> bool:
         """Whether it paid to an address of ours: what a close brought home is spent like any other coin."""
@@ -351,12 +383,14 @@ class ActivityIndex:
             return False
         return self._node.onchain.is_mine(entry.tx.outputs[outpoint.vout].script_pubkey)
 
-    def _closing_fee_sat(self, entry: OnchainEntry, channel_id: bytes) -> int:
-        """BOLT 2 and 3: who opened the channel pays for closing it."""
+    def _closing_fee_msat(self, entry: OnchainEntry, channel_id: bytes) -> int:
+        """BOLT 2 and 3: who opened the channel pays for closing it, and each side for the rest of its satoshi."""
         closed = self._node.ledger.closed[channel_id]
+        if len(entry.tx.inputs) == 1 and closed.final_msat is not None:
+            return max(0, closed.final_msat - 1000 * entry.delta_sat)
         if not closed.is_outbound or len(entry.tx.inputs) != 1:
             return 0
-        return max(0, closed.capacity_sat - sum(out.value_sat for out in entry.tx.outputs))
+        return 1000 * max(0, closed.capacity_sat - sum(out.value_sat for out in entry.tx.outputs))
 
     # --- the index --------------------------------------------------------------------
 
@@ -411,12 +445,20 @@ class ActivityIndex:
         now = {f"tx:{txid_hex(entry.txid)}": entry for entry in self._node.onchain.history()}
         before, self._entries = self._entries, now
         if again:
-            return before.keys() | now.keys()
+            known, self._commitments = self._commitments, self._closed_by_commitment()
+            return before.keys() | now.keys() | known.keys() | self._commitments.keys()
         gone = before.keys() - now.keys()
         return gone | {
             key
             for key, entry in now.items()
             if (old := before.get(key)) is not entry and (old is None or _differs(old, entry))
+        }
+
+    def _closed_by_commitment(self) -> dict[str, ClosedChannelRecord]:
+        return {
+            f"tx:{txid_hex(record.closing_txid)}": record
+            for record in self._node.ledger.closed.values()
+            if record.closing_txid is not None and record.commitment_cost_msat is not None
         }
 
     def _take(self, item_id: str, lines: list[_Line], *, many: bool) -> None:
@@ -448,7 +490,7 @@ class ActivityIndex:
         the disk is in a page."""
         kind, _colon, rest = item_id.partition(":")
         if kind != "ln":
-            return item_id in self._entries
+            return item_id in self._entries or item_id in self._commitments
         key = bytes.fromhex(rest)
         ledger = self._node.ledger
         if key in ledger.payments.live:

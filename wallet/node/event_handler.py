@@ -241,6 +241,7 @@ class EventHandler:
                 counterparty_node_id=event.counterparty_node_id,
                 capacity_sat=event.channel_capacity_sat,
                 local_msat=before.balance_msat if before is not None else 0,
+                final_msat=event.balance_msat,
                 funding_txid=outpoint.txid if outpoint is not None else None,
                 funding_vout=outpoint.vout if outpoint is not None else 0,
                 closed_at=node.core.now.at,
@@ -257,6 +258,8 @@ class EventHandler:
                 else 0,
             )
         )
+        # Of a close that the chain was first to tell, the commitment is there already.
+        node.note_commitments()
 
     # --- payments to us ---------------------------------------------------------------
 

@@ -242,6 +242,8 @@ class Ledger:
         before = self.closed.get(record.channel_id)
         self.closed[record.channel_id] = record
         self._persist.write((row(CLOSED_SPACE, record.channel_id, record),))
+        if before is not None and before.commitment_cost_msat != record.commitment_cost_msat:
+            self.moves_version += 1
         old_txid = before.closing_txid if before is not None else None
         if record.closing_txid != old_txid:
             if old_txid is not None:

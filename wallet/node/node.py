@@ -692,6 +692,7 @@ class Node:
                     case TransactionsEvicted(txids):
                         for listener in listeners:
                             self._tell(listener.transactions_evicted, txids)
+            self.note_commitments()
             self.recovery.chain_moved()
         if update.done is not None:
             update.done()
@@ -717,8 +718,20 @@ class Node:
                 continue
             closing_txid = self.spends.get(OutPoint(Txid(record.funding_txid), record.funding_vout))
             if closing_txid is not None and closing_txid != record.closing_txid:
-                self.ledger.put_closed(dataclasses.replace(record, closing_txid=closing_txid))
+                self.ledger.put_closed(
+                    dataclasses.replace(record, closing_txid=closing_txid, commitment_own_sat=None)
+                )
                 self.name_transaction(closing_txid, _("Channel closing"))
+
+    def note_commitments(self) -> None:
+        """Remembers what a commitment that confirmed leaves to us: the rest was the price of the close."""
+        for record in list(self.ledger.closed.values()):
+            if record.commitment_own_sat is not None or record.final_msat is None:
+                continue
+            monitor = self.chain_monitor.get_monitor(ChannelId(record.channel_id))
+            found = None if monitor is None else monitor.own_output_of_commitment()
+            if found is not None and found[0] == record.closing_txid:
+                self.ledger.put_closed(dataclasses.replace(record, commitment_own_sat=found[1]))
 
     def _note_receipts(self, txs: Sequence[Transaction]) -> None:
         """Remembers which transaction pays a request's address what was asked for; within an entry."""

@@ -118,7 +118,12 @@ class PeerRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosedChannelRecord:
-    """A channel that is no more, as the person last saw it; space "node_closed_channel", key the channel id."""
+    """A channel that is no more, as the person last saw it; space "node_closed_channel", key the channel id.
+
+    Attributes:
+        final_msat: what was ours when it closed, before fees; None for one that an earlier release closed.
+        commitment_own_sat: the output that is ours in the commitment which confirmed; None before, and otherwise.
+    """
 
     channel_id: bytes
     counterparty_node_id: bytes
@@ -135,6 +140,16 @@ class ClosedChannelRecord:
     channel_type: str
     closing_txid: bytes | None = None
     to_self_delay_blocks: int = 0
+    final_msat: int | None = field(default=None, metadata={"tlv": 101})
+    commitment_own_sat: int | None = field(default=None, metadata={"tlv": 103})
+
+    @property
+    def commitment_cost_msat(self) -> int | None:
+        """What the commitment took from us: its fee and the anchors, if we opened the channel, and the rest of a
+        satoshi. None where it did not come to a commitment, or nothing is known of it."""
+        if self.final_msat is None or self.commitment_own_sat is None:
+            return None
+        return self.final_msat - 1000 * self.commitment_own_sat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
