@@ -292,7 +292,7 @@ class ActivityIndex:
     def _commitment_item(
         self, item_id: str, txid: str, closed: ClosedChannelRecord
     ) -> tuple[ActivityItem, bytes]:
-        """A commitment pays to the channel's keys: the on-chain funds do not know it, and its fee is gone all the same."""
+        """A commitment pays to the channel's keys: the on-chain funds do not know it, but its fee is gone."""
         node = self._node
         item = ActivityItem(
             item_id=item_id,
