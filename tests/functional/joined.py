@@ -570,6 +570,17 @@ class World(Chain):
         if settle:
             self.settle()
 
+    def change_on_the_way(self, sender: Node, kind: type[msgs.Message], **changes: Any) -> None:
+        """From now on such messages of the sender arrive with other values."""
+
+        def change(node: Node, receiver: Node, msg: msgs.Message) -> bool:
+            if node is not sender or not isinstance(msg, kind):
+                return True
+            receiver.inbox.append((node.node_id, msgs.encode_message(replace(msg, **changes))))
+            return False
+
+        self.filter = change
+
     def disconnect(self, a: Node, b: Node) -> None:
         self.links.discard(frozenset((a.node_id, b.node_id)))
         for one, other in ((a, b), (b, a)):
@@ -709,10 +720,7 @@ class World(Chain):
             request = b.one_event(ev.OpenChannelRequest)
             b.manager.accept_inbound_channel(request.temporary_channel_id, a.node_id, 7)
             self.settle()
-        ready = a.one_event(ev.FundingGenerationReady)
-        tx = self.fund(ready.output_script, ready.channel_value_sat)
-        a.manager.funding_transaction_generated(ready.temporary_channel_id, b.node_id, tx)
-        self.settle()
+        tx = self.fund_channel(a, b)
         assert tx.txid in self.mempool, "the funding transaction was not broadcast"
         pending = a.one_event(ev.ChannelPending)
         assert b.one_event(ev.ChannelPending).channel_id == pending.channel_id
@@ -721,6 +729,24 @@ class World(Chain):
             assert a.one_event(ev.ChannelReadyEvent).channel_id == pending.channel_id
             assert b.one_event(ev.ChannelReadyEvent).channel_id == pending.channel_id
         return pending.channel_id
+
+    def open_without_confirmations(self, a: Node, b: Node, push_msat: int = 300_000_000) -> Transaction:
+        """B, who accepts by hand, trusts A: the channel works while its funding is in the mempool."""
+        self.connect(a, b)
+        a.manager.create_channel(b.node_id, 1_000_000, push_msat, 1)
+        self.settle()
+        request = b.one_event(ev.OpenChannelRequest)
+        b.manager.accept_inbound_channel(request.temporary_channel_id, a.node_id, 5, zero_conf=True)
+        self.settle()
+        return self.fund_channel(a, b)
+
+    def fund_channel(self, a: Node, b: Node) -> Transaction:
+        """A's wallet gives what a channel that B has accepted asks for."""
+        ready = a.one_event(ev.FundingGenerationReady)
+        tx = self.fund(ready.output_script, ready.channel_value_sat)
+        a.manager.funding_transaction_generated(ready.temporary_channel_id, b.node_id, tx)
+        self.settle()
+        return tx
 
     def line(self, *names: str, value_sat: int = 1_000_000, settings: UserConfig | None = None) -> list[Node]:
         """Nodes in a row, each with a channel to the next, half of it pushed."""

@@ -64,16 +64,7 @@ def test_accepting_by_hand_and_rejecting(world: World) -> None:
 
 def test_a_channel_without_confirmations(world: World) -> None:
     alice, bob = world.node("alice", config()), world.node("bob", config(manual=True))
-    world.connect(alice, bob)
-    alice.manager.create_channel(bob.node_id, 1_000_000, 300_000_000, 1)
-    world.settle()
-    request = bob.one_event(ev.OpenChannelRequest)
-    bob.manager.accept_inbound_channel(request.temporary_channel_id, alice.node_id, 5, zero_conf=True)
-    world.settle()
-    ready = alice.one_event(ev.FundingGenerationReady)
-    tx = world.fund(ready.output_script, ready.channel_value_sat)
-    alice.manager.funding_transaction_generated(ready.temporary_channel_id, bob.node_id, tx)
-    world.settle()
+    world.open_without_confirmations(alice, bob)
     assert alice.channel(bob).is_usable
     world.pay([alice, bob], 10_000_000)
     for node in (alice, bob):
@@ -170,24 +161,6 @@ def test_openings_that_cannot_work(world: World, value_sat: int, push_msat: int)
         alice.manager.create_channel(bob.node_id, value_sat, push_msat, 1)
 
 
-def tampered_open(world: World, **changes: Any) -> tuple[Node, Node]:
-    """Alice's open_channel reaches Bob with other values."""
-    alice, bob = pair(world)
-    world.connect(alice, bob)
-
-    def change(sender: Node, receiver: Node, msg: msgs.Message) -> bool:
-        if isinstance(msg, msgs.OpenChannel):
-            bad = replace(msg, **changes)
-            receiver.inbox.append((sender.node_id, msgs.encode_message(bad)))
-            return False
-        return True
-
-    world.filter = change
-    alice.manager.create_channel(bob.node_id, 1_000_000, 0, 1)
-    world.settle()
-    return alice, bob
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -215,7 +188,11 @@ def tampered_open(world: World, **changes: Any) -> tuple[Node, Node]:
 )
 def test_offers_that_are_refused(world: World, changes: dict[str, Any]) -> None:
     """BOLT 2, open_channel, receiver: each MUST."""
-    alice, bob = tampered_open(world, **changes)
+    alice, bob = pair(world)
+    world.connect(alice, bob)
+    world.change_on_the_way(alice, msgs.OpenChannel, **changes)
+    alice.manager.create_channel(bob.node_id, 1_000_000, 0, 1)
+    world.settle()
     assert not bob.manager.list_channels()
     assert any(isinstance(msg, msgs.Error) for _, msg in bob.sent)
     assert not any(isinstance(msg, msgs.AcceptChannel) for _, msg in bob.sent)
@@ -241,15 +218,7 @@ def test_acceptances_that_are_refused(world: World, changes: dict[str, Any]) -> 
     """BOLT 2, accept_channel, receiver: each MUST."""
     alice, bob = pair(world)
     world.connect(alice, bob)
-
-    def change(sender: Node, receiver: Node, msg: msgs.Message) -> bool:
-        if isinstance(msg, msgs.AcceptChannel):
-            bad = replace(msg, **changes)
-            receiver.inbox.append((sender.node_id, msgs.encode_message(bad)))
-            return False
-        return True
-
-    world.filter = change
+    world.change_on_the_way(bob, msgs.AcceptChannel, **changes)
     alice.manager.create_channel(bob.node_id, 1_000_000, 0, 1)
     world.settle()
     told = alice.take_events()
@@ -264,21 +233,11 @@ def test_bad_first_signatures(world: World, kind: type[msgs.Message]) -> None:
     """BOLT 2, funding_created and funding_signed, recipient."""
     alice, bob = pair(world)
     world.connect(alice, bob)
-
-    def change(sender: Node, receiver: Node, msg: msgs.Message) -> bool:
-        if isinstance(msg, msgs.FundingCreated | msgs.FundingSigned) and type(msg) is kind:
-            bad = replace(msg, signature=bytes(31) + b"\x01" + bytes(31) + b"\x01")
-            receiver.inbox.append((sender.node_id, msgs.encode_message(bad)))
-            return False
-        return True
-
-    world.filter = change
+    sender = alice if kind is msgs.FundingCreated else bob
+    world.change_on_the_way(sender, kind, signature=bytes(31) + b"\x01" + bytes(31) + b"\x01")
     alice.manager.create_channel(bob.node_id, 1_000_000, 0, 1)
     world.settle()
-    ready = alice.one_event(ev.FundingGenerationReady)
-    tx = world.fund(ready.output_script, ready.channel_value_sat)
-    alice.manager.funding_transaction_generated(ready.temporary_channel_id, bob.node_id, tx)
-    world.settle()
+    tx = world.fund_channel(alice, bob)
     assert not world.mempool
     assert alice.one_event(ev.ChannelClosed).reason.kind in (
         ClosureKind.PROCESSING_ERROR,
@@ -496,16 +455,7 @@ def test_a_fixed_closing_address_stays(world: World) -> None:
     channel_id = world.open_channel(alice, bob)
     with pytest.raises(APIError):
         alice.manager.close_channel(channel_id, bob.node_id, None, p2wpkh(b"\x03" * 33))
-    world.filter = lambda *_: True
-
-    def change(sender: Node, receiver: Node, msg: msgs.Message) -> bool:
-        if isinstance(msg, msgs.Shutdown) and sender is alice:
-            bad = replace(msg, script_pubkey=p2wpkh(b"\x03" * 33))
-            receiver.inbox.append((sender.node_id, msgs.encode_message(bad)))
-            return False
-        return True
-
-    world.filter = change
+    world.change_on_the_way(alice, msgs.Shutdown, script_pubkey=p2wpkh(b"\x03" * 33))
     alice.manager.close_channel(channel_id, bob.node_id)
     world.settle()
     # BOLT 2, shutdown, receiver: the connection is failed.

@@ -87,10 +87,7 @@ def test_opening_waits_for_a_late_copy(world: World) -> None:
     alice.copies_late = True
     alice.manager.create_channel(bob.node_id, 1_000_000, 0, 1)
     world.settle()
-    ready = alice.one_event(ev.FundingGenerationReady)
-    tx = world.fund(ready.output_script, ready.channel_value_sat)
-    alice.manager.funding_transaction_generated(ready.temporary_channel_id, bob.node_id, tx)
-    world.settle()
+    tx = world.fund_channel(alice, bob)
     assert tx.txid not in world.mempool
     alice.copies_late = False
     alice.complete_copies()

@@ -85,16 +85,7 @@ def test_a_node_that_forwards_into_public_channels_only_denies_its_private_ones(
 
 def open_at_once(world: World, alice: Node, bob: Node, push_msat: int = 300_000_000) -> Transaction:
     """Bob trusts Alice: the channel works while its funding is in the mempool."""
-    world.connect(alice, bob)
-    alice.manager.create_channel(bob.node_id, 1_000_000, push_msat, 1)
-    world.settle()
-    request = bob.one_event(ev.OpenChannelRequest)
-    bob.manager.accept_inbound_channel(request.temporary_channel_id, alice.node_id, 5, zero_conf=True)
-    world.settle()
-    ready = alice.one_event(ev.FundingGenerationReady)
-    tx = world.fund(ready.output_script, ready.channel_value_sat)
-    alice.manager.funding_transaction_generated(ready.temporary_channel_id, bob.node_id, tx)
-    world.settle()
+    tx = world.open_without_confirmations(alice, bob, push_msat)
     for node in (alice, bob):
         node.expect_events(ev.ChannelPending, ev.ChannelReadyEvent)
     assert tx.txid in world.mempool

@@ -106,16 +106,7 @@ def test_funding_and_close_in_one_block(world: World, settings: UserConfig) -> N
 
 def test_a_channel_without_confirmations_outlives_the_loss_of_its_block(world: World) -> None:
     alice, bob = world.node("alice", config()), world.node("bob", config(manual=True))
-    world.connect(alice, bob)
-    alice.manager.create_channel(bob.node_id, 1_000_000, 300_000_000, 1)
-    world.settle()
-    request = bob.one_event(ev.OpenChannelRequest)
-    bob.manager.accept_inbound_channel(request.temporary_channel_id, alice.node_id, 5, zero_conf=True)
-    world.settle()
-    ready = alice.one_event(ev.FundingGenerationReady)
-    tx = world.fund(ready.output_script, ready.channel_value_sat)
-    alice.manager.funding_transaction_generated(ready.temporary_channel_id, bob.node_id, tx)
-    world.settle()
+    world.open_without_confirmations(alice, bob)
     for node in (alice, bob):
         node.expect_events(ev.ChannelPending, ev.ChannelReadyEvent)
     world.mine(3)
