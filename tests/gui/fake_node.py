@@ -20,6 +20,7 @@ from typing import Any
 
 from tests.gui.fake_channels import FakeChannels
 from tests.gui.fake_map import FakeMap
+from tests.gui.fake_orders import FakeOrders, price_sat
 from tests.gui.fake_recovery import FakeRecovery
 from tests.gui.fake_send import FAKE_PSBT, FakeSend
 from tests.gui.fake_settings import FakeSettings
@@ -180,10 +181,10 @@ class FakeSandbox:
         return HUB_URI
 
     def channel_price_sat(self, capacity_sat: int) -> int:
-        return max(2_000, capacity_sat // 200)
+        return price_sat(capacity_sat)
 
     def buy_channel(self, capacity_sat: int) -> Future[str]:
-        return self._node.submit(self._node.buy_channel, capacity_sat)
+        return self._node.submit(self._node.buy_of_hub, HUB_URI, capacity_sat)
 
     def shop_invoice(self, amount_msat: int, description: str) -> Future[str]:
         return self._node.submit(self._node.foreign_invoice, amount_msat, description)
@@ -192,11 +193,12 @@ class FakeSandbox:
         return self._node.submit(self._node.be_paid, invoice)
 
 
-class FakeNode(FakeChannels, FakeRecovery, FakeSettings, FakeSend, FakeMap):
+class FakeNode(FakeChannels, FakeOrders, FakeRecovery, FakeSettings, FakeSend, FakeMap):
     """See the module. Everything that changes state runs on the one worker thread."""
 
     def __init__(self, *, network: str = "sandbox", name: str = "Practice") -> None:
         FakeChannels.__init__(self)
+        FakeOrders.__init__(self)
         FakeRecovery.__init__(self)
         FakeSend.__init__(self)
         FakeSettings.__init__(self)
@@ -461,23 +463,6 @@ class FakeNode(FakeChannels, FakeRecovery, FakeSettings, FakeSend, FakeMap):
             )
         self.tell(activity=[f"tx:{txid}"])
         return txid
-
-    def buy_channel(self, capacity_sat: int) -> str:
-        number = next(self._counter)
-        channel = make_channel(
-            number,
-            node_id=HUB,
-            alias="Sandbox hub",
-            capacity_sat=capacity_sat,
-            local_msat=0,
-            phase=ChannelPhase.AWAITING_CONFIRMATIONS,
-            height=self.status.height,
-        )
-        with self._lock:
-            self.confirmed_sat -= max(2_000, capacity_sat // 200)
-            self.channels[channel.channel_id] = replace(channel, is_outbound=False)
-        self.tell(channels=[channel.channel_id])
-        return channel.funding_txid or ""
 
     def _add(self, item: ActivityItem) -> None:
         self.activity.insert(0, item)

@@ -8,8 +8,9 @@ from tests.gui import scenes
 from tests.gui.fake_channels import suggested_id
 from tests.gui.fake_node import FakeHost
 from tests.gui.shots import Stage, wait_for
+from wallet.gui.pages.buy_channel import BuyChannelDialog
 from wallet.gui.pages.receive import ReceivePage
-from wallet.gui.pages.receive_more import AskForChannelDialog, BuyChannelDialog
+from wallet.gui.pages.receive_more import AskForChannelDialog
 from wallet.node.api import WalletInfo
 
 __all__ = ["RECEIVE_SCENES"]
@@ -36,9 +37,25 @@ def ask_for_channel(stage: Stage) -> None:
 def buy_channel(stage: Stage) -> None:
     stage.on(scenes.funded(), "receive")
     page = _page(stage)
-    assert page.ways.buy is not None
     page.ways.buy.click()
-    assert page.findChild(BuyChannelDialog) is not None
+    dialog = page.findChild(BuyChannelDialog)
+    assert dialog is not None
+    wait_for(lambda: dialog.offer is not None and dialog.buy_button.isEnabled(), "the terms")
+    dialog.buy_button.click()
+    wait_for(lambda: dialog.order is not None and dialog.buy_button.isEnabled(), "the price")
+
+
+def buy_of_a_stranger(stage: Stage) -> None:
+    node = scenes.new("mainnet")
+    node.strangers.add(suggested_id(3))
+    stage.on(node, "receive")
+    page = _page(stage)
+    page.ways.buy.click()
+    dialog = page.findChild(BuyChannelDialog)
+    assert dialog is not None
+    dialog.seller.setText(f"{suggested_id(3)}@seller.example:9735")
+    dialog.buy_button.click()
+    wait_for(lambda: bool(dialog.banner.text()), "the refusal")
 
 
 def wallets(stage: Stage) -> None:
@@ -53,4 +70,5 @@ RECEIVE_SCENES = {
     "wallets": wallets,
     "dialog-ask-for-channel": ask_for_channel,
     "dialog-buy-channel": buy_channel,
+    "dialog-buy-refused": buy_of_a_stranger,
 }

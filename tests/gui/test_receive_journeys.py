@@ -17,7 +17,7 @@ from tests.gui.fake_channels import suggested_id
 from tests.gui.fake_node import FakeNode
 from tests.gui.hands import click, type_text
 from wallet.gui.pages.receive import ReceivePage, payment_uri
-from wallet.gui.pages.receive_more import AskForChannelDialog, BuyChannelDialog
+from wallet.gui.pages.receive_more import AskForChannelDialog
 from wallet.gui.pages.receive_sheet import save_picture, sheet_image
 from wallet.gui.widgets.qr import QrWindow
 from wallet.node.api import RequestStatus
@@ -86,7 +86,7 @@ def test_what_can_be_received_and_how_to_get_more_stand_before_anything_is_typed
     ways = bare.page(ReceivePage).ways
     assert not ways.spend.isVisible()
     assert ways.ask.isVisible()
-    assert ways.buy is None
+    assert ways.buy.isVisible()
 
 
 def test_a_node_is_called_and_handed_our_id(desk: Make) -> None:
@@ -106,23 +106,6 @@ def test_a_node_is_called_and_handed_our_id(desk: Make) -> None:
     one.until(lambda: dialog._own.isVisibleTo(dialog))
     assert dialog.code.text() == node.status.node_id
     dialog.reject()
-
-
-def test_a_channel_is_bought_and_its_price_is_said_before(desk: Make) -> None:
-    one = desk(scenes.funded())
-    one.go("receive")
-    buy = one.page(ReceivePage).ways.buy
-    assert buy is not None
-    click(buy)
-    dialog = one.dialog(BuyChannelDialog)
-    assert dialog.buy_button.text() == "Buy for 5\u202f000\u00a0sat"
-    dialog.amount_field.set_amount_sat(900_000_000)
-    assert not dialog.buy_button.isEnabled()
-    assert "do not reach" in dialog.reason.text()
-    dialog.amount_field.set_amount_sat(500_000)
-    click(dialog.buy_button)
-    one.until(lambda: any(c.capacity_sat == 500_000 for c in one.node.snapshot().channels))
-    one.until(lambda: not one.window.findChildren(BuyChannelDialog))
 
 
 def test_the_picture_that_is_saved_holds_the_code_and_nothing_is_written_over(

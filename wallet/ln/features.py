@@ -71,6 +71,7 @@ class Feature(IntEnum):
     KEYSEND = 54
     SIMPLE_CLOSE = 60
     SPLICE = 62
+    LSPS = 728
 
     @property
     def required_bit(self) -> int:
@@ -85,7 +86,7 @@ _I, _N, _C = FeatureContext.INIT, FeatureContext.NODE, FeatureContext.CHANNEL
 _9, _B, _T = FeatureContext.INVOICE, FeatureContext.BLINDED_PATH, FeatureContext.CHANNEL_TYPE
 
 # BOLT 9, the table; what it calls ASSUMED keeps the contexts of the revision that defined it, because nodes
-# still send those bits, and may require them. Keysend is bLIP 3.
+# still send those bits, and may require them. Keysend is bLIP 3, LSPS bLIP 50.
 _CONTEXTS: Final[dict[Feature, FeatureContext]] = {
     Feature.DATA_LOSS_PROTECT: _I | _N,
     Feature.UPFRONT_SHUTDOWN_SCRIPT: _I | _N,
@@ -111,6 +112,7 @@ _CONTEXTS: Final[dict[Feature, FeatureContext]] = {
     Feature.KEYSEND: _I | _N,
     Feature.SIMPLE_CLOSE: _I | _N,
     Feature.SPLICE: _I | _N,
+    Feature.LSPS: _I | _N,
 }
 
 # BOLT 9, the table's last column.

@@ -27,6 +27,7 @@ from wallet.ln.msgs import (
     FundingCreated,
     FundingSigned,
     Init,
+    LspsMessage,
     Message,
     NodeAnnouncement,
     OnionMessage,
@@ -50,6 +51,7 @@ from wallet.ln.types import NodeId, ShortChannelId
 __all__ = [
     "ChannelGossip",
     "ChannelMessageHandler",
+    "CustomMessageHandler",
     "MessageSendEventsProvider",
     "OnionMessageHandler",
     "PeerStorageHandler",
@@ -211,3 +213,15 @@ class PeerStorageHandler(Protocol):
     def handle_peer_storage(self, their_node_id: NodeId, msg: PeerStorage) -> None: ...
 
     def handle_peer_storage_retrieval(self, their_node_id: NodeId, msg: PeerStorageRetrieval) -> None: ...
+
+
+class CustomMessageHandler(Protocol):
+    """Who acts on messages that no BOLT has: bLIP 50's. What it sends goes by the channel manager, with its batch."""
+
+    def provided_node_features(self) -> Features: ...
+
+    def provided_init_features(self, their_node_id: NodeId) -> Features: ...
+
+    def peer_disconnected(self, their_node_id: NodeId) -> None: ...
+
+    def handle_lsps_message(self, their_node_id: NodeId, msg: LspsMessage) -> None: ...

@@ -39,6 +39,7 @@ from wallet.ln.events import (
 from wallet.ln.features import Feature, FeatureContext, Features, feature_name
 from wallet.ln.msg_handler import (
     ChannelMessageHandler,
+    CustomMessageHandler,
     OnionMessageHandler,
     PeerStorageHandler,
     RoutingMessageHandler,
@@ -62,6 +63,7 @@ from wallet.ln.msgs import (
     FundingSigned,
     GossipTimestampFilter,
     Init,
+    LspsMessage,
     Message,
     NodeAnnouncement,
     OnionMessage,
@@ -317,6 +319,7 @@ class PeerManager(Generic[_D]):
         route_handler: RoutingMessageHandler,
         onion_message_handler: OnionMessageHandler | None = None,
         peer_storage_handler: PeerStorageHandler | None = None,
+        custom_message_handler: CustomMessageHandler | None = None,
         msg_events: MessageSendEventsProvider,
         keys_manager: PeerManagerKeys,
         logger: Logger,
@@ -326,6 +329,7 @@ class PeerManager(Generic[_D]):
         self._route_handler = route_handler
         self._onion_message_handler = onion_message_handler
         self._peer_storage_handler = peer_storage_handler
+        self._custom_message_handler = custom_message_handler
         self._msg_events = msg_events
         self._keys_manager = keys_manager
         self._logger = logger
@@ -428,6 +432,8 @@ class PeerManager(Generic[_D]):
             self._message_handler.peer_disconnected(node_id)
             if self._onion_message_handler is not None:
                 self._onion_message_handler.peer_disconnected(node_id)
+            if self._custom_message_handler is not None:
+                self._custom_message_handler.peer_disconnected(node_id)
 
     def _disconnect(self, peer: _Peer[_D], why: _Disconnect) -> None:
         if peer.descriptor not in self._peers:
@@ -533,6 +539,8 @@ class PeerManager(Generic[_D]):
         features |= self._route_handler.provided_init_features(node_id)
         if self._onion_message_handler is not None:
             features |= self._onion_message_handler.provided_init_features(node_id)
+        if self._custom_message_handler is not None:
+            features |= self._custom_message_handler.provided_init_features(node_id)
         return features
 
     def _send_init(self, peer: _Peer[_D]) -> None:
@@ -701,6 +709,9 @@ class PeerManager(Generic[_D]):
             case PeerStorageRetrieval():
                 if self._peer_storage_handler is not None:
                     self._peer_storage_handler.handle_peer_storage_retrieval(node_id, message)
+            case LspsMessage():
+                if self._custom_message_handler is not None:
+                    self._custom_message_handler.handle_lsps_message(node_id, message)
             case StartBatch():
                 self._take_start_batch(message)
             case Stfu() | TxAbort() | ClosingComplete() | ClosingSig():
@@ -953,6 +964,8 @@ class PeerManager(Generic[_D]):
         features |= self._route_handler.provided_node_features()
         if self._onion_message_handler is not None:
             features |= self._onion_message_handler.provided_node_features()
+        if self._custom_message_handler is not None:
+            features |= self._custom_message_handler.provided_node_features()
         unsigned = NodeAnnouncement(
             signature=bytes(64),
             features=features,

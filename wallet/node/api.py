@@ -580,7 +580,8 @@ class SandboxControl(Protocol):
         ...
 
     def buy_channel(self, capacity_sat: int) -> Future[str]:
-        """Pays the hub on chain for a channel that it opens to us, so that we can receive; its funding txid."""
+        """Buys a channel of the hub, so that we can receive: over Lightning, where that reaches, else on chain. A
+        sentence on where the order is."""
         ...
 
     def shop_invoice(self, amount_msat: int, description: str) -> Future[str]:

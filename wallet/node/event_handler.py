@@ -170,7 +170,16 @@ class EventHandler:
 
     def _open_request(self, event: ev.OpenChannelRequest) -> None:
         node = self._node
-        risky = event.needs_anchor_reserve and not node.options.accept_without_reserve
+        bought = node.orders.expects(event)
+        if bought is False:
+            # bLIP 51, channel open: then the seller has to give the money back.
+            node.log(LogLevel.WARN, "a channel was refused: it is less than what was bought")
+            node.manager.reject_inbound_channel(
+                event.temporary_channel_id, event.counterparty_node_id, "It is less than what was ordered."
+            )
+            return
+        # Who has paid for it wants it, and has nothing in it that a close would put at risk.
+        risky = event.needs_anchor_reserve and not node.options.accept_without_reserve and bought is None
         if risky and not node.has_anchor_reserve(one_more=True):
             self.channel_requests[event.temporary_channel_id] = event
             node.log(LogLevel.INFO, "a channel waits for your word: there are no coins to close it with")

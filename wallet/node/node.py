@@ -46,6 +46,7 @@ from wallet.ln.config import UserConfig
 from wallet.ln.event_queue import decode_event, encode_event
 from wallet.ln.events import Event, FailedAttempt, PaymentClaimed, SendMessage
 from wallet.ln.keysinterface import KeysManager
+from wallet.ln.lsps0 import LspsHandler
 from wallet.ln.msgs import SocketAddress
 from wallet.ln.peer_handler import PeerManager
 from wallet.ln.route import Path
@@ -82,6 +83,7 @@ from wallet.node.ledger import Ledger
 from wallet.node.map_api import NetworkMap
 from wallet.node.network_map import MapMaker
 from wallet.node.options import NodeOptions
+from wallet.node.orders import ChannelOrders
 from wallet.node.peers import PeerKeeper
 from wallet.node.plans import PlannedOpening
 from wallet.node.rates import Rates
@@ -146,6 +148,7 @@ class Node:
         manager, chain_monitor, peer_manager, graph: the Lightning core.
         onchain: the on-chain funds.
         ledger: payments, requests, peers, closed channels.
+        orders: channels that were ordered of sellers. lsps: asks those, and answers where this node sells.
         address_book: contacts, names of one's own for nodes, what payment links said.
         web_client: makes what asks payment links, through the proxy.
         recovery: restored mode, the channel backup, channels to be brought back.
@@ -243,6 +246,8 @@ class Node:
         self._generation = generation
         self.recovery = NodeRecovery(self, bip39_seed, generation)
         self.plans = PlannedOpening(self)
+        self.orders = ChannelOrders(self)
+        self.orders.read(store.rows)
         with self.core.entry():
             self._read_core()
         # 50,000 look-ups at once would be an imposition on a public server: there, gossip is believed first.
@@ -258,11 +263,15 @@ class Node:
             draw=(lambda: os.urandom(8)) if large else None,
             signature_checks=self.signatures,
         )
+        self.lsps = LspsHandler(
+            send=self.manager.send_beside, entropy=lambda: os.urandom(32), logger=self.logger
+        )
         self.peer_manager: PeerManager[PeerSocket] = PeerManager(
             message_handler=self.manager,
             route_handler=self.gossip,
             onion_message_handler=None,
             peer_storage_handler=self.recovery.storage,
+            custom_message_handler=self.lsps,
             msg_events=self._released,
             keys_manager=self.keys_manager,
             logger=self.logger,
@@ -405,6 +414,7 @@ class Node:
             self._fail_interrupted_payments()
             self._settle_reservations()
             self._send_pending_again()
+            self.orders.forget_old(self.core.now.at)
         await self.electrum.start()
         self._first_sync = self.loop.create_task(self._when_synced())
         self.rates.start()
@@ -462,12 +472,14 @@ class Node:
                 self.recovery.ask_peers()
             self.peers.start()
             self.recovery.reach_peers()
+            self.orders.start()
             self.gossip_peers.start()
 
     async def stop(self) -> None:
         """Hangs up, stops the timer, commits what waits, closes the file."""
         self._stopping = True
         await self.plans.close()
+        await self.orders.close()
         if self._first_sync is not None:
             self._first_sync.cancel()
         if self._graph_timer is not None:
@@ -919,7 +931,7 @@ class Node:
 
     def has_channel_with(self, node_id: NodeId) -> bool:
         with self.core.locked():
-            if node_id in self.recovery.to_be_closed():
+            if node_id in self.recovery.to_be_closed() or self.orders.awaits(node_id):
                 return True
             return any(d.counterparty_node_id == node_id for d in self.manager.list_channels())
 

@@ -19,13 +19,13 @@ from wallet.node.sentences import sat_text
 from wallet.sandbox.chain import SandboxChain
 from wallet.sandbox.electrum_server import SandboxElectrumServer
 from wallet.sandbox.peers import LOCALHOST, FriendlyPeer
+from wallet.sandbox.seller import ChannelSeller, channel_price_sat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from wallet.node.node import Node
     from wallet.node.options import NodeOptions
-    from wallet.onchain.coins import Coin
 
 __all__ = ["Sandbox"]
 
@@ -35,9 +35,6 @@ HUB_TO_SHOP_SAT = 20_000_000
 FIRST_BLOCKS = 110
 """Enough for the first coinbases to be spendable."""
 CONFIRM_BLOCKS = 6
-CHANNEL_PRICE_FLOOR_SAT = 2_000
-CHANNEL_PRICE_SHARE = 200
-"""The hub sells a channel for half a percent of its capacity."""
 
 
 class Sandbox:
@@ -50,6 +47,7 @@ class Sandbox:
         self.server: SandboxElectrumServer
         self.hub: FriendlyPeer
         self.shop: FriendlyPeer
+        self.seller: ChannelSeller
         self._miner: asyncio.Task[None] | None = None
         self._node: Node | None = None
         self._loop = asyncio.get_running_loop()
@@ -65,6 +63,8 @@ class Sandbox:
         address = ServerAddress(LOCALHOST, port, False)
         self.hub = await FriendlyPeer.start("hub", self._options, address)
         self.shop = await FriendlyPeer.start("shop", self._options, address)
+        self.seller = ChannelSeller(self.hub.opened.node)
+        self.seller.start()
         await self._prepare_peers()
         self._miner = self._loop.create_task(self._mine_now_and_then())
         return address
@@ -110,6 +110,7 @@ class Sandbox:
             self._miner.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._miner
+        await self.seller.close()
         await self.shop.close()
         await self.hub.close()
         await self.server.stop()
@@ -153,44 +154,25 @@ class Sandbox:
         return str(self.hub.uri)
 
     def channel_price_sat(self, capacity_sat: int) -> int:
-        return max(CHANNEL_PRICE_FLOOR_SAT, capacity_sat // CHANNEL_PRICE_SHARE)
+        return channel_price_sat(capacity_sat)
 
     def buy_channel(self, capacity_sat: int) -> Future[str]:
         async def work() -> str:
-            node = self._wallet()
-            price_sat = self.channel_price_sat(capacity_sat)
-            address = cast("str", await self.hub.call("createnewaddress"))
-            await run(
-                node,
-                "payto",
-                {
-                    "destination": address,
-                    "amount_sat": str(price_sat),
-                    "label": _("A channel bought from the hub"),
-                },
-            )
-            hub = self.hub.opened.node
-            hub_version = hub.views.version
-            while not any(coin.output.value_sat == price_sat for coin in self._hub_coins(address)):
-                hub_version = await hub.views.changed_since(hub_version)
-            await run(node, "add_peer", {"connection_string": str(self.hub.uri)})
-            opened = cast(
+            bought = cast(
                 "Mapping[str, str]",
-                await self.hub.call(
-                    "open_channel",
-                    connection_string=f"{node.keys_manager.get_node_id().hex()}@{LOCALHOST}:{node.listening_port}",
-                    amount_sat=capacity_sat,
+                await run(
+                    self._wallet(),
+                    "buy_channel",
+                    {
+                        "peer": self.hub_uri(),
+                        "amount_sat": capacity_sat,
+                        "max_fee_sat": channel_price_sat(capacity_sat),
+                    },
                 ),
             )
-            return opened["funding_txid"]
+            return bought["sentence"]
 
         return run_on(self._loop, work())
-
-    def _hub_coins(self, address: str) -> list[Coin]:
-        hub = self.hub.opened.node
-        script = address_to_script(address, self._options.network)
-        with hub.core.locked():
-            return [coin for coin in hub.onchain.coins() if coin.output.script_pubkey == script]
 
     def shop_invoice(self, amount_msat: int, description: str) -> Future[str]:
         async def work() -> str:

@@ -43,6 +43,7 @@ SAMPLES: list[Message] = [
     msgs.Pong(byteslen=5),
     msgs.PeerStorage(blob=b"blob"),
     msgs.PeerStorageRetrieval(blob=b"blob"),
+    msgs.LspsMessage(data=b"{}"),
     msgs.OpenChannel(
         chain_hash=CHAIN, temporary_channel_id=CHANNEL_ID, funding_sat=1_000_000, push_msat=1,
         dust_limit_sat=354, max_htlc_value_in_flight_msat=990_000_000, channel_reserve_sat=10_000,
@@ -140,7 +141,7 @@ SAMPLES: list[Message] = [
 ]  # fmt: skip
 
 # What is signed keeps whatever stands behind it, unread.
-UNREAD_EXTENSION = (msgs.ChannelAnnouncement, msgs.NodeAnnouncement, msgs.ChannelUpdate)
+UNREAD_EXTENSION = (msgs.LspsMessage, msgs.ChannelAnnouncement, msgs.NodeAnnouncement, msgs.ChannelUpdate)
 each_message = pytest.mark.parametrize("message", SAMPLES, ids=lambda message: type(message).__name__)
 
 

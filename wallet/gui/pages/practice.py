@@ -82,7 +82,7 @@ def buy_channel(context: Context, owner: QWidget) -> None:
         return
     run(
         sandbox.buy_channel(BOUGHT_SAT),
-        lambda _txid: toast(owner, _("The hub is opening a channel to you"), "check"),
+        lambda sentence: toast(owner, sentence, "check"),
         lambda sentence: toast(owner, sentence, "warning"),
         owner=owner,
     )

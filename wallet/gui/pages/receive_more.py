@@ -1,4 +1,4 @@
-"""Ways to be able to receive more: spend from a channel, have a node open one to us, or buy one."""
+"""Ways to be able to receive more: spend from a channel, have a node open one to us, or buy one (`buy_channel.py`)."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QWidget
 
 from wallet.gui import format as fmt
-from wallet.gui.bridge import run
 from wallet.gui.context import Context
+from wallet.gui.pages.buy_channel import BuyChannelDialog
 from wallet.gui.tokens import S2
-from wallet.gui.widgets.basic import AmountLabel, Button, Flow, Label, vbox
+from wallet.gui.widgets.basic import Button, Flow, Label, vbox
 from wallet.gui.widgets.dialog import Dialog
-from wallet.gui.widgets.fields import AmountField, Field, LineEdit
+from wallet.gui.widgets.fields import Field, LineEdit
 from wallet.gui.widgets.ids import CopyId
-from wallet.gui.widgets.notices import Banner, Facts, toast
+from wallet.gui.widgets.notices import Banner
 from wallet.gui.widgets.qr import QrCode, QrWindow
 from wallet.i18n import _
 
-__all__ = ["AskForChannelDialog", "BuyChannelDialog", "WaysToReceive"]
+__all__ = ["AskForChannelDialog", "WaysToReceive"]
 
-BOUGHT_SAT = 1_000_000
 ID_QR_SIDE = 200
 
 
 class WaysToReceive(QWidget):
-    """Attributes: `spend`, `ask`, and `buy` where somebody sells."""
+    """Attributes: `spend`, `ask`, `buy`."""
 
     def __init__(self, context: Context) -> None:
         super().__init__()
@@ -35,13 +34,9 @@ class WaysToReceive(QWidget):
         self.ask = Button(
             _("Have a node open one to you"), "outlined", "peer", small=True, on_click=self._ask
         )
-        buttons = [self.spend, self.ask]
-        self.buy: Button | None = None
-        if context.bridge.api.sandbox() is not None:
-            self.buy = Button(_("Buy a channel"), "outlined", "shop", small=True, on_click=self._buy)
-            buttons.append(self.buy)
+        self.buy = Button(_("Buy a channel"), "outlined", "shop", small=True, on_click=self._buy)
         row = QWidget()
-        row.setLayout(Flow(*buttons, spacing=S2))
+        row.setLayout(Flow(self.spend, self.ask, self.buy, spacing=S2))
         self.setLayout(
             vbox(Label(_("Ways to receive more over Lightning"), "caption", "text2"), row, spacing=S2)
         )
@@ -122,73 +117,3 @@ class AskForChannelDialog(Dialog):
         self._context.bridge.call(
             "add_peer", done, failed, owner=self, connection_string=self.peer.text().strip()
         )
-
-
-class BuyChannelDialog(Dialog):
-    """The practice network's hub sells channels. Attributes: `amount_field`, `buy_button`."""
-
-    def __init__(self, parent: QWidget, context: Context) -> None:
-        super().__init__(parent, _("Buy a channel"), network=context.network)
-        self._context = context
-        self._sandbox = context.bridge.api.sandbox()
-        sentence = _("The hub opens a channel to you, filled on its side: you can receive that much at once.")
-        self.body.addWidget(Label(sentence, "body", "text2", wrap=True))
-        self.amount_field = AmountField(_("Size"))
-        self._row = Field(_("How much you want to receive"), self.amount_field)
-        self.body.addWidget(self._row)
-        self._price = AmountLabel("amount")
-        self.body.addLayout(
-            vbox(Label(_("Price, paid on chain"), "caption", "text2"), self._price, spacing=0)
-        )
-        self._facts = Facts(label_width=176)
-        self._facts.show_facts(
-            [
-                (_("You pay from"), fmt.amount_sat(context.snapshot.balance.onchain_spendable_sat)),
-                (_("Ready after"), _("one confirmation, about 20 seconds here")),
-            ]
-        )
-        self.body.addWidget(self._facts)
-        self._banner = Banner("", "warning")
-        self.body.addWidget(self._banner)
-        self.body.addStretch(1)
-        self.add_cancel()
-        self.buy_button = self.add_button(_("Buy"), "filled", self._buy)
-        self.amount_field.amount_changed.connect(lambda _sat: self._update())
-        self.amount_field.set_amount_sat(BOUGHT_SAT)
-        self._update()
-
-    def _price_sat(self) -> int:
-        size_sat = self.amount_field.amount_sat() or 0
-        return self._sandbox.channel_price_sat(size_sat) if self._sandbox is not None else 0
-
-    def _update(self) -> None:
-        price_sat = self._price_sat()
-        self._price.set_sat(price_sat)
-        reason = self.amount_field.problem
-        if not reason and not self.amount_field.amount_sat():
-            reason = _("Say how much first.")
-        elif not reason and price_sat > self._context.snapshot.balance.onchain_spendable_sat:
-            reason = _("Your on-chain coins do not reach for the price. Get some first.")
-        self.reason.setText(reason)
-        self.buy_button.setEnabled(not reason)
-        self.buy_button.setAccessibleDescription(reason)
-        self.buy_button.setText(_("Buy for {price}").format(price=fmt.amount_sat(price_sat)))
-
-    def _buy(self) -> None:
-        size_sat = self.amount_field.amount_sat()
-        if self._sandbox is None or size_sat is None:
-            return
-        self.buy_button.setEnabled(False)
-        self.reason.setText(_("Paying, and waiting for the hub to open it."))
-
-        def done(_txid: str) -> None:
-            parent = self.parentWidget() or self
-            self.accept()
-            toast(parent, _("The hub is opening a channel to you"), "check")
-
-        def failed(sentence: str) -> None:
-            self._update()
-            self._banner.say(sentence, "danger")
-            self.fit()
-
-        run(self._sandbox.buy_channel(size_sat), done, failed, owner=self)

@@ -51,6 +51,7 @@ from wallet.ln.msgs.gossip import (
     encode_short_ids,
     update_checksum,
 )
+from wallet.ln.msgs.lsps import LspsMessage
 from wallet.ln.msgs.onion import OnionMessage
 from wallet.ln.msgs.setup import (
     ALL_CHANNELS,
@@ -84,6 +85,7 @@ __all__ = [
     "FundingSigned",
     "GossipTimestampFilter",
     "Init",
+    "LspsMessage",
     "Message",
     "NodeAnnouncement",
     "OnionMessage",
@@ -156,6 +158,7 @@ Message: TypeAlias = (
     | ReplyChannelRange
     | GossipTimestampFilter
     | OnionMessage
+    | LspsMessage
 )
 
 
@@ -205,6 +208,7 @@ _CLASSES: Final[tuple[type[Message], ...]] = (
     ReplyChannelRange,
     GossipTimestampFilter,
     OnionMessage,
+    LspsMessage,
 )
 _DECODERS: Final[dict[int, Callable[[bytes], Message]]] = {
     message_class.MESSAGE_TYPE: message_class.decode_payload for message_class in _CLASSES

@@ -1,6 +1,7 @@
 """The commands: importing this package fills the registry."""
 
 from wallet.node.commands import (
+    buying,
     channel_facts,
     channels,
     general,
@@ -21,6 +22,7 @@ from wallet.node.commands.registry import COMMANDS, Command, by_place, find_comm
 __all__ = [
     "COMMANDS",
     "Command",
+    "buying",
     "by_place",
     "channel_facts",
     "channels",

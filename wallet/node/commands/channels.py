@@ -9,6 +9,7 @@ from wallet.bitcoin.tx import hash_from_hex, txid_hex
 from wallet.chain.interfaces import BroadcastPackage, ConfirmationTarget
 from wallet.i18n import _
 from wallet.ln.channel_details import ChannelDetails, ChannelState
+from wallet.ln.config import UserConfig
 from wallet.ln.events import ChannelClosed, ChannelPending
 from wallet.ln.types import APIError, ChannelId, NodeId
 from wallet.node.api import CommandError, Json
@@ -243,26 +244,50 @@ async def open_channel(
     if not 0 <= push_sat < value_sat:
         raise CommandError(_("The pushed amount has to be smaller than the channel."), code="amount")
     await connect(node, uri)
+    return await open_to(
+        node,
+        uri.node_id,
+        value_sat,
+        push_sat=push_sat,
+        feerate_sat_per_kw=feerate_sat_per_kw,
+        config=node.open_config(public=public, anchors=not static_remotekey),
+        timeout_seconds=timeout,
+    )
+
+
+async def open_to(
+    node: Node,
+    node_id: NodeId,
+    value_sat: int,
+    *,
+    push_sat: int,
+    feerate_sat_per_kw: int,
+    config: UserConfig,
+    timeout_seconds: int,
+    user_channel_id: int = 0,
+) -> dict[str, Json]:
+    """Opens a channel to a peer that is connected; raises `CommandError`."""
     opened: asyncio.Future[ChannelPending | ChannelClosed] = node.promise()
     with node.core.entry():
         _check_funds(node, value_sat, feerate_sat_per_kw)
-        config = node.open_config(public=public, anchors=not static_remotekey)
         try:
-            temporary_id = node.manager.create_channel(uri.node_id, value_sat, push_sat * 1000, 0, config)
+            temporary_id = node.manager.create_channel(
+                node_id, value_sat, push_sat * 1000, user_channel_id, config
+            )
         except APIError as error:
             raise CommandError(str(error), code="channel") from None
         node.events.funding_fee_sat_per_kw[temporary_id] = feerate_sat_per_kw
         node.events.channel_waiters[temporary_id] = lambda event: resolve(opened, event)
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout_seconds):
             outcome = await opened
     except TimeoutError:
         with node.core.entry():
-            node.manager.force_close_broadcasting_latest_txn(temporary_id, uri.node_id, "opening timed out")
+            node.manager.force_close_broadcasting_latest_txn(temporary_id, node_id, "opening timed out")
         raise CommandError(
             _(
                 "The peer did not answer the opening within {seconds} seconds. No coins were used; try another peer."
-            ).format(seconds=timeout),
+            ).format(seconds=timeout_seconds),
             code="channel",
         ) from None
     if isinstance(outcome, ChannelClosed):

@@ -1,0 +1,411 @@
+"""Commands for buying a channel that somebody opens to us, so that we can receive. bLIP 51."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from wallet.bitcoin.address import address_to_script
+from wallet.bitcoin.errors import DecodeError
+from wallet.bitcoin.tx import TxOut, txid_hex
+from wallet.chain.interfaces import BroadcastPackage
+from wallet.i18n import _
+from wallet.ln import lsps1
+from wallet.ln.channel_open import MAX_FUNDING_WITHOUT_WUMBO_SAT
+from wallet.ln.features import Feature
+from wallet.ln.lsps0 import LspsError
+from wallet.node.api import CommandError, Json
+from wallet.node.commands.channels import connect, peer_uri
+from wallet.node.commands.onchain import feerate_from, insufficient
+from wallet.node.commands.payments import PAYMENT_TIMEOUT_SECONDS, decode, why_not_payable
+from wallet.node.commands.registry import command, run
+from wallet.node.orders import OrderRecord, OrderStep, PayBy, local_id
+from wallet.node.sentences import sat_text
+from wallet.onchain.errors import OnchainError
+
+if TYPE_CHECKING:
+    from wallet.ln.types import NodeId
+    from wallet.node.node import Node
+    from wallet.node.sockets import NodeUri
+
+__all__: list[str] = []
+
+DEFAULT_LEASE_BLOCKS = 13_140
+"""A quarter of a year, where the seller leases for so long."""
+DEFAULT_FUNDING_BLOCKS = 6
+"""An hour, unless the seller needs longer."""
+QUICK_RATE_FACTOR = 2
+"""A seller may ask for a rate with which an unconfirmed payment counts. Up to so many times ours it is paid."""
+AUTO, LIGHTNING, ONCHAIN = "auto", "lightning", "onchain"
+
+
+async def _options(node: Node, uri: NodeUri) -> lsps1.Options:
+    """What a seller sells; connects to it first."""
+    await connect(node, uri)
+    result = await node.orders.ask(uri.node_id, "lsps1.get_info", {})
+    try:
+        return lsps1.options_from(result)
+    except DecodeError as error:
+        raise node.orders.unusable(node.alias_of(uri.node_id), error) from None
+
+
+def _bounds_sat(node: Node, node_id: NodeId, options: lsps1.Options) -> tuple[int, int]:
+    """The least and the most that one can buy for receiving, with nothing on our side but what the seller demands."""
+    ours_sat = options.min_initial_client_balance_sat
+    least_sat = max(1, options.min_initial_lsp_balance_sat, options.min_channel_balance_sat - ours_sat)
+    most_sat = min(options.max_initial_lsp_balance_sat, options.max_channel_balance_sat - ours_sat)
+    with node.core.locked():
+        features = [peer.features for peer in node.peer_manager.list_peers() if peer.node_id == node_id]
+    # bLIP 51, create_order: nothing larger without option_support_large_channel.
+    if not all(item.supports(Feature.SUPPORT_LARGE_CHANNEL) for item in features):
+        most_sat = min(most_sat, MAX_FUNDING_WITHOUT_WUMBO_SAT - ours_sat)
+    return least_sat, most_sat
+
+
+@command
+async def channel_offer(node: Node, peer: str) -> Json:
+    """Connects to a node (node_id@host:port) and asks what channels it sells. The price comes with an order."""
+    uri = peer_uri(node, peer)
+    options = await _options(node, uri)
+    least_sat, most_sat = _bounds_sat(node, uri.node_id, options)
+    return {
+        "node_id": uri.node_id.hex(),
+        "uri": str(uri),
+        "alias": node.alias_of(uri.node_id),
+        "min_sat": least_sat,
+        "max_sat": most_sat,
+        "min_client_sat": options.min_initial_client_balance_sat,
+        "max_client_sat": options.max_initial_client_balance_sat,
+        "max_expiry_blocks": options.max_channel_expiry_blocks,
+        "min_confirmations": options.min_required_channel_confirmations,
+        "funding_blocks": options.min_funding_confirms_within_blocks,
+    }
+
+
+@command
+async def buy_channel(
+    node: Node,
+    peer: str,
+    amount_sat: int,
+    *,
+    max_fee_sat: int | None = None,
+    pay: str = AUTO,
+    client_sat: int | None = None,
+    expiry_blocks: int | None = None,
+    public: bool = False,
+    token: str = "",
+) -> Json:
+    """Orders a channel in which AMOUNT_SAT can be received, of a node that sells channels (node_id@host:port). Prints
+    its price, and how to pay; with --max_fee_sat, it is paid at once if it costs no more than that. --pay is
+    lightning, onchain, or auto; --client_sat comes to lie on your side, and is paid for on top."""
+    _check_way(pay)
+    uri = peer_uri(node, peer)
+    options = await _options(node, uri)
+    name = node.alias_of(uri.node_id)
+    least_sat, most_sat = _bounds_sat(node, uri.node_id, options)
+    if not least_sat <= amount_sat <= most_sat:
+        raise CommandError(
+            _("{name} sells channels with {least} to {most} to receive, not {amount}.").format(
+                name=name, least=sat_text(least_sat), most=sat_text(most_sat), amount=sat_text(amount_sat)
+            ),
+            code="amount",
+        )
+    order = await _ordered(
+        node,
+        uri,
+        options,
+        lsps1.OrderParams(
+            lsp_balance_sat=amount_sat,
+            client_balance_sat=options.min_initial_client_balance_sat if client_sat is None else client_sat,
+            required_channel_confirmations=options.min_required_channel_confirmations,
+            funding_confirms_within_blocks=max(
+                options.min_funding_confirms_within_blocks, DEFAULT_FUNDING_BLOCKS
+            ),
+            channel_expiry_blocks=(
+                min(options.max_channel_expiry_blocks, DEFAULT_LEASE_BLOCKS)
+                if expiry_blocks is None
+                else expiry_blocks
+            ),
+            announce_channel=public,
+            token=token,
+        ),
+    )
+    if max_fee_sat is None:
+        return order_json(node, order)
+    way = _way(node, order, pay)
+    fee_sat = _fee_sat(order, way)
+    if fee_sat > max_fee_sat:
+        raise CommandError(
+            _(
+                "{name} asks for a fee of {fee}, more than the {limit} that you allow. Nothing was paid."
+            ).format(name=name, fee=sat_text(fee_sat), limit=sat_text(max_fee_sat)),
+            code="fee",
+        )
+    return await _pay(node, order, way)
+
+
+async def _ordered(
+    node: Node, uri: NodeUri, options: lsps1.Options, params: lsps1.OrderParams
+) -> OrderRecord:
+    """Makes an order, holds it against what was asked, and keeps it."""
+    name = node.alias_of(uri.node_id)
+    with node.core.entry():
+        address = node.onchain.new_address()
+        durable = node.durable()
+    await durable
+    params = dataclasses.replace(params, refund_onchain_address=address)
+    try:
+        lsps1.check_against_options(params, options)
+    except LspsError as error:
+        raise CommandError(
+            _("{name} does not sell such a channel ({option}).").format(
+                name=name, option=error.data.get("property", "")
+            ),
+            code="amount",
+        ) from None
+    result = await node.orders.ask(uri.node_id, "lsps1.create_order", lsps1.params_json(params))
+    try:
+        order = lsps1.check_new_order(lsps1.order_from(result), params, node.options.network)
+    except (DecodeError, lsps1.OrderMismatch) as error:
+        raise node.orders.unusable(name, error) from None
+    key = local_id(uri.node_id, order.order_id)
+    if key in node.orders.records:
+        raise node.orders.unusable(name, "it gives two orders one name")
+    payment_hash = b""
+    if order.bolt11 is not None:
+        payment_hash = bytes(decode(node, order.bolt11.invoice).payment_hash)
+    if payment_hash and payment_hash in node.ledger.payments:
+        raise node.orders.unusable(name, "its invoice is one that you paid before")
+    with node.core.entry():
+        record = node.orders.put(
+            OrderRecord(
+                local_id=key,
+                node_id=bytes(uri.node_id),
+                connection=str(uri),
+                order=order,
+                created_at=node.core.now.at,
+                payment_hash=payment_hash,
+            )
+        )
+        durable = node.durable()
+    await durable
+    return record
+
+
+# --- paying ---------------------------------------------------------------------------
+
+
+@command
+async def pay_order(node: Node, order_id: str, *, pay: str = AUTO) -> Json:
+    """Pays for a channel that was ordered: over Lightning, where that reaches, else on chain. Over Lightning the
+    seller gets the money only once the channel is funded."""
+    _check_way(pay)
+    record = _known(node, order_id)
+    return await _pay(node, record, _way(node, record, pay))
+
+
+@command
+async def list_orders(node: Node) -> Json:
+    """Lists the channels that you ordered, newest first, and what became of each."""
+    records = sorted(node.orders.records.values(), key=lambda record: -record.created_at)
+    return [order_json(node, record) for record in records]
+
+
+def _check_way(pay: str) -> None:
+    if pay not in (AUTO, LIGHTNING, ONCHAIN):
+        raise CommandError(_("A channel is paid for by lightning, onchain, or auto."), code="usage")
+
+
+def _known(node: Node, order_id: str) -> OrderRecord:
+    try:
+        return node.orders.records[bytes.fromhex(order_id)]
+    except (KeyError, ValueError):
+        raise CommandError(_("There is no order {id}.").format(id=order_id[:70]), code="unknown") from None
+
+
+def _way(node: Node, record: OrderRecord, pay: str) -> PayBy:
+    """How to pay; over Lightning, where one may choose and that reaches: the seller is paid only for a channel."""
+    bolt11, onchain = record.order.bolt11, record.order.onchain
+    now_at = node.wall_clock_at()
+    if record.step is not OrderStep.OFFERED:
+        raise CommandError(
+            _("This order is paid already, or has ended. Nothing was paid again."), code="paid"
+        )
+    if bolt11 is not None and pay != ONCHAIN and now_at < bolt11.expires_at:
+        with node.core.locked():
+            problem = why_not_payable(node, bolt11.order_total_sat * 1000)
+        if problem is None:
+            return PayBy.LIGHTNING
+        if pay == LIGHTNING or onchain is None:
+            raise CommandError(_("{why} Nothing was paid.").format(why=problem), code="funds")
+    if onchain is not None and pay != LIGHTNING and now_at < onchain.expires_at:
+        return PayBy.ONCHAIN
+    if now_at >= record.expires_at:
+        raise CommandError(_("This offer has run out. Nothing was paid; ask for a new one."), code="expired")
+    raise CommandError(
+        _("The seller does not take this way to pay. Nothing was paid; try the other one."), code="usage"
+    )
+
+
+def _fee_sat(record: OrderRecord, way: PayBy) -> int:
+    terms = record.order.bolt11 if way is PayBy.LIGHTNING else record.order.onchain
+    return 0 if terms is None else terms.fee_total_sat
+
+
+async def _pay(node: Node, record: OrderRecord, way: PayBy) -> Json:
+    """Writes down that it is paid, and pays."""
+    await connect(node, peer_uri(node, record.connection))
+    key = record.local_id
+    if key in node.orders.paying:
+        raise CommandError(_("This order is being paid just now."), code="paid")
+    node.orders.paying.add(key)
+    try:
+        if way is PayBy.LIGHTNING:
+            await _pay_by_lightning(node, key)
+        else:
+            await _pay_on_chain(node, key)
+    finally:
+        node.orders.paying.discard(key)
+        node.views.publish_soon()
+    return order_json(node, node.orders.records[key])
+
+
+def _begin(node: Node, key: bytes, way: PayBy) -> OrderRecord:
+    """Within an entry, before anything leaves."""
+    record = node.orders.records[key]
+    if record.step is not OrderStep.OFFERED:
+        raise CommandError(
+            _("This order is paid already, or has ended. Nothing was paid again."), code="paid"
+        )
+    before = frozenset(
+        bytes(item.channel_id)
+        for item in node.manager.list_channels()
+        if item.counterparty_node_id == record.node_id
+    )
+    return node.orders.edit(key, step=OrderStep.PAYING, pay_by=way, channels_before=before, problem="")
+
+
+async def _pay_by_lightning(node: Node, key: bytes) -> None:
+    with node.core.entry():
+        record = _begin(node, key, PayBy.LIGHTNING)
+        durable = node.durable()
+    await durable
+    # The seller opens the channel while it holds the payment: that is seen while the payment is waited for.
+    node.orders.follow()
+    terms = record.order.bolt11
+    problem = ""
+    try:
+        if terms is not None:
+            answer = await run(node, "lnpay", {"invoice": terms.invoice, "timeout": PAYMENT_TIMEOUT_SECONDS})
+            if isinstance(answer, dict) and not answer["success"] and not answer.get("pending"):
+                problem = str(answer["reason"])
+    except CommandError as error:
+        problem = error.message
+    if problem:
+        with node.core.entry():
+            if node.orders.records[key].step is OrderStep.PAYING:
+                node.orders.edit(key, step=OrderStep.OFFERED, pay_by=PayBy.NOTHING, problem=problem)
+        raise CommandError(
+            _("The channel was not bought, and nothing was paid. {why}").format(why=problem), code="payment"
+        )
+
+
+async def _pay_on_chain(node: Node, key: bytes) -> None:
+    terms = node.orders.records[key].order.onchain
+    if terms is None:
+        raise CommandError(_("The seller is not paid on chain. Nothing was paid."), code="usage")
+    rate = feerate_from(node, None, None, None)
+    quick = terms.min_fee_for_0conf_sat_per_kw
+    if terms.min_confirmations == 0 and rate < quick <= rate * QUICK_RATE_FACTOR:
+        rate = quick
+    label = _("A channel bought from {name}").format(name=node.alias_of(node.orders.records[key].node_id))
+    script = address_to_script(terms.address, node.options.network)
+    # One entry, one commit: the order is paid if and only if the transaction is ours to send.
+    with node.core.entry():
+        try:
+            draft = node.onchain.draft(
+                outputs=(TxOut(terms.order_total_sat, script),),
+                feerate_sat_per_kw=rate,
+                keep_sat=node.anchor_reserve_sat(),
+                lock_time=node.best_height,
+            )
+        except OnchainError as error:
+            raise insufficient(error) from None
+        _begin(node, key, PayBy.ONCHAIN)
+        node.onchain.commit(draft.tx, label)
+        node.core.broadcast_transactions(BroadcastPackage((draft.tx,), label=label))
+        node.ledger.onchain_changed(txid_hex(draft.tx.txid))
+        node.orders.edit(key, paid_txid=bytes(draft.tx.txid))
+        durable = node.durable()
+    await durable
+    node.orders.follow()
+
+
+# --- what is shown --------------------------------------------------------------------
+
+
+def order_json(node: Node, record: OrderRecord) -> dict[str, Json]:
+    """An order, with its price and what became of it in words."""
+    order, params = record.order, record.order.params
+    return {
+        "order_id": record.local_id.hex(),
+        "node_id": record.node_id.hex(),
+        "alias": node.alias_of(record.node_id),
+        "status": _status(node, record),
+        "sentence": order_sentence(node, record),
+        "amount_sat": params.lsp_balance_sat,
+        "client_sat": params.client_balance_sat,
+        "capacity_sat": params.capacity_sat,
+        "expiry_blocks": params.channel_expiry_blocks,
+        "public": params.announce_channel,
+        "expires_at": record.expires_at,
+        "created_at": record.created_at,
+        "lightning": None
+        if order.bolt11 is None
+        else {"total_sat": order.bolt11.order_total_sat, "fee_sat": order.bolt11.fee_total_sat},
+        "onchain": None
+        if order.onchain is None
+        else {
+            "total_sat": order.onchain.order_total_sat,
+            "fee_sat": order.onchain.fee_total_sat,
+            "confirmations": order.onchain.min_confirmations,
+        },
+        "paid_txid": None if record.paid_txid is None else txid_hex(record.paid_txid),
+        "channel_id": None if record.channel_id is None else record.channel_id.hex(),
+        "problem": record.problem,
+    }
+
+
+def _status(node: Node, record: OrderRecord) -> str:
+    if record.step is OrderStep.OFFERED:
+        return "expired" if node.wall_clock_at() >= record.expires_at else "offered"
+    return record.step.name.lower()
+
+
+def order_sentence(node: Node, record: OrderRecord) -> str:
+    """Where an order is."""
+    if record.problem:
+        return record.problem
+    name = node.alias_of(record.node_id)
+    amount, capacity = sat_text(record.total_sat), sat_text(record.order.params.capacity_sat)
+    match record.step:
+        case OrderStep.OFFERED:
+            if node.wall_clock_at() >= record.expires_at:
+                return _("This offer has run out. Ask for a new one.")
+            return _("{name} opens a channel of {capacity} to you for {amount}. Nothing is paid yet.").format(
+                name=name, capacity=capacity, amount=amount
+            )
+        case OrderStep.PAYING if record.pay_by is PayBy.LIGHTNING:
+            return _(
+                "{amount} are held for {name} until its channel of {capacity} is funded. You may close Leyden."
+            ).format(name=name, capacity=capacity, amount=amount)
+        case OrderStep.PAYING:
+            return _("{amount} are paid to {name}; its channel of {capacity} is awaited.").format(
+                name=name, capacity=capacity, amount=amount
+            )
+        case OrderStep.ARRIVED:
+            return _(
+                "The channel of {capacity} from {name} is there: it can be used once it is confirmed."
+            ).format(name=name, capacity=capacity)
+        case _:
+            return _("This order has ended.")

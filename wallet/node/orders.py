@@ -1,0 +1,434 @@
+"""Channels that this wallet buys: what was ordered, whether it was paid, and whether the channel came. bLIP 51.
+
+Theory of operation. An order is a row before a person sees it, and what they agreed to never changes after: the
+seller's later words only move its states. Paying is written down before anything leaves. From then on `_follow`, one
+task on the network loop, looks after the order whenever the wallet changed, and asks the seller now and then, until
+the channel is there or the money is back; a restart goes on from the row. That the channel came is seen in our own
+channels, not believed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from wallet.bitcoin.address import address_to_script
+from wallet.bitcoin.errors import DecodeError
+from wallet.bitcoin.hashes import sha256
+from wallet.bitcoin.tx import Txid, txid_hex
+from wallet.chain.interfaces import LogLevel, Row
+from wallet.i18n import _
+from wallet.ln import lsps0, lsps1
+from wallet.ln.features import Feature
+from wallet.ln.lsps0 import Answer, Failure, Outcome, Trouble
+from wallet.ln.types import NodeId
+from wallet.node.api import CommandError
+from wallet.node.futures import resolve
+from wallet.node.records import PaymentState, row, unpack
+from wallet.node.sentences import peer_text, sat_text
+from wallet.node.sockets import parse_node_uri
+
+if TYPE_CHECKING:
+    from wallet.ln.channel_details import ChannelDetails
+    from wallet.ln.events import OpenChannelRequest
+    from wallet.node.node import Node
+
+__all__ = ["ChannelOrders", "OrderRecord", "OrderStep", "PayBy"]
+
+ORDER_SPACE = "node_channel_order"
+ASK_TIMEOUT_SECONDS = 60
+"""bLIP 50: on the scale of minutes."""
+QUIET_TIMEOUT_SECONDS = 20
+"""For a node that does not announce that it sells: who sells nothing answers nothing, and a person waits."""
+POLL_SECONDS = 30
+"""How often the seller is asked about an order that is paid, while nothing happens here."""
+FORGOTTEN_AFTER_SECONDS = 7 * 86_400
+"""An offer that nobody took is kept as long behind its end."""
+LOCAL_ID_BYTES = 8
+
+
+class OrderStep(Enum):
+    """Where an order is, by our own books.
+
+    `OFFERED`: it can be paid. `PAYING`: money may have left; the channel is awaited. `ARRIVED`: the channel is there.
+    `REFUNDED`: the money is back, and there is no channel.
+    """
+
+    OFFERED = 1
+    PAYING = 2
+    ARRIVED = 3
+    REFUNDED = 4
+
+
+class PayBy(Enum):
+    """How an order is paid."""
+
+    NOTHING = 0
+    LIGHTNING = 1
+    ONCHAIN = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRecord:
+    """An order of ours; space "node_channel_order", key `local_id`.
+
+    Attributes:
+        local_id: our own name for it: sellers choose theirs, and two may choose the same.
+        connection: where the seller is reached.
+        order: with the terms that were agreed to.
+        payment_hash: of the invoice; empty without one.
+        paid_txid: of a payment on chain.
+        channels_before: those with the seller when the order was paid: none of them is the one that was bought.
+        channel_id: the bought one.
+        problem: a sentence; what is not as it should be.
+    """
+
+    local_id: bytes
+    node_id: bytes
+    connection: str
+    order: lsps1.Order
+    created_at: int
+    step: OrderStep = OrderStep.OFFERED
+    pay_by: PayBy = PayBy.NOTHING
+    payment_hash: bytes = b""
+    paid_txid: bytes | None = None
+    channels_before: frozenset[bytes] = frozenset()
+    channel_id: bytes | None = None
+    problem: str = ""
+
+    @property
+    def total_sat(self) -> int:
+        """What it costs, what comes back as our side of the channel included; of the way that was taken, or the
+        dearer one."""
+        onchain, bolt11 = self.order.onchain, self.order.bolt11
+        if self.pay_by is PayBy.LIGHTNING:
+            onchain = None
+        elif self.pay_by is PayBy.ONCHAIN:
+            bolt11 = None
+        return max((terms.order_total_sat for terms in (onchain, bolt11) if terms is not None), default=0)
+
+    @property
+    def expires_at(self) -> int:
+        """From when on it can be paid no more."""
+        found = [terms.expires_at for terms in (self.order.bolt11, self.order.onchain) if terms is not None]
+        return max(found, default=0)
+
+
+def local_id(node_id: bytes, order_id: str) -> bytes:
+    return sha256(node_id + order_id.encode())[:LOCAL_ID_BYTES]
+
+
+class ChannelOrders:
+    """Orders of this wallet. Methods are called on the network loop; those that write, within an entry.
+
+    Attributes:
+        records: by local id.
+        paying: those whose payment a command is making just now: it says how that ends.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.records: dict[bytes, OrderRecord] = {}
+        self.paying: set[bytes] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._questions: dict[bytes, asyncio.Task[None]] = {}
+        self._asked: dict[bytes, tuple[object, float]] = {}
+
+    def read(self, rows: Callable[[str], Iterable[tuple[bytes, bytes]]]) -> None:
+        self.records = {key: unpack(OrderRecord, value) for key, value in rows(ORDER_SPACE)}
+
+    def put(self, record: OrderRecord) -> OrderRecord:
+        """Within an entry."""
+        self.records[record.local_id] = record
+        self._node.core.write((row(ORDER_SPACE, record.local_id, record),))
+        return record
+
+    def edit(self, key: bytes, **changes: object) -> OrderRecord:
+        """Within an entry; writes only what is news."""
+        known = self.records[key]
+        record = dataclasses.replace(known, **changes)  # type: ignore[arg-type]  # the caller names its fields
+        return known if record == known else self.put(record)
+
+    def awaited(self) -> list[OrderRecord]:
+        """Orders that money was spent for, and that have not ended."""
+        return [record for record in self.records.values() if record.step is OrderStep.PAYING]
+
+    def awaits(self, node_id: bytes) -> bool:
+        """Whether a seller has to be kept connected."""
+        return any(record.node_id == node_id for record in self.awaited())
+
+    # --- life -----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Goes on with what an earlier run paid for; once peers may be called."""
+        for record in self.awaited():
+            self._node.peers.keep(parse_node_uri(record.connection))
+        self.follow()
+
+    def follow(self) -> None:
+        """Has orders looked after, from now on until none is awaited."""
+        if self.awaited() and (self._task is None or self._task.done()):
+            self._task = self._node.loop.create_task(self._follow())
+
+    async def close(self) -> None:
+        tasks = [*self._questions.values(), *([self._task] if self._task is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        views = self._node.views
+        while awaited := self.awaited():
+            version = views.version
+            for record in awaited:
+                self._look_after(record.local_id)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await views.changed_since(version)
+
+    # --- asking -----------------------------------------------------------------------
+
+    async def ask(self, node_id: NodeId, method: str, params: Mapping[str, object]) -> Mapping[str, object]:
+        """One question to a connected seller; raises `CommandError`."""
+        node, name = self._node, self._node.alias_of(node_id)
+        answered: asyncio.Future[Outcome] = node.promise()
+
+        def tell(outcome: Outcome) -> None:
+            node.loop.call_soon_threadsafe(resolve, answered, outcome)
+
+        try:
+            with node.core.entry():
+                request_id = node.lsps.ask(node_id, method, params, tell)
+        except Trouble as error:
+            raise self._failed(name, str(error)) from None
+        try:
+            async with asyncio.timeout(self._patience_seconds(node_id)):
+                outcome = await answered
+        except TimeoutError:
+            raise CommandError(
+                _("{name} did not answer: perhaps it sells no channels. Nothing was paid for this.").format(
+                    name=name
+                ),
+                code="seller",
+            ) from None
+        finally:
+            with node.core.locked():
+                node.lsps.forget(node_id, request_id)
+        if isinstance(outcome, Answer):
+            return outcome.result
+        if isinstance(outcome, Failure):
+            # bLIP 50, error handling: the words are for the log; what a person reads is ours.
+            words = peer_text(outcome.message)
+            node.log(LogLevel.INFO, "%s refuses %s with %d: %s", name, method, outcome.code, words)
+            raise CommandError(_refusal(name, outcome.code), code=f"seller {outcome.code}")
+        raise self._failed(name, str(outcome))
+
+    def _patience_seconds(self, node_id: NodeId) -> int:
+        with self._node.core.locked():
+            peers = self._node.peer_manager.list_peers()
+        sells = any(peer.node_id == node_id and peer.features.supports(Feature.LSPS) for peer in peers)
+        return ASK_TIMEOUT_SECONDS if sells else QUIET_TIMEOUT_SECONDS
+
+    def _failed(self, name: str, why: str) -> CommandError:
+        self._node.log(LogLevel.INFO, "%s did not answer as a seller: %s", name, why)
+        return CommandError(
+            _("{name} hung up, or gave no answer that can be read. Try again later.").format(name=name),
+            code="seller",
+        )
+
+    def unusable(self, name: str, why: object) -> CommandError:
+        """What a person is told of an answer that cannot be used."""
+        self._node.log(LogLevel.WARN, "%s gave an answer that cannot be used: %s", name, why)
+        return CommandError(
+            _("{name} answered with what cannot be right ({why}). Nothing was paid.").format(
+                name=name, why=peer_text(str(why))
+            ),
+            code="seller",
+        )
+
+    # --- what happens meanwhile ---------------------------------------------------------
+
+    def expects(self, request: OpenChannelRequest) -> bool | None:
+        """Whether a channel that a peer offers is one that was bought: True; False where it is less than what that
+        peer was paid for; None where nothing is awaited from it. Within an entry."""
+        waiting = [record for record in self.awaited() if record.node_id == request.counterparty_node_id]
+        if not waiting:
+            return None
+        return any(
+            _is_enough(record.order.params, request.funding_sat, request.push_msat) for record in waiting
+        )
+
+    def _look_after(self, key: bytes) -> None:
+        """What can be seen here, and a question to the seller where one is due: that keeps no other order waiting."""
+        with self._node.core.entry():
+            record = self.records[key]
+            found = self._arrived(record)
+            if found is not None:
+                self.edit(key, step=OrderStep.ARRIVED, channel_id=bytes(found.channel_id), problem="")
+            elif record.pay_by is PayBy.ONCHAIN and self._is_refunded(record):
+                self._refunded(record)
+        question = self._questions.get(key)
+        under_way = question is not None and not question.done()
+        if self.records[key].step is OrderStep.PAYING and not under_way and self._is_due(record):
+            self._questions[key] = self._node.loop.create_task(self._inquire(key))
+
+    async def _inquire(self, key: bytes) -> None:
+        try:
+            told = await self._told(self.records[key])
+        except CommandError as error:
+            self._node.log(LogLevel.INFO, "the seller of an order said nothing: %s", error.message)
+            return
+        if told is not None:
+            with self._node.core.entry():
+                self._take(self.records[key], told)
+
+    def _is_due(self, record: OrderRecord) -> bool:
+        """Whether to ask the seller: at once when something happened here, else now and then."""
+        node = self._node
+        if record.local_id in self.paying:
+            return False
+        if NodeId(record.node_id) not in node.peers.online:
+            self._asked.pop(record.local_id, None)
+            return False
+        with node.core.locked():
+            payment = node.ledger.payments.get(record.payment_hash)
+            entry = None if record.paid_txid is None else node.onchain.entry(Txid(record.paid_txid))
+        seen = (record.step, payment and payment.state, entry and entry.height, node.best_height)
+        now = node.loop.time()
+        before = self._asked.get(record.local_id)
+        if before is not None and before[0] == seen and now - before[1] < POLL_SECONDS:
+            return False
+        self._asked[record.local_id] = (seen, now)
+        return True
+
+    async def _told(self, record: OrderRecord) -> lsps1.Order | None:
+        """What the seller says of an order now; None where it says nothing that counts."""
+        name = self._node.alias_of(record.node_id)
+        params = {"order_id": record.order.order_id}
+        try:
+            result = await self.ask(NodeId(record.node_id), "lsps1.get_order", params)
+            return lsps1.check_same_terms(lsps1.order_from(result), record.order)
+        except CommandError as error:
+            if error.code != f"seller {lsps1.NOT_FOUND}":
+                raise
+            problem = _("{name} says that it does not know this order. Ask its owner about your payment.")
+        except (DecodeError, lsps1.OrderMismatch) as error:
+            self._node.log(LogLevel.WARN, "%s now says of an order what cannot be: %s", name, error)
+            problem = _(
+                "{name} now says something else than what was agreed. Ask its owner about your payment."
+            )
+        with self._node.core.entry():
+            self.edit(record.local_id, problem=problem.format(name=name))
+        return None
+
+    def _take(self, record: OrderRecord, told: lsps1.Order) -> None:
+        """Judges an order that is paid, or whose payment has come back; within an entry."""
+        if record.step is not OrderStep.PAYING or record.local_id in self.paying:
+            return
+        name, amount = self._node.alias_of(record.node_id), sat_text(record.total_sat)
+        if record.pay_by is PayBy.LIGHTNING:
+            payment = self._node.ledger.payments.get(record.payment_hash)
+            state = None if payment is None else payment.state
+            if state is not PaymentState.SUCCEEDED and state is not PaymentState.PENDING:
+                # Nothing of it is out any more. The seller may go on waiting for another try.
+                if told.state is lsps1.OrderState.CREATED:
+                    self.put(self._unpaid(record, told))
+                else:
+                    self._refunded(record)
+                return
+            if state is PaymentState.SUCCEEDED and told.state is lsps1.OrderState.FAILED:
+                problem = _(
+                    "{name} took your {amount}, and says that it could not open the channel. Ask its owner for your "
+                    "money."
+                ).format(name=name, amount=amount)
+                self.edit(record.local_id, order=told, problem=problem)
+                return
+        elif told.state is lsps1.OrderState.FAILED:
+            problem = _(
+                "{name} could not open the channel. It has to send your {amount} back on chain, less the fee for that."
+            ).format(name=name, amount=amount)
+            self.edit(record.local_id, order=told, problem=problem)
+            return
+        problem = ""
+        if told.channel is not None:
+            outpoint = told.channel.funding_outpoint
+            point = f"{txid_hex(outpoint.txid)[:16]}…:{outpoint.vout}"
+            problem = _(
+                "{name} says that it opened the channel ({point}), but no channel of {amount} came. Ask its owner."
+            ).format(name=name, point=point, amount=sat_text(record.order.params.capacity_sat))
+        self.edit(record.local_id, order=told, problem=problem)
+
+    def _unpaid(self, record: OrderRecord, told: lsps1.Order) -> OrderRecord:
+        return dataclasses.replace(
+            record,
+            order=told,
+            step=OrderStep.OFFERED,
+            pay_by=PayBy.NOTHING,
+            problem=_("Your payment came back: nothing was paid."),
+        )
+
+    def _refunded(self, record: OrderRecord) -> None:
+        """Within an entry."""
+        sentence = _(
+            "{name} could not open the channel, and your {amount} came back. Nothing is left to do; buy elsewhere."
+        ).format(name=self._node.alias_of(record.node_id), amount=sat_text(record.total_sat))
+        self.edit(record.local_id, step=OrderStep.REFUNDED, problem=sentence)
+
+    def _is_refunded(self, record: OrderRecord) -> bool:
+        """Whether a block holds a payment to the order's own refund address; within an entry."""
+        node, address = self._node, record.order.params.refund_onchain_address
+        if not address:
+            return False
+        script = address_to_script(address, node.options.network)
+        return any(
+            out.script_pubkey == script for entry in node.onchain.history() for out in entry.tx.outputs
+        )
+
+    def _arrived(self, record: OrderRecord) -> ChannelDetails | None:
+        """The channel that was bought, where it is there; within an entry."""
+        taken = {other.channel_id for other in self.records.values() if other.channel_id is not None}
+        for item in self._node.manager.list_channels():
+            if (
+                item.counterparty_node_id == record.node_id
+                and not item.is_outbound
+                and item.funding_outpoint is not None
+                and bytes(item.channel_id) not in record.channels_before | taken
+                and _is_enough(record.order.params, item.channel_value_sat, item.balance_msat)
+            ):
+                return item
+        return None
+
+    def forget_old(self, now_at: int) -> None:
+        """Offers that nobody took; within an entry."""
+        for key, record in list(self.records.items()):
+            old = record.expires_at + FORGOTTEN_AFTER_SECONDS < now_at
+            if record.step is OrderStep.OFFERED and old and key not in self.paying:
+                del self.records[key]
+                self._node.core.write((Row(ORDER_SPACE, key, None),))
+
+
+def _is_enough(params: lsps1.OrderParams, capacity_sat: int, ours_msat: int) -> bool:
+    """Whether a channel is at least what was ordered. bLIP 51, channel open."""
+    return capacity_sat >= params.capacity_sat and ours_msat >= params.client_balance_sat * 1000
+
+
+def _refusal(name: str, code: int) -> str:
+    """A seller's error code in words."""
+    if code == lsps0.METHOD_NOT_FOUND:
+        return _("{name} does not sell channels.").format(name=name)
+    if code == lsps0.CLIENT_REJECTED:
+        return _("{name} sells no channel to you now. Try again later, or another seller.").format(name=name)
+    if code == lsps1.OPTION_MISMATCH:
+        return _("{name} does not sell such a channel: ask for its terms again.").format(name=name)
+    if code == lsps1.STALE_TOKEN:
+        return _("{name} does not know this code, or it has run out.").format(name=name)
+    if code == lsps1.NOT_FOUND:
+        return _("{name} does not know this order.").format(name=name)
+    if code == lsps0.INVALID_PARAMS:
+        return _("{name} did not understand the order. Nothing was paid.").format(name=name)
+    return _("{name} could not answer (error {code}). Try again later.").format(name=name, code=code)
