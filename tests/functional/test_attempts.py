@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.functional.whole_nodes import WholeNode, WholeWorld, play
+from tests.functional.whole_nodes import WholeNode, WholeWorld, payer_and_payee, play
 from wallet.node.api import ActivityStatus
 from wallet.node.records import PaymentState
 
@@ -106,10 +106,7 @@ async def recorded(node: WholeNode, payment_hash: str) -> Any:
 
 def test_an_attempt_under_way_is_shown_and_a_second_try_of_a_payment_keeps_the_first(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with WholeWorld.made(tmp_path, ("payer", "payee")) as world:
-            payer, payee = world.nodes
-            await payer.fund(2_000_000, coins=2)
-            await payer.open_channel(payee, 1_000_000)
+        async with payer_and_payee(tmp_path) as (payer, payee):
             held = await payee.call(
                 "add_hold_invoice",
                 payment_hash="66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925",

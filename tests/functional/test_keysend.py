@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pytest
 
 from tests.functional.joined import World, config
-from tests.functional.whole_nodes import CONFIG, WholeWorld, play
+from tests.functional.whole_nodes import CONFIG, WholeWorld, payer_and_payee, play
 from wallet.bitcoin.curve import pubkey_from_secret
 from wallet.ln import events as ev
 from wallet.ln.features import Feature
@@ -32,10 +32,7 @@ PAYMENT = PaymentId(bytes(32))
 
 def test_a_spontaneous_payment_between_wallets_is_in_both_histories(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with WholeWorld.made(tmp_path, ("payer", "payee")) as world:
-            payer, payee = world.nodes
-            await payer.fund(2_000_000, coins=2)
-            await payer.open_channel(payee, 1_000_000)
+        async with payer_and_payee(tmp_path) as (payer, payee):
             paid = await payer.call(
                 "keysend", node_id=payee.node_id, amount_msat=AMOUNT_MSAT, memo="thanks", trace=True
             )
@@ -76,10 +73,7 @@ def test_a_spontaneous_payment_settles_no_request(tmp_path: Path) -> None:
     """Whoever gets to know the preimage of a held payment could settle it with a millisatoshi."""
 
     async def scenario() -> None:
-        async with WholeWorld.made(tmp_path, ("payer", "payee")) as world:
-            payer, payee = world.nodes
-            await payer.fund(2_000_000, coins=2)
-            await payer.open_channel(payee, 1_000_000)
+        async with payer_and_payee(tmp_path) as (payer, payee):
             await payee.call("add_hold_invoice", payment_hash=HASH.hex(), amount_msat=AMOUNT_MSAT)
             module = sys.modules["wallet.node.commands.keysend"]
             with patch.object(module, "os", SimpleNamespace(urandom=lambda _length: bytes(PREIMAGE))):
@@ -93,12 +87,7 @@ def test_a_spontaneous_payment_settles_no_request(tmp_path: Path) -> None:
 
 def test_who_wants_no_spontaneous_payments_gets_none(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with WholeWorld.made(
-            tmp_path, ("payer", "payee"), config=replace(CONFIG, accept_keysend=False)
-        ) as world:
-            payer, payee = world.nodes
-            await payer.fund(2_000_000, coins=2)
-            await payer.open_channel(payee, 1_000_000)
+        async with payer_and_payee(tmp_path, config=replace(CONFIG, accept_keysend=False)) as (payer, payee):
             refused = await payer.call("keysend", node_id=payee.node_id, amount_msat=AMOUNT_MSAT)
             assert not refused["success"]
             assert "refused the payment of 12" in refused["reason"]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.whole_nodes import WAIT_SECONDS, WholeNode, WholeWorld, play
+from tests.functional.whole_nodes import WAIT_SECONDS, WholeNode, WholeWorld, payer_and_payee, play
 from wallet.bitcoin.tx import txid_from_hex, txid_hex
 from wallet.node.api import CommandError
 
@@ -83,11 +83,8 @@ async def pay_again(payer: WholeNode, invoice: str) -> None:
 @pytest.mark.parametrize("payer_dies", [True, False])
 def test_a_payment(tmp_path: Path, payer_dies: bool) -> None:
     async def scenario() -> None:
-        async with WholeWorld.made(tmp_path, ("payer", "payee")) as world:
-            payer, payee = world.nodes
+        async with payer_and_payee(tmp_path) as (payer, payee):
             victim = payer if payer_dies else payee
-            await payer.fund(2_000_000, coins=2)
-            await payer.open_channel(payee, 1_000_000)
             start_msat = payer.channel_msat()
             invoices: list[str] = []
 
@@ -120,10 +117,7 @@ def test_a_payment(tmp_path: Path, payer_dies: bool) -> None:
 @pytest.mark.parametrize("give_back", [False, True])
 def test_a_held_payment(tmp_path: Path, give_back: bool) -> None:
     async def scenario() -> None:
-        async with WholeWorld.made(tmp_path, ("payer", "payee")) as world:
-            payer, payee = world.nodes
-            await payer.fund(2_000_000, coins=2)
-            await payer.open_channel(payee, 1_000_000)
+        async with payer_and_payee(tmp_path) as (payer, payee):
             start_msat = payer.channel_msat()
             made: dict[str, bytes] = {}
             numbers = itertools.count()

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import pytest
 
-from tests.functional.whole_nodes import CONFIG, WholeNode, WholeWorld, play
+from tests.functional.whole_nodes import CONFIG, WholeNode, WholeWorld, payer_and_payee, play
 from tests.stand_in import put_in_place_of
 from wallet.bitcoin.address import REGTEST, address_to_script
 from wallet.node.api import CommandError
@@ -23,10 +23,7 @@ def test_what_a_slow_disk_holds_back_does_not_go_over_a_later_connection(tmp_pat
     """The peer would get a commitment_signed before channel_reestablish, and close the channel."""
 
     async def scenario() -> None:
-        async with WholeWorld.made(tmp_path, ("payer", "payee")) as world:
-            payer, payee = world.nodes
-            await payer.fund(2_000_000, coins=2)
-            await payer.open_channel(payee, 1_000_000)
+        async with payer_and_payee(tmp_path) as (payer, payee):
             request = await payee.call("add_request", amount_msat=AMOUNT_MSAT, lightning=True)
             with payer.slow_disk():
                 paying = asyncio.ensure_future(payer.call("lnpay", invoice=request["lightning_invoice"]))
@@ -46,10 +43,8 @@ def test_a_held_payment_that_has_gone_back_cannot_be_settled(tmp_path: Path) -> 
     """Whoever is told "settled" hands out what was sold."""
 
     async def scenario() -> None:
-        async with WholeWorld.made(tmp_path, ("payer", "payee")) as world:
-            payer, payee = world.nodes
-            await payer.fund(2_000_000, coins=2)
-            await payer.open_channel(payee, 1_000_000)
+        async with payer_and_payee(tmp_path) as (payer, payee):
+            world = payer.world
             preimage = bytes(32)
             payment_hash = sha256(preimage)
             invoice = await payee.call(
@@ -81,10 +76,7 @@ def test_a_payment_that_waits_for_room_can_be_called_off(tmp_path: Path) -> None
     async def scenario() -> None:
         narrow = replace(CONFIG.channel_handshake_config, max_inbound_htlc_value_in_flight_percent=10)
         config = replace(CONFIG, channel_handshake_config=narrow)
-        async with WholeWorld.made(tmp_path, ("payer", "payee"), config=config) as world:
-            payer, payee = world.nodes
-            await payer.fund(2_000_000, coins=2)
-            await payer.open_channel(payee, 1_000_000)
+        async with payer_and_payee(tmp_path, config=config) as (payer, payee):
             preimage = bytes(32)
             held = await payee.call(
                 "add_hold_invoice", payment_hash=sha256(preimage).hexdigest(), amount_msat=60_000_000
@@ -108,10 +100,7 @@ def test_a_full_disk_ends_what_waits_and_hangs_up(tmp_path: Path) -> None:
     """Nobody may be left waiting, the peer included: its HTLCs have deadlines."""
 
     async def scenario() -> None:
-        async with WholeWorld.made(tmp_path, ("payer", "payee")) as world:
-            payer, payee = world.nodes
-            await payer.fund(2_000_000, coins=2)
-            await payer.open_channel(payee, 1_000_000)
+        async with payer_and_payee(tmp_path) as (payer, payee):
             request = await payee.call("add_request", amount_msat=AMOUNT_MSAT, lightning=True)
             await settled_on_disk(payer)
             payer.crash_at(0, after=False)
@@ -144,10 +133,8 @@ def test_an_event_whose_handler_fails_stops_nothing_and_is_not_lost(tmp_path: Pa
     """Else every later entry would meet it again, and so would every start: nothing would watch the chain."""
 
     async def scenario() -> None:
-        async with WholeWorld.made(tmp_path, ("payer", "payee")) as world:
-            payer, payee = world.nodes
-            await payer.fund(2_000_000, coins=2)
-            await payer.open_channel(payee, 1_000_000)
+        async with payer_and_payee(tmp_path) as (payer, payee):
+            world = payer.world
 
             def fail(event: object) -> None:
                 raise RuntimeError("a fault of ours")

@@ -314,6 +314,18 @@ class WholeWorld:
             self.chain.listeners.remove(ring)
 
 
+@contextlib.asynccontextmanager
+async def payer_and_payee(
+    folder: Path, *, config: UserConfig = CONFIG
+) -> AsyncIterator[tuple[WholeNode, WholeNode]]:
+    """Two nodes with a channel between them; all that is in it is the payer's."""
+    async with WholeWorld.made(folder, ("payer", "payee"), config=config) as world:
+        payer, payee = world.nodes
+        await payer.fund(2_000_000, coins=2)
+        await payer.open_channel(payee, 1_000_000)
+        yield payer, payee
+
+
 def play(scenario: Coroutine[Any, Any, None]) -> None:
     """Runs an asyncio test with all the node's own settings."""
     asyncio.run(scenario)
