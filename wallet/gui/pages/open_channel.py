@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from PyQt6.QtCore import Qt, QTimer
-from PyQt6.QtGui import QGuiApplication
 from PyQt6.QtWidgets import QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
 from wallet.gui.pages.peer_choice import PeerChoice, Terms
-from wallet.gui.tokens import S3
+from wallet.gui.scan.button import ScanButton
+from wallet.gui.tokens import S2, S3
 from wallet.gui.widgets.basic import Button, Label, Rule, hbox, vbox
 from wallet.gui.widgets.dialog import Dialog
 from wallet.gui.widgets.fields import AmountField, Field, LineEdit
@@ -27,6 +27,9 @@ __all__ = ["OpenChannelDialog"]
 
 QUOTE_AFTER_MS = 250
 NODE_ID_LENGTH = 66
+LINK = "lightning:"
+MAX_PEER = 400
+"""An address is shorter; what else a code may hold is not."""
 
 
 def _sat(quote: Mapping[str, Any], key: str) -> int:
@@ -51,11 +54,16 @@ class OpenChannelDialog(Dialog):
         self.paste_button = Button(
             _("Paste"), "outlined", "paste", name=_("Paste a node's address"), on_click=self._paste
         )
+        self.scan_button = ScanButton(
+            self._take, self._say, network=context.network, name=_("Scan a node's QR code")
+        )
+        beside = QWidget()
+        beside.setLayout(hbox(self.paste_button, self.scan_button, spacing=S2))
         self._peer_row = Field(
             _("With which node"),
             self.peer,
             _("A node's address, as its site or its QR code gives it."),
-            beside=self.paste_button,
+            beside=beside,
         )
         self.terms: Terms | None = None
         self.choice = PeerChoice(context, self._choose)
@@ -126,10 +134,20 @@ class OpenChannelDialog(Dialog):
     # --- whom -----------------------------------------------------------------------
 
     def _paste(self) -> None:
-        clipboard = QGuiApplication.clipboard()
-        text = clipboard.text().strip() if clipboard is not None else ""
-        self.peer.setText(text.removeprefix("lightning:").splitlines()[0] if text else "")
+        self.scan_button.paste()
+
+    def _take(self, text: str) -> None:
+        """A node's address that was pasted or scanned."""
+        line = text.strip().splitlines()[0] if text.strip() else ""
+        if line[: len(LINK)].lower() == LINK:
+            line = line[len(LINK) :]
+        self.peer.setText(line[:MAX_PEER])
+        self.peer.setCursorPosition(0)
         self.peer.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _say(self, sentence: str) -> None:
+        self._banner.say(sentence, "warning")
+        self.fit()
 
     def _choose(self, terms: Terms) -> None:
         """One of the suggestions; it has answered already."""
