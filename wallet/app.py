@@ -70,6 +70,7 @@ def _demo(options: NodeOptions) -> SandboxHost:
 
 def _window(invocation: Invocation) -> int:
     from wallet.gui.app import run_gui
+    from wallet.node import warm_up
     from wallet.sandbox.every import EveryHost
     from wallet.single import OneWindow
 
@@ -82,10 +83,10 @@ def _window(invocation: Invocation) -> int:
         if invocation.tour or (invocation.demo and not _has_display()):
             return _tour(invocation)
         host = _demo(options) if invocation.demo else SandboxHost(options)
-        return run_gui(host, "sandbox", sys.argv, single=single)
+        return run_gui(host, "sandbox", sys.argv, single=single, after_paint=warm_up.begin)
     if not _has_display():
         raise CommandError(
             "There is no display for a window here. `leyden help` lists the commands.", code="display"
         )
     every = EveryHost(options)
-    return run_gui(every, options.network_name, sys.argv, single=single)
+    return run_gui(every, options.network_name, sys.argv, single=single, after_paint=warm_up.begin)

@@ -7,23 +7,35 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
-from PyQt6.QtCore import QMessageLogContext, QStandardPaths, Qt, QtMsgType, qInstallMessageHandler
+from PyQt6.QtCore import (
+    QEvent,
+    QMessageLogContext,
+    QObject,
+    QStandardPaths,
+    Qt,
+    QTimer,
+    QtMsgType,
+    qInstallMessageHandler,
+)
 from PyQt6.QtGui import QGuiApplication
-from PyQt6.QtWidgets import QApplication
+from PyQt6.QtWidgets import QApplication, QWidget
 
 from wallet.gui import excepthook, support
 from wallet.gui.preferences import Preferences
 from wallet.gui.theme import theme
 
 if TYPE_CHECKING:
+    from PyQt6.QtGui import QFileOpenEvent
+
     from wallet.gui.main_window import MainWindow
     from wallet.node.api import WalletHost
 
-__all__ = ["make_application", "make_window", "run_gui"]
+__all__ = ["AfterPaint", "LinkEvents", "make_application", "make_window", "run_gui"]
 
 CLOSE_SECONDS = 60
+AFTER_PAINT_MS = 100
 
 
 _qt_log = logging.getLogger("leyden.qt")
@@ -86,19 +98,62 @@ class OnlyWindow(Protocol):
     def close(self) -> None: ...
 
 
+class AfterPaint(QObject):
+    """Calls once, soon after the window was painted for the first time."""
+
+    def __init__(self, window: QWidget, then: Callable[[], object]) -> None:
+        super().__init__(window)
+        self._then = then
+        window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        if watched is not None and event is not None and event.type() == QEvent.Type.Paint:
+            watched.removeEventFilter(self)
+            # The picture is with the display by then, and what came with the first showing is done.
+            QTimer.singleShot(AFTER_PAINT_MS, self._then)
+        return False
+
+
+class LinkEvents(QObject):
+    """macOS hands a link over as an event to the application that runs, not as an argument to another start."""
+
+    def __init__(self, app: QApplication, on_link: Callable[[str], object]) -> None:
+        super().__init__(app)
+        self._on_link = on_link
+        app.installEventFilter(self)
+
+    def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:
+        if event is None or event.type() != QEvent.Type.FileOpen:
+            return False
+        link = cast("QFileOpenEvent", event).url().toString()
+        if not link.lower().startswith(("lightning:", "bitcoin:")):
+            return False
+        self._on_link(link)
+        return True
+
+
 def run_gui(
-    host: WalletHost, network: str, argv: Sequence[str] = (), *, single: OnlyWindow | None = None
+    host: WalletHost,
+    network: str,
+    argv: Sequence[str] = (),
+    *,
+    single: OnlyWindow | None = None,
+    after_paint: Callable[[], object] | None = None,
 ) -> int:
     """Runs the window until it is closed, then closes the wallet; the exit code. Where a window of this folder is open
-    already it is given the link instead."""
+    already it is given the link instead. `after_paint` is called once when the window stands there."""
     support.start()
     app = make_application(argv or sys.argv)
     if single is not None and single.hand_over():
         return 0
     window = make_window(host, network, Preferences(_preferences_file()))
     window.asks_before_closing = True
+    if after_paint is not None:
+        AfterPaint(window, after_paint)
     window.start()
     window.show()
+    if sys.platform == "darwin":
+        LinkEvents(app, window.take_link)
     if single is not None:
         single.listen(window.take_link)
         if single.link:

@@ -41,6 +41,7 @@ from wallet.node.wallets import (
     new_words,
     read_backup,
 )
+from wallet.node.warm_up import import_core
 
 if TYPE_CHECKING:
     from wallet.node.node import Node
@@ -285,6 +286,8 @@ class Host:
                 return running
             await self._close_open()
         try:
+            # Mostly there already, since the window was painted.
+            await asyncio.get_running_loop().run_in_executor(None, import_core)
             if self._prepare is not None:
                 options = await self._prepare(options)
             self._open = await open_node(options, password, fee_estimator=self._fee_estimator)
