@@ -32,6 +32,7 @@ from tests.real.chaos_books import US, Books, Order, Send, push_sat
 from tests.real.harness import ElectrumServer, LdkPeer, Regtest, RPCError, sat_from_btc
 from tests.real.lightning import Wallet
 from tests.real.process import ProcessError
+from tests.real.restarts import GONE, start_again
 from wallet.bitcoin.hashes import sha256
 from wallet.node.api import CommandError
 
@@ -51,8 +52,6 @@ PATIENCE_SECONDS = 60
 LINE_SECONDS = 5.0
 REST_BLOCKS, SECONDS_A_BLOCK = 40, 2
 THREADS = 20
-GONE = ("no_daemon", "no_wallet", "stopping")
-"""What a command says whose process has just died, or is not back yet."""
 
 
 class Chaos:
@@ -500,29 +499,13 @@ class Chaos:
             self.count["kills"] += 1
 
     def _start_again(self, dice: random.Random) -> None:
-        """Starts the wallet; one time in four it is killed before it is ready."""
-        while True:
-            start = time.monotonic()
-            killer: threading.Timer | None = None
-            if dice.random() < 0.25:
-                # In the middle of what a start does: reading, catching up, meeting the peers again.
-                killer = threading.Timer(dice.uniform(0.2, 2.5), self._kill)
-                killer.start()
-            try:
-                self.us.start()
-                self.us.wait("has a usable channel with each peer", self._some_usable)
-                self.usable_seconds.append(time.monotonic() - start)
-                self.up.set()
-                if killer is None:
-                    return
-                killer.join()
-            except (ProcessError, CommandError) as error:
-                if killer is None or (isinstance(error, CommandError) and error.code not in GONE):
-                    raise
-                killer.join()
-            self.up.clear()
-            self.us.kill()
-            self.count["kills while starting"] += 1
+        def wait_ready(start: float) -> None:
+            self.us.wait("has a usable channel with each peer", self._some_usable)
+            self.usable_seconds.append(time.monotonic() - start)
+
+        self.count["kills while starting"] += start_again(
+            self.us, self.up, self._kill, wait_ready, dice=dice, killed_within_seconds=2.5
+        )
 
     def _rows(self) -> list[Json]:
         return list(self.us.call("list_channels"))

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -28,6 +29,7 @@ import pytest
 from tests.real.conftest import StartPair
 from tests.real.lightning import Pair
 from tests.real.process import ProcessError
+from tests.real.restarts import GONE, start_again
 from wallet.node.api import CommandError
 
 Json = Any  # what a command answers is the test's to know
@@ -40,8 +42,6 @@ WORKERS_EACH_WAY = 4
 LARGEST_MSAT = 50_000_000
 DUST_MSAT = 300_000
 PATIENCE_SECONDS = 60
-GONE = ("no_daemon", "no_wallet", "stopping")
-"""What a command says whose process has just died, or is not back yet."""
 
 
 @dataclass(slots=True)
@@ -209,31 +209,15 @@ def kill(now: Pair, load: Load) -> None:
         process.kill()
 
 
-def start_again(now: Pair, load: Load, restarts: Restarts, dice: random.Random) -> None:
-    """Starts the wallet; one time in four it is killed before it is ready."""
-    while True:
-        start = time.monotonic()
-        killer: threading.Timer | None = None
-        if dice.random() < 0.25:
-            # In the middle of what a start does: reading, catching up, meeting the peer again.
-            killer = threading.Timer(dice.uniform(0.2, 1.5), lambda: kill(now, load))
-            killer.start()
-        try:
-            now.us.start()
-            restarts.synced_seconds.append(time.monotonic() - start)
-            now.wait_usable()
-            restarts.usable_seconds.append(time.monotonic() - start)
-            load.up.set()
-            if killer is None:
-                return
-            killer.join()
-        except (ProcessError, CommandError) as error:
-            if killer is None or (isinstance(error, CommandError) and error.code not in GONE):
-                raise
-            killer.join()
-        load.up.clear()
-        now.us.kill()
-        restarts.cut_short += 1
+def come_back(now: Pair, load: Load, restarts: Restarts, dice: random.Random) -> None:
+    def wait_ready(start: float) -> None:
+        restarts.synced_seconds.append(time.monotonic() - start)
+        now.wait_usable()
+        restarts.usable_seconds.append(time.monotonic() - start)
+
+    restarts.cut_short += start_again(
+        now.us, load.up, partial(kill, now, load), wait_ready, dice=dice, killed_within_seconds=1.5
+    )
 
 
 def trouble(now: Pair, dice: random.Random) -> None:
@@ -264,7 +248,7 @@ def test_kills_under_load(pair: StartPair) -> None:
                 load.up.clear()
                 now.us.kill()
                 kills += 1
-                start_again(now, load, restarts, dice)
+                come_back(now, load, restarts, dice)
         except BaseException as error:
             error.add_note(how_it_stands(now))
             raise
