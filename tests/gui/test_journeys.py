@@ -150,7 +150,9 @@ def test_restoring_says_what_the_words_bring_back(qtbot: QtBot, host: FakeHost) 
     window.close()
 
 
-def test_a_wrong_password_is_said_and_forgiven(qtbot: QtBot) -> None:
+@pytest.fixture
+def door(qtbot: QtBot) -> Iterator[tuple[FakeHost, MainWindow, UnlockPage]]:
+    """The one wallet that there is has a password."""
     info = WalletInfo(name="Savings", network="signet", path=Path("/nowhere"), encrypted=True)
     host = FakeHost(existing=[info])
     window = made_window(host, "signet", qtbot)
@@ -158,28 +160,33 @@ def test_a_wrong_password_is_said_and_forgiven(qtbot: QtBot) -> None:
     window.show()
     page = window.findChild(UnlockPage)
     assert page is not None
-    type_text(page.password, "wrong")
-    press(page.password, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: "wrong" in page._banner.text(), timeout=PATIENCE_MS)
-    page.password.clear()
-    type_text(page.password, "correct")
-    press(page.password, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: window.shell is not None, timeout=PATIENCE_MS)
+    yield host, window, page
     window.close()
     host.stop()
 
 
-def test_a_locked_wallet_goes_on_watching(qtbot: QtBot) -> None:
-    info = WalletInfo(name="Savings", network="signet", path=Path("/nowhere"), encrypted=True)
-    host = FakeHost(existing=[info])
-    window = made_window(host, "signet", qtbot)
-    window.start()
-    window.show()
-    page = window.findChild(UnlockPage)
-    assert page is not None
-    assert "nothing is being watched" in page.note.text()
-    type_text(page.password, "correct")
+def knock(page: UnlockPage, password: str) -> None:
+    type_text(page.password, password)
     press(page.password, Qt.Key.Key_Return)
+
+
+def test_a_wrong_password_is_said_and_forgiven(
+    qtbot: QtBot, door: tuple[FakeHost, MainWindow, UnlockPage]
+) -> None:
+    _host, window, page = door
+    knock(page, "wrong")
+    qtbot.waitUntil(lambda: "wrong" in page._banner.text(), timeout=PATIENCE_MS)
+    page.password.clear()
+    knock(page, "correct")
+    qtbot.waitUntil(lambda: window.shell is not None, timeout=PATIENCE_MS)
+
+
+def test_a_locked_wallet_goes_on_watching(
+    qtbot: QtBot, door: tuple[FakeHost, MainWindow, UnlockPage]
+) -> None:
+    host, window, page = door
+    assert "nothing is being watched" in page.note.text()
+    knock(page, "correct")
     qtbot.waitUntil(lambda: window.shell is not None, timeout=PATIENCE_MS)
     running = host.node
     assert running is not None
@@ -189,14 +196,11 @@ def test_a_locked_wallet_goes_on_watching(qtbot: QtBot) -> None:
     assert isinstance(locked, UnlockPage)
     assert "goes on watching" in locked.note.text()
     qtbot.waitUntil(locked.note.isVisible, timeout=PATIENCE_MS)
-    type_text(locked.password, "correct")
-    press(locked.password, Qt.Key.Key_Return)
+    knock(locked, "correct")
     qtbot.waitUntil(lambda: isinstance(window._content, Shell), timeout=PATIENCE_MS)
     shell = window._content
     assert isinstance(shell, Shell)
     assert shell.bridge.api is running
-    window.close()
-    host.stop()
 
 
 # --- sending ----------------------------------------------------------------------------
