@@ -205,8 +205,8 @@ async def signpsbt(node: Node, psbt: str) -> Json:
 
 @command
 async def release_psbt(node: Node, psbt: str) -> Json:
-    """Lets go of the coins that were set aside when a PSBT was signed; its transaction's id names it as well. Prints how
-    many coins are free again."""
+    """Lets go of the coins that were set aside when a PSBT was signed; its transaction's id names it as well. Prints
+    how many coins are free again."""
     named = psbt.strip().lower()
     with node.core.entry():
         txids = {txid_hex(txid): txid for txid in node.onchain.signed_psbts().values()}
