@@ -31,6 +31,7 @@ from wallet.gui.widgets.basic import (
 from wallet.gui.widgets.ids import Fold
 from wallet.gui.widgets.notices import Banner
 from wallet.gui.widgets.rows import PaymentRow
+from wallet.gui.widgets.statusbar import is_stale
 from wallet.i18n import _
 from wallet.node.api import (
     ActivityItem,
@@ -38,12 +39,15 @@ from wallet.node.api import (
     ActivityStatus,
     BalanceView,
     ChannelPhase,
+    NodeStatus,
     WalletSnapshot,
 )
 
 __all__ = ["OverviewPage", "attention", "balance_parts", "guide_step"]
 
 RECENT = 5
+SERVERS = "servers"
+"""In the place of a channel's id: what helps is another server."""
 
 
 def balance_parts(balance: BalanceView) -> list[tuple[str, str, int, str]]:
@@ -77,13 +81,15 @@ def balance_parts(balance: BalanceView) -> list[tuple[str, str, int, str]]:
 
 
 def attention(snapshot: WalletSnapshot) -> list[tuple[str, str, str]]:
-    """(tone, sentence, channel id or nothing) of everything that wants the user's eye."""
+    """(tone, sentence, channel id, `SERVERS` or nothing) of everything that wants the user's eye."""
     found = []
     # What a restored wallet waits for stands above every page.
     if snapshot.status.problem and not (
         snapshot.status.recovery.is_restored and snapshot.status.problem == snapshot.status.recovery.problem
     ):
-        found.append(("warning", fmt.plain(snapshot.status.problem, 300), ""))
+        found.append(
+            ("warning", fmt.plain(snapshot.status.problem, 300), SERVERS if is_stale(snapshot.status) else "")
+        )
     for channel in snapshot.channels:
         name = fmt.node_name(channel.peer_alias, channel.peer_id)
         if channel.held and channel.phase not in CLOSED:
@@ -254,6 +260,8 @@ class OverviewPage(Page):
             "", "quiet", "eye", small=True, name=_("Hide amounts"), on_click=self._toggle_hidden
         )
         top = hbox(self.balance, self._hide, "stretch", spacing=S3)
+        self.as_of = Label("", "caption", "warning")
+        self.as_of.hide()
         self._bar = BalanceBar()
         self._legend = Flow(spacing=S6, line_spacing=S1)
         self._legend_holder = QWidget()
@@ -265,7 +273,7 @@ class OverviewPage(Page):
         self.split_fold = Fold(_("What it is made of"), self.split)
         box.addLayout(
             vbox(
-                Label(_("Balance"), "caption", "text2"), top, S2, self._bar, S1, self._legend_holder,
+                Label(_("Balance"), "caption", "text2"), top, self.as_of, S2, self._bar, S1, self._legend_holder,
                 self.split_fold, self._empty_note, spacing=S1,
             )
         )  # fmt: skip
@@ -318,6 +326,7 @@ class OverviewPage(Page):
         self._hide.set_icon("eye-off" if fmt.style.hidden else "eye")
         self._hide.setToolTip(_("Show amounts") if fmt.style.hidden else _("Hide amounts"))
         self._hide.setAccessibleName(self._hide.toolTip())
+        self._show_age(snapshot.status)
         self._show_balance(balance)
         self._show_attention(snapshot)
         is_new = balance.total_sat == 0 and not snapshot.recent and not snapshot.channels
@@ -330,6 +339,17 @@ class OverviewPage(Page):
         self._show_recent(snapshot.recent[:RECENT])
         self.send.setVisible(not is_new)
         self.receive.setVisible(not is_new)
+
+    def _show_age(self, status: NodeStatus) -> None:
+        """What nobody keeps current says from when it is."""
+        stale = is_stale(status) and status.tip_at > 0
+        self.as_of.setVisible(stale)
+        if stale:
+            self.as_of.setText(
+                _("As of block {height}, {ago}: reconnecting").format(
+                    height=fmt.group(status.height), ago=fmt.ago(status.tip_at)
+                )
+            )
 
     def _show_balance(self, balance: BalanceView) -> None:
         parts = balance_parts(balance)
@@ -357,7 +377,9 @@ class OverviewPage(Page):
         self._attention_shown = found
         clear(self._attention)
         for tone, sentence, channel_id in found:
-            if channel_id:
+            if channel_id == SERVERS:
+                banner = Banner(sentence, tone, _("To the servers"), partial(self.context.go, "settings"))
+            elif channel_id:
                 banner = Banner(
                     sentence, tone, _("Show channel"), partial(self.context.show_channel, channel_id)
                 )

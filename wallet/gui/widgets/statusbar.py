@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from PyQt6.QtCore import QPoint, Qt
+from PyQt6.QtCore import QPoint, Qt, QTimer
 from PyQt6.QtGui import QResizeEvent
 from PyQt6.QtWidgets import QFrame, QWidget
 
@@ -17,7 +17,10 @@ from wallet.gui.widgets.basic import Button, Label, Rule, discard, hbox, restyle
 from wallet.i18n import _, ngettext
 from wallet.node.api import GraphSyncState, NodeStatus, WalletSnapshot
 
-__all__ = ["StatusBar", "StatusItem", "status_items"]
+__all__ = ["StatusBar", "StatusItem", "is_stale", "status_items"]
+
+AGES_EVERY_MS = 20_000
+"""Ages grow while nothing else changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,11 @@ def _servers(snapshot: WalletSnapshot) -> StatusItem:
     return StatusItem("servers", text, lines)
 
 
+def is_stale(status: NodeStatus) -> bool:
+    """Whether nobody tells what is new just now."""
+    return not any(server.connected for server in status.servers)
+
+
 def status_items(snapshot: WalletSnapshot) -> list[StatusItem]:
     """The status in words, trouble first."""
     status = snapshot.status
@@ -55,7 +63,10 @@ def status_items(snapshot: WalletSnapshot) -> list[StatusItem]:
         items.append(StatusItem("problem", fmt.plain(sentence, 48), (sentence,), True))
     items.append(_servers(snapshot))
     tip = _("The newest block came {ago}.").format(ago=fmt.ago(status.tip_at)) if status.tip_at else ""
-    if status.synced:
+    if status.tip_at and is_stale(status):
+        # What is not current says from when it is.
+        block = _("Block {height}, {ago}").format(height=fmt.group(status.height), ago=fmt.ago(status.tip_at))
+    elif status.synced:
         block = _("Block {height}").format(height=fmt.group(status.height))
     else:
         block = _("Catching up: block {height}").format(height=fmt.group(status.height))
@@ -65,8 +76,7 @@ def status_items(snapshot: WalletSnapshot) -> list[StatusItem]:
         online=online, n=total
     )
     names = tuple(
-        f"{fmt.node_name(peer.alias, peer.node_id)}: {_('online') if peer.online else _('offline')}"
-        for peer in snapshot.peers
+        _peer_line(fmt.node_name(peer.alias, peer.node_id), online=peer.online) for peer in snapshot.peers
     )
     items.append(
         StatusItem("peers", peers if total else _("No peers yet"), names, bool(total and online < total))
@@ -85,6 +95,10 @@ def status_items(snapshot: WalletSnapshot) -> list[StatusItem]:
         )
         items.append(StatusItem("safe", text, (line,)))
     return sorted(items, key=lambda item: not item.trouble)
+
+
+def _peer_line(name: str, *, online: bool) -> str:
+    return _("{name}: online").format(name=name) if online else _("{name}: offline").format(name=name)
 
 
 def _graph(status: NodeStatus) -> StatusItem | None:
@@ -163,8 +177,18 @@ class StatusBar(QWidget):
         outer.addLayout(self._row)
         self.setLayout(outer)
         self._row.addStretch(1)
+        self._snapshot: WalletSnapshot | None = None
+        self.ages = QTimer(self)
+        self.ages.setInterval(AGES_EVERY_MS)
+        self.ages.timeout.connect(self._grow_older)
+        self.ages.start()
+
+    def _grow_older(self) -> None:
+        if self._snapshot is not None and self.isVisible():
+            self.show_snapshot(self._snapshot)
 
     def show_snapshot(self, snapshot: WalletSnapshot) -> None:
+        self._snapshot = snapshot
         items = status_items(snapshot)
         if items == self._items:
             return
