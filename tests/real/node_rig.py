@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self, TypeVar
 from tests.real.broadcasts import check_broadcasts, write_down
 from tests.real.harness import LdkPeer, Regtest, sat_from_btc
 from tests.real.process import HOST, ProcessError
+from tests.stand_in import put_in_place_of
 from wallet.chain.electrum.session import ServerAddress
 from wallet.chain.interfaces import ConfirmationTarget
 from wallet.ln.config import ChannelHandshakeLimits, UserConfig
@@ -157,7 +158,7 @@ class LeydenNode:
             node.loop.call_soon_threadsafe(node.views.publish_soon)
             return news
 
-        gossip._apply_update = apply_and_tell  # type: ignore[method-assign]  # a test listens in
+        put_in_place_of(gossip, "_apply_update", apply_and_tell)
 
     def relay_gossip(self) -> None:
         """What others told is passed on once a minute: now, for a test."""
@@ -258,6 +259,12 @@ class LeydenNode:
     def mine(self, blocks: int = 1) -> None:
         """Mines; returns once servers, peers and we have seen it."""
         self.net.mine(blocks)
+        self.wait_height()
+
+    def reorganise(self, blocks: int) -> None:
+        """The last blocks are none any more, and one more than they were, all empty, stand in their place."""
+        self.net.node.reorganise(blocks, empty=True)
+        self.net.sync()
         self.wait_height()
 
     def fund(self, amount_sat: int, coins: int = 2) -> None:

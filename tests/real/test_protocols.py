@@ -8,9 +8,8 @@ import pytest
 
 from tests.real.conftest import StartRegtest
 from tests.real.node_rig import LeydenNode
+from tests.real.test_reorganisations import force_close_over_reorganisations
 
-DEPTH_BLOCKS = 3
-DELAY_BLOCKS = 144
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "1.4": {"electrumx": "1", "protocol_max": "1.4"},
     "1.7": {"electrumx": "2"},
@@ -33,21 +32,7 @@ def test_open_pay_force_close_reorganise(regtest: StartRegtest, protocol: str) -
         ours_msat = us.local_msat(channel)
         assert ours_msat == 600_000_000 - 100_000_001 + 30_000_000
 
-        # Without the peer, whose own commitment could win.
-        alice.stop()
-        commitment_txid = us.close_channel(channel, force=True)
-        us.mine(DEPTH_BLOCKS)
-        net.node.reorganise(DEPTH_BLOCKS, empty=True)
-        net.sync()
-        us.wait_height()
-        assert commitment_txid in net.node.mempool()
-        us.mine(DELAY_BLOCKS)
-        sweep_txids = net.node.wait_until("the sweep", net.node.mempool)
-        us.mine(DEPTH_BLOCKS)
-        net.node.reorganise(DEPTH_BLOCKS, empty=True)
-        net.sync()
-        us.wait_height()
-        assert net.node.mempool() == sweep_txids
+        commitment_txid = force_close_over_reorganisations(us, alice, channel)
         us.mine_until_swept()
         us.check_coins(paid_away_sat=1_000_000 - ours_msat // 1000 - 1, commitment_txids=[commitment_txid])
         us.check_log()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.real.conftest import StartRegtest
+from tests.real.harness import LdkPeer
 from tests.real.node_rig import LeydenNode
 
 DEPTH_BLOCKS = 3
@@ -23,9 +24,7 @@ def test_before_channel_ready(regtest: StartRegtest) -> None:
         net.node.wait_for_tx(opened["funding_txid"])
         us.mine(DEPTH_BLOCKS)
         first_scid = us.wait("a place in the chain", lambda: us.channel(ours)["short_channel_id"])
-        net.node.reorganise(DEPTH_BLOCKS, empty=True)
-        net.sync()
-        us.wait_height()
+        us.reorganise(DEPTH_BLOCKS)
         us.wait("no confirmation", lambda: us.channel(ours)["confirmations"] == 0)
         assert net.node.mempool() == {opened["funding_txid"]}
         us.mine(5)
@@ -41,9 +40,7 @@ def test_before_channel_ready(regtest: StartRegtest) -> None:
         net.node.wait_for_tx(opened["funding"].split(":")[0])
         us.mine(2)
         assert not us.channel(theirs)["is_usable"]
-        net.node.reorganise(DEPTH_BLOCKS, empty=True)
-        net.sync()
-        us.wait_height()
+        us.reorganise(DEPTH_BLOCKS)
         us.wait("no confirmation", lambda: us.channel(theirs)["confirmations"] == 0)
         us.mine(6)
         us.wait_usable(alice, theirs)
@@ -65,15 +62,31 @@ def test_under_a_cooperative_close(regtest: StartRegtest) -> None:
         closing_txid = us.close_channel(channel)
         us.mine(DEPTH_BLOCKS)
         closed_sat = us.wait("our share", lambda: us.sat() if not us.sat("unconfirmed") else None)
-        net.node.reorganise(DEPTH_BLOCKS, empty=True)
-        net.sync()
-        us.wait_height()
+        us.reorganise(DEPTH_BLOCKS)
         us.wait("our share unconfirmed again", lambda: us.sat() < closed_sat)
         assert net.node.mempool() == {closing_txid}
         us.mine_until_swept()
         assert us.sat() == closed_sat
         us.check_coins(paid_away_sat=400_000)
         us.check_log()
+
+
+def force_close_over_reorganisations(us: LeydenNode, peer: LdkPeer, channel: str) -> str:
+    """The commitment and, much later, the sweep are taken out of the chain, and come back. Answers with the former."""
+    mempool = us.net.node.mempool
+    # Without the peer, whose own commitment could win.
+    peer.stop()
+    commitment_txid = us.close_channel(channel, force=True)
+    us.mine(DEPTH_BLOCKS)
+    us.reorganise(DEPTH_BLOCKS)
+    assert commitment_txid in mempool()
+    # One block for the commitment and 143 on top: the next one may hold a spend of ours.
+    us.mine(DELAY_BLOCKS)
+    sweep_txids = us.net.node.wait_until("the sweep", mempool)
+    us.mine(DEPTH_BLOCKS)
+    us.reorganise(DEPTH_BLOCKS)
+    assert mempool() == sweep_txids
+    return commitment_txid
 
 
 def test_under_our_force_close(regtest: StartRegtest) -> None:
@@ -85,22 +98,7 @@ def test_under_our_force_close(regtest: StartRegtest) -> None:
         channel = us.open(alice, 1_000_000, push_sat=400_000)
         us.pay(alice, 12_345_678)
         us.agrees_with(alice, channel)
-        # Without the peer, whose own commitment could win.
-        alice.stop()
-        commitment_txid = us.close_channel(channel, force=True)
-        us.mine(DEPTH_BLOCKS)
-        net.node.reorganise(DEPTH_BLOCKS, empty=True)
-        net.sync()
-        us.wait_height()
-        assert commitment_txid in net.node.mempool()
-        # One block for the commitment and 143 on top: the next one may hold a spend of ours.
-        us.mine(DELAY_BLOCKS)
-        sweep_txid = net.node.wait_until("the sweep", net.node.mempool)
-        us.mine(DEPTH_BLOCKS)
-        net.node.reorganise(DEPTH_BLOCKS, empty=True)
-        net.sync()
-        us.wait_height()
-        assert net.node.mempool() == sweep_txid
+        commitment_txid = force_close_over_reorganisations(us, alice, channel)
         us.mine_until_swept()
         us.check_coins(paid_away_sat=400_000 + 12_345, commitment_txids=[commitment_txid])
         us.check_log()
@@ -116,9 +114,7 @@ def test_under_their_force_close(regtest: StartRegtest) -> None:
         alice.call("close", channel_id=channel, force=True)
         net.node.wait_for_spend(funding_txid, int(vout))
         us.mine(DEPTH_BLOCKS)
-        net.node.reorganise(DEPTH_BLOCKS, empty=True)
-        net.sync()
-        us.wait_height()
+        us.reorganise(DEPTH_BLOCKS)
         # Their commitment is sent again, and so is ours: one of the two confirms.
         net.node.wait_for_spend(funding_txid, int(vout))
         us.mine(DELAY_BLOCKS)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.stand_in import put_in_place_of
 from wallet.chain.electrum.session import ServerAddress
 from wallet.node import node as node_module
 from wallet.node.api import CommandError, Json, WalletInfo
@@ -272,7 +273,7 @@ async def serving(daemon: Daemon) -> asyncio.Task[None]:
         ready.set()
         return bound
 
-    daemon._rpc.start = start_and_tell  # type: ignore[method-assign]  # the same, and it tells
+    put_in_place_of(daemon._rpc, "start", start_and_tell)
     task = asyncio.create_task(daemon.serve())
     async with asyncio.timeout(WAIT_SECONDS):
         await ready.wait()
@@ -381,7 +382,7 @@ def test_a_file_that_cannot_be_written_ends_the_daemon(
             def full(batches: object) -> None:
                 raise sqlite3.OperationalError("database or disk is full")
 
-            store._commit = full  # type: ignore[method-assign]  # a disk that is full from now on
+            put_in_place_of(store, "_commit", full)
             waits = asyncio.create_task(daemon.handle("add_request", {"amount": "0.1"}))
             await task
             waits.cancel()
