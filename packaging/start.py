@@ -17,9 +17,29 @@ def forget_own_libraries() -> None:
         os.environ.pop("LD_LIBRARY_PATH", None)
 
 
+# Where systems keep the certificates of who vouches for servers: Debian and Arch, Fedora, openSUSE, Alpine and macOS.
+CERTIFICATES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+def find_certificates() -> None:
+    """The OpenSSL that comes with us looks where the system that it was built on has them. Windows is asked itself."""
+    if os.name == "nt" or "SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ:
+        return
+    for path in CERTIFICATES:
+        if os.access(path, os.R_OK):
+            os.environ["SSL_CERT_FILE"] = path
+            return
+
+
 if __name__ == "__main__":
     if getattr(sys, "frozen", False):
         forget_own_libraries()
+        find_certificates()
     if sys.argv[1:] == ["--make-network-map"]:
         from wallet.node.map_worker import main as make_map
 

@@ -39,7 +39,10 @@ Own: TypeAlias = "tuple[tuple[bytes, int, int], ...]"
 def worker_command() -> list[str]:
     """What starts the process; a frozen program starts itself."""
     if getattr(sys, "frozen", False):
-        return [sys.executable, "--make-network-map"]  # as packaging/start.py takes it
+        # A Windows program with a window has neither input nor output; its twin for the console has.
+        twin = Path(sys.executable).with_name("leyden-cli.exe")
+        # As packaging/start.py takes it.
+        return [str(twin) if twin.exists() else sys.executable, "--make-network-map"]
     return [sys.executable, "-m", "wallet.node.map_worker"]
 
 

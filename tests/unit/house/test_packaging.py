@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import configparser
+import os
 import plistlib
 import re
+import runpy
+import sys
 import tomllib
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wallet.gui.pages.about import PACKAGES
+from wallet.node.network_map import worker_command
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGING = ROOT / "packaging"
@@ -48,3 +57,58 @@ def test_the_locks_name_no_place_to_load_from() -> None:
     assert all(
         "--hash=sha256:" in block for block in re.split(r"\n(?=\w)", lock) if "==" in block.split("\n")[0]
     )
+
+
+def start() -> dict[str, Any]:
+    """What stands in the file that the frozen program begins with."""
+    return runpy.run_path(str(PACKAGING / "start.py"), run_name="start")
+
+
+@pytest.mark.parametrize("before", [None, "/opt/lib"], ids=["none", "one"])
+def test_other_programs_are_started_with_the_library_path_of_before(
+    before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/lib/leyden/_internal")
+    monkeypatch.delenv("LD_LIBRARY_PATH_ORIG", raising=False)
+    if before is not None:
+        monkeypatch.setenv("LD_LIBRARY_PATH_ORIG", before)
+    start()["forget_own_libraries"]()
+    assert os.environ.get("LD_LIBRARY_PATH") == before
+    assert "LD_LIBRARY_PATH_ORIG" not in os.environ
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps its certificates itself")
+def test_the_system_s_certificates_are_found_unless_others_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    begun = start()
+    find = begun["find_certificates"]
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("certificates")
+    monkeypatch.setitem(find.__globals__, "CERTIFICATES", (str(tmp_path / "none.pem"), str(bundle)))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", "/my/own.pem")
+    find()
+    assert os.environ["SSL_CERT_FILE"] == "/my/own.pem"
+    monkeypatch.delenv("SSL_CERT_FILE")
+    find()
+    assert os.environ["SSL_CERT_FILE"] == str(bundle)
+
+
+def test_the_map_s_process_is_the_frozen_program_or_its_twin_for_the_console(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "leyden.exe"))
+    assert worker_command() == [str(tmp_path / "leyden.exe"), "--make-network-map"]
+    (tmp_path / "leyden-cli.exe").touch()
+    assert worker_command() == [str(tmp_path / "leyden-cli.exe"), "--make-network-map"]
+
+
+def test_the_frozen_program_can_tell_the_licences_of_its_parts() -> None:
+    """The recipe reads the names of the parts out of the page's source."""
+    source = (ROOT / "wallet" / "gui" / "pages" / "about.py").read_text()
+    (rule,) = re.findall(r"re\.search\(r\"(.*?)\", about\.read\(\)", (PACKAGING / "leyden.spec").read_text())
+    found = re.search(rule, source, re.M | re.S)
+    assert found is not None
+    assert tuple(re.findall(r'"([^"]+)"', found[1])) == PACKAGES
