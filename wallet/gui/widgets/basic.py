@@ -367,10 +367,16 @@ _ICON_TOKENS = {
 }
 
 
+def _without_keys(text: str) -> str:
+    """For Qt, which makes a key of the letter behind an ampersand."""
+    return text.replace("&", "&&")
+
+
 class Button(QPushButton):
     """A button whose word names the act. `kind` is one of filled, outlined, text, quiet, danger, danger-text.
 
-    An icon alone needs `name`, which is also its tooltip.
+    An icon alone needs `name`, which is also its tooltip. Its text is shown as it is: names that others chose have
+    ampersands, which Qt would take out, and make a key of the letter behind.
     """
 
     def __init__(
@@ -385,7 +391,7 @@ class Button(QPushButton):
         name: str = "",
         on_click: Callable[[], object] | None = None,
     ) -> None:
-        super().__init__(text)
+        super().__init__(_without_keys(text))
         self._icon_name = icon
         self.setProperty("kind", kind)
         if main or small or tall:
@@ -400,6 +406,12 @@ class Button(QPushButton):
         if on_click is not None:
             self.clicked.connect(lambda _checked=False: on_click())
         self._render_icon()
+
+    def setText(self, text: str | None) -> None:
+        super().setText(_without_keys(text or ""))
+
+    def text(self) -> str:
+        return super().text().replace("&&", "&")
 
     @property
     def kind(self) -> str:
@@ -563,6 +575,7 @@ def add_action(
     target: QMenu, text: str, on_click: Callable[[], object], icon: str | None = None, shortcut: str = ""
 ) -> QAction:
     """Adds a line to a menu. A shortcut is only shown: the window owns the real ones."""
+    text = _without_keys(text)
     action = QAction(text, target)
     if icon is not None:
         action.setIcon(icons.icon(icon, "text2"))
