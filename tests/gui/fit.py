@@ -6,7 +6,7 @@ its tooltip (`ElidedLabel`, a table's cell, the wallet's name); anything else th
 
 from __future__ import annotations
 
-from PyQt6.QtCore import QModelIndex, QPoint, QRect, Qt
+from PyQt6.QtCore import QElapsedTimer, QEventLoop, QModelIndex, QPoint, QRect, Qt
 from PyQt6.QtWidgets import (
     QAbstractScrollArea,
     QApplication,
@@ -28,7 +28,7 @@ from wallet.gui.widgets.basic import AmountLabel, ElidedLabel
 from wallet.gui.widgets.checks import CheckBox
 from wallet.gui.widgets.navigation import NavItem
 
-__all__ = ["findings", "settle", "top"]
+__all__ = ["findings", "lasting", "settle", "top"]
 
 # What rounding of sizes and of glyphs may cost.
 SLACK = 2
@@ -47,6 +47,18 @@ def settle() -> None:
     for _round in range(3):
         QApplication.sendPostedEvents()
         QApplication.processEvents()
+
+
+def lasting(window: QWidget, milliseconds: int = 5_000) -> list[str]:
+    """What is found once answers have come and are laid out: what is still there when the time is over."""
+    timer = QElapsedTimer()
+    timer.start()
+    while True:
+        settle()
+        found = findings(top(window))
+        if not found or timer.elapsed() > milliseconds:
+            return found
+        QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
 
 
 def findings(where: QWidget) -> list[str]:
@@ -100,13 +112,11 @@ def _needs(widget: QWidget) -> tuple[int, int] | None:
         if not widget.icon().isNull():
             needs += widget.iconSize().width() + 4
         return needs, room.width()
-    if isinstance(widget, CheckBox):
-        return widget.sizeHint().width(), widget.width()
     if isinstance(widget, NavItem):
         words = widget.words()
         return None if words is None else (metrics.horizontalAdvance(widget.text()), words.width())
     if isinstance(widget, QLineEdit):
-        if not widget.placeholderText() or widget.text():
+        if not widget.placeholderText() or widget.text() or widget.toolTip():
             return None
         margins = widget.textMargins()
         style = widget.style()
@@ -124,6 +134,13 @@ def _cut(widget: QWidget) -> list[str]:
     wide = _needs(widget)
     if wide is not None and wide[0] > wide[1] + SLACK:
         return [f"cut at its side ({wide[0]} of {wide[1]} px): {_who(widget)}"]
+    if isinstance(widget, CheckBox):
+        needs = widget.heightForWidth(widget.width())
+        return (
+            [f"cut below ({needs} of {widget.height()} px): {_who(widget)}"]
+            if needs > widget.height() + SLACK
+            else []
+        )
     if not isinstance(widget, QLabel) or not widget.text():
         return []
     if widget.wordWrap():

@@ -20,7 +20,7 @@ from PyQt6.QtCore import QElapsedTimer, QEvent, QEventLoop
 from PyQt6.QtWidgets import QApplication, QDialog
 
 from tests.gui.fake_node import FakeHost, FakeNode
-from tests.gui.fit import findings, top
+from tests.gui.fit import lasting
 from tests.gui.hands import PATIENCE_MS
 from wallet.gui.app import make_application, make_window
 from wallet.gui.grab import grab
@@ -139,8 +139,8 @@ def main(arguments: list[str]) -> int:
                     spin()
                     assert stage.window is not None
                     path = folder / f"{name}-{size[0]}-{scheme}.png"
+                    told = lasting(stage.window)
                     grab(stage.window).save(str(path))
-                    told = findings(top(stage.window))
                 finally:
                     stage.end()
                 count += len(told)

@@ -16,6 +16,7 @@ from PyQt6.QtCore import QModelIndex, Qt
 from wallet.gui import format as fmt
 from wallet.gui.describe import item_amount, item_state, item_title, item_worth
 from wallet.gui.models.columns import ColumnsModel
+from wallet.gui.tips import plain_tip
 from wallet.i18n import _
 from wallet.node.api import ActivityItem, ActivityOrder, ActivityQuery, ActivityStatus
 
@@ -106,6 +107,8 @@ class ActivityModel(ColumnsModel):
             return item
         if role == Qt.ItemDataRole.ToolTipRole and column == WHEN:
             return fmt.date_time(item.at)
+        if role == Qt.ItemDataRole.ToolTipRole and column == WHAT:
+            return plain_tip(f"{item_title(item)}\n{item_state(item)}")
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text_of(item, column)
         if role == Qt.ItemDataRole.AccessibleTextRole:

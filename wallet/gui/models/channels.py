@@ -130,6 +130,8 @@ class ChannelsModel(ColumnsModel):
             return self.alignment(index.column())
         if role == Qt.ItemDataRole.ToolTipRole and index.column() == STATE:
             return plain_tip(channel_sentence(channel))
+        if role == Qt.ItemDataRole.ToolTipRole and index.column() == PEER:
+            return plain_tip(self._text(channel, PEER))
         if role == WORTH_ROLE or (
             role == Qt.ItemDataRole.ToolTipRole
             and index.column() in {CAN_SEND, CAN_RECEIVE, CAPACITY, EARNED}

@@ -28,6 +28,7 @@ from wallet.gui.network.models import (
     name_of,
 )
 from wallet.gui.network.picture import SCALE, UNKNOWN
+from wallet.gui.pages.base import scroller
 from wallet.gui.theme import theme
 from wallet.gui.tokens import ROW, S2, S3, S4
 from wallet.gui.widgets.basic import Button, ElidedLabel, Label, clear, hbox, vbox
@@ -323,7 +324,9 @@ class Card(_Floating):
         super().__init__(parent)
         self.setFixedWidth(theme().px(CARD_WIDTH))
         self._box = vbox(spacing=S3, margins=(S4, S4, S4, S4))
-        self.setLayout(self._box)
+        self._inside = QWidget()
+        self._inside.setLayout(self._box)
+        self.setLayout(vbox(scroller(self._inside), spacing=0))
         self.channels = ChannelsOfNode()
         self.list: Lines | None = None
         self.open_button: Button | None = None
@@ -411,7 +414,10 @@ class Card(_Floating):
 
     def tall(self, room: int) -> int:
         """How tall it wants to be, within the room that there is."""
-        wanted = self._box.sizeHint().height()
+        self._box.activate()
+        width = self.width()
+        wanted = self._box.heightForWidth(width) if self._box.hasHeightForWidth() else 0
+        wanted = max(wanted, self._box.sizeHint().height()) + 2
         if self.list is not None:
             rows = min(self.channels.rowCount(), 8)
             wanted = max(

@@ -8,15 +8,15 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from PyQt6.QtCore import QModelIndex, QPoint, Qt, QTimer
+from PyQt6.QtCore import QEvent, QModelIndex, QObject, QPoint, QSize, Qt, QTimer
 from PyQt6.QtGui import QResizeEvent
-from PyQt6.QtWidgets import QStackedWidget, QWidget
+from PyQt6.QtWidgets import QSizePolicy, QStackedWidget, QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
 from wallet.gui.describe import item_title
 from wallet.gui.models.activity import AMOUNT, FEE, ITEM_ROLE, WHAT, WHEN, ActivityModel
-from wallet.gui.pages.base import Page
+from wallet.gui.pages.base import Page, scroller
 from wallet.gui.theme import theme
 from wallet.gui.tokens import CONTROL, FORM_WIDTH, ROW_TWO_LINES, S2, S3
 from wallet.gui.widgets import files
@@ -38,6 +38,7 @@ from wallet.node.api import (
 __all__ = ["ActivityPageView", "Filters", "day_at"]
 
 SEARCH_AFTER_MS = 150
+LEAST_FILTERS = 84
 KINDS = {"all": None, "lightning": ActivityKind.LIGHTNING, "onchain": ActivityKind.ONCHAIN}
 DIRECTIONS = {
     "all": None,
@@ -121,19 +122,33 @@ class Filters(QWidget):
             flow.addWidget(segments)
             segments.chosen.connect(lambda _key: self._chosen())
         flow.addWidget(self.orders)
-        self._flow = flow
-        self._holder = QWidget()
-        self._holder.setLayout(flow)
-        self.setLayout(vbox(self._holder, self._days, spacing=S2))
+        holder = QWidget()
+        holder.setLayout(flow)
+        self._holder = holder
+        self._inside = QWidget()
+        self._inside.setLayout(vbox(holder, self._days, spacing=S2))
+        # In a low window the table gives way first; then these scroll.
+        area = scroller(self._inside)
+        self.setLayout(vbox(area, spacing=0))
+        self.setMinimumHeight(theme().px(LEAST_FILTERS))
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self._inside.installEventFilter(self)
         for field in (self.since, self.until):
             field.textEdited.connect(lambda _text: self._chosen())
             field.left.connect(self._judge)
         self._days.hide()
 
+    def sizeHint(self) -> QSize:
+        return QSize(super().sizeHint().width(), max(0, self._inside.heightForWidth(self.width())))
+
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         super().resizeEvent(event)
-        # In a low window the table gives way, not the last line of the choices.
-        self._holder.setMinimumHeight(self._flow.heightForWidth(self.width()))
+        self.updateGeometry()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return False
 
     def _chosen(self) -> None:
         self._days.setVisible(self.periods.current() == "days")
@@ -249,6 +264,8 @@ class ActivityPageView(Page):
             self.table.set_widths(
                 WHAT,
                 {WHEN: 140 if narrow else 150, FEE: 112 if narrow else 120, AMOUNT: 140 if narrow else 180},
+                gives_way=(FEE,),
+                least=140,
             )
 
     def set_first_focus(self) -> None:

@@ -87,7 +87,9 @@ class ChannelDetail(QWidget):
         self._can_send = AmountLabel("amount")
         self._can_receive = AmountLabel("amount", align=Qt.AlignmentFlag.AlignRight)
         self._stepper = Stepper()
-        self._note = Label(_("You can close Leyden now: it goes on when you come back."), "caption", "text2")
+        self._note = Label(
+            _("You can close Leyden now: it goes on when you come back."), "caption", "text2", wrap=True
+        )
         self._banner = Banner("", "info")
         self._peer = Facts(label_width=132)
         self._more = Facts(label_width=132)

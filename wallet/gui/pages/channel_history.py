@@ -107,8 +107,8 @@ class ChannelStates(QWidget):
         words = _("{amount} out") if outgoing else _("{amount} in")
         row.addWidget(Label(words.format(amount=fmt.msat_exact(_count(htlc.get("amount_msat"))))))
         until = _("until block {height}").format(height=fmt.group(_count(htlc.get("expiry_height"))))
-        row.addWidget(Label(", ".join(part for part in (state, until) if part), "caption", "text2"))
-        row.addStretch(1)
+        told = Label(", ".join(part for part in (state, until) if part), "caption", "text2", wrap=True)
+        row.addWidget(told, 1)
         row.addWidget(CopyId(_("Payment hash"), str(htlc.get("payment_hash") or "")))
         holder.setLayout(row)
         return holder
@@ -134,8 +134,7 @@ class ChannelStates(QWidget):
                 n=len(htlcs)
             )
             words = f"{words}, {count}"
-        row.addWidget(Label(words, "caption", "text2"))
-        row.addStretch(1)
+        row.addWidget(Label(words, "caption", "text2", wrap=True), 1)
         box.addLayout(row)
         for htlc in htlcs:
             inner = hbox(spacing=0, margins=(24, 0, 0, 0))

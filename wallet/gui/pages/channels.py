@@ -41,6 +41,7 @@ from wallet.gui.widgets.basic import (
     menu,
     vbox,
 )
+from wallet.gui.widgets.beside import Beside
 from wallet.gui.widgets.channel_cells import CapacityDelegate, WorthDelegate
 from wallet.gui.widgets.fields import LineEdit
 from wallet.gui.widgets.ids import Fold, NodeDot, copy_text
@@ -168,7 +169,7 @@ class ChannelsPage(Page):
         self.stack = QStackedWidget()
         self.body.addWidget(self.stack)
 
-        self._summary = Label("", "body", "text2")
+        self._summary = Label("", "body", "text2", wrap=True)
         self.search = LineEdit(_("Search channels"), _("Search by name, id or state"))
         self.search.setClearButtonEnabled(True)
         self.search.setMaximumWidth(theme().px(320))
@@ -177,17 +178,16 @@ class ChannelsPage(Page):
         self.descending = True
         self.sort_button = Button("", "outlined", "chevron-down", on_click=self._open_orders)
         self._tools = QWidget()
-        tools = hbox(spacing=S2)
-        tools.addWidget(self.search, 1)
-        tools.addStretch(1)
-        tools.addWidget(self.sort_button)
-        self._tools.setLayout(tools)
+        self._tools.setLayout(Beside(self.search, self.sort_button, least=300))
         self._nothing = Label(_("No channel fits the search."), "body", "text2")
         self._cards_box = vbox(spacing=S3)
         self.table = Table(_("Channels"), self._open_row)
         self.table.setModel(self.model)
         self.table.set_widths(
-            PEER, {STATE: 128, CAN_SEND: 120, CAN_RECEIVE: 132, CAPACITY: 150, UPTIME: 92, EARNED: 104}
+            PEER,
+            {STATE: 128, CAN_SEND: 120, CAN_RECEIVE: 132, CAPACITY: 150, UPTIME: 92, EARNED: 104},
+            gives_way=(UPTIME, EARNED, CAPACITY, CAN_RECEIVE),
+            least=120,
         )
         self.table.setItemDelegateForColumn(STATE, StateDelegate(self.table))
         worth = WorthDelegate(self.table)
@@ -286,8 +286,7 @@ class ChannelsPage(Page):
     def set_narrow(self, narrow: bool) -> None:
         super().set_narrow(narrow)
         if hasattr(self, "table"):
-            for column in (UPTIME, EARNED):
-                self.table.setColumnHidden(column, narrow)
+            self.table.leave_out((UPTIME, EARNED) if narrow else ())
 
     # --- a channel's own page -----------------------------------------------------
 

@@ -12,6 +12,7 @@ from PyQt6.QtWidgets import QWidget
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
 from wallet.gui.theme import theme
+from wallet.gui.tips import plain_tip
 from wallet.gui.tokens import S2, S4
 from wallet.gui.widgets.basic import Button, ElidedLabel, Label, clear, hbox, vbox
 from wallet.gui.widgets.dialog import Dialog
@@ -22,6 +23,7 @@ from wallet.i18n import _
 __all__ = ["ContactDialog", "ContactsBox", "NameDialog", "NodeName", "read_node_names"]
 
 MAX_NAME = 60
+SHOWN_NAME = 30
 
 
 def read_node_names(context: Context) -> None:
@@ -222,12 +224,14 @@ class ContactsBox(QWidget):
         self.rows, self.edits = [], []
         for name, destination in pairs:
             pay = Button(
-                fmt.plain(name, MAX_NAME),
+                fmt.plain(name, SHOWN_NAME),
                 "outlined",
                 "peer",
                 name=_("Pay {name}").format(name=fmt.plain(name, MAX_NAME)),
                 on_click=partial(self.chosen.emit, name),
             )
+            if len(name) > SHOWN_NAME:
+                pay.setToolTip(plain_tip(fmt.plain(name, MAX_NAME)))
             edit = Button(
                 "",
                 "quiet",

@@ -266,6 +266,7 @@ class NetworkPage(Page):
         self.canvas.right_inset = 0
         self.canvas.select()
         self.card.hide()
+        self._place_panels()
 
     def _go_to_node(self, node: int) -> None:
         self.search.close_list()
@@ -372,6 +373,11 @@ class NetworkPage(Page):
         self.search.move(margin, margin)
         self.search.set_room(height - self.legend.height() - 2 * margin - theme().px(S3))
         room = height - self.zoom.height() - 2 * margin - theme().px(S3)
+        beside = width - self.search.width() - 3 * margin
         for panel in (self.card, self.attempts):
-            panel.resize(panel.width(), panel.tall(room))
-            panel.move(width - panel.width() - margin, margin)
+            # Where the search has no room beside it, it stands below.
+            top = margin if panel.width() <= beside else 2 * margin + self.search.minimumHeight()
+            panel.resize(panel.width(), panel.tall(room - top + margin))
+            panel.move(width - panel.width() - margin, top)
+        shown = [panel.geometry() for panel in (self.card, self.attempts) if not panel.isHidden()]
+        self.legend.setVisible(not any(self.legend.geometry().intersects(place) for place in shown))

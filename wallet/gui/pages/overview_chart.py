@@ -13,6 +13,7 @@ from wallet.gui.context import Context
 from wallet.gui.theme import theme
 from wallet.gui.tokens import ROW, S2, S3, S4
 from wallet.gui.widgets.basic import Button, Card, Label, clear, hbox, vbox
+from wallet.gui.widgets.beside import Beside
 from wallet.gui.widgets.chart import BALANCE, CHANGE, WHEN, BalanceChart, BalanceTableModel
 from wallet.gui.widgets.fields import Segments
 from wallet.gui.widgets.table import Table
@@ -139,17 +140,20 @@ class BalanceOverTime(QWidget):
         )
         self.chart = BalanceChart()
         self.model = BalanceTableModel()
-        self._said = Label("", "body", "text2")
+        self._said = Label("", "body", "text2", wrap=True)
         self.table_button = Button(_("As a table"), "text", small=True, on_click=self._toggle)
         self.table_button.setCheckable(True)
         self.table_button.setAccessibleDescription(_("Shows or hides what belongs to it"))
         self.table = Table(_("Balance over time"), self._pointed)
         self.table.setModel(self.model)
-        self.table.set_widths(WHEN, {BALANCE: 180, CHANGE: 160})
+        self.table.set_widths(WHEN, {BALANCE: 180, CHANGE: 160}, gives_way=(CHANGE,), least=180)
         self.table.setFixedHeight(theme().px(ROW * TABLE_ROWS + 36))
         self.table.hide()
-        head = hbox(Label(_("Balance over time"), "section"), "stretch", self.ranges, spacing=S3)
-        foot = hbox(self._said, "stretch", self.table_button, spacing=S3)
+        # The choice stands at the right; below its title where the window is narrow.
+        head = Beside(Label(_("Balance over time"), "section"), self.ranges, spacing=S3)
+        foot = hbox(spacing=S3)
+        foot.addWidget(self._said, 1)
+        foot.addWidget(self.table_button)
         self.setLayout(vbox(head, Card(vbox(foot, self.chart, self.table, spacing=S2)), spacing=S2))
         self.ranges.chosen.connect(lambda _key: self.refresh())
         self.chart.chosen.connect(lambda _place: self._say())

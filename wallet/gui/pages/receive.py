@@ -35,6 +35,7 @@ from wallet.gui.widgets.basic import (
     menu,
     vbox,
 )
+from wallet.gui.widgets.beside import Beside
 from wallet.gui.widgets.fields import AmountField, Field, LineEdit, Segments
 from wallet.gui.widgets.ids import CopyId, copy_text
 from wallet.gui.widgets.notices import Banner, toast
@@ -101,14 +102,13 @@ class ReceivePage(Page):
         left.setLayout(form)
 
         self._right = QStackedWidget()
-        self._right.setFixedWidth(theme().px(QR_SIDE * 9 // 8 + 2 * S6))
+        # A code is no text: it stays as large as it is.
+        self._right.setFixedWidth(max(QR_SIDE * 9 // 8 + theme().px(2 * S6), theme().px(QR_SIDE + 2 * S6)))
         self._right.addWidget(self._make_blank())
         self._right.addWidget(self._make_code())
         self._paid_page: QWidget | None = None
-        columns = hbox(spacing=S8)
-        columns.addWidget(left, 100)
-        columns.addWidget(self._right, 0, Qt.AlignmentFlag.AlignTop)
-        columns.addStretch(1)
+        # The code stands beside the form; below it where there is no room.
+        columns = Beside(left, self._right, least=260, spacing=S8, line_spacing=S4, top=True)
         self.body.addLayout(columns)
 
         self._list_holder = QWidget()
@@ -428,7 +428,9 @@ class ReceivePage(Page):
         word, tone, icon = request_look(request.status)
         title = Label(fmt.plain(request.message, 48) or _("Request"), "body")
         when = Label(fmt.ago(request.created_at), "caption", "text2")
-        line = hbox(vbox(title, when, spacing=0), "stretch", spacing=S4, margins=(S4, S2, S4, S2))
+        names = QWidget()
+        names.setLayout(vbox(title, when, spacing=0))
+        line = hbox(spacing=S4)
         amount = Label(
             fmt.amount(request.amount_msat) if request.amount_msat is not None else _("any amount"), "strong"
         )
@@ -437,5 +439,6 @@ class ReceivePage(Page):
         text = request.invoice or request.address or ""
         if text and request.status is RequestStatus.UNPAID:
             line.addWidget(CopyId(_("Invoice") if request.invoice else _("Address"), text))
-        row.setLayout(line)
+        # Where it is narrow, what belongs to the request goes below its name.
+        row.setLayout(vbox(Beside(names, line, least=160), margins=(S4, S2, S4, S2)))
         return row

@@ -29,6 +29,7 @@ from wallet.gui.widgets.basic import (
     hbox,
     vbox,
 )
+from wallet.gui.widgets.beside import Beside
 from wallet.gui.widgets.dialog import Dialog
 from wallet.gui.widgets.fields import Field, LineEdit, Segments
 from wallet.gui.widgets.ids import NodeDot
@@ -151,14 +152,15 @@ class ChannelRow(QWidget):
         when_at = _when_at(row)
         when = _("about {date}").format(date=fmt.date(when_at)) if when_at else ""
         text = fmt.plain(str(row.get("text") or ""), 300)
-        head = hbox(spacing=S2)
+        who = hbox(spacing=S2)
         if peer:
-            head.addWidget(NodeDot(peer))
+            who.addWidget(NodeDot(peer))
         title = Label(name, "body")
-        head.addWidget(title)
-        head.addWidget(pill)
-        head.addStretch(1)
-        head.addWidget(amount)
+        who.addWidget(title)
+        who.addWidget(pill)
+        who.addStretch(1)
+        # Side by side, or the amount below where there is no room.
+        head = Beside(who, amount, least=480, spacing=S2, line_spacing=S1)
         foot = hbox(spacing=S4)
         foot.addWidget(Label(text, "caption", "text2", wrap=True), 1)
         date = Label(when, "caption", "text2", align=Qt.AlignmentFlag.AlignRight)
@@ -194,7 +196,9 @@ class RecoveryPage(Page):
             "text2",
             wrap=True,
         )
-        self._note = Label(_("You can close Leyden now: it goes on when you come back."), "caption", "text2")
+        self._note = Label(
+            _("You can close Leyden now: it goes on when you come back."), "caption", "text2", wrap=True
+        )
         self._progress = Card(vbox(amounts, S1, self.steps, self._unknown, self._note, spacing=S3))
         self.way = Segments(
             _("What is left"),
@@ -202,7 +206,7 @@ class RecoveryPage(Page):
             BACKUP,
         )
         self.way.chosen.connect(lambda _key: self._draw())
-        self._question = Label("", "section")
+        self._question = Label("", "section", wrap=True)
         self.total = AmountLabel("amount")
         self._sentence = Label("", "body", "text2", wrap=True)
         self._in_flight = Label("", "caption", "text2", wrap=True)

@@ -8,6 +8,7 @@ from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QWidget
 
 from wallet.gui import format as fmt
+from wallet.gui.pages.base import scroller
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S4, S6
 from wallet.gui.widgets.basic import AmountLabel, Button, IconLabel, Label, Pill, hbox, prose, vbox
@@ -61,7 +62,9 @@ class ResultPage(QWidget):
         row.addStretch(1)
         box.addLayout(row)
         box.addStretch(1)
-        self.setLayout(box)
+        inside = QWidget()
+        inside.setLayout(box)
+        self.setLayout(vbox(scroller(inside), spacing=0))
         self.setAccessibleName(
             f"{title}. {_('Amount')} {self.amount.text()}. {' '.join(lines)} {advice}".strip()
         )

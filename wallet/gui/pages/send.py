@@ -28,7 +28,19 @@ from wallet.gui.scan import screen as screens
 from wallet.gui.scan.reader import Reader, load_picture
 from wallet.gui.theme import theme
 from wallet.gui.tokens import FORM_WIDTH, S2, S4, S6
-from wallet.gui.widgets.basic import AmountLabel, Button, Label, Pill, add_action, discard, hbox, menu, vbox
+from wallet.gui.widgets.basic import (
+    WIDEST_PROSE,
+    AmountLabel,
+    Button,
+    Label,
+    Pill,
+    add_action,
+    discard,
+    hbox,
+    menu,
+    vbox,
+)
+from wallet.gui.widgets.beside import Beside
 from wallet.gui.widgets.fields import LineEdit
 from wallet.gui.widgets.files import ask_file
 from wallet.gui.widgets.ids import copy_text
@@ -74,10 +86,10 @@ class _Progress(QWidget):
         self.amount = AmountLabel("display", align=centre)
         self.payee = Label("", "body", "text2", align=centre)
         self.route = RouteLine()
-        self.route.setFixedWidth(theme().px(480))
+        self.route.setFixedWidth(min(theme().px(480), WIDEST_PROSE))
         self.sentence = Label("", "strong", align=centre)
         self.note = Label("", "caption", "text2", wrap=True, align=centre)
-        self.note.setFixedWidth(theme().px(440))
+        self.note.setFixedWidth(min(theme().px(440), WIDEST_PROSE))
         box = vbox("stretch", spacing=S2)
         word = fmt.network_word(network)
         if word:
@@ -90,7 +102,9 @@ class _Progress(QWidget):
         box.addWidget(self.sentence, 0, centre)
         box.addWidget(self.note, 0, centre)
         box.addStretch(1)
-        self.setLayout(box)
+        inside = QWidget()
+        inside.setLayout(box)
+        self.setLayout(vbox(scroller(inside), spacing=0))
         self._told = False
         self.looking = QTimer(self)
         self.looking.setInterval(LOOK_EVERY_MS)
@@ -166,7 +180,7 @@ class SendPage(Page):
         self.field.setClearButtonEnabled(False)
         self.paste = Button(_("Paste"), "outlined", "paste", main=True, on_click=self.paste_clipboard)
         self.scan = Button(_("Scan"), "outlined", "scan", main=True, on_click=self._open_scan_menu)
-        box.addLayout(hbox(self.field, self.paste, self.scan, spacing=S2))
+        box.addLayout(Beside(self.field, hbox(self.paste, self.scan, spacing=S2), least=260, spacing=S2))
         self.hint = Label("", "body", "text2", wrap=True)
         box.addWidget(self.hint)
         self.banner = Banner("", "warning", _("Clear"), self.reset)

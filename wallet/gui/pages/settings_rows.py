@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from PyQt6.QtWidgets import QAbstractButton, QFrame, QLineEdit, QWidget
 
-from wallet.gui.tokens import S3, S4
-from wallet.gui.widgets.basic import Card, Label, Rule, hbox, vbox
+from wallet.gui.tokens import S3
+from wallet.gui.widgets.basic import Card, Label, Rule, vbox
+from wallet.gui.widgets.beside import Beside
 
 __all__ = ["row", "section"]
 
@@ -23,10 +24,9 @@ def row(title: str, sentence: str | Label, control: QWidget) -> QWidget:
         isinstance(control, QAbstractButton) and not control.accessibleName()
     ):
         control.setAccessibleName(control.accessibleName() or title)
-    line = hbox(spacing=S4)
-    line.addLayout(words, 1)
-    line.addWidget(control)
-    holder.setLayout(line)
+    told = QWidget()
+    told.setLayout(words)
+    holder.setLayout(Beside(told, control, least=220))
     return holder
 
 

@@ -7,6 +7,7 @@ from PyQt6.QtWidgets import QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.bridge import run
+from wallet.gui.pages.base import scroller
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S3, S4
 from wallet.gui.widgets.basic import Button, Card, JarLabel, Label, hbox, vbox
@@ -56,7 +57,9 @@ class UnlockPage(QWidget):
         box.addWidget(self.note, 0, centre)
         box.addLayout(hbox("stretch", self.other, "stretch"))
         box.addStretch(3)
-        self.setLayout(box)
+        inside = QWidget()
+        inside.setLayout(box)
+        self.setLayout(vbox(scroller(inside), spacing=0))
         self.note.setMinimumWidth(theme().px(320))
         self.password.returnPressed.connect(self.open_now)
 

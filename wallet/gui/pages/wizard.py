@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from PyQt6.QtCore import Qt, pyqtSignal
+from PyQt6.QtGui import QResizeEvent
 from PyQt6.QtWidgets import QGridLayout, QStackedWidget, QWidget
 
 from wallet.gui import format as fmt
@@ -101,16 +102,25 @@ class Wizard(QWidget):
         box = vbox(spacing=0, margins=(S6, S8, S6, S8))
         box.addStretch(2)
         # Centred by stretches: an aligned widget is not asked for the height that its width needs.
-        self.stack.setFixedWidth(theme().px(WIDTH))
         box.addLayout(hbox("stretch", self.stack, "stretch", spacing=0))
         box.addStretch(3)
         inside.setLayout(box)
         self.setLayout(vbox(scroller(inside), spacing=0))
+        self._fit()
         self._welcomed = network == "mainnet"
         if self._welcomed:
             self._welcome()
         else:
             self._start()
+
+    def _fit(self) -> None:
+        """As wide as its questions are, or as the window leaves them."""
+        around = theme().px(2 * S6 + S3)
+        self.stack.setFixedWidth(max(theme().px(320), min(theme().px(WIDTH), self.width() - around)))
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        self._fit()
 
     @property
     def step(self) -> QWidget:
@@ -136,7 +146,6 @@ class Wizard(QWidget):
 
     def _welcome(self) -> None:
         step = QWidget()
-        step.setFixedWidth(theme().px(WIDTH))
         centre = Qt.AlignmentFlag.AlignHCenter
         box = vbox(spacing=S3)
         box.addWidget(JarLabel(72), 0, centre)

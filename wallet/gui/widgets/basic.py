@@ -35,10 +35,12 @@ from wallet.gui import icons
 from wallet.gui.theme import theme
 from wallet.gui.tips import plain_tip
 from wallet.gui.tokens import CARD_PADDING, S2, S3
+from wallet.gui.widgets.beside import Beside
 
 __all__ = [
-    "AmountLabel", "Button", "Card", "Clickable", "ClickCard", "ElidedLabel", "Flow", "IconLabel", "JarLabel",
-    "Label", "Pill", "Rule", "add_action", "button_row", "clear", "discard", "hbox", "menu", "prose", "restyle", "vbox",
+    "WIDEST_PROSE", "AmountLabel", "Button", "Card", "Clickable", "ClickCard", "ElidedLabel", "Flow", "IconLabel",
+    "JarLabel", "Label", "Pill", "Rule", "add_action", "button_row", "clear", "discard", "hbox", "menu", "prose",
+    "restyle", "vbox",
 ]  # fmt: skip
 
 Item = QWidget | QLayout | int | str
@@ -71,6 +73,9 @@ def hbox(*items: Item, spacing: int = S2, margins: tuple[int, int, int, int] = (
     _fill(box, items, spacing, margins)
     return box
 
+
+WIDEST_PROSE = 620
+"""What the smallest window has room for, however large the text is."""
 
 _limbo: QWidget | None = None
 
@@ -193,12 +198,9 @@ class Label(QLabel):
         laid.draw(painter, QPointF(0, top))
 
 
-def button_row(*buttons: QWidget, reason: QWidget) -> QHBoxLayout:
-    """Buttons at the left, and beside them why one of them cannot be pressed."""
-    row = hbox(*buttons, spacing=S2)
-    row.addSpacing(theme().px(4))
-    row.addWidget(reason, 1)
-    return row
+def button_row(*buttons: QWidget, reason: QWidget) -> QLayout:
+    """Buttons at the left, and beside them why one of them cannot be pressed; below them where it is narrow."""
+    return Beside(Flow(*buttons), reason, grows=1, least=150, spacing=S3)
 
 
 def prose(
@@ -212,7 +214,7 @@ def prose(
     """A sentence of a fixed width and the height it needs: for places where a layout cannot ask for it."""
     label = Label(text, role, tone, wrap=True, align=align)
     natural = int(QFontMetricsF(label.font()).horizontalAdvance(text)) + 4
-    wide = min(natural, theme().px(width))
+    wide = min(natural, theme().px(width), WIDEST_PROSE)
     label.setFixedSize(wide, label.heightForWidth(wide))
     return label
 
@@ -484,7 +486,7 @@ class ClickCard(QPushButton):
         box = vbox(
             IconLabel(icon, "accent", 24),
             S2,
-            Label(title, "section"),
+            Label(title, "section", wrap=True),
             Label(sentence, "body", "text2", wrap=True),
             "stretch",
             spacing=4,
@@ -623,25 +625,35 @@ class Flow(QLayout):
     def sizeHint(self) -> QSize:
         hints = [item.sizeHint() for item in self._items if not item.isEmpty()]
         width = sum(hint.width() for hint in hints) + self._gap * max(0, len(hints) - 1)
-        return QSize(width, max((hint.height() for hint in hints), default=0))
+        return self._with_margins(width, max((hint.height() for hint in hints), default=0))
 
     def minimumSize(self) -> QSize:
         hints = [item.minimumSize() for item in self._items if not item.isEmpty()]
-        return QSize(
+        return self._with_margins(
             max((hint.width() for hint in hints), default=0),
             max((hint.height() for hint in hints), default=0),
         )
 
-    def _place(self, rect: QRect, *, move: bool) -> int:
+    def _with_margins(self, width: int, height: int) -> QSize:
+        around = self.contentsMargins()
+        return QSize(width + around.left() + around.right(), height + around.top() + around.bottom())
+
+    def _place(self, whole: QRect, *, move: bool) -> int:
+        around = self.contentsMargins()
+        rect = whole.marginsRemoved(around)
         x, y, line = rect.x(), rect.y(), 0
         for item in self._items:
             if item.isEmpty():
                 continue
             hint = item.sizeHint()
+            if hint.width() > rect.width() > 0:
+                # Alone in its line, and as high as that makes it.
+                width = rect.width()
+                hint = QSize(width, item.heightForWidth(width) if item.hasHeightForWidth() else hint.height())
             if x > rect.x() and x + hint.width() > rect.x() + rect.width():
                 x, y, line = rect.x(), y + line + self._line_gap, 0
             if move:
                 item.setGeometry(QRect(QPoint(x, y), hint))
             x += hint.width() + self._gap
             line = max(line, hint.height())
-        return y + line - rect.y()
+        return y + line - rect.y() + around.top() + around.bottom()

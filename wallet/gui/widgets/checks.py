@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PyQt6.QtCore import QPointF, QRectF, QSize, Qt
+from PyQt6.QtCore import QPointF, QRect, QRectF, QSize, Qt
 from PyQt6.QtGui import QPainter, QPaintEvent, QPen
 from PyQt6.QtWidgets import QAbstractButton, QSizePolicy
 
@@ -16,7 +16,7 @@ BOX = 18
 
 
 class CheckBox(QAbstractButton):
-    """A box, a tick, and a sentence of one line."""
+    """A box, a tick, and a sentence that may go on in a second line."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -25,7 +25,9 @@ class CheckBox(QAbstractButton):
         self.setText(text)
         self.setAccessibleDescription(_("Space ticks it, and takes the tick away"))
         self.setCursor(Qt.CursorShape.PointingHandCursor)
-        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        policy = QSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
 
     def sizeHint(self) -> QSize:
@@ -34,7 +36,16 @@ class CheckBox(QAbstractButton):
         return QSize(width, px(28))
 
     def minimumSizeHint(self) -> QSize:
-        return self.sizeHint()
+        return QSize(min(self.sizeHint().width(), theme().px(240)), theme().px(28))
+
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        px = theme().px
+        room = QRect(0, 0, max(1, width - px(BOX) - px(S2)), 10_000)
+        words = self.fontMetrics().boundingRect(room, int(Qt.TextFlag.TextWordWrap), self.text())
+        return max(px(28), words.height() + px(28) - self.fontMetrics().height())
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         px = theme().px
@@ -58,4 +69,5 @@ class CheckBox(QAbstractButton):
         painter.setFont(self.font())
         left = side + px(S2)
         area = QRectF(left, 0, self.width() - left, self.height())
-        painter.drawText(area, int(Qt.AlignmentFlag.AlignVCenter), self.text())
+        flags = int(Qt.AlignmentFlag.AlignVCenter) | int(Qt.TextFlag.TextWordWrap)
+        painter.drawText(area, flags, self.text())

@@ -16,6 +16,7 @@ from PyQt6.QtWidgets import QCompleter, QFrame, QLineEdit, QListView, QPlainText
 
 from wallet.gui import format as fmt
 from wallet.gui.theme import theme
+from wallet.gui.tips import plain_tip
 from wallet.gui.tokens import S1, S2, S3
 from wallet.gui.typed_amount import as_typed, read_amount
 from wallet.gui.widgets.basic import Button, Flow, IconLabel, Label, clear, hbox, restyle, vbox
@@ -43,6 +44,7 @@ class LineEdit(QLineEdit):
 
     def __init__(self, name: str, placeholder: str = "", *, main: bool = False, mono: bool = False) -> None:
         super().__init__()
+        self._own_tip = ""
         self.setAccessibleName(name)
         self.setAccessibleDescription(placeholder or _("One line to type"))
         self.setPlaceholderText(placeholder)
@@ -59,6 +61,14 @@ class LineEdit(QLineEdit):
     def focusOutEvent(self, event: QFocusEvent | None) -> None:
         super().focusOutEvent(event)
         self.left.emit()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        if self._own_tip == self.toolTip():
+            # Qt shortens what does not fit; all of it is said here then.
+            needs = self.fontMetrics().horizontalAdvance(self.placeholderText()) + theme().px(2 * S3)
+            self._own_tip = plain_tip(self.placeholderText()) if needs > self.width() else ""
+            self.setToolTip(self._own_tip)
 
 
 class PasswordEdit(LineEdit):
@@ -366,10 +376,13 @@ class Segments(QFrame):
         self.setAccessibleDescription(
             _("One of {choices}; arrow keys move between them").format(choices=words)
         )
-        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        policy = QSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
         self._group = QButtonGroup(self)
         self._buttons: dict[str, Button] = {}
-        box = hbox(spacing=2, margins=(2, 2, 2, 2))
+        box = Flow(spacing=2, line_spacing=2)
+        box.setContentsMargins(2, 2, 2, 2)
         for key, text in choices:
             button = Button(text, "segment", name=f"{name}: {text}")
             button.setCheckable(True)
@@ -388,6 +401,13 @@ class Segments(QFrame):
 
     def button(self, key: str) -> Button:
         return self._buttons[key]
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        layout = self.layout()
+        if layout is not None:
+            # Two lines where one has no room; no higher than that beside something tall.
+            self.setFixedHeight(layout.heightForWidth(self.width()))
 
     def sizeHint(self) -> QSize:
         layout = self.layout()

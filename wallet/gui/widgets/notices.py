@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PyQt6.QtCore import QEasingCurve, QPropertyAnimation, Qt, QTimer
-from PyQt6.QtWidgets import QFrame, QGraphicsDropShadowEffect, QGraphicsOpacityEffect, QWidget
+from PyQt6.QtWidgets import QFrame, QGraphicsDropShadowEffect, QGraphicsOpacityEffect, QScrollArea, QWidget
 
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S3, S4, S6, TOAST_SECONDS
@@ -126,7 +126,16 @@ class EmptyState(QWidget):
             box.addSpacing(theme().px(S2))
             box.addWidget(self.button, 0, centre)
         box.addStretch(1)
-        self.setLayout(box)
+        inside = QWidget()
+        inside.setProperty("content", "true")
+        inside.setLayout(box)
+        # In a low window it scrolls.
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setWidget(inside)
+        self.setLayout(vbox(area, spacing=0))
 
 
 def fade_in(widget: QWidget) -> None:

@@ -48,7 +48,7 @@ class QrCode(QWidget):
         self._side = side
         self.setAccessibleName(_("QR code"))
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        self.setFixedSize(theme().px(side), theme().px(side))
+        self.setFixedSize(side, side)  # it is no text, and does not grow with it
         if on_click is not None:
             self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             self.setCursor(Qt.CursorShape.PointingHandCursor)
@@ -66,7 +66,7 @@ class QrCode(QWidget):
             self._image = matrix_image(text) if text else None
             if self._image is not None:
                 # Whole pixels a module, at least the side wanted where that is not much more.
-                modules, wanted = self._image.width(), theme().px(self._side)
+                modules, wanted = self._image.width(), self._side
                 pixels = -(-wanted // modules)
                 if pixels * modules > wanted * 9 // 8:
                     pixels = max(1, wanted // modules)

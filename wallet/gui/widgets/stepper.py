@@ -52,8 +52,10 @@ class Stepper(QWidget):
         clear(self._box)
         for words, state, time_text in wanted:
             name, token, tone = _LOOK[state]
-            label = Label(words, "strong" if state is Step.CURRENT else "body", tone)
-            row = hbox(IconLabel(name, token, 20), label, spacing=12)
+            label = Label(words, "strong" if state is Step.CURRENT else "body", tone, wrap=True)
+            row = hbox(spacing=12)
+            row.addWidget(IconLabel(name, token, 20), 0, Qt.AlignmentFlag.AlignTop)
+            row.addWidget(label)
             if time_text:
                 row.addWidget(Label(time_text, "caption", "text2"))
             row.addStretch(1)

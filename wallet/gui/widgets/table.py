@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from PyQt6.QtCore import QModelIndex, QPoint, QRect, Qt
-from PyQt6.QtGui import QFontMetrics, QPainter
+from PyQt6.QtGui import QFontMetrics, QPainter, QResizeEvent
 from PyQt6.QtWidgets import (
     QAbstractItemView,
     QApplication,
@@ -34,6 +34,10 @@ class Table(QTableView):
 
     def __init__(self, name: str, on_open: Callable[[QModelIndex], object], *, rows: int = ROW) -> None:
         super().__init__()
+        self._gives_way: tuple[int, ...] = ()
+        self._least = 0
+        self._widths: dict[int, int] = {}
+        self._left_out: set[int] = set()
         self.setAccessibleName(name)
         self.setAccessibleDescription(_("Arrow keys move within, Enter opens a row"))
         self.setFont(theme().font("body"))
@@ -62,8 +66,13 @@ class Table(QTableView):
         self.clicked.connect(on_open)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
 
-    def set_widths(self, stretch: int, widths: dict[int, int]) -> None:
-        """One column takes what is left; the others are fixed."""
+    def set_widths(
+        self, stretch: int, widths: dict[int, int], *, gives_way: Sequence[int] = (), least: int = 0
+    ) -> None:
+        """One column takes what is left; the others are fixed. Where less than `least` would be left, the columns of
+        `gives_way` are left out, the first of them first."""
+        self._gives_way, self._least, self._widths = tuple(gives_way), least, dict(widths)
+        self._left_out -= set(self._gives_way)
         across = self.horizontalHeader()
         if across is None:
             return
@@ -71,6 +80,30 @@ class Table(QTableView):
         for column, width in widths.items():
             across.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
             across.resizeSection(column, theme().px(width))
+        self._leave_out()
+
+    def leave_out(self, columns: Sequence[int]) -> None:
+        """Columns that are not shown, however much room there is."""
+        self._left_out = set(columns)
+        self._leave_out()
+
+    def _leave_out(self) -> None:
+        view = self.viewport()
+        if view is None or not self._widths:
+            return
+        out = set(self._left_out)
+        for column in self._gives_way:
+            taken = sum(theme().px(width) for other, width in self._widths.items() if other not in out)
+            if view.width() - taken >= theme().px(self._least):
+                break
+            out.add(column)
+        for column in self._widths:
+            if self.isColumnHidden(column) != (column in out):
+                self.setColumnHidden(column, column in out)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        self._leave_out()
 
     def set_sorting(self, column: int, *, descending: bool = True) -> None:
         """A click on a column's head sorts by it; the first order is shown, not asked for."""

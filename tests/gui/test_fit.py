@@ -1,0 +1,111 @@
+"""Every word has its room where room is scarcest: the smallest window, the largest text, the longest language. All
+scenes in all looks are looked at by `make screenshots`; these are the ones that people see most."""
+
+from __future__ import annotations
+
+import pytest
+from PyQt6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from pytestqt.qtbot import QtBot
+
+from tests.gui.fit import findings, lasting, settle
+from tests.gui.shot_scenes import SCENES
+from tests.gui.shots import Stage
+from wallet.gui.widgets.basic import ElidedLabel, Label
+from wallet.gui.widgets.beside import Beside
+
+TYPICAL = (
+    "overview-typical", "overview-new", "send-onchain", "send-invoice", "send-success", "receive-code",
+    "channels-cards", "channels-table", "channel-page", "activity-filters", "settings", "recovery-report",
+    "restored-asks", "network-sandbox", "dialog-open", "dialog-force", "wizard-welcome", "unlock",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+@pytest.mark.parametrize("name", TYPICAL)
+def test_large_text_has_its_room_in_the_smallest_window(name: str, language: str, qtbot: QtBot) -> None:
+    stage = Stage((800, 600), "light", language=language, text_percent=150)
+    try:
+        SCENES[name](stage)
+        assert stage.window is not None
+        assert lasting(stage.window) == []
+    finally:
+        stage.end()
+
+
+def shown(qtbot: QtBot, *widgets: QWidget, size: tuple[int, int]) -> QWidget:
+    """Widgets at fixed places in a parent, without a layout."""
+    holder = QWidget()
+    qtbot.addWidget(holder)
+    holder.resize(*size)
+    for widget in widgets:
+        widget.setParent(holder)
+    holder.show()
+    settle()
+    return holder
+
+
+def test_a_label_that_is_too_narrow_is_found(qtbot: QtBot) -> None:
+    label = QLabel("A sentence that is longer than this")
+    label.setGeometry(0, 0, 60, 30)
+    found = findings(shown(qtbot, label, size=(300, 100)))
+    assert len(found) == 1
+    assert found[0].startswith("cut at its side")
+
+
+def test_a_label_that_may_be_shortened_is_not_found(qtbot: QtBot) -> None:
+    label = ElidedLabel("A sentence that is longer than this")
+    label.setGeometry(0, 0, 60, 30)
+    assert findings(shown(qtbot, label, size=(300, 100))) == []
+
+
+def test_a_sentence_that_is_cut_below_is_found(qtbot: QtBot) -> None:
+    label = Label("A sentence that goes on in one line after the other", wrap=True)
+    label.setGeometry(0, 0, 120, 24)
+    found = findings(shown(qtbot, label, size=(300, 100)))
+    assert len(found) == 1
+    assert found[0].startswith("cut below")
+
+
+def test_a_button_without_room_for_its_word_is_found(qtbot: QtBot) -> None:
+    button = QPushButton("Force-close the channel")
+    button.setGeometry(0, 0, 40, 30)
+    found = findings(shown(qtbot, button, size=(300, 100)))
+    assert [line.split(" (")[0] for line in found] == ["cut at its side"]
+
+
+def test_what_lies_on_something_else_is_found(qtbot: QtBot) -> None:
+    below, above = QLabel("Below"), QLabel("Above")
+    below.setGeometry(0, 0, 100, 30)
+    above.setGeometry(50, 10, 100, 30)
+    found = findings(shown(qtbot, below, above, size=(300, 100)))
+    assert len(found) == 1
+    assert "lies on" in found[0]
+
+
+def test_what_sticks_out_of_its_parent_is_found(qtbot: QtBot) -> None:
+    label = QLabel("Further on")
+    label.setGeometry(250, 0, 100, 30)
+    found = findings(shown(qtbot, label, size=(300, 100)))
+    assert len(found) == 1
+    assert found[0].startswith("sticks out")
+
+
+def test_a_row_becomes_a_column_where_it_is_narrow(qtbot: QtBot) -> None:
+    field, first, second = QLineEdit(), QPushButton("First"), QPushButton("Second")
+    buttons = QHBoxLayout()
+    buttons.addWidget(first)
+    buttons.addWidget(second)
+    row = Beside(field, buttons, least=100)
+    holder = QWidget()
+    inside = QVBoxLayout(holder)
+    inside.addLayout(row)
+    inside.addStretch(1)
+    qtbot.addWidget(holder)
+    holder.resize(600, 300)
+    holder.show()
+    qtbot.waitUntil(lambda: field.geometry().right() < first.geometry().left())
+    assert row.is_row(row.geometry().width())
+    holder.resize(first.sizeHint().width() + second.sizeHint().width() + 60, 300)
+    qtbot.waitUntil(lambda: field.geometry().bottom() < first.geometry().top())
+    assert not row.is_row(row.geometry().width())
+    assert findings(holder) == []
