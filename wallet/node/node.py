@@ -292,6 +292,7 @@ class Node:
                 received=self._peer_received,
                 writable=self._peer_writable,
                 lost=self._peer_lost,
+                with_channels=self._sockets_with_channels,
             ),
             self.logger,
             proxy=options.proxy,
@@ -892,6 +893,12 @@ class Node:
         with self.core.entry():
             self.peer_manager.socket_disconnected(peer_socket)
         self._peers_changed()
+
+    def _sockets_with_channels(self) -> set[PeerSocket]:
+        with self.core.locked():
+            peers = {channel.counterparty_node_id for channel in self.manager.list_channels()}
+            found = (self.peer_manager.socket_of(node_id) for node_id in peers)
+            return {peer_socket for peer_socket in found if peer_socket is not None}
 
     def _peers_changed(self) -> None:
         """Tells the keeper who came and who went."""

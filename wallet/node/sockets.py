@@ -14,7 +14,7 @@ import errno
 import ipaddress
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from wallet.bitcoin.curve import is_valid_pubkey
@@ -23,7 +23,7 @@ from wallet.chain.interfaces import Logger, LogLevel
 from wallet.i18n import _
 from wallet.ln.types import APIError, DecodeError, NodeId
 
-__all__ = ["Connections", "NodeUri", "PeerSocket", "parse_node_uri"]
+__all__ = ["Connections", "NodeUri", "PeerEntries", "PeerSocket", "address_group", "parse_node_uri"]
 
 CONNECT_TIMEOUT_SECONDS = 20.0
 SEND_BUFFER_BYTES = 256 * 1024
@@ -33,6 +33,11 @@ CLOSE_TIMEOUT_SECONDS = 5.0
 ACCEPT_TURNS = 3
 """An event loop takes this many turns from accepting a connection to making it."""
 MAX_INBOUND_CONNECTIONS = 64
+MAX_STRANGERS_PER_GROUP = 8
+"""Connections without a channel from one group of addresses: who has one machine, or one network, has no more."""
+IPV4_GROUP_BITS = 16
+IPV6_GROUP_BITS = 32
+"""As Bitcoin Core groups addresses: what one provider hands out, and so what is cheap to have much of."""
 MAX_HOST = 255
 
 
@@ -171,6 +176,11 @@ class PeerSocket(asyncio.Protocol):
         self._connections.lost(self, told=self._told)
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether it is hung up on already."""
+        return self._transport is None or self._transport.is_closing()
+
+    @property
     def remote_address(self) -> tuple[str, int] | None:
         """The other end's IP address and port; None when it is not an IP socket."""
         name = None if self._transport is None else self._transport.get_extra_info("peername")
@@ -193,8 +203,23 @@ class PeerSocket(asyncio.Protocol):
             self._transport.abort()
 
 
+def address_group(address: tuple[str, int] | None) -> str | None:
+    """The network that an address belongs to; None for one that no stranger has: ours, or of our own network, from
+    which an onion service's and a proxy's connections come as well."""
+    if address is None:
+        return None
+    host = ipaddress.ip_address(address[0].partition("%")[0])
+    if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
+        host = host.ipv4_mapped
+    if not host.is_global:
+        return None
+    bits = IPV4_GROUP_BITS if host.version == 4 else IPV6_GROUP_BITS
+    return str(ipaddress.ip_network((host, bits), strict=False))
+
+
 class PeerEntries:
-    """What `Connections` calls; made by the node, each an entry into the core."""
+    """What `Connections` calls; made by the node, each an entry into the core. `with_channels` says which sockets are
+    those of peers that have a channel with us."""
 
     def __init__(
         self,
@@ -204,12 +229,14 @@ class PeerEntries:
         received: Callable[[PeerSocket, bytes], bool],
         writable: Callable[[PeerSocket], None],
         lost: Callable[[PeerSocket], None],
+        with_channels: Callable[[], Collection[PeerSocket]],
     ) -> None:
         self.outbound = outbound
         self.inbound = inbound
         self.received = received
         self.writable = writable
         self.lost = lost
+        self.with_channels = with_channels
 
 
 class Connections:
@@ -220,7 +247,8 @@ class Connections:
         self._logger = logger
         self._proxy = proxy
         self._server: asyncio.Server | None = None
-        self._open: set[PeerSocket] = set()
+        # The oldest first.
+        self._open: dict[PeerSocket, None] = {}
         self._closing = False
         self._all_gone = asyncio.Event()
 
@@ -292,15 +320,49 @@ class Connections:
 
     def opened(self, peer_socket: PeerSocket) -> None:
         """A connection stands: one that called us is told to the peer manager here."""
-        self._open.add(peer_socket)
+        self._open[peer_socket] = None
         if peer_socket.connected_to is not None:
             return
-        inbound = sum(each.connected_to is None for each in self._open)
-        if self._closing or inbound > MAX_INBOUND_CONNECTIONS:
-            self._logger.log(LogLevel.WARN, "refused a connection: %d are open", inbound - 1)
+        if self._closing or not self._has_place(peer_socket):
+            self._logger.log(
+                LogLevel.WARN, "refused a connection: all places are taken by peers with channels"
+            )
             peer_socket.abort()
             return
         self._entries.inbound(peer_socket, peer_socket.remote_address)
+
+    def _has_place(self, new: PeerSocket) -> bool:
+        """Makes room for one that calls us. Whoever has had most time to open a channel, and has none, goes first, from
+        the network that has most such connections: a stranger with many addresses displaces himself. Who is new stays
+        long enough to show who it is, so that a peer with a channel finds its way in through any crowd."""
+        others = [
+            each
+            for each in self._open
+            if each.connected_to is None and each is not new and not each.is_leaving
+        ]
+        group = address_group(new.remote_address)
+        near = [each for each in others if group is not None and address_group(each.remote_address) == group]
+        if len(others) < MAX_INBOUND_CONNECTIONS and len(near) < MAX_STRANGERS_PER_GROUP:
+            return True
+        known = self._entries.with_channels()
+        near = [each for each in near if each not in known]
+        if len(near) >= MAX_STRANGERS_PER_GROUP:
+            self._evict(near[0])
+            return True
+        if len(others) < MAX_INBOUND_CONNECTIONS:
+            return True
+        strangers: dict[str | None, list[PeerSocket]] = {}
+        for each in others:
+            if each not in known:
+                strangers.setdefault(address_group(each.remote_address), []).append(each)
+        if not strangers:
+            return False
+        self._evict(max(strangers.values(), key=len)[0])
+        return True
+
+    def _evict(self, peer_socket: PeerSocket) -> None:
+        self._logger.log(LogLevel.INFO, "hung up on a peer without a channel: others want its place")
+        peer_socket.drop()
 
     def received(self, peer_socket: PeerSocket, data: bytes) -> bool:
         return self._entries.received(peer_socket, data)
@@ -309,7 +371,7 @@ class Connections:
         self._entries.writable(peer_socket)
 
     def lost(self, peer_socket: PeerSocket, *, told: bool) -> None:
-        self._open.discard(peer_socket)
+        self._open.pop(peer_socket, None)
         if not self._open:
             self._all_gone.set()
         if not told:

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,14 @@ from wallet.bitcoin.curve import pubkey_from_secret
 from wallet.chain.interfaces import LogLevel
 from wallet.ln.types import APIError, NodeId
 from wallet.node import sockets
-from wallet.node.sockets import Connections, NodeUri, PeerEntries, PeerSocket, parse_node_uri
+from wallet.node.sockets import (
+    Connections,
+    NodeUri,
+    PeerEntries,
+    PeerSocket,
+    address_group,
+    parse_node_uri,
+)
 
 WAIT_SECONDS = 30
 NODE_ID = pubkey_from_secret(b"\x01" * 32)
@@ -78,10 +86,12 @@ class FakePeerManager:
                 received=self.take,
                 writable=self.writable,
                 lost=self.gone,
+                with_channels=lambda: self.with_channels,
             ),
             Log(),
         )
         self.known: list[PeerSocket] = []
+        self.with_channels: set[PeerSocket] = set()
         self.received = bytearray()
         self.lost: list[PeerSocket] = []
         self.waiting: dict[PeerSocket, bytes] = {}
@@ -115,6 +125,9 @@ class FakePeerManager:
     def gone(self, peer_socket: PeerSocket) -> None:
         self.lost.append(peer_socket)
         self.changed.set()
+
+    def knows(self, count: int) -> bool:
+        return len(self.known) == count
 
     def push(self, peer_socket: PeerSocket) -> int:
         waiting = self.waiting.get(peer_socket, b"")
@@ -422,16 +435,107 @@ def test_too_many_that_call_us(monkeypatch: pytest.MonkeyPatch) -> None:
             await manager.connections.connect(uri)
         port = await manager.connections.listen("127.0.0.1", 0)
         writers = []
-        for _ in range(3):
+        for _ in range(2):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writers.append(writer)
+        await manager.until(lambda: len(manager.known) == 5)
+        # All of them have channels: nobody goes for another's sake.
+        manager.with_channels = set(manager.known)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writers.append(writer)
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
         assert len(manager.known) == 5
+        assert manager.lost == []
         for writer in writers:
             writer.close()
 
     with_server(test)
+
+
+def test_who_has_no_channel_goes_when_all_places_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "MAX_INBOUND_CONNECTIONS", 3)
+
+    async def test(manager: FakePeerManager, server: RawServer, uri: NodeUri) -> None:
+        called = await manager.connections.connect(uri)
+        port = await manager.connections.listen("127.0.0.1", 0)
+        writers = []
+        for count in range(5):
+            writers.append((await asyncio.open_connection("127.0.0.1", port))[1])
+            await manager.until(partial(manager.knows, count + 2))
+            if count == 0:
+                manager.with_channels = {manager.known[1]}
+        await manager.until(lambda: len(manager.lost) == 2)
+        # The oldest of those without one; never the one with a channel, nor one that we called.
+        assert manager.lost == manager.known[2:4]
+        assert not called.gone.is_set()
+        for writer in writers:
+            writer.close()
+
+    with_server(test)
+
+
+def test_one_network_does_not_hold_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "MAX_INBOUND_CONNECTIONS", 6)
+    monkeypatch.setattr(sockets, "MAX_STRANGERS_PER_GROUP", 2)
+    # Whose turn it is to call; all connections of the test come from here.
+    hosts = [
+        "8.8.1.1",
+        "8.8.2.2",
+        "8.8.3.3",
+        "8.8.4.4",
+        "9.9.1.1",
+        "9.9.1.2",
+        "1.1.1.1",
+        "2.2.1.1",
+        "3.3.1.1",
+    ]
+    addresses: dict[PeerSocket, tuple[str, int]] = {}
+
+    async def test(manager: FakePeerManager, server: RawServer, uri: NodeUri) -> None:
+        def address(peer_socket: PeerSocket) -> tuple[str, int]:
+            if peer_socket not in addresses:
+                addresses[peer_socket] = (hosts[len(addresses)], 1)
+            return addresses[peer_socket]
+
+        def inbound(peer_socket: PeerSocket, _address: tuple[str, int] | None) -> None:
+            manager.known.append(peer_socket)
+            manager.changed.set()
+
+        monkeypatch.setattr(PeerSocket, "remote_address", property(address))
+        monkeypatch.setattr(manager.connections._entries, "inbound", inbound)
+        port = await manager.connections.listen("127.0.0.1", 0)
+        writers = []
+        for count in range(len(hosts)):
+            writers.append((await asyncio.open_connection("127.0.0.1", port))[1])
+            await manager.until(partial(manager.knows, count + 1))
+            if count == 0:
+                # Its first has a channel, and counts against nobody.
+                manager.with_channels = {manager.known[0]}
+        await manager.until(lambda: len(manager.lost) == 3)
+        # 8.8.x.x displaced itself; when all was full, the oldest of the largest group went, and then again.
+        assert [addresses[each][0] for each in manager.lost] == ["8.8.2.2", "8.8.3.3", "9.9.1.1"]
+        for writer in writers:
+            writer.close()
+
+    with_server(test)
+
+
+@pytest.mark.parametrize(
+    ("host", "group"),
+    [
+        ("8.8.4.4", "8.8.0.0/16"),
+        ("::ffff:8.8.200.1", "8.8.0.0/16"),
+        ("2a00:1450:4001::1", "2a00:1450::/32"),
+        ("127.0.0.1", None),
+        ("::1", None),
+        ("192.168.1.7", None),
+        ("fe80::1%eth0", None),
+    ],
+)
+def test_addresses_of_one_network_are_one_group(host: str, group: str | None) -> None:
+    assert address_group((host, 9735)) == group
+    assert address_group(None) is None
 
 
 def test_closing_ends_what_is_being_opened() -> None:
