@@ -10,6 +10,9 @@ OutputBaseFilename=leyden-setup
 Compression=lzma2
 SolidCompression=yes
 LicenseFile=..\..\LICENSE
+SetupIconFile=..\..\build\icons\leyden.ico
+UninstallDisplayIcon={app}\leyden.exe
+OutputDir=..\..\dist
 
 [Tasks]
 Name: lightning; Description: "Open lightning: links with Leyden"
