@@ -167,10 +167,18 @@ def test_a_later_preimage_passes_what_waits(world: World) -> None:
     assert len(carol.events_of(ev.PaymentClaimed)) == 2
 
 
+@pytest.mark.parametrize(
+    ("limit", "most", "noises"),
+    [
+        ("MAX_WAITING_MESSAGES", 5, 5),
+        # Few, and long: what BOLT 4 has to say of a failure is not what a peer may send.
+        ("MAX_WAITING_BYTES", 150_000, 3),
+    ],
+)
 def test_a_peer_cannot_pile_up_messages_behind_one_that_waits(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, limit: str, most: int, noises: int
 ) -> None:
-    monkeypatch.setattr(manager_messages, "MAX_WAITING_MESSAGES", 5)
+    monkeypatch.setattr(manager_messages, limit, most)
     alice, bob, carol = row(world)
     down = bob.channel(carol).channel_id
     payment = world.route_payment([alice, bob, carol], 20_000_000)
@@ -178,8 +186,10 @@ def test_a_peer_cannot_pile_up_messages_behind_one_that_waits(
     carol.manager.claim_funds(payment.payment_preimage)
     world.settle()
     arrive(world, bob, down)
-    noise = msgs.UpdateFee(channel_id=down, feerate_sat_per_kw=253)
-    for _ in range(5):
+    noise: msgs.Message = msgs.UpdateFee(channel_id=down, feerate_sat_per_kw=253)
+    if limit == "MAX_WAITING_BYTES":
+        noise = msgs.UpdateFailHtlc(channel_id=down, htlc_id=7, reason=bytes(60_000))
+    for _ in range(noises):
         bob.inbox.append((carol.node_id, msgs.encode_message(noise)))
     world.settle()
     # Bob hung up: what waited is gone, and comes again in good order.

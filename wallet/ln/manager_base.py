@@ -18,11 +18,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, assert_never
 
 from wallet.bitcoin.address import Network
+from wallet.bitcoin.frozen import replace
 from wallet.bitcoin.records import encode
 from wallet.bitcoin.script import p2wsh
 from wallet.bitcoin.tx import BlockHash, Txid
@@ -221,8 +222,9 @@ class ManagerBase(ABC):
         self._frozen: set[ChannelId] = set()
         self._in_progress: dict[ChannelId, int] = {}
         self._blocked: dict[ChannelId, list[Send]] = {}
-        self._waiting: dict[ChannelId, deque[Callable[[], None]]] = {}
-        """What peers said from a revoke_and_ack on that would have us forget a preimage too early."""
+        self._waiting: dict[ChannelId, dict[Callable[[], None], int]] = {}
+        """What peers said from a revoke_and_ack on that would have us forget a preimage too early, in order, with the
+        bytes that each message had."""
         self._agreed: dict[ChannelId, AgreedClose] = {}
         """Of closes that were agreed on in this entry, until the channel has left."""
         self._announced: set[ChannelId] = set()

@@ -3,7 +3,6 @@ gossip."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -84,6 +83,10 @@ force-closed."""
 
 MAX_WAITING_MESSAGES: Final = 2_000
 """Twice what a peer may say before it needs an answer: 483 HTLCs added, and as many removed."""
+
+MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
+"""The same in bytes, twice again: an HTLC that is added takes some 1,500 bytes, and one that is failed, with its
+attribution data, no more (BOLT 4); 966 signatures take 62,000."""
 
 _ALL_CHANNELS: Final = bytes(32)
 """BOLT 1, error: an all-zero channel id means all channels with the peer."""
@@ -333,13 +336,14 @@ class MessageRoom(OpeningRoom):
         channel = self._channel_with(their_node_id, msg.channel_id)
         waiting = self._waiting.get(msg.channel_id)
         if waiting is None and isinstance(msg, msgs.RevokeAndAck) and self._would_forget_too_early(channel):
-            waiting = self._waiting[msg.channel_id] = deque()
+            waiting = self._waiting[msg.channel_id] = {}
         if waiting is None:
             handle(channel, msg)
             return
-        if len(waiting) >= MAX_WAITING_MESSAGES:
+        size = len(msgs.encode_message(msg))
+        if len(waiting) >= MAX_WAITING_MESSAGES or sum(waiting.values()) + size > MAX_WAITING_BYTES:
             raise PeerError("There are more messages than can wait.", disconnect=True)
-        waiting.append(lambda: self._in_turn(their_node_id, msg, handle))
+        waiting[lambda: self._in_turn(their_node_id, msg, handle)] = size
         if isinstance(msg, msgs.UpdateFulfillHtlc):
             self._use_preimage(channel, msg)
 
@@ -378,18 +382,19 @@ class MessageRoom(OpeningRoom):
         for channel_id, waiting in list(self._waiting.items()):
             del self._waiting[channel_id]
             while waiting and channel_id in self._channels and channel_id not in self._frozen:
-                handle = waiting.popleft()
+                handle, size = next(iter(waiting.items()))
+                del waiting[handle]
                 try:
                     handle()
                 except PeerError as error:
                     # All that follows stays behind it until the connection is gone.
-                    self._waiting[channel_id] = deque((handle, *waiting))
+                    self._waiting[channel_id] = {handle: size, **waiting}
                     self._hang_up_on(channel_id, error.message)
                     break
                 # What follows may rest on what this one told.
                 self._work_off()
                 if channel_id in self._waiting:
-                    self._waiting[channel_id].extend(waiting)
+                    self._waiting[channel_id].update(waiting)
                     break
 
     def _hang_up_on(self, channel_id: ChannelId, message: str) -> None:
