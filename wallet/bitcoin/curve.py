@@ -23,6 +23,7 @@ import ctypes
 import importlib
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 # The binding is a compiled module without type information; everything that leaves this module is typed.
@@ -121,14 +122,23 @@ _BAD_PUBKEY: Final = "This is not a valid public key."
 # --- keys -------------------------------------------------------------------------------------------
 
 
-def _parse_pubkey(pubkey: bytes) -> ctypes.Array[ctypes.c_char]:
-    """The library's form of a compressed key. Nothing of ours has uncompressed or hybrid keys: refused."""
+@lru_cache(maxsize=512)
+def _parsed(pubkey: bytes) -> bytes:
     if len(pubkey) != 33:
         raise DecodeError(f"A public key has 33 bytes, not {len(pubkey)}.")
     point = _Pubkey()
     if not _pubkey_parse(_ctx, point, pubkey, 33):
         raise DecodeError(_BAD_PUBKEY)
-    return point
+    return bytes(point)
+
+
+def _parse_pubkey(pubkey: bytes) -> ctypes.Array[ctypes.c_char]:
+    """The library's form of a compressed key. Nothing of ours has uncompressed or hybrid keys: refused.
+
+    It takes a square root; a channel's own keys come a dozen times a payment, and are kept. The copy is the caller's
+    to change.
+    """
+    return _Pubkey.from_buffer_copy(_parsed(pubkey))
 
 
 def _serialize_pubkey(point: ctypes.Array[ctypes.c_char]) -> bytes:

@@ -171,6 +171,13 @@ def derive_private_key(per_commitment_point: bytes, basepoint_secret: bytes) -> 
     return secret_tweak_add(basepoint_secret, sha256(per_commitment_point + basepoint))
 
 
+@lru_cache(maxsize=8)
+def point_of_revealed_secret(secret: bytes) -> bytes:
+    """The point of a per-commitment secret that a peer has shown: channel, signer and monitor ask one after the other.
+    Not for secrets of ours, which are to lie about no longer than they are used."""
+    return pubkey_from_secret(secret)
+
+
 def derive_public_revocation_key(per_commitment_point: bytes, revocation_basepoint: bytes) -> bytes:
     """BOLT 3, revocationpubkey: needs both sides' secrets to sign for."""
     return pubkey_combine(
@@ -327,7 +334,12 @@ def obscure_factor(params: ChannelTransactionParameters) -> int:
     """BOLT 3: 48 bits that hide the commitment number; the opener's payment basepoint is hashed first."""
     opener = params.broadcaster_pubkeys(params.is_outbound_from_holder)
     accepter = params.broadcaster_pubkeys(not params.is_outbound_from_holder)
-    return int.from_bytes(sha256(opener.payment_point + accepter.payment_point)[26:], "big")
+    return _obscure_factor(opener.payment_point, accepter.payment_point)
+
+
+@lru_cache(maxsize=64)
+def _obscure_factor(of_opener: bytes, of_accepter: bytes) -> int:
+    return int.from_bytes(sha256(of_opener + of_accepter)[26:], "big")
 
 
 def commitment_number_of(params: ChannelTransactionParameters, tx: Transaction) -> int | None:
@@ -379,6 +391,12 @@ def to_remote_witness_script(payment_point: bytes) -> bytes:
     return b"\x21" + payment_point + b"\xad\x51\xb2"
 
 
+@lru_cache(maxsize=64)
+def anchor_script_pubkey(funding_pubkey: bytes) -> bytes:
+    return p2wsh(anchor_script(funding_pubkey))
+
+
+@lru_cache(maxsize=64)
 def to_remote_script_pubkey(payment_point: bytes, anchors: bool) -> bytes:
     return p2wsh(to_remote_witness_script(payment_point)) if anchors else p2wpkh(payment_point)
 
@@ -605,9 +623,9 @@ def build_commitment_transaction(
     if anchors:
         # BOLT 3, step 8: an anchor for whoever has something at stake.
         if to_broadcaster_sat or htlcs:
-            rows.append((ANCHOR_OUTPUT_SAT, p2wsh(anchor_script(broadcaster.funding_pubkey)), 0, -1))
+            rows.append((ANCHOR_OUTPUT_SAT, anchor_script_pubkey(broadcaster.funding_pubkey), 0, -1))
         if to_countersignatory_sat or htlcs:
-            rows.append((ANCHOR_OUTPUT_SAT, p2wsh(anchor_script(countersignatory.funding_pubkey)), 0, -1))
+            rows.append((ANCHOR_OUTPUT_SAT, anchor_script_pubkey(countersignatory.funding_pubkey), 0, -1))
     rows.sort()
 
     order = []

@@ -10,9 +10,10 @@ sent again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from wallet.bitcoin import curve
+from wallet.bitcoin.frozen import replace
 from wallet.ln import msgs
 from wallet.ln.chan_utils import (
     ANCHOR_OUTPUT_SAT,
@@ -23,6 +24,7 @@ from wallet.ln.chan_utils import (
     commit_tx_fee_sat,
     commitment_sighash,
     htlc_sighashes,
+    point_of_revealed_secret,
     second_stage_dust_limit_sat,
 )
 from wallet.ln.channel_state import (
@@ -467,7 +469,7 @@ def receive_revoke_and_ack(draft: Draft, msg: msgs.RevokeAndAck) -> None:
     secret = msg.per_commitment_secret
     if not curve.is_valid_secret(secret):
         raise ChannelError("The secret in revoke_and_ack is no secret key.")
-    if curve.pubkey_from_secret(secret) != core.counterparty_current_point:
+    if point_of_revealed_secret(secret) != core.counterparty_current_point:
         raise ChannelError("The secret in revoke_and_ack does not belong to the revoked commitment.")
     number = core.counterparty_revoked
     try:

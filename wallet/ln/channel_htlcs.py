@@ -7,9 +7,10 @@ peer's revoke_and_ack (or, for removals, until it is connected again). As a rece
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
+from wallet.bitcoin.frozen import replace
 from wallet.bitcoin.hashes import sha256
 from wallet.chain.interfaces import FLOOR_FEERATE_SAT_PER_KW
 from wallet.ln import msgs

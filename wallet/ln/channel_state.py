@@ -24,11 +24,12 @@ has covered is not durable: BOLT 2 has it forgotten at a disconnection, and so d
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
+from wallet.bitcoin.frozen import replace
 from wallet.bitcoin.records import decode, encode, register, tagged
 from wallet.bitcoin.tx import BlockHash, OutPoint, Transaction
 from wallet.chain.interfaces import Row

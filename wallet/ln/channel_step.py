@@ -11,8 +11,9 @@ on the way throws the draft away, and the old state stays whole.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from wallet.bitcoin.frozen import replace
 from wallet.bitcoin.tx import Transaction
 from wallet.ln.chan_utils import (
     ClosingTransaction,

@@ -13,11 +13,12 @@ commitments (see `monitor_update.py`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, assert_never
 
-from wallet.bitcoin.curve import pubkey_from_secret, signature_from_der, verify_ecdsa
+from wallet.bitcoin.curve import signature_from_der, verify_ecdsa
 from wallet.bitcoin.errors import DecodeError, InvariantError
+from wallet.bitcoin.frozen import replace
 from wallet.bitcoin.script import p2wsh
 from wallet.bitcoin.tx import SIGHASH_ALL, BlockHash, BlockHeader, OutPoint, Transaction, Txid, txid_hex
 from wallet.chain.interfaces import (
@@ -39,6 +40,7 @@ from wallet.ln.chan_utils import (
     funding_script,
     holder_balance_sat,
     htlc_witness,
+    point_of_revealed_secret,
     sign_funding_witness,
 )
 from wallet.ln.config import (
@@ -699,7 +701,7 @@ def _revoke(state: MonitorState, step: CommitmentSecret) -> MonitorState:
     revoked = state.counterparty[0]
     if len(state.counterparty) != 2 or step.number != revoked.number:
         raise InvariantError(f"The peer's commitment {step.number} cannot be revoked now.")
-    if pubkey_from_secret(step.secret) != revoked.per_commitment_point:
+    if point_of_revealed_secret(step.secret) != revoked.per_commitment_point:
         raise InvariantError(f"The secret of the peer's commitment {step.number} is not its point's.")
     try:
         secrets = state.secrets.provide_secret(step.number, step.secret)

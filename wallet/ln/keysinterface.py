@@ -13,7 +13,7 @@ they restore after a restart. Secrets are in no `repr`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, assert_never
 
 from wallet.bitcoin.address import Network
@@ -27,6 +27,7 @@ from wallet.bitcoin.curve import (
     sign_recoverable,
 )
 from wallet.bitcoin.errors import APIError, DecodeError
+from wallet.bitcoin.frozen import replace
 from wallet.bitcoin.hashes import hkdf_sha256
 from wallet.bitcoin.script import dust_limit_sat, p2wpkh, p2wpkh_script_code
 from wallet.bitcoin.tx import SEQUENCE_RBF, OutPoint, Transaction, TxIn, TxOut, sighash_segwit_v0
@@ -50,6 +51,7 @@ from wallet.ln.chan_utils import (
     holder_balance_sat,
     htlc_script,
     htlc_sighashes,
+    point_of_revealed_secret,
     revokeable_script,
     static_payment_script_code,
     to_remote_script_pubkey,
@@ -245,7 +247,7 @@ class InMemorySigner:
             raise SignerRefusal(f"The peer's commitment {number} is the newest that we signed.")
         point = dict(state.counterparty_points).get(number)
         # BOLT 2, revoke_and_ack: only this secret lets us punish; without it the old commitment is still good.
-        if point is not None and (not is_valid_secret(secret) or pubkey_from_secret(secret) != point):
+        if point is not None and (not is_valid_secret(secret) or point_of_revealed_secret(secret) != point):
             raise SignerRefusal(f"This secret does not revoke the peer's commitment {number}.")
         revoked = max(state.counterparty_revoked, number + 1)
         self._state = replace(
@@ -275,13 +277,11 @@ class InMemorySigner:
         if points.setdefault(number, point) != point:
             raise SignerRefusal(f"The peer's commitment {number} was signed with another point before.")
         secrets = self._secrets
-        htlc_key = derive_private_key(commitment_tx.per_commitment_point, secrets.htlc_base_key)
-        signatures = sign_ecdsa_many(
-            [
-                (commitment_sighash(params, commitment_tx.tx), secrets.funding_key),
-                *((digest, htlc_key) for digest in htlc_sighashes(commitment_tx)),
-            ]
-        )
+        digests = [(commitment_sighash(params, commitment_tx.tx), secrets.funding_key)]
+        if commitment_tx.htlcs:
+            htlc_key = derive_private_key(point, secrets.htlc_base_key)
+            digests += [(digest, htlc_key) for digest in htlc_sighashes(commitment_tx)]
+        signatures = sign_ecdsa_many(digests)
         self._state = replace(state, counterparty_number=number, counterparty_points=tuple(points.items()))
         return signatures[0], tuple(signatures[1:])
 

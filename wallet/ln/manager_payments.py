@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, assert_never
 
+from wallet.bitcoin.frozen import replace
 from wallet.bitcoin.hashes import sha256
 from wallet.bitcoin.records import decode, encode
 from wallet.chain.interfaces import LogLevel, Row

@@ -23,12 +23,13 @@ calls out.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from hashlib import sha256
 from typing import Final, Protocol, assert_never
 
 from wallet.bitcoin.curve import is_valid_secret
+from wallet.bitcoin.frozen import replace
 from wallet.bitcoin.records import decode, encode, tagged
 from wallet.chain.interfaces import Persist, Row
 from wallet.i18n import _
