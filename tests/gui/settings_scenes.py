@@ -11,10 +11,15 @@ from PyQt6.QtWidgets import QScrollArea, QWidget
 from tests.gui import scenes
 from wallet.gui.closing import CloseQuestion
 from wallet.gui.pages.about import AboutDialog
+from wallet.gui.pages.channel_request import ChannelRequestDialog
 from wallet.gui.pages.console import ConsoleDialog
+from wallet.gui.pages.contacts import ContactDialog, NameDialog
 from wallet.gui.pages.logs import LogDialog
 from wallet.gui.pages.settings import SettingsPage
+from wallet.gui.pages.settings_backup import WordsDialog
 from wallet.gui.support import support_log
+from wallet.gui.widgets.dialog import confirm
+from wallet.i18n import _
 
 if TYPE_CHECKING:
     from tests.gui.shots import Stage
@@ -105,6 +110,77 @@ def closing(stage: Stage) -> None:
     CloseQuestion(window, window.bridge.snapshot, lambda _choice, _always: None).open()
 
 
+def words_shown(stage: Stage) -> None:
+    from tests.gui.shots import wait_for
+
+    window = _window(stage)
+    assert stage.node is not None
+    dialog = WordsDialog(window, window.shell.context)
+    dialog.open()
+    dialog.password.setText(stage.node.password)
+    dialog.show_button.click()
+    wait_for(dialog.show_button.isHidden, "the words")
+
+
+def words_refused(stage: Stage) -> None:
+    from tests.gui.shots import wait_for
+
+    window = _window(stage)
+    dialog = WordsDialog(window, window.shell.context)
+    dialog.open()
+    dialog.password.setText("wrong")
+    dialog.show_button.click()
+    wait_for(lambda: bool(dialog._row.problem()), "the refusal")
+
+
+def own_name(stage: Stage) -> None:
+    window = stage.on(scenes.typical(), "channels")
+    assert window.shell is not None
+    node_id = next(iter(window.shell.context.snapshot.channels)).peer_id
+    NameDialog(window, window.shell.context, node_id, "Sandbox hub", lambda: None).open()
+
+
+def contact(stage: Stage) -> None:
+    window = stage.on(scenes.typical(), "send")
+    assert window.shell is not None
+    ContactDialog(
+        window,
+        window.shell.context,
+        lambda: None,
+        name="Grandmother",
+        destination="granny@wallet.example",
+        known=True,
+    ).open()
+
+
+def wallet_reset(stage: Stage) -> None:
+    confirm(
+        _window(stage),
+        title=_("Reset the practice wallet"),
+        sentence=_(
+            "The practice network, its play money and its wallets are thrown away, for a fresh start. Your other "
+            "wallets are not touched."
+        ),
+        action=_("Reset practice"),
+        on_yes=lambda: None,
+        network="sandbox",
+        danger=True,
+    )
+
+
+def channel_request(stage: Stage) -> None:
+    window = stage.on(scenes.typical("mainnet"), "channels")
+    assert window.shell is not None
+    request = {
+        "temporary_channel_id": "ab" * 32,
+        "peer": "02" + "cd" * 32,
+        "amount_sat": 2_500_000,
+        "risk": "The peer asks to use the channel before its opening is confirmed. Until it is, the peer alone could "
+        "take back what it sends you over it.",
+    }
+    ChannelRequestDialog(window, window.shell.context, request).open()
+
+
 SCENES: dict[str, Callable[[Stage], object]] = {
     "settings-servers": servers,
     "settings-safety": safety,
@@ -115,4 +191,10 @@ SCENES: dict[str, Callable[[Stage], object]] = {
     "dialog-log": log,
     "long-about": about,
     "dialog-closing": closing,
+    "dialog-words": words_shown,
+    "dialog-words-refused": words_refused,
+    "dialog-name": own_name,
+    "dialog-contact": contact,
+    "dialog-confirm": wallet_reset,
+    "dialog-channel-request": channel_request,
 }
