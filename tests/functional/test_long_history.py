@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.functional.whole_nodes import WholeNode, WholeWorld, play
+from tests.functional.whole_nodes import WholeNode, payer_and_payee, play
 from wallet.node import shelf
 from wallet.node.api import CommandError
 
@@ -31,10 +32,8 @@ def test_settled_payments_leave_memory_and_are_found_after_a_restart(
     monkeypatch.setattr(shelf, "PAGE_LINES", 4)
 
     async def scenario() -> None:
-        async with WholeWorld.made(tmp_path, ("payer", "payee")) as world:
-            payer, payee = world.nodes
-            await payer.fund(2_000_000, coins=2)
-            await payer.open_channel(payee, 1_000_000)
+        async with payer_and_payee(tmp_path) as (payer, payee):
+            world = payer.world
             invoices = []
             for number in range(PAYMENTS):
                 asked = await payee.call(
@@ -45,7 +44,7 @@ def test_settled_payments_leave_memory_and_are_found_after_a_restart(
             await payee.until("the end of all HTLCs", payee.quiet)
             await payer.until("the end of all HTLCs", payer.quiet)
             for node in world.nodes:
-                await node.until("a short memory", lambda node=node: fits(node))  # type: ignore[misc]  # a bound default
+                await node.until("a short memory", partial(fits, node))
             before = [in_order(await node.call("lightning_history", details=True)) for node in world.nodes]
             asked_before = await payee.call("list_requests", paid=True)
             assert [len(history) for history in before] == [PAYMENTS, PAYMENTS]

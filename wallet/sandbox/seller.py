@@ -15,7 +15,7 @@ import os
 import uuid
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wallet.bitcoin.address import address_to_script
 from wallet.bitcoin.hashes import sha256
@@ -212,14 +212,14 @@ class ChannelSeller:
         *,
         state: OrderState | None = None,
         paid: PaymentState | None = None,
-        **changes: object,
+        **changes: Any,
     ) -> SoldOrder:
         """Takes an order a step on, durably. `paid` is the new state of the way that it is paid by."""
         with self._node.core.entry():
             sold = dataclasses.replace(sold, step=step)
             if "onchain_paid" in changes:
                 sold = dataclasses.replace(sold, onchain_paid=bool(changes.pop("onchain_paid")))
-            order = dataclasses.replace(sold.order, **changes)  # type: ignore[arg-type]  # fields of an order
+            order = dataclasses.replace(sold.order, **changes)
             if state is not None:
                 order = dataclasses.replace(order, state=state)
             if paid is not None:

@@ -441,10 +441,10 @@ def test_options_that_contradict_themselves_are_not_read(changes: dict[str, Any]
     ],
     ids=range(8),
 )
-def test_an_order_beside_the_options_names_the_option(changes: dict[str, int], option: str) -> None:
+def test_an_order_beside_the_options_names_the_option(changes: dict[str, Any], option: str) -> None:
     lsps1.check_against_options(PARAMS, OPTIONS)
     with pytest.raises(LspsError) as refused:
-        lsps1.check_against_options(replace(PARAMS, **changes), OPTIONS)  # type: ignore[arg-type]  # ints all
+        lsps1.check_against_options(replace(PARAMS, **changes), OPTIONS)
     assert refused.value.code == 100
     assert refused.value.data["property"] == option
 
