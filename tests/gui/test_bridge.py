@@ -116,6 +116,22 @@ def test_codes_can_be_read(qtbot: QtBot) -> None:
         assert code.width() >= 320
 
 
+def test_a_long_code_is_drawn_once(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All eight masks of an invoice took the window's thread 40 ms, and the longest code 150."""
+    import qrcode
+
+    drawn: list[int] = []
+    make = qrcode.QRCode.makeImpl
+
+    def counted(self: qrcode.QRCode, test: bool, mask_pattern: int) -> None:
+        drawn.append(mask_pattern)
+        make(self, test, mask_pattern)
+
+    monkeypatch.setattr(qrcode.QRCode, "makeImpl", counted)
+    matrix_image("lnbcrt" + "q7" * 200)
+    assert len(drawn) == 1
+
+
 def test_a_code_has_a_margin_of_four(qtbot: QtBot) -> None:
     image = matrix_image("test")
     white = [image.pixelColor(x, y).lightness() for x in range(image.width()) for y in range(4)]

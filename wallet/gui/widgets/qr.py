@@ -15,14 +15,21 @@ from wallet.i18n import _
 
 __all__ = ["QrCode", "matrix_image"]
 
+SHORT = 120
+"""Characters of a text that gets the stronger error correction, and the best of the eight masks."""
+MASK = 0
+"""An invoice looks like noise: any mask will do, and trying all eight would hold the window up."""
+
 
 def matrix_image(text: str) -> QImage:
     """One pixel a module, four of margin; level L, which reads best when there is much to hold."""
     import qrcode
     from qrcode.constants import ERROR_CORRECT_L, ERROR_CORRECT_M
 
-    level = ERROR_CORRECT_M if len(text) <= 120 else ERROR_CORRECT_L
-    code = qrcode.QRCode(error_correction=level, border=QR_QUIET_MODULES)
+    is_short = len(text) <= SHORT
+    level = ERROR_CORRECT_M if is_short else ERROR_CORRECT_L
+    mask = None if is_short else MASK
+    code = qrcode.QRCode(error_correction=level, border=QR_QUIET_MODULES, mask_pattern=mask)
     code.add_data(text)
     code.make(fit=True)
     rows = code.get_matrix()
