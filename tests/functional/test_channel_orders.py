@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.functional.whole_nodes import WholeNode, WholeWorld, play
+from wallet.bitcoin.tx import txid_from_hex
 from wallet.ln.types import NodeId
 from wallet.node.api import CommandError
 from wallet.node.orders import OrderStep
@@ -87,6 +88,7 @@ def test_who_has_no_channel_pays_on_chain_and_a_restart_loses_nothing(tmp_path: 
             await hub.fund(2_000_000)
             async with selling(hub):
                 order = await alice.call("buy_channel", peer=hub.uri, amount_sat=BOUGHT_SAT)
+                quoted_sat = order["ways"]["mining_fee_sat"]
             # The seller is away while the payment leaves, and the buyer dies.
             await hub.bury()
             with pytest.raises(CommandError, match="cannot be reached"):
@@ -96,6 +98,7 @@ def test_who_has_no_channel_pays_on_chain_and_a_restart_loses_nothing(tmp_path: 
             paid = await alice.call("pay_order", order_id=order["order_id"], pay="onchain")
             assert "awaited" in paid["sentence"]
             await world.sees(paid["paid_txid"])
+            assert alice.fee_sat(txid_from_hex(paid["paid_txid"])) == quoted_sat
             await alice.reopen()
             assert (await alice.call("list_orders"))[0]["status"] == "paying"
             async with selling(hub) as seller:

@@ -70,6 +70,7 @@ class FakeOrders:
             "expires_at": int(time.time()) + 3_600,
             "lightning": dict(terms) if self.takes_lightning else None,
             "onchain": dict(terms) if self.takes_coins else None,
+            "ways": {"routing_fee_sat_at_most": 25, "mining_fee_sat": 141},
         }
         self.orders.insert(0, order)
         return order

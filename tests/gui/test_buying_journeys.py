@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from PyQt6.QtWidgets import QLabel
+
 from tests.gui import scenes
 from tests.gui.conftest import Desk
 from tests.gui.fake_channels import suggested_id
@@ -20,6 +22,10 @@ def opened(one: Desk) -> BuyChannelDialog:
     one.go("receive")
     click(one.page(ReceivePage).ways.buy)
     return one.dialog(BuyChannelDialog)
+
+
+def told(dialog: BuyChannelDialog) -> set[str]:
+    return {label.text() for label in dialog.findChildren(QLabel) if label.isVisible()}
 
 
 def commands(one: Desk) -> list[str]:
@@ -48,6 +54,7 @@ def test_the_hub_is_asked_at_once_and_is_paid_on_chain_where_there_is_no_channel
     assert dialog.order is None
     priced(one, dialog)
     assert dialog.way.current() == "onchain"
+    one.until(lambda: "141\u00a0sat" in told(dialog))
     assert dialog.buy_button.text() == "Buy for 2\u202f500\u00a0sat"
     assert "pay_order" not in commands(one)
     click(dialog.buy_button)
@@ -66,6 +73,7 @@ def test_any_seller_can_be_named_and_is_paid_over_lightning_where_that_reaches(d
     click(dialog.buy_button)
     priced(one, dialog)
     assert dialog.way.current() == "lightning"
+    one.until(lambda: "25\u00a0sat" in told(dialog))
     click(dialog.way.button("onchain"))
     one.until(lambda: dialog.way.current() == "onchain")
     click(dialog.way.button("lightning"))

@@ -384,23 +384,25 @@ class LspsHandler:
     def handle_lsps_message(self, their_node_id: NodeId, msg: LspsMessage) -> None:
         if self.service is not None and self._serve(their_node_id, self.service, msg.data):
             return
+        if their_node_id not in self._asked:
+            # Whoever was asked nothing can make us neither read nor log anything.
+            return
         try:
             said = decode_from_server(msg.data)
         except DecodeError as error:
             # bLIP 50, bad message format, client: ignore it, and ask nothing more on this connection.
             self._logger.log(LogLevel.WARN, "%s said what is no LSPS0: %s", _name(their_node_id), error)
-            if their_node_id in self._asked:
-                self._unreadable.add(their_node_id)
-                self._give_up(their_node_id, "what it says cannot be read")
+            self._unreadable.add(their_node_id)
+            self._give_up(their_node_id, "what it says cannot be read")
             return
         if isinstance(said, Notification):
-            self._logger.log(LogLevel.INFO, "%s tells of something unknown", _name(their_node_id))
+            self._logger.log(LogLevel.DEBUG, "%s tells of something unknown", _name(their_node_id))
             return
-        asked = self._asked.get(their_node_id, {})
+        asked = self._asked[their_node_id]
         tell = None if said.request_id is None else asked.pop(said.request_id, None)
         if tell is None:
             # bLIP 50, disconnection handling: an answer to what was not asked is ignored.
-            self._logger.log(LogLevel.INFO, "%s answers what was not asked", _name(their_node_id))
+            self._logger.log(LogLevel.DEBUG, "%s answers what was not asked", _name(their_node_id))
             return
         if not asked:
             del self._asked[their_node_id]
@@ -443,7 +445,7 @@ class LspsHandler:
             if their_node_id in self._asked:
                 return False
             # bLIP 50, bad message format, LSP: say so, with no id.
-            self._logger.log(LogLevel.INFO, "%s asked what is no LSPS0: %s", _name(their_node_id), error)
+            self._logger.log(LogLevel.DEBUG, "%s asked what is no LSPS0: %s", _name(their_node_id), error)
             self._answer(their_node_id, encode_failure(None, PARSE_ERROR, "Parse error", {}))
             return True
         try:

@@ -29,6 +29,7 @@ from wallet.bitcoin.records import decode, encode
 from wallet.chain.interfaces import Row
 from wallet.i18n import _
 from wallet.node.ledger import SETTING_SPACE
+from wallet.node.orders import ORDER_SPACE, OrderRecord, OrderStep
 from wallet.node.plans import PLAN_SETTING, PROBLEM_SETTING
 from wallet.node.records import SettingRecord, row, unpack
 from wallet.node.store import Store, StoreError, WalletLock, sync_folder
@@ -337,7 +338,11 @@ def hold_everything(store: Store, *, foreign: bool) -> list[Row]:
             Row(SETTING_SPACE, PLAN_SETTING.encode(), None),
             row(SETTING_SPACE, PROBLEM_SETTING.encode(), SettingRecord(text=sentence)),
         ]
-    if foreign and rows:
+    orders = [unpack(OrderRecord, value) for _key, value in store.rows(ORDER_SPACE)]
+    # Where the file comes from these may have been paid: coins to the same address would be lost.
+    rows += [Row(ORDER_SPACE, order.local_id, None) for order in orders if order.step is OrderStep.OFFERED]
+    if foreign and (rows or orders):
+        # A channel that was bought meanwhile is not in this file either.
         rows.append(Row(RECOVERY_SPACE, CONTACT_KEY, FORBIDDEN))
     return rows
 

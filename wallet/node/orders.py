@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from wallet.ln.events import OpenChannelRequest
     from wallet.node.node import Node
 
-__all__ = ["ChannelOrders", "OrderRecord", "OrderStep", "PayBy"]
+__all__ = ["ORDER_SPACE", "ChannelOrders", "OrderRecord", "OrderStep", "PayBy", "local_id"]
 
 ORDER_SPACE = "node_channel_order"
 ASK_TIMEOUT_SECONDS = 60

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from wallet.chain.interfaces import Row
+from wallet.ln import lsps1
 from wallet.node.generation import (
     CONTACT_KEY,
     GENERATION_SPACE,
@@ -26,6 +27,7 @@ from wallet.node.generation import (
     first_rows,
 )
 from wallet.node.ledger import SETTING_SPACE
+from wallet.node.orders import ORDER_SPACE, OrderRecord, OrderStep
 from wallet.node.plans import PLAN_SETTING, PROBLEM_SETTING
 from wallet.node.records import SettingRecord, row, unpack
 from wallet.node.store import Store, StoreError
@@ -160,6 +162,43 @@ def test_a_restored_file_forgets_the_channel_it_was_to_open(
         kept = [value and unpack(SettingRecord, value).text for value in rows]
     assert not kept[0]
     assert ("was forgotten" in (kept[1] or "")) == bool(planned)
+
+
+@pytest.mark.parametrize("step", [OrderStep.OFFERED, OrderStep.PAYING, OrderStep.ARRIVED], ids=str)
+def test_a_restored_file_forgets_the_orders_that_it_could_still_pay(
+    folder: Path, path: Path, step: OrderStep
+) -> None:
+    terms = lsps1.OnchainTerms(
+        state=lsps1.PaymentState.EXPECT_PAYMENT,
+        expires_at=1,
+        fee_total_sat=1,
+        order_total_sat=1,
+        address="",
+        min_confirmations=1,
+    )
+    params = lsps1.OrderParams(
+        lsp_balance_sat=1,
+        client_balance_sat=0,
+        required_channel_confirmations=1,
+        funding_confirms_within_blocks=1,
+        channel_expiry_blocks=1,
+        announce_channel=False,
+    )
+    order = lsps1.Order(
+        order_id="a", params=params, created_at=1, state=lsps1.OrderState.CREATED, onchain=terms
+    )
+    record = OrderRecord(
+        local_id=b"order", node_id=b"node", connection="", order=order, created_at=1, step=step
+    )
+    with opened(folder, path) as (store, _generation):
+        store.write_now([row(ORDER_SPACE, record.local_id, record)])
+    shutil.rmtree(folder / "generations")
+    with opened(folder, path) as (store, generation):
+        assert generation.origin is Origin.FOREIGN
+        # Elsewhere it may have been paid: what is paid already is followed up, the rest is not paid twice.
+        kept = store.read_row(ORDER_SPACE, record.local_id)
+        assert (kept is None) == (step is OrderStep.OFFERED)
+        assert store.read_row(RECOVERY_SPACE, CONTACT_KEY) is not None
 
 
 def test_two_copies_used_in_turn_are_told_each_time(folder: Path, path: Path) -> None:

@@ -163,8 +163,13 @@ class BuyChannelDialog(Dialog):
             if on_lightning
             else _("The seller gets the money first. If the channel fails, it has to send it back.")
         )
+        # What the network takes comes on top of the seller's price.
+        ways: dict[str, Any] = order.get("ways") or {}
+        extra_sat = ways.get("routing_fee_sat_at_most" if on_lightning else "mining_fee_sat")
+        extra = _("On the way, at most") if on_lightning else _("Network fee")
         facts: list[tuple[str, QWidget | str]] = [
             (_("Of this, the fee"), fmt.amount_sat(int(terms.get("fee_sat", 0)))),
+            *([] if extra_sat is None else [(extra, fmt.amount_sat(int(extra_sat)))]),
             (_("Kept open for"), fmt.blocks_long(int(order["expiry_blocks"]))),
             (_("The offer ends"), fmt.date_time(int(order["expires_at"]))),
             (_("Your safety"), safety),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,12 @@ from wallet.ln.lsps0 import LspsError
 from wallet.node.api import CommandError, Json
 from wallet.node.commands.channels import connect, peer_uri
 from wallet.node.commands.onchain import feerate_from, insufficient
-from wallet.node.commands.payments import PAYMENT_TIMEOUT_SECONDS, decode, why_not_payable
+from wallet.node.commands.payments import (
+    PAYMENT_TIMEOUT_SECONDS,
+    decode,
+    default_max_fee_msat,
+    why_not_payable,
+)
 from wallet.node.commands.registry import command, run
 from wallet.node.orders import OrderRecord, OrderStep, PayBy, local_id
 from wallet.node.sentences import sat_text
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
     from wallet.ln.types import NodeId
     from wallet.node.node import Node
     from wallet.node.sockets import NodeUri
+    from wallet.onchain.wallet import Draft
 
 __all__: list[str] = []
 
@@ -131,7 +138,7 @@ async def buy_channel(
         ),
     )
     if max_fee_sat is None:
-        return order_json(node, order)
+        return order_json(node, order) | {"ways": _quoted(node, order)}
     way = _way(node, order, pay)
     fee_sat = _fee_sat(order, way)
     if fee_sat > max_fee_sat:
@@ -190,6 +197,17 @@ async def _ordered(
         durable = node.durable()
     await durable
     return record
+
+
+def _quoted(node: Node, record: OrderRecord) -> dict[str, Json]:
+    """What each way to pay costs beside the price; None where the coins do not reach."""
+    bolt11, onchain = record.order.bolt11, record.order.onchain
+    way_sat = None if bolt11 is None else default_max_fee_msat(bolt11.order_total_sat * 1000) // 1000
+    mining_sat: int | None = None
+    if onchain is not None:
+        with node.core.entry(), contextlib.suppress(CommandError):
+            mining_sat = _draft(node, onchain).fee_sat
+    return {"routing_fee_sat_at_most": way_sat, "mining_fee_sat": mining_sat}
 
 
 # --- paying ---------------------------------------------------------------------------
@@ -314,23 +332,10 @@ async def _pay_on_chain(node: Node, key: bytes) -> None:
     terms = node.orders.records[key].order.onchain
     if terms is None:
         raise CommandError(_("The seller is not paid on chain. Nothing was paid."), code="usage")
-    rate = feerate_from(node, None, None, None)
-    quick = terms.min_fee_for_0conf_sat_per_kw
-    if terms.min_confirmations == 0 and rate < quick <= rate * QUICK_RATE_FACTOR:
-        rate = quick
     label = _("A channel bought from {name}").format(name=node.alias_of(node.orders.records[key].node_id))
-    script = address_to_script(terms.address, node.options.network)
     # One entry, one commit: the order is paid if and only if the transaction is ours to send.
     with node.core.entry():
-        try:
-            draft = node.onchain.draft(
-                outputs=(TxOut(terms.order_total_sat, script),),
-                feerate_sat_per_kw=rate,
-                keep_sat=node.anchor_reserve_sat(),
-                lock_time=node.best_height,
-            )
-        except OnchainError as error:
-            raise insufficient(error) from None
+        draft = _draft(node, terms)
         _begin(node, key, PayBy.ONCHAIN)
         node.onchain.commit(draft.tx, label)
         node.core.broadcast_transactions(BroadcastPackage((draft.tx,), label=label))
@@ -339,6 +344,23 @@ async def _pay_on_chain(node: Node, key: bytes) -> None:
         durable = node.durable()
     await durable
     node.orders.follow()
+
+
+def _draft(node: Node, terms: lsps1.OnchainTerms) -> Draft:
+    """The transaction that pays an order; within an entry. Raises `CommandError` where the coins do not reach."""
+    rate = feerate_from(node, None, None, None)
+    quick = terms.min_fee_for_0conf_sat_per_kw
+    if terms.min_confirmations == 0 and rate < quick <= rate * QUICK_RATE_FACTOR:
+        rate = quick
+    try:
+        return node.onchain.draft(
+            outputs=(TxOut(terms.order_total_sat, address_to_script(terms.address, node.options.network)),),
+            feerate_sat_per_kw=rate,
+            keep_sat=node.anchor_reserve_sat(),
+            lock_time=node.best_height,
+        )
+    except OnchainError as error:
+        raise insufficient(error) from None
 
 
 # --- what is shown --------------------------------------------------------------------
