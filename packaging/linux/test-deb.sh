@@ -10,8 +10,7 @@
 set -euo pipefail
 deb=$(readlink -f "$1")
 python=$(readlink -f "$(dirname "$2")")/$(basename "$2")
-mkdir -p "$3"
-pictures=$(readlink -f "$3")
+pictures=$(readlink -m "$3")
 here=$(readlink -f "$(dirname "$0")")
 root=$(readlink -f "$here/../..")
 kept=$root/build/package/bookworm-$(dpkg --print-architecture 2>/dev/null || uname -m).tar
@@ -33,6 +32,7 @@ if [ -z "${LEYDEN_TEST_BASE:-}" ]; then
   for tool in debootstrap Xvfb unshare chroot mount; do
     command -v "$tool" >/dev/null || cannot "$tool is missing (Debian: apt-get install debootstrap xvfb util-linux)"
   done
+  mkdir -p "$pictures"
   LEYDEN_TEST_BASE=$(mktemp -d)
   export LEYDEN_TEST_BASE
   # What is mounted and what is started belongs to the namespaces of the second run, and goes with it.
