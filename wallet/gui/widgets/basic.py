@@ -22,7 +22,6 @@ from PyQt6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLayout,
-    QLayoutItem,
     QMenu,
     QPushButton,
     QSizePolicy,
@@ -36,6 +35,7 @@ from wallet.gui.theme import theme
 from wallet.gui.tips import plain_tip
 from wallet.gui.tokens import CARD_PADDING, S2, S3
 from wallet.gui.widgets.beside import Beside
+from wallet.gui.widgets.placing import PlacingLayout
 
 __all__ = [
     "WIDEST_PROSE", "AmountLabel", "Button", "Card", "Clickable", "ClickCard", "ElidedLabel", "Flow", "IconLabel",
@@ -588,39 +588,13 @@ def add_action(
     return action
 
 
-class Flow(QLayout):
+class Flow(PlacingLayout):
     """Items side by side, going on in the next line where the width ends."""
 
     def __init__(self, *items: QWidget, spacing: int = S2, line_spacing: int = S2) -> None:
-        super().__init__()
-        self._items: list[QLayoutItem] = []
-        self._gap, self._line_gap = theme().px(spacing), theme().px(line_spacing)
-        self.setContentsMargins(0, 0, 0, 0)
+        super().__init__(spacing=spacing, line_spacing=line_spacing)
         for item in items:
             self.addWidget(item)
-
-    def addItem(self, item: QLayoutItem | None) -> None:
-        if item is not None:
-            self._items.append(item)
-
-    def count(self) -> int:
-        return len(self._items)
-
-    def itemAt(self, index: int) -> QLayoutItem | None:
-        return self._items[index] if 0 <= index < len(self._items) else None
-
-    def takeAt(self, index: int) -> QLayoutItem | None:
-        return self._items.pop(index) if 0 <= index < len(self._items) else None
-
-    def hasHeightForWidth(self) -> bool:
-        return True
-
-    def heightForWidth(self, width: int) -> int:
-        return self._place(QRect(0, 0, width, 0), move=False)
-
-    def setGeometry(self, rect: QRect) -> None:
-        super().setGeometry(rect)
-        self._place(rect, move=True)
 
     def sizeHint(self) -> QSize:
         hints = [item.sizeHint() for item in self._items if not item.isEmpty()]
@@ -638,9 +612,9 @@ class Flow(QLayout):
         around = self.contentsMargins()
         return QSize(width + around.left() + around.right(), height + around.top() + around.bottom())
 
-    def _place(self, whole: QRect, *, move: bool) -> int:
+    def _place(self, rect: QRect, *, move: bool) -> int:
         around = self.contentsMargins()
-        rect = whole.marginsRemoved(around)
+        rect = rect.marginsRemoved(around)
         x, y, line = rect.x(), rect.y(), 0
         for item in self._items:
             if item.isEmpty():

@@ -7,11 +7,12 @@ from PyQt6.QtWidgets import QLayout, QLayoutItem, QWidget
 
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S4
+from wallet.gui.widgets.placing import PlacingLayout
 
 __all__ = ["Beside"]
 
 
-class Beside(QLayout):
+class Beside(PlacingLayout):
     """The first item, or that numbered `grows`, takes the width that the others leave. Where that is less than `least`
     and less than it asks for, all stand one below the other."""
 
@@ -24,42 +25,16 @@ class Beside(QLayout):
         line_spacing: int = S2,
         top: bool = False,
     ) -> None:
-        super().__init__()
-        self._items: list[QLayoutItem] = []
+        super().__init__(spacing=spacing, line_spacing=line_spacing)
         self._least = theme().px(least)
-        self._gap, self._line_gap = theme().px(spacing), theme().px(line_spacing)
         self._top = top
         self._grows = grows
-        self.setContentsMargins(0, 0, 0, 0)
         for item in items:
             if isinstance(item, QLayout):
                 self.addChildLayout(item)
                 self.addItem(item)
             else:
                 self.addWidget(item)
-
-    def addItem(self, item: QLayoutItem | None) -> None:
-        if item is not None:
-            self._items.append(item)
-
-    def count(self) -> int:
-        return len(self._items)
-
-    def itemAt(self, index: int) -> QLayoutItem | None:
-        return self._items[index] if 0 <= index < len(self._items) else None
-
-    def takeAt(self, index: int) -> QLayoutItem | None:
-        return self._items.pop(index) if 0 <= index < len(self._items) else None
-
-    def hasHeightForWidth(self) -> bool:
-        return True
-
-    def heightForWidth(self, width: int) -> int:
-        return self._place(QRect(0, 0, width, 0), move=False)
-
-    def setGeometry(self, rect: QRect) -> None:
-        super().setGeometry(rect)
-        self._place(rect, move=True)
 
     def _shown(self) -> list[QLayoutItem]:
         return [item for item in self._items if not item.isEmpty()]
