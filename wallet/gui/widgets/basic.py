@@ -135,6 +135,8 @@ class Label(QLabel):
         self.setFont(theme().font(role, prose=wrap))
         self.setProperty("tone", tone)
         self._flows = wrap and not selectable
+        self._heights: dict[int, int] = {}
+        self._heights_of = ("", "")
         self.setWordWrap(wrap)
         if wrap:
             policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
@@ -169,18 +171,28 @@ class Label(QLabel):
         laid.endLayout()
         return laid, max(y, step)
 
+    def _height(self, width: int) -> int:
+        """Layouts ask for the same few widths dozens of times."""
+        now = (self.text(), self.font().key())
+        if now != self._heights_of:
+            self._heights_of = now
+            self._heights.clear()
+        if width not in self._heights:
+            self._heights[width] = self._lay_out(width)[1]
+        return self._heights[width]
+
     def hasHeightForWidth(self) -> bool:
         return self._flows or super().hasHeightForWidth()
 
     def heightForWidth(self, width: int) -> int:
-        return self._lay_out(width)[1] if self._flows else super().heightForWidth(width)
+        return self._height(width) if self._flows else super().heightForWidth(width)
 
     def sizeHint(self) -> QSize:
         if not self._flows:
             return super().sizeHint()
         natural = int(QFontMetricsF(self.font()).horizontalAdvance(self.text())) + 2
         width = min(natural, theme().px(360))
-        return QSize(width, self._lay_out(width)[1])
+        return QSize(width, self._height(width))
 
     def minimumSizeHint(self) -> QSize:
         if not self._flows:
