@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.gui import scenes
+from tests.gui import fake_map, scenes
 from tests.gui.fake_channels import suggested_id
 from tests.gui.fake_node import digest
 from tests.gui.shots import Stage, wait_for
@@ -122,7 +122,20 @@ def overview_planned(stage: Stage) -> None:
     wait_for(lambda: plan.address is not None, "the address")
 
 
+def map_of_many(stage: Stage) -> None:
+    """The map for the README: nobody on it has a hostile name."""
+    node = scenes.typical("mainnet")
+    grown = fake_map.grown(2_000, 6_000, own=node.status.node_id)
+    grown.names = tuple("The old lighthouse" if "<" in name else name for name in grown.names)
+    node.network_made = grown
+    window = stage.on(node, "network")
+    assert window.shell is not None
+    page: Any = window.shell.page("network")
+    wait_for(lambda: page.network is not None and page.canvas.is_at_rest(), "the map")
+
+
 CHANNEL_SCENES = {
+    "network-public": map_of_many,
     "overview-planned": overview_planned,
     "dialog-open-without-coins": open_without_coins,
     "channels-planned": channels_planned,

@@ -14,9 +14,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from PyQt6.QtCore import Qt
+from PyQt6.QtGui import QImage
 
 from wallet.gui.tokens import PALETTES
 
@@ -29,8 +33,11 @@ README_SCENES = {
     "send-success": "paid",
     "receive-code": "receive",
     "channels-cards": "channels",
-    "network-node": "network",
+    "channel-closing": "closing",
+    "network-public": "network",
 }
+LARGEST_BYTES = 150_000
+"""What a picture in the README may weigh."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +121,24 @@ def _renew_readme(folder: Path) -> None:
     """The pictures that the README shows."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     for scene, name in README_SCENES.items():
-        shutil.copyfile(folder / "english" / f"{scene}-1160-light.png", PICTURES / f"{name}.png")
+        taken, shown = folder / "english" / f"{scene}-1160-light.png", PICTURES / f"{name}.png"
+        if taken.stat().st_size < LARGEST_BYTES:
+            shutil.copyfile(taken, shown)
+            continue
+        # A map has more detail than a picture of it needs.
+        picture = QImage(str(taken)).scaledToWidth(880, Qt.TransformationMode.SmoothTransformation)
+        picture = picture.convertToFormat(QImage.Format.Format_RGB32)
+        bits = picture.constBits()
+        assert bits is not None
+        pixels = memoryview(bits.asstring(picture.sizeInBytes())).cast("I")
+        table = [
+            colour for colour, _count in Counter(colour & 0xFFF8F8F8 for colour in pixels).most_common(240)
+        ]
+        table += [
+            0xFF000000 | int(token[1:], 16) for token in (PALETTES["light"].canvas, PALETTES["light"].surface)
+        ]
+        flags = Qt.ImageConversionFlag.ThresholdDither
+        picture.convertToFormat(QImage.Format.Format_Indexed8, table, flags).save(str(shown))
 
 
 def main(arguments: list[str]) -> int:

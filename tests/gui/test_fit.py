@@ -3,11 +3,14 @@ scenes in all looks are looked at by `make screenshots`; these are the ones that
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from PyQt6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
 from tests.gui.fit import findings, lasting, settle
+from tests.gui.screenshots import LARGEST_BYTES, README_SCENES, ROOT
 from tests.gui.shot_scenes import SCENES
 from tests.gui.shots import Stage
 from wallet.gui.widgets.basic import ElidedLabel, Label
@@ -30,6 +33,14 @@ def test_large_text_has_its_room_in_the_smallest_window(name: str, language: str
         assert lasting(stage.window) == []
     finally:
         stage.end()
+
+
+def test_the_pictures_of_the_readme_are_there_and_small() -> None:
+    named = re.findall(r"\]\((docs/pictures/[^)]+)\)", (ROOT / "README.md").read_text())
+    assert len(named) >= 1 + len(README_SCENES)
+    assert {f"docs/pictures/{name}.png" for name in README_SCENES.values()} <= set(named)
+    sizes = {name: (ROOT / name).stat().st_size for name in named}
+    assert {name: size for name, size in sizes.items() if size >= LARGEST_BYTES} == {}
 
 
 def shown(qtbot: QtBot, *widgets: QWidget, size: tuple[int, int]) -> QWidget:
