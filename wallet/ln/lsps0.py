@@ -313,7 +313,8 @@ class Fields:
         if matched is None:
             raise self.wrong(name, "Not a moment as YYYY-MM-DDThh:mm:ss.uuuZ")
         try:
-            moment = datetime(*map(int, matched.groups()), tzinfo=UTC)  # type: ignore[arg-type,misc]  # six ints
+            year, month, day, hour, minute, second = map(int, matched.groups())
+            moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
         except ValueError:
             raise self.wrong(name, "There is no such moment") from None
         return max(0, int(moment.timestamp()))
