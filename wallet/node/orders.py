@@ -15,7 +15,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wallet.bitcoin.address import address_to_script
 from wallet.bitcoin.errors import DecodeError
@@ -148,10 +148,10 @@ class ChannelOrders:
         self._node.core.write((row(ORDER_SPACE, record.local_id, record),))
         return record
 
-    def edit(self, key: bytes, **changes: object) -> OrderRecord:
+    def edit(self, key: bytes, **changes: Any) -> OrderRecord:
         """Within an entry; writes only what is news."""
         known = self.records[key]
-        record = dataclasses.replace(known, **changes)  # type: ignore[arg-type]  # the caller names its fields
+        record = dataclasses.replace(known, **changes)
         return known if record == known else self.put(record)
 
     def awaited(self) -> list[OrderRecord]:
