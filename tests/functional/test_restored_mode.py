@@ -269,8 +269,8 @@ def test_a_backup_that_cannot_be_written_holds_up_no_payment(tmp_path: Path, dis
 def test_the_backup_is_there_when_the_funding_is_first_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the moment in which a server first has the funding transaction, both folders hold the backup of its
-    channel, forced to disk."""
+    """At the moment in which a server first has the funding transaction, the backup beside the wallet holds its
+    channel, forced to disk; the second folder, which nothing waits for, follows."""
 
     synced: list[int] = []
     really_sync = os.fsync
@@ -288,19 +288,22 @@ def test_the_backup_is_there_when_the_funding_is_first_seen(
             second.mkdir()
             await alice.fund(2_000_000, coins=3)
             named = await alice.call("set_backup_folder", folder=str(second))
-            seen: list[tuple[int, ...]] = []
+            backup = alice.node.recovery.backup
+            seen: list[int] = []
+
+            def channels_in(path: Path) -> int:
+                found = backup.read(path)
+                return 0 if found is None else len(found.channels)
 
             def look(_touched: set[bytes], _tip: bool) -> None:
                 if world.chain.mempool_txids() and not seen:
-                    counts = []
-                    for path in (alice.options.wallet_dir / BACKUP_FILE, Path(named["path"])):
-                        found = alice.node.recovery.backup.read(path)
-                        counts.append(0 if found is None else len(found.channels))
-                    seen.append(tuple(counts))
+                    seen.append(channels_in(alice.options.wallet_dir / BACKUP_FILE))
 
             world.chain.listeners.append(look)
             await alice.open_channel(bob, CAPACITY_SAT)
-            assert seen == [(1, 1)]
+            assert seen == [1]
+            assert await asyncio.to_thread(backup.wait_second, 30)
+            assert channels_in(Path(named["path"])) == 1
             assert synced
 
     play(scenario())
@@ -316,10 +319,13 @@ def test_a_second_folder_that_is_gone_is_told_and_holds_nothing_up(tmp_path: Pat
             await alice.call("set_backup_folder", folder=str(second))
             shutil.rmtree(second)
             await alice.open_channel(bob, CAPACITY_SAT)
+            backup = alice.node.recovery.backup
+            assert await asyncio.to_thread(backup.wait_second, 30)
             assert str(second) in problem(alice)
             second.mkdir()
             alice.node._tick_rebroadcast()
-            assert alice.node.recovery.backup.problem == ""
+            assert await asyncio.to_thread(backup.wait_second, 30)
+            assert backup.problem == ""
             assert len(list(second.iterdir())) == 1
             await alice.call("set_backup_folder", folder="")
             assert alice.node.recovery.backup.second is None

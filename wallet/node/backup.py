@@ -3,7 +3,8 @@
 Theory of operation. A new file is written beside the old one, forced to disk, and takes its name; the folder is forced
 to disk after it. It is written after the commit that changed the channels and before anything of that commit leaves,
 so that a funding transaction is broadcast only when the backup that names its channel is durable. Where that cannot
-be, the funding transaction is held back, the person is told, and both are tried again.
+be, the funding transaction is held back, the person is told, and both are tried again. The copy in a second folder
+(`second_copy.py`) follows on a thread of its own: no commit waits for it.
 
 A backup that is found where one is to be written is never lost: channels in it that the wallet does not know are
 taken over (see `recovery.py`), and one that the wallet's words do not open keeps a name of its own.
@@ -14,6 +15,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -25,6 +28,7 @@ from wallet.bitcoin.records import decode, encode
 from wallet.bitcoin.tx import Txid
 from wallet.i18n import _
 from wallet.ln.channel_backup import ChannelBackup, ChannelBackups
+from wallet.node.second_copy import SecondCopy
 from wallet.node.store import sync_folder
 
 __all__ = [
@@ -118,40 +122,102 @@ def write_durably(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def _why_not_written(path: Path, error: OSError) -> str:
+    return _(
+        "The channel backup could not be written to {folder} ({why}). Without it, a lost computer may cost you the "
+        "coins in your channels."
+    ).format(folder=path.parent, why=error.strerror or error)
+
+
 class BackupKeeper:
-    """Keeps the backup of one wallet written. `save` is called on one thread at a time, whichever it is.
+    """Keeps the backup of one wallet written. `save` is called on one thread at a time, whichever it is; it never waits
+    for the second folder.
 
     Attributes:
         path: the file beside the wallet's.
-        second: the file in the folder that the person named, None without one.
-        problem: a sentence on the file that could not be written, empty when both are up to date.
-        second_problem: the same for the second file alone.
-        saved_at, second_saved_at: when each file was last written; 0 before.
+        problem: a sentence on the file that could not be written, empty when both are up to date or about to be.
+        saved_at: when the file beside the wallet was last written; 0 before.
     """
 
-    def __init__(self, bip39_seed: bytes, path: Path, second_name: str) -> None:
+    def __init__(
+        self,
+        bip39_seed: bytes,
+        path: Path,
+        second_name: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._seed = bip39_seed
         self._second_name = second_name
-        self._saved: dict[Path, tuple[ChannelBackup, ...]] = {}
+        self._clock = clock
+        self._saved: tuple[ChannelBackup, ...] | None = None
         self._missing: frozenset[Txid] = frozenset()
         self._latest: ChannelBackups | None = None
         self._guard = threading.Lock()
+        self._copy: SecondCopy | None = None
+        self._problem = ""
         self.path = path
-        self.second: Path | None = None
-        self.problem = self.second_problem = ""
-        self.saved_at = self.second_saved_at = 0
+        self.saved_at = 0
+
+    # --- the second folder --------------------------------------------------------------
 
     def second_path(self, folder: str) -> Path:
         """The backup's name in another folder: of this wallet alone, whatever other wallets keep theirs there."""
         return Path(folder) / self._second_name
 
-    def use_second(self, folder: str) -> None:
-        """Names a second folder, or none; the next `save` writes there."""
-        self.second = self.second_path(folder) if folder else None
-        self.second_problem, self.second_saved_at = "", 0
-        if self.second is not None:
-            # Whatever lies there, it is written anew.
-            self._saved.pop(self.second, None)
+    def use_second(self, folder: str, *, is_known: bool = False) -> None:
+        """Names a second folder, or none. Unless what lies there is known already, it is read first, and written over
+        only after `take_second`."""
+        if self._copy is not None:
+            self._copy.close()
+        self._copy = None
+        if folder:
+            self._copy = SecondCopy(
+                self.second_path(folder), read=self.read, write=self._write, clock=self._clock
+            )
+            if is_known:
+                self._copy.taken()
+            else:
+                self._copy.begin()
+
+    def take_second(self, take_over: Callable[[ChannelBackups | None], object], seconds: float) -> bool:
+        """Hands over what lay in the second folder once it is read, within an entry; False while it does not answer."""
+        copy = self._copy
+        if copy is None:
+            return True
+        copy.wait(seconds)
+        if copy.has_found:
+            copy.take(take_over)
+            return True
+        return False
+
+    def wait_second(self, seconds: float) -> bool:
+        """Until the second file is up to date, or found not to be; False where it does not answer."""
+        return self._copy is None or self._copy.wait(seconds)
+
+    @property
+    def has_found_second(self) -> bool:
+        return self._copy is not None and self._copy.has_found
+
+    @property
+    def second(self) -> Path | None:
+        """The file in the folder that the person named, None without one."""
+        return None if self._copy is None else self._copy.path
+
+    @property
+    def second_problem(self) -> str:
+        """As `problem`, of the second file alone."""
+        return "" if self._copy is None else self._copy.problem
+
+    @property
+    def second_saved_at(self) -> int:
+        return 0 if self._copy is None else self._copy.saved_at
+
+    @property
+    def problem(self) -> str:
+        return self._problem or self.second_problem
+
+    # --- reading and writing ------------------------------------------------------------
 
     def read(self, path: Path) -> ChannelBackups | None:
         """What lies where a backup is to be written; None for nothing of ours. What our words do not open is put
@@ -172,49 +238,39 @@ class BackupKeeper:
     def seal(self, backups: ChannelBackups) -> bytes:
         return seal_backup(self._seed, backups)
 
+    def _write(self, path: Path, backups: ChannelBackups) -> None:
+        write_durably(path, seal_backup(self._seed, backups))
+
     def save(self, backups: ChannelBackups) -> bool:
-        """Writes what differs, durable when this returns; whether the file beside the wallet is up to date."""
+        """Writes what differs, durable when this returns; whether the file beside the wallet is up to date. The second
+        file follows in its own time."""
         with self._guard:
             self._latest = backups
-            problems = []
-            second, second_problem = self.second, ""
-            for path in (self.path, second):
-                if path is None or self._saved.get(path) == backups.channels:
-                    continue
+            if self._saved != backups.channels:
                 try:
-                    write_durably(path, seal_backup(self._seed, backups))
+                    self._write(self.path, backups)
                 except OSError as error:
-                    sentence = _(
-                        "The channel backup could not be written to {folder} ({why}). Without it, a lost "
-                        "computer may cost you the coins in your channels."
-                    ).format(folder=path.parent, why=error.strerror or error)
-                    problems.append(sentence)
-                    if path == second:
-                        second_problem = sentence
+                    self._problem = _why_not_written(self.path, error)
                 else:
-                    self._saved[path] = backups.channels
-                    if path == second:
-                        self.second_saved_at = backups.made_at
-                    else:
-                        self.saved_at = backups.made_at
-            self.problem = problems[0] if problems else ""
-            self.second_problem = second_problem
-            saved = self._saved.get(self.path, ())
-            if saved == backups.channels and self.path in self._saved:
+                    self._saved, self.saved_at, self._problem = backups.channels, backups.made_at, ""
+            if self._copy is not None:
+                self._copy.put(backups)
+            if self._saved == backups.channels:
                 self._missing = frozenset()
                 return True
-            durable = {channel.funding_outpoint.txid for channel in saved}
+            durable = {channel.funding_outpoint.txid for channel in self._saved or ()}
             fundings = {channel.funding_outpoint.txid for channel in backups.channels}
             self._missing = frozenset(fundings - durable)
             return False
 
     def save_again(self) -> bool:
-        """Tries once more what could not be written, or is gone; whether something had to be."""
+        """Tries once more what could not be written, or is gone; whether the file beside the wallet had to be."""
+        if self._copy is not None:
+            self._copy.begin()
         with self._guard:
-            gone = [path for path in self._saved if path in (self.path, self.second) and not path.exists()]
-            for path in gone:
-                del self._saved[path]
-        if not (self.problem or gone) or self._latest is None:
+            if self._saved is not None and not self.path.exists():
+                self._saved = None
+        if self._latest is None or self._saved == self._latest.channels:
             return False
         self.save(self._latest)
         return True

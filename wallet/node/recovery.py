@@ -11,7 +11,7 @@ the same peers close each other's channels.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wallet.bitcoin.tx import Txid
 from wallet.chain.interfaces import LogLevel, Row
@@ -48,6 +48,10 @@ BACKUP_FOLDER_SETTING = "backup_folder"
 BACKED_UP_SPACES = frozenset({"monitor", PEER_SPACE, CHANNEL_SPACE})
 """A batch that changes a row of these may change the backup."""
 MAX_ADDRESSES = 4
+SECOND_READ_SECONDS: Final = 5.0
+"""So long the start waits for the second backup folder; one that answers later is read then."""
+SECOND_CLOSE_SECONDS: Final = 5.0
+"""So long the end waits for it; the next start writes it in any case."""
 
 
 class NodeRecovery:
@@ -114,12 +118,12 @@ class NodeRecovery:
         # Our own close by a newer state than this file's is one that its monitor does not know.
         self.lost.add(backup_of(monitor.state.static, ()) for monitor in self._held_monitors())
         self.backup.use_second(node.ledger.settings.get(BACKUP_FOLDER_SETTING, ""))
-        for path in (self.backup.path, self.backup.second):
-            if path is not None:
-                try:
-                    self.take_over(self.backup.read(path))
-                except OSError as error:
-                    node.log(LogLevel.WARN, "the channel backup %s cannot be read: %s", path, error)
+        try:
+            self.take_over(self.backup.read(self.backup.path))
+        except OSError as error:
+            node.log(LogLevel.WARN, "the channel backup %s cannot be read: %s", self.backup.path, error)
+        if not self.backup.take_second(self.take_over, SECOND_READ_SECONDS):
+            node.log(LogLevel.WARN, "the second backup folder does not answer yet: %s", self.backup.second)
         self._note_closed()
 
     def _held_monitors(self) -> list[ChannelMonitor]:
@@ -266,6 +270,7 @@ class NodeRecovery:
         for task in self._reaching.values():
             task.cancel()
         await asyncio.gather(*self._reaching.values(), return_exceptions=True)
+        await asyncio.get_running_loop().run_in_executor(None, self.backup.wait_second, SECOND_CLOSE_SECONDS)
 
     # --- the channel backup -------------------------------------------------------------
 
@@ -319,6 +324,10 @@ class NodeRecovery:
 
     def tick(self) -> None:
         """On the timer thread, outside of entries."""
+        if self.backup.has_found_second:
+            # It did not answer at the start.
+            with self._node.core.entry():
+                self.backup.take_second(self.take_over, 0)
         self.backup.save_again()
         if self._generation is not None:
             self._generation.sync()

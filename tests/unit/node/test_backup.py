@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ from wallet.node.cli import parse, run_command
 from wallet.node.generation import ASK_KEY, CONTACT_KEY, RECOVERY_SPACE, SCAN_KEY
 from wallet.node.host import Host
 from wallet.node.options import NodeOptions
+from wallet.node.second_copy import PATIENCE_SECONDS, in_time
 from wallet.node.store import Store
 from wallet.node.wallets import Restored, create_wallet_file, new_words
 
@@ -127,14 +129,15 @@ def test_the_keeper_writes_what_changed_and_knows_what_is_missing(tmp_path: Path
     assert keeper.save(backups(1, made_at=1_800_000_000))
     assert keeper.path.read_bytes() == written
     second = tmp_path / "stick"
-    keeper.use_second(str(second))
+    keeper.use_second(str(second), is_known=True)
     assert keeper.save(backups(1))
+    assert keeper.wait_second(WAIT_SECONDS)
     assert str(second) in keeper.problem
     second.mkdir()
-    assert keeper.save_again()
+    assert not keeper.save_again(), "the one beside the wallet is up to date"
+    assert keeper.wait_second(WAIT_SECONDS)
     assert keeper.problem == ""
     assert open_backup(SEED, (second / "second.backup").read_bytes()) == backups(1)
-    assert not keeper.save_again()
 
     (tmp_path / "w").rename(tmp_path / "gone")
     assert not keeper.save(backups(2))
@@ -352,23 +355,136 @@ def test_what_vanishes_is_written_again(tmp_path: Path) -> None:
     (tmp_path / "w").mkdir()
     stick = tmp_path / "stick"
     stick.mkdir()
-    keeper.use_second(str(stick))
+    keeper.use_second(str(stick), is_known=True)
     assert keeper.save(backups(1, made_at=100))
+    assert keeper.wait_second(WAIT_SECONDS)
     assert (keeper.saved_at, keeper.second_saved_at) == (100, 100)
-    assert not keeper.save_again()
-    (stick / "second.backup").unlink()
+    keeper.path.unlink()
     assert keeper.save_again()
+    assert keeper.path.exists()
+    assert not keeper.save_again()
+    assert keeper.wait_second(WAIT_SECONDS)
+    (stick / "second.backup").unlink()
+    keeper.save_again()
+    assert keeper.wait_second(WAIT_SECONDS)
     assert (stick / "second.backup").exists()
     (stick / "second.backup").unlink()
     stick.rmdir()
     keeper.save_again()
+    assert keeper.wait_second(WAIT_SECONDS)
     assert str(stick) in keeper.second_problem
     assert keeper.problem == keeper.second_problem
     assert keeper.save(backups(2, made_at=200)), "the one beside the wallet is what funding waits for"
+    assert keeper.wait_second(WAIT_SECONDS)
     assert (keeper.saved_at, keeper.second_saved_at) == (200, 100)
     stick.mkdir()
-    assert keeper.save_again()
+    keeper.save_again()
+    assert keeper.wait_second(WAIT_SECONDS)
     assert (keeper.problem, keeper.second_problem, keeper.second_saved_at) == ("", "", 200)
+
+
+class HungFolder:
+    """Writes into one folder wait until the test lets them go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.is_entered, self.may_go = threading.Event(), threading.Event()
+        self.folder = folder
+        monkeypatch.setattr("wallet.node.backup.write_durably", self.write)
+
+    def write(self, path: Path, data: bytes) -> None:
+        if path.parent == self.folder:
+            self.is_entered.set()
+            assert self.may_go.wait(WAIT_SECONDS)
+        write_durably(path, data)
+
+
+def test_a_second_folder_that_hangs_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network folder that is gone keeps whoever writes there waiting: the first file and the commit do not wait."""
+    stick, other = tmp_path / "stick", tmp_path / "other"
+    for folder in (stick, other):
+        folder.mkdir()
+    hung = HungFolder(monkeypatch, stick)
+    seconds = 0.0
+    keeper = BackupKeeper(SEED, tmp_path / "channels.backup", "second.backup", clock=lambda: seconds)
+    keeper.use_second(str(stick), is_known=True)
+    try:
+        assert keeper.save(backups(1, made_at=100))
+        assert hung.is_entered.wait(WAIT_SECONDS)
+        # Nobody waits, and what comes meanwhile is durable beside the wallet.
+        for count in (2, 3):
+            assert keeper.save(backups(count, made_at=100 * count))
+            assert open_backup(SEED, keeper.path.read_bytes()) == backups(count, made_at=100 * count)
+            assert not keeper.lacks(channel(count).funding_outpoint.txid)
+        assert not keeper.save_again()
+        assert not keeper.wait_second(0)
+        assert keeper.problem == ""
+        seconds = PATIENCE_SECONDS
+        assert "does not answer" in keeper.problem
+        assert str(stick) in keeper.second_problem
+        assert keeper.second_saved_at == 0
+        # Another folder does not wait for that one.
+        keeper.use_second(str(other), is_known=True)
+        assert keeper.save(backups(3, made_at=300))
+        assert keeper.wait_second(WAIT_SECONDS)
+        assert open_backup(SEED, (other / "second.backup").read_bytes()) == backups(3, made_at=300)
+        assert keeper.problem == ""
+    finally:
+        hung.may_go.set()
+
+
+def test_a_folder_that_answers_again_has_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    hung = HungFolder(monkeypatch, stick)
+    keeper = BackupKeeper(SEED, tmp_path / "channels.backup", "second.backup")
+    keeper.use_second(str(stick), is_known=True)
+    keeper.save(backups(1, made_at=100))
+    assert hung.is_entered.wait(WAIT_SECONDS)
+    for count in (2, 3):
+        keeper.save(backups(count, made_at=100 * count))
+    hung.may_go.set()
+    assert keeper.wait_second(WAIT_SECONDS)
+    assert open_backup(SEED, (stick / "second.backup").read_bytes()) == backups(3, made_at=300)
+    assert (keeper.problem, keeper.second_saved_at) == ("", 300)
+
+
+def test_what_lies_in_a_slow_folder_is_taken_over_before_it_is_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    there = stick / "second.backup"
+    write_durably(there, seal_backup(SEED, backups(5)))
+    may_read = threading.Event()
+
+    def slow(path: Path) -> bytes:
+        assert may_read.wait(WAIT_SECONDS)
+        return path.read_bytes()
+
+    monkeypatch.setattr("wallet.node.backup.read_file", slow)
+    keeper = BackupKeeper(SEED, tmp_path / "channels.backup", "second.backup")
+    keeper.use_second(str(stick))
+    taken: list[ChannelBackups | None] = []
+    assert not keeper.take_second(taken.append, 0)
+    assert keeper.save(backups(1))
+    may_read.set()
+    assert keeper.wait_second(WAIT_SECONDS)
+    assert keeper.has_found_second
+    assert open_backup(SEED, there.read_bytes()) == backups(5)
+    assert keeper.take_second(taken.append, 0)
+    assert taken == [backups(5)]
+    assert keeper.wait_second(WAIT_SECONDS)
+    assert open_backup(SEED, there.read_bytes()) == backups(1)
+
+
+def test_a_question_to_a_folder_that_hangs_ends(tmp_path: Path) -> None:
+    never = threading.Event()
+    with pytest.raises(TimeoutError, match="does not answer"):
+        in_time(never.wait, 0.01)
+    never.set()
+    with pytest.raises(FileNotFoundError):
+        in_time((tmp_path / "nowhere").stat, WAIT_SECONDS)
+    in_time(tmp_path.stat, WAIT_SECONDS)
 
 
 def test_the_name_of_a_second_backup_tells_nothing_and_differs_by_wallet() -> None:

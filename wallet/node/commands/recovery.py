@@ -14,9 +14,11 @@ from wallet.node.commands.channels import find_channel
 from wallet.node.commands.registry import command
 from wallet.node.recovery import BACKUP_FOLDER_SETTING
 from wallet.node.recovery_report import recovery_report as make_report
+from wallet.node.second_copy import PATIENCE_SECONDS, in_time
 from wallet.node.store import StoreError
 
 if TYPE_CHECKING:
+    from wallet.ln.channel_backup import ChannelBackups
     from wallet.node.node import Node
 
 __all__: list[str] = []
@@ -130,28 +132,43 @@ async def _stopped(node: Node) -> None:
 async def set_backup_folder(node: Node, folder: str) -> Json:
     """Names a second folder, on another disk or in a synchronised place, in which the channel backup is kept too; ""
     for none. It is encrypted: only the words open it."""
+    loop = asyncio.get_running_loop()
     if folder:
         path = _absolute(folder)
-        if not path.is_dir():
-            raise CommandError(_("There is no folder {path}.").format(path=path), code="folder")
         second = node.recovery.backup.second_path(str(path))
+        found: list[ChannelBackups | None] = []
+
+        def read() -> None:
+            if not path.is_dir():
+                raise CommandError(_("There is no folder {path}.").format(path=path), code="folder")
+            found.append(node.recovery.backup.read(second))
+
         try:
-            known = await asyncio.get_running_loop().run_in_executor(None, node.recovery.backup.read, second)
+            await loop.run_in_executor(None, in_time, read, PATIENCE_SECONDS)
         except OSError as error:
             raise _refused(path, error) from None
+        known = found[0]
     else:
         known = None
     with node.core.entry():
         node.recovery.take_over(known)
         node.ledger.put_setting(BACKUP_FOLDER_SETTING, folder)
-        node.recovery.backup.use_second(folder)
+        node.recovery.backup.use_second(folder, is_known=True)
         contents = node.recovery.contents()
         durable = node.durable()
     await durable
-    await asyncio.get_running_loop().run_in_executor(None, node.recovery.backup.save, contents)
+    await loop.run_in_executor(None, node.recovery.backup.save, contents)
+    answers = await loop.run_in_executor(None, node.recovery.backup.wait_second, PATIENCE_SECONDS)
     node.views.publish_soon()
     if node.recovery.backup.problem:
         raise CommandError(node.recovery.backup.problem, code="folder")
+    if not answers:
+        raise CommandError(
+            _("The folder {path} does not answer: the backup is written there as soon as it does.").format(
+                path=folder
+            ),
+            code="folder",
+        )
     return {"path": str(node.recovery.backup.second) if folder else None}
 
 
