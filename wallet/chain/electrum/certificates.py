@@ -19,6 +19,7 @@ from pathlib import Path
 from cryptography import x509
 
 from wallet.chain.electrum.errors import ServerError, ServerErrorKind
+from wallet.i18n import _
 
 __all__ = ["CertificateStore", "Pin"]
 
@@ -69,22 +70,25 @@ class CertificateStore:
         """A certificate that no authority vouches for. Pins it, or compares it with the pin; raises
         ServerError."""
         if not certificate:
-            raise ServerError(ServerErrorKind.CERTIFICATE, "The server shows no certificate.")
+            raise ServerError(ServerErrorKind.CERTIFICATE, _("The server shows no certificate."))
         sha256 = hashlib.sha256(certificate).hexdigest()
         pin = self._pins.get(server)
         if pin is not None and pin.is_ca:
             raise ServerError(
                 ServerErrorKind.CERTIFICATE,
-                "The server's certificate used to be vouched for by an authority and no longer is. Somebody "
-                "may be listening in between: use another server, or forget this one's certificate if you "
-                "know why.",
+                _(
+                    "The server's certificate used to be vouched for by an authority and no longer is. Somebody may "
+                    "be listening in between: use another server, or forget this one's certificate if you know why."
+                ),
             )
         ran_out = pin is not None and 0 < pin.not_after_at < time.time()
         if pin is not None and pin.sha256 != sha256 and not ran_out:
             raise ServerError(
                 ServerErrorKind.CERTIFICATE,
-                "The server shows another certificate than before. Somebody may be listening in between: use "
-                "another server, or forget this one's certificate if you know that it was renewed.",
+                _(
+                    "The server shows another certificate than before. Somebody may be listening in between: use "
+                    "another server, or forget this one's certificate if you know that it was renewed."
+                ),
             )
         if pin is None or pin.sha256 != sha256:
             self._pins[server] = Pin(sha256, _not_after_at(certificate))

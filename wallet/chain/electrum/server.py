@@ -28,6 +28,7 @@ from wallet.chain.electrum.headers import PERIOD_BLOCKS, Connected, HeaderChain,
 from wallet.chain.electrum.rpc import Proxy
 from wallet.chain.electrum.session import ElectrumSession, HistoryItem, ServerAddress, SessionListener, Tip
 from wallet.chain.interfaces import Logger, LogLevel
+from wallet.i18n import _
 
 __all__ = ["ScriptView", "Server", "ServerOwner", "ServerState"]
 
@@ -203,7 +204,7 @@ class Server(SessionListener):
     def need(self) -> ElectrumSession:
         """The session; ServerError where there is none."""
         if self.session is None:
-            raise ServerError(ServerErrorKind.CLOSED, "The server is not connected.")
+            raise ServerError(ServerErrorKind.CLOSED, _("The server is not connected."))
         return self.session
 
     async def _serve(self, failure: asyncio.Future[ServerError]) -> ServerError:
@@ -220,7 +221,7 @@ class Server(SessionListener):
             for task in tasks:
                 if task.done() and not task.cancelled():
                     task.result()
-            return ServerError(ServerErrorKind.CLOSED, "The connection ended.")
+            return ServerError(ServerErrorKind.CLOSED, _("The connection ended."))
         finally:
             for task in tasks:
                 task.cancel()
@@ -261,7 +262,7 @@ class Server(SessionListener):
         self._idle_notifications += 1
         if self._idle_notifications > IDLE_NOTIFICATIONS_PER_MINUTE:
             self.fail(
-                ServerError(ServerErrorKind.FLOOD, "The server floods us with notifications of nothing.")
+                ServerError(ServerErrorKind.FLOOD, _("The server floods us with notifications of nothing."))
             )
 
     def on_closed(self, error: ServerError) -> None:
@@ -276,7 +277,7 @@ class Server(SessionListener):
             self._header_event.clear()
             announced = self._announced
             if announced is None:
-                raise ServerError(ServerErrorKind.BAD_ANSWER, "The server does not tell its chain's tip.")
+                raise ServerError(ServerErrorKind.BAD_ANSWER, _("The server does not tell its chain's tip."))
             await self._follow(announced)
             if announced is not self._announced:
                 continue
@@ -325,7 +326,7 @@ class Server(SessionListener):
         chain = self._owner.chain
         if tip.height < chain.base_height:
             raise ServerError(
-                ServerErrorKind.STALE, "The server is far behind; it is still catching up itself."
+                ServerErrorKind.STALE, _("The server is far behind; it is still catching up itself.")
             )
         if tip.height > chain.height:
             try:
@@ -391,8 +392,10 @@ class Server(SessionListener):
                     return height
             top, step = start - 1, step * 4
         if chain.base_height == 0:
-            raise ServerError(ServerErrorKind.WRONG_NETWORK, "The server's chain has another first block.")
-        raise ServerError(ServerErrorKind.LIED, "The server's chain leaves ours below the last checkpoint.")
+            raise ServerError(ServerErrorKind.WRONG_NETWORK, _("The server's chain has another first block."))
+        raise ServerError(
+            ServerErrorKind.LIED, _("The server's chain leaves ours below the last checkpoint.")
+        )
 
     # --- scripts ---
 

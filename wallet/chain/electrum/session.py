@@ -32,6 +32,7 @@ from wallet.chain.electrum.certificates import CertificateStore
 from wallet.chain.electrum.errors import ServerError, ServerErrorKind, ServerRefused, clean_text
 from wallet.chain.electrum.merkle import MAX_DEPTH
 from wallet.chain.electrum.rpc import Json, Proxy
+from wallet.i18n import _
 
 __all__ = [
     "ElectrumSession",
@@ -304,7 +305,7 @@ class ElectrumSession:
         if self.address.is_onion and proxy is None:
             raise ServerError(
                 ServerErrorKind.PROXY,
-                "The server is an onion service: it is reached through Tor's proxy only.",
+                _("The server is an onion service: it is reached through Tor's proxy only."),
             )
         if not self.address.tls:
             self._connection = await self._dial(None, proxy)
@@ -327,7 +328,8 @@ class ElectrumSession:
         except ssl.SSLError as exc:
             reason = clean_text(exc.reason or str(exc), 80)
             raise ServerError(
-                ServerErrorKind.UNREACHABLE, f"The server does not answer with TLS ({reason})."
+                ServerErrorKind.UNREACHABLE,
+                _("The server does not answer with TLS ({reason}).").format(reason=reason),
             ) from None
         certificates.check(name, self._connection.certificate())
 
@@ -347,12 +349,14 @@ class ElectrumSession:
             raise
         except TimeoutError:
             raise ServerError(
-                ServerErrorKind.UNREACHABLE, f"The server did not answer in {timeout_seconds:g} seconds."
+                ServerErrorKind.UNREACHABLE,
+                _("The server did not answer in {seconds} seconds.").format(seconds=f"{timeout_seconds:g}"),
             ) from None
         except OSError as exc:
             kind = ServerErrorKind.PROXY if proxy is not None else ServerErrorKind.UNREACHABLE
             reason = clean_text(exc.strerror or str(exc), 120)
-            raise ServerError(kind, f"The server cannot be reached: {reason}.") from None
+            sentence = _("The server cannot be reached: {reason}.").format(reason=reason)
+            raise ServerError(kind, sentence) from None
 
     async def _handshake(self, genesis_hash: BlockHash, protocol_max: str) -> None:
         # server.version comes first, and once only.
@@ -368,13 +372,14 @@ class ElectrumSession:
         if not parse_protocol(PROTOCOL_MIN) <= self.protocol[:2] <= parse_protocol(protocol_max):
             raise ServerError(
                 ServerErrorKind.TOO_OLD,
-                f"The server speaks protocol {clean_text(str(answer[1]), 20)}; "
-                f"this wallet speaks {PROTOCOL_MIN} to {protocol_max}.",
+                _("The server speaks protocol {spoken}; this wallet speaks {least} to {most}.").format(
+                    spoken=clean_text(str(answer[1]), 20), least=PROTOCOL_MIN, most=protocol_max
+                ),
             )
         # Both at once: servers hold small answers back for up to a second.
         first, self.first_tip = await asyncio.gather(self.block_header(0), self.subscribe_headers())
         if BlockHash(sha256d(first)) != genesis_hash:
-            raise ServerError(ServerErrorKind.WRONG_NETWORK, "The server follows another Bitcoin network.")
+            raise ServerError(ServerErrorKind.WRONG_NETWORK, _("The server follows another Bitcoin network."))
 
     @property
     def speaks_scripts(self) -> bool:
@@ -390,7 +395,7 @@ class ElectrumSession:
     async def _call(self, method: str, *params: object, timeout_seconds: float | None = None) -> Json:
         connection = self._connection
         if connection is None:
-            raise ServerError(ServerErrorKind.CLOSED, "The connection is closed.")
+            raise ServerError(ServerErrorKind.CLOSED, _("The connection is closed."))
         try:
             return await connection.request(method, params, timeout_seconds or self._timeout_seconds)
         except rpc.RpcRefusal as exc:
@@ -400,7 +405,7 @@ class ElectrumSession:
         except rpc.RpcBroken as exc:
             raise ServerError(ServerErrorKind.BAD_ANSWER, f"The server {exc}.") from None
         except (rpc.RpcClosed, OSError):
-            raise ServerError(ServerErrorKind.CLOSED, "The server hung up.") from None
+            raise ServerError(ServerErrorKind.CLOSED, _("The server hung up.")) from None
 
     async def ping(self, timeout_seconds: float | None = None) -> None:
         await self._call("server.ping", timeout_seconds=timeout_seconds)
@@ -485,7 +490,7 @@ class ElectrumSession:
             raise _bad("a transaction that cannot be read") from None
         if tx.txid != txid:
             raise ServerError(
-                ServerErrorKind.LIED, "The server sent another transaction than the one asked for."
+                ServerErrorKind.LIED, _("The server sent another transaction than the one asked for.")
             )
         return tx
 
@@ -556,7 +561,7 @@ class ElectrumSession:
             raise ServerRefused("blockchain.transaction.broadcast", 1, text) from None
         if txid != tx.txid:
             raise ServerError(
-                ServerErrorKind.LIED, "The server says that it sent another transaction than ours."
+                ServerErrorKind.LIED, _("The server says that it sent another transaction than ours.")
             )
 
     async def broadcast_package(self, txs: Sequence[Transaction]) -> PackageAnswer:
@@ -606,4 +611,4 @@ class ElectrumSession:
             kind = ServerErrorKind.FLOOD if "flood" in str(broken) else ServerErrorKind.BAD_ANSWER
             self._listener.on_closed(ServerError(kind, f"The server {broken}."))
         else:
-            self._listener.on_closed(ServerError(ServerErrorKind.CLOSED, "The server hung up."))
+            self._listener.on_closed(ServerError(ServerErrorKind.CLOSED, _("The server hung up.")))

@@ -33,6 +33,7 @@ from wallet.chain.electrum.server import Server, ServerState
 from wallet.chain.electrum.session import ServerAddress
 from wallet.chain.electrum.utxo_lookup import ElectrumUtxoLookup, Enter
 from wallet.chain.interfaces import Logger, LogLevel
+from wallet.i18n import _
 
 __all__ = [
     "ElectrumSync",
@@ -337,13 +338,16 @@ class ElectrumSync:
         """How a connected server differs from the chain with most work."""
         if not server.is_on_best:
             return ServerError(
-                ServerErrorKind.STALE, "The server follows another chain, with less work than the best one."
+                ServerErrorKind.STALE,
+                _("The server follows another chain, with less work than the best one."),
             )
         if server.is_at_tip or self.tip_age_ms() < BEHIND_AFTER_MS:
             return None
         return ServerError(
             ServerErrorKind.STALE,
-            f"The server is at block {server.height}; others are at {self.chain.height}.",
+            _("The server is at block {height}; others are at {best}.").format(
+                height=server.height, best=self.chain.height
+            ),
         )
 
     def _state(self) -> SyncState:
@@ -460,7 +464,7 @@ class ElectrumSync:
         except Exception as exc:
             self._logger.log(LogLevel.ERROR, "%s: %r", str(server), exc)
             server.error = ServerError(
-                ServerErrorKind.CLOSED, "Something went wrong on our side; see the log."
+                ServerErrorKind.CLOSED, _("Something went wrong on our side; see the log.")
             )
         self._ended(server)
 
@@ -538,7 +542,9 @@ class ElectrumSync:
                 server.fail(
                     ServerError(
                         ServerErrorKind.STALE,
-                        f"The server is stuck at block {server.height}; others are at {self.chain.height}.",
+                        _("The server is stuck at block {height}; others are at {best}.").format(
+                            height=server.height, best=self.chain.height
+                        ),
                     )
                 )
 
@@ -553,7 +559,7 @@ class ElectrumSync:
             self._rotated_at_ms = _now_ms()
             others[-1].fail(
                 ServerError(
-                    ServerErrorKind.CLOSED, "No block for two hours: another server is asked instead."
+                    ServerErrorKind.CLOSED, _("No block for two hours: another server is asked instead.")
                 )
             )
 
