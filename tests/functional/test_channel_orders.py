@@ -124,7 +124,9 @@ def test_a_held_payment_comes_back_when_the_channel_cannot_be_opened(tmp_path: P
                 await sold(seller, hub, SoldStep.ENDED)
             await alice.until("the payment back", alice.quiet)
             assert alice.channel_msat() == before_msat
-            assert (await alice.call("list_orders"))[0]["status"] == "offered"
+            listed = (await alice.call("list_orders"))[0]
+            assert listed["status"] == "refunded"
+            assert "came back" in listed["sentence"]
 
     play(scenario())
 

@@ -271,7 +271,7 @@ class ChannelOrders:
             if found is not None:
                 self.edit(key, step=OrderStep.ARRIVED, channel_id=bytes(found.channel_id), problem="")
             elif record.pay_by is PayBy.ONCHAIN and self._is_refunded(record):
-                self._refunded(record)
+                self.refunded(record)
         question = self._questions.get(key)
         under_way = question is not None and not question.done()
         if self.records[key].step is OrderStep.PAYING and not under_way and self._is_due(record):
@@ -279,7 +279,7 @@ class ChannelOrders:
 
     async def _inquire(self, key: bytes) -> None:
         try:
-            told = await self._told(self.records[key])
+            told = await self.told(self.records[key])
         except CommandError as error:
             self._node.log(LogLevel.INFO, "the seller of an order said nothing: %s", error.message)
             return
@@ -306,7 +306,7 @@ class ChannelOrders:
         self._asked[record.local_id] = (seen, now)
         return True
 
-    async def _told(self, record: OrderRecord) -> lsps1.Order | None:
+    async def told(self, record: OrderRecord) -> lsps1.Order | None:
         """What the seller says of an order now; None where it says nothing that counts."""
         name = self._node.alias_of(record.node_id)
         params = {"order_id": record.order.order_id}
@@ -339,7 +339,7 @@ class ChannelOrders:
                 if told.state is lsps1.OrderState.CREATED:
                     self.put(self._unpaid(record, told))
                 else:
-                    self._refunded(record)
+                    self.refunded(record)
                 return
             if state is PaymentState.SUCCEEDED and told.state is lsps1.OrderState.FAILED:
                 problem = _(
@@ -372,8 +372,8 @@ class ChannelOrders:
             problem=_("Your payment came back: nothing was paid."),
         )
 
-    def _refunded(self, record: OrderRecord) -> None:
-        """Within an entry."""
+    def refunded(self, record: OrderRecord) -> None:
+        """Ends an order whose money is back; within an entry."""
         sentence = _(
             "{name} could not open the channel, and your {amount} came back. Nothing is left to do; buy elsewhere."
         ).format(name=self._node.alias_of(record.node_id), amount=sat_text(record.total_sat))

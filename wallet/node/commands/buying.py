@@ -320,9 +320,17 @@ async def _pay_by_lightning(node: Node, key: bytes) -> None:
     except CommandError as error:
         problem = error.message
     if problem:
+        told: lsps1.Order | None = None
+        with contextlib.suppress(CommandError):
+            told = await node.orders.told(record)
         with node.core.entry():
-            if node.orders.records[key].step is OrderStep.PAYING:
-                node.orders.edit(key, step=OrderStep.OFFERED, pay_by=PayBy.NOTHING, problem=problem)
+            record = node.orders.records[key]
+            if record.step is OrderStep.PAYING:
+                # Where the seller goes on waiting, it can be tried again.
+                if told is not None and told.state is lsps1.OrderState.FAILED:
+                    node.orders.refunded(record)
+                else:
+                    node.orders.edit(key, step=OrderStep.OFFERED, pay_by=PayBy.NOTHING, problem=problem)
         raise CommandError(
             _("The channel was not bought, and nothing was paid. {why}").format(why=problem), code="payment"
         )
