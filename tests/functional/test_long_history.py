@@ -10,7 +10,7 @@ import pytest
 
 from tests.functional.whole_nodes import WholeNode, payer_and_payee, play
 from wallet.node import shelf
-from wallet.node.api import CommandError
+from wallet.node.api import ActivityQuery, CommandError
 
 PAYMENTS = 14
 
@@ -78,5 +78,25 @@ def test_settled_payments_leave_memory_and_are_found_after_a_restart(
             named = {entry["payment_hash"]: entry["label"] for entry in await payer.call("lightning_history")}
             assert named[key] == "The first cup"
             assert len(named) == PAYMENTS
+
+    play(scenario())
+
+
+def test_a_window_that_asks_while_the_wallet_closes_gets_nothing_and_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "KEPT", 0)
+    monkeypatch.setattr(shelf, "PAGE_LINES", 1)
+
+    async def scenario() -> None:
+        async with payer_and_payee(tmp_path) as (payer, payee):
+            for _ in range(2):
+                assert (await payer.call("keysend", node_id=payee.node_id, amount_msat=1_000))["success"]
+            await payer.until("a short memory", lambda: not payer.node.ledger.payments.live)
+            node = payer.node
+            ids = [item_id for item_id in node.activity_ids(ActivityQuery()) if item_id.startswith("ln:")]
+            assert [item is not None for item in node.activity_items(ids)] == [True, True]
+            await payer.bury()
+            assert list(node.activity_items(ids)) == [None, None]
 
     play(scenario())

@@ -101,7 +101,7 @@ from wallet.node.sentences import duration_text, peer_text
 from wallet.node.settings import with_choices
 from wallet.node.signatures import SignaturePool
 from wallet.node.sockets import Connections, NodeUri, PeerEntries, PeerSocket
-from wallet.node.store import Store
+from wallet.node.store import Store, StoreError
 from wallet.node.views import Views
 from wallet.node.wallets import SECRET_SPACE, WORDS_KEY
 from wallet.node.web import WebClient
@@ -1163,7 +1163,13 @@ class Node:
         return self.views.activity.ids(query)
 
     def activity_items(self, item_ids: Sequence[str]) -> Sequence[ActivityItem | None]:
-        return self.views.activity.items(item_ids)
+        try:
+            return self.views.activity.items(item_ids)
+        except StoreError:
+            if not self._stopping:
+                raise
+            # The file is closed already, and a window that is about to close asks once more.
+            return (None,) * len(item_ids)
 
     def payment_attempts(self, item_id: str) -> Sequence[AttemptView]:
         return self.views.payment_attempts(item_id)
