@@ -85,13 +85,14 @@ _SYNC_STATES = {
 
 
 class Views:
-    """Makes snapshots, keeps the last one, tells those who subscribed."""
+    """Makes snapshots, keeps the last one that was told, tells those who subscribed."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._listeners: list[Callable[[ChangeSet], None]] = []
         self._scheduled: asyncio.TimerHandle | None = None
-        self._last: WalletSnapshot | None = None
+        # What subscribers know. Commands make snapshots of their own: those tell nobody anything.
+        self._told: WalletSnapshot | None = None
         self.activity = ActivityIndex(node)
         self._waiting: list[asyncio.Future[None]] = []
         self.version = 0
@@ -136,8 +137,8 @@ class Views:
 
     def _publish(self) -> None:
         self._scheduled = None
-        old = self._last
-        new = self.snapshot()
+        old = self._told
+        new = self._told = self.snapshot()
         changed = self._node.ledger.take_changed()
         before = {channel.channel_id: channel for channel in old.channels} if old is not None else {}
         after = {channel.channel_id: channel for channel in new.channels}
@@ -210,7 +211,7 @@ class Views:
             ),
             locked=tuple(locked),
         )
-        self._last = WalletSnapshot(
+        return WalletSnapshot(
             status=self._status(details, reserve_sat),
             balance=balance,
             channels=channels,
@@ -220,7 +221,6 @@ class Views:
             ),
             recent=self.activity_page(offset=0, limit=RECENT_ITEMS).items,
         )
-        return self._last
 
     def _status(self, details: tuple[ChannelDetails, ...], reserve_sat: int) -> NodeStatus:
         node = self._node

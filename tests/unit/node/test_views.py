@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
+import pytest
+
+from wallet.chain.electrum.session import ServerAddress
 from wallet.chain.interfaces import Row
+from wallet.node.api import ChangeSet, NodeStatus
+from wallet.node.host import open_node
 from wallet.node.ledger import Ledger
 from wallet.node.node import Node
+from wallet.node.options import NodeOptions
 from wallet.node.views import Views
+from wallet.node.wallets import create_wallet_file, new_words
 
 
 class Rows:
@@ -36,3 +46,40 @@ def test_changes_that_nobody_listens_to_are_not_kept() -> None:
     end()
     views.publish_soon()
     assert not ledger.changed.activity
+
+
+def test_a_command_that_looks_first_hides_no_change_from_the_window(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    peers = 0
+    make_status = Views._status
+
+    def status(views: Views, *details: Any) -> NodeStatus:
+        return replace(make_status(views, *details), peers_online=peers)
+
+    async def look() -> None:
+        nonlocal peers
+        opened = await open_node(options, "")
+        told: list[ChangeSet] = []
+        try:
+            views = opened.node.views
+            views.subscribe(told.append)
+            views._publish()
+            peers = 7
+            # As `getinfo` does, before what has changed is told.
+            assert views.snapshot().status.peers_online == 7
+            views._publish()
+            assert [change.snapshot.status.peers_online for change in told] == [0, 7]
+        finally:
+            await opened.close()
+
+    monkeypatch.setattr(Views, "_status", status)
+    options = NodeOptions(
+        network_name="regtest",
+        root=tmp_path,
+        servers=(ServerAddress("127.0.0.1", 9, False),),
+        single_server_ok=True,
+        listen=None,
+    )
+    create_wallet_file(options, new_words(), "")
+    asyncio.run(look())
