@@ -185,7 +185,7 @@ class ChannelsPage(Page):
         self.table.setModel(self.model)
         self.table.set_widths(
             PEER,
-            {STATE: 128, CAN_SEND: 120, CAN_RECEIVE: 132, CAPACITY: 150, UPTIME: 92, EARNED: 104},
+            {STATE: 128, CAN_SEND: 128, CAN_RECEIVE: 132, CAPACITY: 150, UPTIME: 92, EARNED: 104},
             gives_way=(UPTIME, EARNED, CAPACITY, CAN_RECEIVE),
             least=120,
         )
