@@ -420,6 +420,7 @@ class GraphSync:
         signatures_waiting: messages that are still to be verified.
         synced_at: when a sync ended last in this run; None before the first.
         calls_public_nodes: a few are called while the graph is missing or old; None where that cannot be chosen.
+        imported_percent: of a snapshot that is being taken over; 0 while it is fetched and read, None without one.
     """
 
     state: GraphSyncState = GraphSyncState.NOT_STARTED
@@ -428,6 +429,7 @@ class GraphSync:
     signatures_waiting: int = 0
     synced_at: int | None = None
     calls_public_nodes: bool | None = None
+    imported_percent: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,6 +96,8 @@ class Views:
         self.activity = ActivityIndex(node)
         self._waiting: list[asyncio.Future[None]] = []
         self.version = 0
+        # Of a snapshot of the graph: the command that takes it over says it.
+        self.imported_percent: int | None = None
 
     # --- telling ----------------------------------------------------------------------
 
@@ -269,6 +271,7 @@ class Views:
                 signatures_waiting=sync.signatures,
                 synced_at=sync.synced_at,
                 calls_public_nodes=node.gossip_peers.is_on if node.gossip_peers.can_be_chosen else None,
+                imported_percent=self.imported_percent,
             ),
             backup_text=backup_text,
             safe_until_height=safe_until,

@@ -13,9 +13,10 @@ import pytest
 from tests.unit.ln.routing.graph_builder import NOW
 from tests.unit.ln.routing.snapshot_builder import snapshot
 from wallet.bitcoin.address import REGTEST
+from wallet.ln.routing import rapid_gossip
 from wallet.ln.routing.gossip import NetworkGraph
 from wallet.node.api import CommandError, Json
-from wallet.node.commands import run
+from wallet.node.commands import network, run
 
 SEEN_AT = NOW.at - 3_600
 
@@ -24,6 +25,7 @@ class StandIn:
     """What the command asks of a node."""
 
     failure = ""
+    imported_percent: int | None = None
 
     def __init__(self) -> None:
         self.graph = NetworkGraph(REGTEST)
@@ -31,7 +33,7 @@ class StandIn:
         self.options = self.core = self.views = self
         self.network = REGTEST
         self.is_locked = False
-        self.published = 0
+        self.published: list[int | None] = []
 
     def wall_clock_at(self) -> int:
         return NOW.at
@@ -43,7 +45,7 @@ class StandIn:
         self.is_locked = False
 
     def publish_soon(self) -> None:
-        self.published += 1
+        self.published.append(self.imported_percent)
 
 
 def import_graph(node: Any, path: Path | str) -> Json:
@@ -64,7 +66,8 @@ def test_a_snapshot_is_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(node.graph, "add_unsigned_channel", watched)
     told = {"channels": 2, "seen_at": SEEN_AT, "age_seconds": 3_600}
     assert import_graph(node, file) == {**told, "new_channels": 2, "new_updates": 2}
-    assert (node.graph.channel_count, node.graph.unchecked_count, node.published) == (2, 2, 1)
+    assert (node.graph.channel_count, node.graph.unchecked_count) == (2, 2)
+    assert node.published == [0, 100, None]
     assert locked == [True, True]
     assert import_graph(node, file) == {**told, "new_channels": 0, "new_updates": 2}
 
@@ -90,6 +93,26 @@ def test_what_cannot_be_taken_in_is_refused_in_words(
         import_graph(node, file)
     assert str(file) in raised.value.message
     assert node.graph.channel_count == 0
+    assert node.published == [0, None]
+
+
+def test_it_tells_how_much_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (rapid_gossip, network):
+        monkeypatch.setattr(module, "RECORDS_PER_STEP", 1)
+    file = tmp_path / "snapshot.lngossip"
+    file.write_bytes(snapshot(seen_at=SEEN_AT))
+    node = StandIn()
+    import_graph(node, file)
+    # Two channels, two sides' terms, and what was left.
+    assert node.published == [0, 20, 40, 60, 80, 100, None]
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    node = StandIn()
+    node.imported_percent = 40
+    with pytest.raises(CommandError, match="already"):
+        import_graph(node, tmp_path / "snapshot.lngossip")
+    assert node.imported_percent == 40
 
 
 def test_the_path_is_whole_and_the_graph_of_last_time_is_in_place(tmp_path: Path) -> None:

@@ -30,7 +30,14 @@ from wallet.ln.routing.graph import STALE_CHANNEL_SECONDS, DirectionInfo, Networ
 from wallet.ln.types import NodeId, ShortChannelId
 from wallet.ln.wire import Reader
 
-__all__ = ["MAX_SNAPSHOT_LENGTH", "Applied", "Snapshot", "apply_snapshot", "read_snapshot"]
+__all__ = [
+    "MAX_SNAPSHOT_LENGTH",
+    "RECORDS_PER_STEP",
+    "Applied",
+    "Snapshot",
+    "apply_snapshot",
+    "read_snapshot",
+]
 
 _MAGIC: Final = b"LDK"
 _VERSIONS: Final = (1, 2)

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 
 from wallet.bitcoin.errors import DecodeError
 from wallet.i18n import _
-from wallet.ln.routing.rapid_gossip import MAX_SNAPSHOT_LENGTH, Applied, apply_snapshot, read_snapshot
+from wallet.ln.routing.rapid_gossip import (
+    MAX_SNAPSHOT_LENGTH,
+    RECORDS_PER_STEP,
+    Applied,
+    apply_snapshot,
+    read_snapshot,
+)
 from wallet.node.api import CommandError, Json
 from wallet.node.commands.registry import command
 from wallet.node.web import WebError, WebUrl, parse_url
@@ -99,6 +105,8 @@ async def import_graph(node: Node, file: str) -> Json:
     """Takes over a snapshot of the public network, in the format of rapid gossip sync, from a file or an https address
     (through the proxy, where one is set); it may be compressed with gzip. Routes are found with it at once. Nothing in
     it is proved, so it is never passed on; what peers prove takes its place."""
+    if node.views.imported_percent is not None:
+        raise CommandError(_("A snapshot is being taken over already. Wait until that is done."), code="busy")
     if not node.graph_is_read:
         raise CommandError(
             _(
@@ -106,6 +114,21 @@ async def import_graph(node: Node, file: str) -> Json:
             ),
             code="busy",
         )
+    _tell_progress(node, 0)
+    try:
+        return await _taken_over(node, file)
+    finally:
+        _tell_progress(node, None)
+
+
+def _tell_progress(node: Node, percent: int | None) -> None:
+    if percent != node.views.imported_percent:
+        node.views.imported_percent = percent
+        node.views.publish_soon()
+
+
+async def _taken_over(node: Node, file: str) -> Json:
+    """Fetches, reads and applies a snapshot, and says what came of it."""
     now_at = node.wall_clock_at()
     loop = asyncio.get_running_loop()
     try:
@@ -121,15 +144,18 @@ async def import_graph(node: Node, file: str) -> Json:
         ) from None
     applied = Applied(channels=0, terms=0)
     steps = apply_snapshot(snapshot, node.graph)
+    step_count = len(snapshot.channels) // RECORDS_PER_STEP + len(snapshot.terms) // RECORDS_PER_STEP + 1
+    done = 0
     while True:
         with node.core.locked():
             step = next(steps, None)
         if step is None:
             break
         applied = step
+        done += 1
+        _tell_progress(node, 100 * done // step_count)
         # Payments come between two steps.
         await asyncio.sleep(0)
-    node.views.publish_soon()
     return {
         "channels": len(snapshot.channels),
         "new_channels": applied.channels,
