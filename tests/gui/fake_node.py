@@ -915,6 +915,21 @@ class FakeNode(FakeChannels, FakeOrders, FakeRecovery, FakeSettings, FakeSend, F
         self.tell()
         return {"gossip_peers": on_or_off}
 
+    def do_import_graph(self, file: str) -> Json:
+        self.import_percent(None)
+        return {
+            "channels": 50_808,
+            "new_channels": 41_234,
+            "new_updates": 96_000,
+            "seen_at": int(time.time()),
+        }
+
+    def import_percent(self, percent: int | None) -> None:
+        """So much of a snapshot is taken over."""
+        sync = replace(self.status.graph_sync, imported_percent=percent)
+        self.status = replace(self.status, graph_sync=sync)
+        self.tell()
+
     def do_balance_history(self, days: int = 0) -> Json:
         with self._lock:
             total_sat = self.snapshot().balance.total_sat

@@ -386,6 +386,19 @@ def settings_backup(stage: Stage) -> None:
     area.verticalScrollBar().setValue(page.backup.y())
 
 
+def settings_network(stage: Stage) -> None:
+    node = scenes.typical("mainnet")
+    stage.on(node, "settings")
+    page = _page(stage, "settings")
+    row = page.graph.snapshot
+    row.address.setText("https://gossip.example/snapshot/0")
+    row.address_button.click()
+    wait_for(lambda: "not known before" in row.told.text(), "the result")
+    area = page.findChild(QScrollArea)
+    assert area is not None
+    area.verticalScrollBar().setValue(page.graph.y())
+
+
 def password_dialog(stage: Stage) -> None:
     window = stage.on(scenes.typical("mainnet"), "settings")
     dialog = PasswordDialog(window, _context(stage))
@@ -669,6 +682,7 @@ SCENES: dict[str, Callable[[Stage], object]] = {
     "dialog-item-moved": item_moved,
     "settings": settings,
     "settings-backup": settings_backup,
+    "settings-network": settings_network,
     "dialog-password": password_dialog,
     **settings_scenes.SCENES,
     "recovery-report": recovery_report,
