@@ -61,7 +61,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
@@ -588,7 +588,7 @@ class FullStack:
 
     def _told(self, *, tip_only: bool = False) -> None:
         for member in (self.us, self.companion):
-            self.on_loop(lambda member=member: member.follow_now(tip_only))  # type: ignore[misc]  # a bound default
+            self.on_loop(partial(member.follow_now, tip_only))
         self.settle()
 
     # --- wires ---

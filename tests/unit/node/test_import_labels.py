@@ -17,6 +17,7 @@ from wallet.bitcoin.script import p2wpkh
 from wallet.node.api import CommandError
 from wallet.node.commands import history, run
 from wallet.node.labels import read_labels
+from wallet.node.ledger import Ledger
 
 OURS = str(script_to_address(p2wpkh(b"\x02" + bytes(32)), REGTEST))
 THEIRS = str(script_to_address(p2wpkh(b"\x03" + bytes(32)), REGTEST))
@@ -35,7 +36,7 @@ class Wallet:
             is_mine=lambda script: script == address_to_script(OURS, REGTEST),
             label_all=self.label_all,
         )
-        self.ledger = SimpleNamespace(payments={}, requests={})
+        self.ledger = Ledger(cast("Any", SimpleNamespace(write=lambda rows: None)))
         self.core = SimpleNamespace(entry=self.entry)
         self.views = SimpleNamespace(publish_soon=lambda: None)
 
