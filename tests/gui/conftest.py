@@ -88,6 +88,7 @@ class Desk:
     def go(self, key: str) -> None:
         self.shell.go(key)
         QApplication.processEvents()
+        self.until(lambda: self.shell.page(key).is_whole)
 
     def page(self, kind: type[W]) -> W:
         found = self.window.findChild(kind)

@@ -100,7 +100,9 @@ class Stage:
         self.window.resize(*self.size)
         self.window.show()
         assert self.window.shell is not None
-        self.window.shell.go(page)
+        shell = self.window.shell
+        shell.go(page)
+        wait_for(lambda: shell.page(page).is_whole, "the whole page")
         spin()
         return self.window
 

@@ -95,5 +95,10 @@ class Page(QWidget):
     def refresh(self) -> None:
         """Draws what the snapshot says."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it is there; a page may be made a part a turn of the event loop."""
+        return True
+
     def set_first_focus(self) -> None:
         """Puts the keyboard where one starts."""

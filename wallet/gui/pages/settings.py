@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from PyQt6.QtCore import QTimer
 from PyQt6.QtWidgets import QScrollArea, QWidget
 
 from wallet.gui import autostart, languages
@@ -38,47 +40,69 @@ def _tick(name: str, on: bool) -> CheckBox:
 
 class SettingsPage(Page):
     """Attributes: `scheme`, `text_size`, `language`, `motion`, `unit`, `hidden`, `lock`, `closing`, `login`,
-    `notifies`: the controls; `servers`, `graph`, `backup`: the sections of these names; `jumps`: the buttons that
-    lead to sections."""
+    `notifies`: the controls; `servers`, `graph`, `backup`: the sections of these names, all there when `is_whole`;
+    `jumps`: the buttons that lead to sections."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context, _("Settings"))
-        self._wallet = Facts(label_width=132)
         self._facts_key: tuple[str, ...] = ()
-        self.servers = ServersSection(context)
-        self.graph = GraphSection(context)
-        self.backup = BackupSection(context)
         self._failed = Banner("", "danger")
-        self.console_button = Button(_("Open the console"), "outlined", on_click=self._open_console)
-        self.log_button = Button(_("Show the log"), "outlined", on_click=self._open_log)
-        self.keys_button = Button(_("Show them"), "outlined", on_click=self._open_shortcuts)
-        self.about_button = Button(_("About and licences"), "outlined", on_click=self._open_about)
-        parts: list[tuple[str, QWidget]] = [
-            (_("Look"), self._look()),
-            (_("Amounts"), self._amounts()),
-            (_("Servers and Tor"), self.servers),
-            (_("The public network"), self.graph),
-            (_("Safety"), self._safety()),
-            (_("Backup"), self.backup),
-            (_("Start and end"), self._start_and_end()),
-            (_("Wallet"), section(_("Wallet"), self._wallet)),
-            (_("Help"), self._help()),
+        parts: list[tuple[str, Callable[[], QWidget]]] = [
+            (_("Look"), self._look),
+            (_("Amounts"), self._amounts),
+            (_("Servers and Tor"), self._servers),
+            (_("The public network"), self._public_network),
+            (_("Safety"), self._safety),
+            (_("Backup"), self._backup),
+            (_("Start and end"), self._start_and_end),
+            (_("Wallet"), self._this_wallet),
+            (_("Help"), self._help),
         ]
         self.jumps = [
-            Button(title, "chip", name=_("To the section {name}").format(name=title))
-            for title, _part in parts
+            Button(
+                title,
+                "chip",
+                name=_("To the section {name}").format(name=title),
+                on_click=partial(self._jump, i),
+            )
+            for i, (title, _make) in enumerate(parts)
         ]
         holder = QWidget()
         holder.setMaximumWidth(theme().px(SETTINGS_WIDTH))
         jumps = QWidget()
         jumps.setLayout(Flow(*self.jumps))
-        box = vbox(jumps, self._failed, spacing=24)
-        for jump, (_title, part) in zip(self.jumps, parts, strict=True):
-            jump.clicked.connect(partial(self._jump, part))
-            box.addWidget(part)
-        holder.setLayout(box)
+        self._sections = vbox(jumps, self._failed, spacing=24)
+        holder.setLayout(self._sections)
         self.body.addLayout(left_column(holder))
         self.body.addStretch(1)
+        # A section a turn of the event loop: all at once would be felt.
+        self._parts: list[QWidget] = []
+        self._drawn: list[Callable[[], None]] = []
+        self._to_make = deque(make for _title, make in parts)
+        self._turn = QTimer(self)
+        self._turn.timeout.connect(self._make_next)
+        self._make_next()
+        self._turn.start(0)
+
+    def _make_next(self) -> None:
+        if self.is_whole:
+            self._turn.stop()
+            return
+        drawn = len(self._drawn)
+        part = self._to_make.popleft()()
+        self._parts.append(part)
+        self._sections.addWidget(part)
+        for draw in self._drawn[drawn:]:
+            draw()
+
+    @property
+    def is_whole(self) -> bool:
+        return not self._to_make
+
+    def complete(self) -> None:
+        """Makes what is not there yet, at once."""
+        while not self.is_whole:
+            self._make_next()
 
     # --- sections ------------------------------------------------------------------------
 
@@ -113,6 +137,7 @@ class SettingsPage(Page):
         self.hidden.setText(_("Hidden"))
         self.hidden.toggled.connect(preferences.choose_hidden)
         preferences.amounts_changed.connect(self._amounts_changed)
+        self._drawn.append(self._draw_fiat)
         self.fiat = Button(_("Off"), "outlined", "chevron-down", on_click=self._open_currencies)
         self._fiat_text = Label("", "caption", "text2", wrap=True)
         one = _("One bitcoin is {sat} sat, and one bit is 100 sat.").format(sat=fmt.group(100_000_000))
@@ -124,6 +149,26 @@ class SettingsPage(Page):
             row(_("Your money beside amounts"), self._fiat_text, self.fiat),
         )
 
+    def _servers(self) -> QWidget:
+        self.servers = ServersSection(self.context)
+        self._drawn.append(self.servers.refresh)
+        return self.servers
+
+    def _public_network(self) -> QWidget:
+        self.graph = GraphSection(self.context)
+        self._drawn.append(self.graph.refresh)
+        return self.graph
+
+    def _backup(self) -> QWidget:
+        self.backup = BackupSection(self.context)
+        self._drawn.append(self.backup.refresh)
+        return self.backup
+
+    def _this_wallet(self) -> QWidget:
+        self._wallet = Facts(label_width=132)
+        self._drawn.append(self._draw_wallet)
+        return section(_("Wallet"), self._wallet)
+
     def _safety(self) -> QWidget:
         preferences = self.context.preferences
         choices = [(str(n), _("{n} min").format(n=n) if n else _("Never")) for n in CHOICES_MINUTES]
@@ -132,7 +177,7 @@ class SettingsPage(Page):
         self.lock = Segments(_("Lock by itself"), choices, str(current))
         self.lock.chosen.connect(lambda key: preferences.choose_lock_minutes(int(key)))
         self.password_button = Button(
-            _("Change the password"), "outlined", "key", on_click=self.backup.change_password
+            _("Change the password"), "outlined", "key", on_click=self._change_password
         )
         after = _(
             "After this long without a key or a movement. Channels are watched behind the lock as well."
@@ -171,6 +216,10 @@ class SettingsPage(Page):
         )
 
     def _help(self) -> QWidget:
+        self.console_button = Button(_("Open the console"), "outlined", on_click=self._open_console)
+        self.log_button = Button(_("Show the log"), "outlined", on_click=self._open_log)
+        self.keys_button = Button(_("Show them"), "outlined", on_click=self._open_shortcuts)
+        self.about_button = Button(_("About and licences"), "outlined", on_click=self._open_about)
         return section(
             _("Help"),
             row(_("Shortcuts"), _("F1 lists them on every page."), self.keys_button),
@@ -182,7 +231,10 @@ class SettingsPage(Page):
     # --- what stands ---------------------------------------------------------------------
 
     def refresh(self) -> None:
-        self.graph.refresh()
+        for draw in self._drawn:
+            draw()
+
+    def _draw_wallet(self) -> None:
         status = self.context.snapshot.status
         facts: list[tuple[str, QWidget | str]] = [
             (_("Name"), fmt.plain(status.wallet_name, 60)),
@@ -192,12 +244,9 @@ class SettingsPage(Page):
             facts.append((_("Node id"), CopyId(_("Node id"), status.node_id)))
         if status.backup_text:
             facts.append((_("Backup"), fmt.plain(status.backup_text, 200)))
-        self._draw_fiat()
         if (key := facts_key(facts)) != self._facts_key:
             self._facts_key = key
             self._wallet.show_facts(facts)
-        self.servers.refresh()
-        self.backup.refresh()
 
     def _draw_fiat(self) -> None:
         view = self.context.snapshot.status.fiat
@@ -244,10 +293,18 @@ class SettingsPage(Page):
 
     # --- what can be done ----------------------------------------------------------------
 
-    def _jump(self, part: QWidget) -> None:
+    def _change_password(self) -> None:
+        self.complete()
+        self.backup.change_password()
+
+    def _jump(self, place: int) -> None:
+        self.complete()
+        part = self._parts[place]
         for area in self.findChildren(QScrollArea)[:1]:
             bar, inside = area.verticalScrollBar(), area.widget()
             if bar is not None and inside is not None:
+                if (lines := inside.layout()) is not None:
+                    lines.activate()
                 bar.setValue(part.mapTo(inside, part.rect().topLeft()).y())
         first = next(
             (w for w in part.findChildren(QWidget) if w.isVisible() and w.focusPolicy().value & 1), None
