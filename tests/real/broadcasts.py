@@ -11,13 +11,13 @@ from collections.abc import Collection
 from pathlib import Path
 
 from tests.consensus import check_transaction
-from tests.real.harness import Regtest
+from tests.real.harness import Regtest, RPCError
 from tests.stand_in import put_in_place_of
 from wallet.bitcoin.tx import Transaction, Txid, TxOut, txid_hex
 from wallet.chain.electrum.broadcast import BroadcastResult, ElectrumBroadcaster
 from wallet.chain.interfaces import BroadcastPackage
 
-__all__ = ["check_broadcasts", "write_down"]
+__all__ = ["came_too_late", "check_broadcasts", "write_down"]
 
 _put = ElectrumBroadcaster._put
 
@@ -55,6 +55,25 @@ def check_broadcasts(file: Path, net: Regtest, never_funded: Collection[str] = (
         check_transaction(tx, [_spent(txin.prevout.txid, txin.prevout.vout, txs, net) for txin in tx.inputs])
         judged += 1
     return judged
+
+
+def came_too_late(file: Path, net: Regtest, txid: str) -> bool:
+    """Whether the chain has an earlier version of it: blocks that are mined at once come faster than servers tell of
+    them, so that a wallet offers more for what has confirmed."""
+    earlier: list[Transaction] = []
+    for tx in map(Transaction.parse, map(bytes.fromhex, file.read_text().split())):
+        if txid_hex(tx.txid) == txid:
+            spent = {txin.prevout for other in earlier for txin in other.inputs if _is_confirmed(other, net)}
+            return any(txin.prevout in spent for txin in tx.inputs)
+        earlier.append(tx)
+    return False
+
+
+def _is_confirmed(tx: Transaction, net: Regtest) -> bool:
+    try:
+        return bool(net.node.rpc("getrawtransaction", txid_hex(tx.txid), 1).get("confirmations"))
+    except RPCError:
+        return False
 
 
 def _spent(txid: Txid, vout: int, txs: dict[Txid, Transaction], net: Regtest) -> TxOut:

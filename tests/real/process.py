@@ -156,7 +156,9 @@ class Process:
 
         def look() -> re.Match[str] | None:
             nonlocal position
-            for number, line in self._lines:
+            with self._changed:
+                lines = list(self._lines)
+            for number, line in lines:
                 if number >= position:
                     position = number + 1
                     if found := compiled.search(line):
