@@ -222,25 +222,16 @@ def test_too_few_coins_claim_what_they_can(amount_sat: int) -> None:
     assert len(event.htlcs) == 8 - (len(tx.inputs) - 1)
 
 
-@pytest.mark.parametrize("fees", ["high at once", "high later"])
-def test_htlcs_below_their_fee_are_left(fees: str) -> None:
+def test_htlcs_below_their_fee_are_left() -> None:
     chain, alice, _, channel = make(ANCHORS_ZERO_FEE_HTLC_TX, feerate_sat_per_kw=2_000)
     item = htlc(False, 1_000, START_HEIGHT + 90, 1)
     channel.commit(add=[item])
     channel.knows(alice, item)
     channel.force_close(alice)
-    if fees == "high at once":
-        alice.fees.sat_per_kw = 10_000
     chain.mine_broadcasts(alice)
     alice.fees.sat_per_kw = 10_000
     alice.chain_monitor.rebroadcast_pending_claims()
     event = alice.take_events()[-1]
     assert isinstance(event, BumpHtlcs)
     wallet = SmallWallet(chain, 100_000)
-    result = handler_of(alice, wallet).handle_event(event)
-    if fees == "high at once":
-        assert result is BumpResult.NOT_WORTH_IT
-        return
-    # What was sent while it was worth its fee stays as it is: it may confirm when fees fall.
-    assert event.target_feerate_sat_per_kw == 1_000
-    assert result is BumpResult.SENT
+    assert handler_of(alice, wallet).handle_event(event) is BumpResult.NOT_WORTH_IT
