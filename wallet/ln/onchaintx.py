@@ -49,7 +49,6 @@ from wallet.ln.package import (
     may_join,
     outside_weight,
     value_sat_of,
-    worth_their_fee,
 )
 
 __all__ = ["Attempt", "ClaimRequest", "ClaimState", "Retry", "claim_output_sat", "plan"]
@@ -213,42 +212,7 @@ def _outside_feerate(
     if wanted_sat_per_kw < previous_sat_per_kw + INCREMENTAL_RELAY_FEE_SAT_PER_KW:
         # What was sent last is sent again; less is asked for only when there is nothing to outbid.
         return previous_sat_per_kw if request.fee_paid_sat else min(previous_sat_per_kw, most_sat_per_kw)
-    limit_sat_per_kw = max(wanted_sat_per_kw, estimate_sat_per_kw * MAX_BUMP_OVER_ESTIMATE)
-    raised = _outbidding_alone(claims, request, wanted_sat_per_kw)
-    return previous_sat_per_kw if raised is None or raised > limit_sat_per_kw else raised
-
-
-def _outbidding_alone(
-    claims: Sequence[HolderHtlcClaim | HolderCommitmentClaim], request: ClaimRequest, wanted_sat_per_kw: int
-) -> int | None:
-    """At a higher rate an HTLC may not be worth its fee any more, and what is left has to pay more in all than the last
-    transaction, the dropped HTLC's part included (BIP 125, rules 3 and 4). None where that would cost more than there
-    is to gain: then the last transaction stays, with all of its HTLCs, until the estimates have risen further."""
-    htlcs = [claim for claim in claims if isinstance(claim, HolderHtlcClaim)]
-    before = worth_their_fee(htlcs, request.feerate_sat_per_kw)
-    feerate_sat_per_kw = wanted_sat_per_kw
-    while request.fee_paid_sat:
-        left = worth_their_fee(htlcs, feerate_sat_per_kw)
-        if len(left) == len(before):
-            break
-        if not left:
-            return None
-        weight = outside_weight(left)
-        least_sat_per_kw = _least_sat_per_kw(request.fee_paid_sat, weight)
-        least_sat_per_kw += least_sat_per_kw // JOIN_MARGIN_DIVISOR
-        if sum(map(value_sat_of, left)) * 1000 // weight < least_sat_per_kw:
-            return None
-        if feerate_sat_per_kw >= least_sat_per_kw:
-            break
-        # Others may drop out at this one: fewer each time, so that this ends.
-        feerate_sat_per_kw = least_sat_per_kw
-    return feerate_sat_per_kw
-
-
-def _outside_fee_sat(claims: Sequence[HolderHtlcClaim], feerate_sat_per_kw: int) -> int:
-    """About what the transaction pays that the wallet makes of them; 0 where it makes none."""
-    left = worth_their_fee(claims, feerate_sat_per_kw)
-    return fee_sat_ceil(outside_weight(left), feerate_sat_per_kw) if left else 0
+    return wanted_sat_per_kw
 
 
 def _replacing_sat_per_kw(request: ClaimRequest, weight: int, estimate_sat_per_kw: int) -> int:
@@ -473,8 +437,9 @@ def _attempt(
         fee_paid_sat = sum(claim.output.value_sat for claim in malleable) - output_sat
     else:
         feerate_sat_per_kw = _outside_feerate(outside, request, estimate_sat_per_kw, retry)
-        htlcs = [claim for claim in outside if isinstance(claim, HolderHtlcClaim)]
-        fee_paid_sat = _outside_fee_sat(htlcs, feerate_sat_per_kw) if len(htlcs) == len(outside) else 0
+        fee_paid_sat = 0
+        if not any(isinstance(claim, HolderCommitmentClaim) for claim in outside):
+            fee_paid_sat = fee_sat_ceil(outside_weight(outside), feerate_sat_per_kw)
     attempt = Attempt(
         claim_id=request.claim_id,
         claims=claims,

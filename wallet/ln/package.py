@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from wallet.bitcoin.amounts import fee_sat_ceil
 from wallet.bitcoin.errors import InvariantError
 from wallet.bitcoin.hashes import sha256
 from wallet.bitcoin.tx import SEQUENCE_RBF, OutPoint, Transaction, TxIn, TxOut
@@ -52,7 +51,6 @@ __all__ = [
     "may_join",
     "outside_weight",
     "value_sat_of",
-    "worth_their_fee",
 ]
 
 SECURITY_DELAY_BLOCKS: Final = 18
@@ -324,15 +322,6 @@ def outside_weight(claims: Sequence[HolderHtlcClaim | HolderCommitmentClaim]) ->
         else:
             weight += htlc_transaction_weight(claim)
     return weight
-
-
-def worth_their_fee(claims: Sequence[HolderHtlcClaim], feerate_sat_per_kw: int) -> list[HolderHtlcClaim]:
-    """Those that bring more than they cost: the others are left out where the transaction is made."""
-    return [
-        claim
-        for claim in claims
-        if claim.output.value_sat > fee_sat_ceil(htlc_transaction_weight(claim), feerate_sat_per_kw)
-    ]
 
 
 def value_sat_of(claim: Claim) -> int:
