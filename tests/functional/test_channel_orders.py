@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 
 from tests.functional.whole_nodes import WholeNode, WholeWorld, play
 from wallet.bitcoin.tx import txid_from_hex
+from wallet.ln.features import Features
 from wallet.ln.types import NodeId
 from wallet.node.api import CommandError
 from wallet.node.orders import OrderStep
+from wallet.sandbox import seller as seller_module
 from wallet.sandbox.seller import ChannelSeller, SoldOrder, SoldStep, channel_price_sat
 
 BOUGHT_SAT = 300_000
@@ -267,5 +270,57 @@ def test_dearer_than_was_allowed_is_not_paid_and_who_sells_nothing_says_so(tmp_p
                     )
             assert alice.onchain_sat() == 1_000_000
             assert {item["status"] for item in await alice.call("list_orders")} == {"offered"}
+
+    play(scenario())
+
+
+def test_what_would_be_refused_or_costs_more_than_allowed_is_not_even_ordered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ["alice", "hub"]) as world:
+            alice, hub = world.nodes
+            await alice.fund(1_000_000)
+            async with selling(hub) as seller:
+                options = replace(
+                    seller_module.OPTIONS,
+                    max_initial_client_balance_sat=20_000_000,
+                    max_initial_lsp_balance_sat=30_000_000,
+                    max_channel_balance_sat=50_000_000,
+                    min_channel_balance_sat=1,
+                    min_initial_lsp_balance_sat=1,
+                )
+                monkeypatch.setattr(seller_module, "OPTIONS", options)
+
+                async def refused(match: str, **asked: Any) -> None:
+                    with pytest.raises(CommandError, match=match):
+                        await alice.call(
+                            "buy_channel", **({"peer": hub.uri, "amount_sat": BOUGHT_SAT} | asked)
+                        )
+
+                await refused("takes no public channel", public=True)
+                await refused(r"with 20\D000\Dsat to", amount_sat=19_999)
+                assert (await alice.call("channel_offer", peer=hub.uri))["max_sat"] == 30_000_000
+                with monkeypatch.context() as small:
+                    small.setattr(alice.node.manager, "provided_init_features", lambda _node_id: Features())
+                    await refused(r"to 16\D777\D215\Dsat", amount_sat=16_777_216)
+                    await refused("both sides together", amount_sat=16_000_000, client_sat=777_216)
+                    assert (await alice.call("channel_offer", peer=hub.uri))["max_sat"] == 16_777_215
+                # A seller whose leases are short is not paid without a word about that.
+                monkeypatch.setattr(seller_module, "OPTIONS", replace(options, max_channel_expiry_blocks=10))
+                await refused("keeps a channel open for 10 blocks", max_fee_sat=5_000)
+                assert not seller._orders
+                assert not alice.node.orders.records
+                # Nor one that wants a side of ours that nobody spoke of.
+                monkeypatch.setattr(
+                    seller_module, "OPTIONS", replace(options, min_initial_client_balance_sat=100_000)
+                )
+                await refused(r"of which 100\D000\Dsat come to lie on your side", max_fee_sat=5_000)
+                assert {record.step for record in alice.node.orders.records.values()} == {OrderStep.OFFERED}
+                assert alice.onchain_sat() == 1_000_000
+                paid = await alice.call(
+                    "buy_channel", peer=hub.uri, amount_sat=BOUGHT_SAT, client_sat=100_000, max_fee_sat=2_000
+                )
+                assert paid["onchain"]["total_sat"] == 102_000
 
     play(scenario())

@@ -43,6 +43,9 @@ DEFAULT_FUNDING_BLOCKS = 6
 """An hour, unless the seller needs longer."""
 QUICK_RATE_FACTOR = 2
 """A seller may ask for a rate with which an unconfirmed payment counts. Up to so many times ours it is paid."""
+SPARE_BLOCKS = 3
+"""On chain is paid only while so many blocks more than the seller asks for are likely before the offer ends."""
+BLOCK_SECONDS = 600
 AUTO, LIGHTNING, ONCHAIN = "auto", "lightning", "onchain"
 
 
@@ -59,14 +62,54 @@ async def _options(node: Node, uri: NodeUri) -> lsps1.Options:
 def _bounds_sat(node: Node, node_id: NodeId, options: lsps1.Options) -> tuple[int, int]:
     """The least and the most that one can buy for receiving, with nothing on our side but what the seller demands."""
     ours_sat = options.min_initial_client_balance_sat
-    least_sat = max(1, options.min_initial_lsp_balance_sat, options.min_channel_balance_sat - ours_sat)
-    most_sat = min(options.max_initial_lsp_balance_sat, options.max_channel_balance_sat - ours_sat)
+    smallest_sat, largest_sat = _taken_sat(node, node_id)
+    least_sat = max(options.min_channel_balance_sat, smallest_sat) - ours_sat
+    most_sat = min(options.max_channel_balance_sat, largest_sat) - ours_sat
+    return (
+        max(1, options.min_initial_lsp_balance_sat, least_sat),
+        min(options.max_initial_lsp_balance_sat, most_sat),
+    )
+
+
+def _taken_sat(node: Node, node_id: NodeId) -> tuple[int, int]:
+    """The smallest and the largest channel that this wallet takes of a node."""
+    limits = node.options.user_config.channel_handshake_limits
+    largest_sat = limits.max_funding_sat
     with node.core.locked():
-        features = [peer.features for peer in node.peer_manager.list_peers() if peer.node_id == node_id]
+        ours = node.manager.provided_init_features(node_id)
+        theirs = [peer.features for peer in node.peer_manager.list_peers() if peer.node_id == node_id]
     # bLIP 51, create_order: nothing larger without option_support_large_channel.
-    if not all(item.supports(Feature.SUPPORT_LARGE_CHANNEL) for item in features):
-        most_sat = min(most_sat, MAX_FUNDING_WITHOUT_WUMBO_SAT - ours_sat)
-    return least_sat, most_sat
+    if not any(ours.negotiated_with(item, Feature.SUPPORT_LARGE_CHANNEL) for item in theirs):
+        largest_sat = min(largest_sat, MAX_FUNDING_WITHOUT_WUMBO_SAT)
+    return limits.min_funding_sat, largest_sat
+
+
+def _check_taken(node: Node, node_id: NodeId, params: lsps1.OrderParams) -> None:
+    """Raises `CommandError` for a channel that this wallet would refuse once it is paid."""
+    config = node.options.user_config
+    forced = config.channel_handshake_limits.force_announced_channel_preference
+    if params.announce_channel and forced and not config.channel_handshake_config.announce_for_forwarding:
+        raise CommandError(
+            _(
+                "This wallet takes no public channel from others: it would tell everybody who holds these coins. "
+                "Nothing was ordered; order it without --public."
+            ),
+            code="public",
+        )
+    smallest_sat, largest_sat = _taken_sat(node, node_id)
+    if not smallest_sat <= params.capacity_sat <= largest_sat:
+        raise CommandError(
+            _(
+                "A channel with {name} has {least} to {most} in all, both sides together, not {amount}. Nothing was "
+                "ordered."
+            ).format(
+                name=node.alias_of(node_id),
+                least=sat_text(smallest_sat),
+                most=sat_text(largest_sat),
+                amount=sat_text(params.capacity_sat),
+            ),
+            code="amount",
+        )
 
 
 @command
@@ -103,8 +146,8 @@ async def buy_channel(
     token: str = "",
 ) -> Json:
     """Orders a channel in which AMOUNT_SAT can be received, of a node that sells channels (node_id@host:port). Prints
-    its price, and how to pay; with --max_fee_sat, it is paid at once if it costs no more than that. --pay is
-    lightning, onchain, or auto; --client_sat comes to lie on your side, and is paid for on top."""
+    its price, and how to pay; with --max_fee_sat, it is paid at once if no more than that leaves, --client_sat apart.
+    --pay is lightning, onchain, or auto; --client_sat comes to lie on your side, and is paid for on top."""
     _check_way(pay)
     uri = peer_uri(node, peer)
     options = await _options(node, uri)
@@ -117,38 +160,59 @@ async def buy_channel(
             ),
             code="amount",
         )
-    order = await _ordered(
-        node,
-        uri,
-        options,
-        lsps1.OrderParams(
-            lsp_balance_sat=amount_sat,
-            client_balance_sat=options.min_initial_client_balance_sat if client_sat is None else client_sat,
-            required_channel_confirmations=options.min_required_channel_confirmations,
-            funding_confirms_within_blocks=max(
-                options.min_funding_confirms_within_blocks, DEFAULT_FUNDING_BLOCKS
-            ),
-            channel_expiry_blocks=(
-                min(options.max_channel_expiry_blocks, DEFAULT_LEASE_BLOCKS)
-                if expiry_blocks is None
-                else expiry_blocks
-            ),
-            announce_channel=public,
-            token=token,
+    lease_blocks = expiry_blocks
+    if lease_blocks is None:
+        lease_blocks = min(options.max_channel_expiry_blocks, DEFAULT_LEASE_BLOCKS)
+        if max_fee_sat is not None and lease_blocks < DEFAULT_LEASE_BLOCKS:
+            raise CommandError(
+                _(
+                    "{name} keeps a channel open for {blocks} blocks at most, which is short. Nothing was ordered; if "
+                    "that is enough, say so with --expiry_blocks."
+                ).format(name=name, blocks=lease_blocks),
+                code="lease",
+            )
+    params = lsps1.OrderParams(
+        lsp_balance_sat=amount_sat,
+        client_balance_sat=options.min_initial_client_balance_sat if client_sat is None else client_sat,
+        required_channel_confirmations=options.min_required_channel_confirmations,
+        funding_confirms_within_blocks=max(
+            options.min_funding_confirms_within_blocks, DEFAULT_FUNDING_BLOCKS
         ),
+        channel_expiry_blocks=lease_blocks,
+        announce_channel=public,
+        token=token,
     )
+    _check_taken(node, uri.node_id, params)
+    order = await _ordered(node, uri, options, params)
     if max_fee_sat is None:
         return order_json(node, order) | {"ways": _quoted(node, order)}
     way = _way(node, order, pay)
-    fee_sat = _fee_sat(order, way)
-    if fee_sat > max_fee_sat:
-        raise CommandError(
-            _(
-                "{name} asks for a fee of {fee}, more than the {limit} that you allow. Nothing was paid."
-            ).format(name=name, fee=sat_text(fee_sat), limit=sat_text(max_fee_sat)),
-            code="fee",
-        )
+    _check_price(name, order, way, max_fee_sat, client_sat or 0)
     return await _pay(node, order, way)
+
+
+def _check_price(name: str, record: OrderRecord, way: PayBy, max_fee_sat: int, own_sat: int) -> None:
+    """Raises `CommandError` where more would leave than was allowed. What the seller wants on our side without having
+    been asked counts as a cost: nobody agreed to it."""
+    terms = record.order.bolt11 if way is PayBy.LIGHTNING else record.order.onchain
+    if terms is None or terms.order_total_sat <= max_fee_sat + own_sat:
+        return
+    limit = sat_text(max_fee_sat)
+    if terms.fee_total_sat > max_fee_sat:
+        sentence = _(
+            "{name} asks for a fee of {fee}, more than the {limit} that you allow. Nothing was paid."
+        ).format(name=name, fee=sat_text(terms.fee_total_sat), limit=limit)
+    else:
+        sentence = _(
+            "{name} asks for {total}, of which {ours} come to lie on your side: more than the {limit} that you allow. "
+            "Nothing was paid; if you want that, name it with --client_sat."
+        ).format(
+            name=name,
+            total=sat_text(terms.order_total_sat),
+            ours=sat_text(record.order.params.client_balance_sat),
+            limit=limit,
+        )
+    raise CommandError(sentence, code="fee")
 
 
 async def _ordered(
@@ -263,11 +327,6 @@ def _way(node: Node, record: OrderRecord, pay: str) -> PayBy:
     raise CommandError(
         _("The seller does not take this way to pay. Nothing was paid; try the other one."), code="usage"
     )
-
-
-def _fee_sat(record: OrderRecord, way: PayBy) -> int:
-    terms = record.order.bolt11 if way is PayBy.LIGHTNING else record.order.onchain
-    return 0 if terms is None else terms.fee_total_sat
 
 
 async def _pay(node: Node, record: OrderRecord, way: PayBy) -> Json:
