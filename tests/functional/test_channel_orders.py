@@ -13,6 +13,7 @@ import pytest
 
 from tests.functional.whole_nodes import WholeNode, WholeWorld, play
 from wallet.bitcoin.tx import txid_from_hex
+from wallet.ln import lsps1
 from wallet.ln.features import Features
 from wallet.ln.types import NodeId
 from wallet.node.api import CommandError
@@ -24,9 +25,13 @@ BOUGHT_SAT = 300_000
 
 
 @contextlib.asynccontextmanager
-async def selling(hub: WholeNode) -> AsyncIterator[ChannelSeller]:
+async def selling(hub: WholeNode, *, opens: bool = True) -> AsyncIterator[ChannelSeller]:
+    """Without `opens` it answers, and sees no payment."""
     seller = ChannelSeller(hub.node)
-    seller.start()
+    if opens:
+        seller.start()
+    else:
+        hub.node.lsps.service = seller
     try:
         yield seller
     finally:
@@ -98,7 +103,8 @@ def test_who_has_no_channel_pays_on_chain_and_a_restart_loses_nothing(tmp_path: 
                 await alice.call("pay_order", order_id=order["order_id"])
             assert (await alice.call("list_orders"))[0]["status"] == "offered"
             await hub.start()
-            paid = await alice.call("pay_order", order_id=order["order_id"], pay="onchain")
+            async with selling(hub, opens=False):
+                paid = await alice.call("pay_order", order_id=order["order_id"], pay="onchain")
             assert "awaited" in paid["sentence"]
             await world.sees(paid["paid_txid"])
             assert alice.fee_sat(txid_from_hex(paid["paid_txid"])) == quoted_sat
@@ -198,10 +204,10 @@ def test_a_channel_that_is_less_than_what_was_paid_for_is_refused(tmp_path: Path
             alice, hub = world.nodes
             await alice.fund(100_000)
             await hub.fund(2_000_000)
-            async with selling(hub):
+            async with selling(hub, opens=False):
                 order = await alice.call("buy_channel", peer=hub.uri, amount_sat=BOUGHT_SAT)
+                await alice.call("pay_order", order_id=order["order_id"])
             # Nobody sells any more: what the hub opens now, it opens by hand.
-            await alice.call("pay_order", order_id=order["order_id"])
             with pytest.raises(CommandError, match="less than what was ordered"):
                 await hub.call("open_channel", connection_string=alice.uri, amount_sat=BOUGHT_SAT - 1)
             assert not alice.channels_with(hub)
@@ -236,9 +242,17 @@ def test_a_seller_that_changes_its_terms_or_answers_nothing_is_told_on(
 
                 monkeypatch.setattr(seller, "call", dearer)
                 monkeypatch.setattr(ChannelSeller, "_look_for_payment", never)
+                # It is asked again before anything leaves.
+                with pytest.raises(CommandError, match="no longer stands by this offer"):
+                    await alice.call("pay_order", order_id=order["order_id"])
+                assert (await alice.call("list_orders"))[0]["status"] == "offered"
+                assert alice.onchain_sat() == 100_000
+                monkeypatch.setattr(seller, "call", really_call)
                 await alice.call("pay_order", order_id=order["order_id"])
                 record = bytes.fromhex(order["order_id"])
                 orders = alice.node.orders
+                monkeypatch.setattr(seller, "call", dearer)
+                world.chain.mine(1)
                 await alice.until("the problem", lambda: "was agreed" in orders.records[record].problem)
                 assert orders.records[record].order.params.lsp_balance_sat == BOUGHT_SAT
                 # A new order of which the answer is another one is not kept at all.
@@ -322,5 +336,53 @@ def test_what_would_be_refused_or_costs_more_than_allowed_is_not_even_ordered(
                     "buy_channel", peer=hub.uri, amount_sat=BOUGHT_SAT, client_sat=100_000, max_fee_sat=2_000
                 )
                 assert paid["onchain"]["total_sat"] == 102_000
+
+    play(scenario())
+
+
+def test_prices_use_up_no_addresses_and_an_order_that_is_dead_or_late_is_not_paid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ["alice", "hub"]) as world:
+            alice, hub = world.nodes
+            await alice.fund(100_000)
+            await hub.fund(2_000_000)
+            records = alice.node.orders.records
+
+            def addresses() -> list[str]:
+                return [record.order.params.refund_onchain_address for record in records.values()]
+
+            async with selling(hub) as seller:
+                with pytest.raises(CommandError, match="does not sell such a channel"):
+                    await alice.call(
+                        "buy_channel", peer=hub.uri, amount_sat=BOUGHT_SAT, client_sat=0, expiry_blocks=60_000
+                    )
+                first = await alice.call("buy_channel", peer=hub.uri, amount_sat=BOUGHT_SAT)
+                second = await alice.call("buy_channel", peer=hub.uri, amount_sat=BOUGHT_SAT + 1)
+                assert len(addresses()) == 2
+                assert len(set(addresses())) == 1
+                request = await alice.call("add_request", amount_msat=1_000_000)
+                assert request["address"] not in addresses()
+                # Too little time is left for a block.
+                late_at = first["expires_at"] - 29 * 60
+                with monkeypatch.context() as later:
+                    later.setattr(alice.node, "wall_clock_at", lambda: late_at)
+                    with pytest.raises(CommandError, match="too little time"):
+                        await alice.call("pay_order", order_id=first["order_id"])
+                # The seller has ended it.
+                for sold_order in list(seller._orders.values()):
+                    if sold_order.order.params.lsp_balance_sat == BOUGHT_SAT + 1:
+                        await seller._move(sold_order, SoldStep.ENDED, state=lsps1.OrderState.FAILED)
+                with pytest.raises(CommandError, match="no longer waits for your payment"):
+                    await alice.call("pay_order", order_id=second["order_id"])
+                assert alice.onchain_sat() == 100_000
+                third = await alice.call("buy_channel", peer=hub.uri, amount_sat=BOUGHT_SAT + 2)
+                await alice.call("pay_order", order_id=first["order_id"])
+                # One refund each.
+                with pytest.raises(CommandError, match="same address for a refund"):
+                    await alice.call("pay_order", order_id=third["order_id"], pay="onchain")
+                await alice.call("buy_channel", peer=hub.uri, amount_sat=BOUGHT_SAT + 3)
+                assert len(set(addresses())) == 2
 
     play(scenario())

@@ -32,6 +32,7 @@ from wallet.node.futures import resolve
 from wallet.node.records import PaymentState, row, unpack
 from wallet.node.sentences import peer_text, sat_text
 from wallet.node.sockets import parse_node_uri
+from wallet.onchain.keyring import GAP_LIMIT
 
 if TYPE_CHECKING:
     from wallet.ln.channel_details import ChannelDetails
@@ -161,6 +162,65 @@ class ChannelOrders:
     def awaits(self, node_id: bytes) -> bool:
         """Whether a seller has to be kept connected."""
         return any(record.node_id == node_id for record in self.awaited())
+
+    # --- where a refund goes --------------------------------------------------------------
+
+    def refund_address(self, node_id: bytes) -> str:
+        """An address for a new order at a seller: that of an unpaid one, so that asking for prices uses up none, else
+        one that nobody else waits at. Within an entry; raises `CommandError`."""
+        onchain, network = self._node.onchain, self._node.options.network
+        requests, now_at = self._node.ledger.requests.live.values(), self._node.core.now.at
+        asked = {item.address for item in requests}
+        live = {item.address for item in requests if item.expires_at > now_at}
+        kept: list[str] = []
+        busy: set[str] = set()
+        for record in self.records.values():
+            address = record.order.params.refund_onchain_address
+            if record.step is OrderStep.OFFERED and record.node_id == node_id:
+                kept.append(address)
+            else:
+                busy.add(address)
+        paid = {out.script_pubkey for entry in onchain.history() for out in entry.tx.outputs}
+        for address in kept:
+            if address and address not in asked | busy and address_to_script(address, network) not in paid:
+                return address
+        # At the gap limit addresses come round again. One of a request that has run out is better than none.
+        second = ""
+        for _attempt in range(GAP_LIMIT):
+            address = onchain.new_address()
+            if address not in asked | busy:
+                return address
+            if address not in live | busy:
+                second = address
+        if second:
+            return second
+        raise CommandError(
+            _(
+                "Too many of your addresses wait for a payment: there is none for a refund. Nothing was ordered; "
+                "wait until a request is paid or has run out."
+            ),
+            code="address",
+        )
+
+    def request_address(self) -> str:
+        """An address to be paid at; none where an order awaits its refund, if there is another. Within an entry."""
+        busy = {record.order.params.refund_onchain_address for record in self.records.values()}
+        address = self._node.onchain.new_address()
+        for _attempt in range(GAP_LIMIT):
+            if address not in busy:
+                break
+            address = self._node.onchain.new_address()
+        return address
+
+    def shares_refund_address(self, record: OrderRecord) -> bool:
+        """Whether another order, on which money was spent, has the same address: its refund would look like ours."""
+        address = record.order.params.refund_onchain_address
+        return any(
+            other.local_id != record.local_id
+            and other.step is not OrderStep.OFFERED
+            and other.order.params.refund_onchain_address == address
+            for other in self.records.values()
+        )
 
     # --- life -----------------------------------------------------------------------
 
@@ -322,8 +382,10 @@ class ChannelOrders:
             problem = _(
                 "{name} now says something else than what was agreed. Ask its owner about your payment."
             )
-        with self._node.core.entry():
-            self.edit(record.local_id, problem=problem.format(name=name))
+        if record.step is not OrderStep.OFFERED:
+            # Of an offer there is no payment to ask about.
+            with self._node.core.entry():
+                self.edit(record.local_id, problem=problem.format(name=name))
         return None
 
     def _take(self, record: OrderRecord, told: lsps1.Order) -> None:

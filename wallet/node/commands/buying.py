@@ -220,11 +220,6 @@ async def _ordered(
 ) -> OrderRecord:
     """Makes an order, holds it against what was asked, and keeps it."""
     name = node.alias_of(uri.node_id)
-    with node.core.entry():
-        address = node.onchain.new_address()
-        durable = node.durable()
-    await durable
-    params = dataclasses.replace(params, refund_onchain_address=address)
     try:
         lsps1.check_against_options(params, options)
     except LspsError as error:
@@ -234,6 +229,11 @@ async def _ordered(
             ),
             code="amount",
         ) from None
+    with node.core.entry():
+        address = node.orders.refund_address(uri.node_id)
+        durable = node.durable()
+    await durable
+    params = dataclasses.replace(params, refund_onchain_address=address)
     result = await node.orders.ask(uri.node_id, "lsps1.create_order", lsps1.params_json(params))
     try:
         order = lsps1.check_new_order(lsps1.order_from(result), params, node.options.network)
@@ -321,6 +321,7 @@ def _way(node: Node, record: OrderRecord, pay: str) -> PayBy:
         if pay == LIGHTNING or onchain is None:
             raise CommandError(_("{why} Nothing was paid.").format(why=problem), code="funds")
     if onchain is not None and pay != LIGHTNING and now_at < onchain.expires_at:
+        _check_time(node, onchain)
         return PayBy.ONCHAIN
     if now_at >= record.expires_at:
         raise CommandError(_("This offer has run out. Nothing was paid; ask for a new one."), code="expired")
@@ -329,14 +330,51 @@ def _way(node: Node, record: OrderRecord, pay: str) -> PayBy:
     )
 
 
+def _check_time(node: Node, terms: lsps1.OnchainTerms) -> None:
+    """Raises `CommandError` where a payment on chain could arrive after the offer's end."""
+    spare_seconds = (terms.min_confirmations + SPARE_BLOCKS) * BLOCK_SECONDS
+    if node.wall_clock_at() + spare_seconds > terms.expires_at:
+        raise CommandError(
+            _(
+                "This order has too little time left for a payment on chain. Nothing was paid; ask for a new price."
+            ),
+            code="expired",
+        )
+
+
+async def _ask_again(node: Node, record: OrderRecord, way: PayBy) -> None:
+    """Raises `CommandError` unless the seller still waits for this payment, on the terms that were agreed to."""
+    name = node.alias_of(record.node_id)
+    told = await node.orders.told(record)
+    if told is None:
+        raise CommandError(
+            _("{name} no longer stands by this offer. Nothing was paid; ask for a new price.").format(
+                name=name
+            ),
+            code="seller",
+        )
+    terms = told.bolt11 if way is PayBy.LIGHTNING else told.onchain
+    waits = terms is not None and terms.state is lsps1.PaymentState.EXPECT_PAYMENT
+    if told.state is not lsps1.OrderState.CREATED or not waits:
+        raise CommandError(
+            _("{name} no longer waits for your payment. Nothing was paid; ask for a new price.").format(
+                name=name
+            ),
+            code="seller",
+        )
+    if way is PayBy.ONCHAIN and told.onchain is not None:
+        _check_time(node, told.onchain)
+
+
 async def _pay(node: Node, record: OrderRecord, way: PayBy) -> Json:
-    """Writes down that it is paid, and pays."""
+    """Asks whether the order still lives, writes down that it is paid, and pays."""
     await connect(node, peer_uri(node, record.connection))
     key = record.local_id
     if key in node.orders.paying:
         raise CommandError(_("This order is being paid just now."), code="paid")
     node.orders.paying.add(key)
     try:
+        await _ask_again(node, record, way)
         if way is PayBy.LIGHTNING:
             await _pay_by_lightning(node, key)
         else:
@@ -359,6 +397,13 @@ def _begin(node: Node, key: bytes, way: PayBy) -> OrderRecord:
         for item in node.manager.list_channels()
         if item.counterparty_node_id == record.node_id
     )
+    if way is PayBy.ONCHAIN and node.orders.shares_refund_address(record):
+        raise CommandError(
+            _(
+                "Another order at {name} has the same address for a refund. Nothing was paid; ask for a new price."
+            ).format(name=node.alias_of(record.node_id)),
+            code="refund",
+        )
     return node.orders.edit(key, step=OrderStep.PAYING, pay_by=way, channels_before=before, problem="")
 
 

@@ -182,7 +182,7 @@ async def add_request(
                 # More than there is, or words that are too long for an invoice.
                 raise CommandError(str(error), code="usage") from None
         if invoice is None or both:
-            address = node.onchain.new_address()
+            address = node.orders.request_address()
         if invoice is None:
             request_id = sha256((address or "").encode())
         now = node.core.now
