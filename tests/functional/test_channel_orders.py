@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.functional.whole_nodes import WholeNode, WholeWorld, play
-from wallet.bitcoin.tx import txid_from_hex
+from wallet.bitcoin.tx import txid_from_hex, txid_hex
 from wallet.ln import lsps1
 from wallet.ln.features import Features
 from wallet.ln.types import NodeId
@@ -38,9 +38,19 @@ async def selling(hub: WholeNode, *, opens: bool = True) -> AsyncIterator[Channe
         await seller.close()
 
 
-async def came(buyer: WholeNode, order: dict[str, Any]) -> None:
-    """The order's channel is there, by the buyer's books."""
+async def came(world: WholeWorld, buyer: WholeNode, order: dict[str, Any]) -> None:
+    """The order's channel comes, by the buyer's books; it counts once it is confirmed."""
     key = bytes.fromhex(order["order_id"])
+    opening = await buyer.until("the opening", lambda: buyer.node.orders.records[key].channel_id)
+    assert buyer.node.orders.records[key].step is OrderStep.PAYING
+    assert "first confirmation" in next(
+        item["sentence"] for item in await buyer.call("list_orders") if item["order_id"] == order["order_id"]
+    )
+    with buyer.node.core.locked():
+        channels = buyer.node.manager.list_channels()
+    funding = next(item.funding_outpoint for item in channels if item.channel_id == opening)
+    assert funding is not None
+    await world.mined(txid_hex(funding.txid), 1)
     await buyer.until("the channel", lambda: buyer.node.orders.records[key].step is OrderStep.ARRIVED)
 
 
@@ -49,8 +59,7 @@ async def sold(seller: ChannelSeller, hub: WholeNode, step: SoldStep) -> None:
 
 
 async def usable_after_blocks(world: WholeWorld, buyer: WholeNode, hub: WholeNode) -> None:
-    newest = hub.channels_with(buyer)[-1]
-    await world.mined(newest.funding_outpoint.txid[::-1].hex())
+    world.chain.mine(6)
     await buyer.until("usable channels", lambda: buyer.usable(hub))
 
 
@@ -72,7 +81,7 @@ def test_a_channel_is_paid_over_lightning_and_settled_once_it_is_funded(tmp_path
                 assert order["lightning"] == {"total_sat": 40_000 + fee_sat, "fee_sat": fee_sat}
                 assert "Nothing is paid yet" in order["sentence"]
                 await alice.call("pay_order", order_id=order["order_id"], pay="lightning")
-                await came(alice, order)
+                await came(world, alice, order)
                 await sold(seller, hub, SoldStep.SOLD)
                 await usable_after_blocks(world, alice, hub)
                 bought = next(c for c in alice.channels_with(hub) if not c.is_outbound)
@@ -111,7 +120,7 @@ def test_who_has_no_channel_pays_on_chain_and_a_restart_loses_nothing(tmp_path: 
             await alice.reopen()
             assert (await alice.call("list_orders"))[0]["status"] == "paying"
             async with selling(hub) as seller:
-                await came(alice, order)
+                await came(world, alice, order)
                 await sold(seller, hub, SoldStep.SOLD)
             await usable_after_blocks(world, alice, hub)
             assert [c.channel_value_sat for c in alice.channels_with(hub)] == [BOUGHT_SAT]
@@ -190,7 +199,7 @@ def test_a_payment_that_is_held_survives_the_buyers_restart(
                 await hub.until("the buyer", lambda: hub.usable(alice))
                 may_open = True
                 hub.node.views.publish_soon()
-                await came(alice, order)
+                await came(world, alice, order)
                 await sold(seller, hub, SoldStep.SOLD)
             await usable_after_blocks(world, alice, hub)
             assert min((await alice.history()).values()) == -order["lightning"]["total_sat"] * 1000
@@ -212,7 +221,7 @@ def test_a_channel_that_is_less_than_what_was_paid_for_is_refused(tmp_path: Path
                 await hub.call("open_channel", connection_string=alice.uri, amount_sat=BOUGHT_SAT - 1)
             assert not alice.channels_with(hub)
             await hub.call("open_channel", connection_string=alice.uri, amount_sat=BOUGHT_SAT + 1)
-            await came(alice, order)
+            await came(world, alice, order)
 
     play(scenario())
 

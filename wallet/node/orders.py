@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from wallet.bitcoin.address import address_to_script
 from wallet.bitcoin.errors import DecodeError
 from wallet.bitcoin.hashes import sha256
 from wallet.bitcoin.tx import Txid, txid_hex
-from wallet.chain.interfaces import LogLevel, Row
+from wallet.chain.interfaces import ConfirmationTarget, LogLevel, Row
 from wallet.i18n import _
 from wallet.ln import lsps0, lsps1
 from wallet.ln.features import Feature
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from wallet.ln.channel_details import ChannelDetails
     from wallet.ln.events import OpenChannelRequest
     from wallet.node.node import Node
+    from wallet.onchain.accounting import OnchainEntry
 
-__all__ = ["ORDER_SPACE", "ChannelOrders", "OrderRecord", "OrderStep", "PayBy", "local_id"]
+__all__ = ["ORDER_SPACE", "ChannelOrders", "OrderRecord", "OrderStep", "PayBy", "assigned", "local_id"]
 
 ORDER_SPACE = "node_channel_order"
 ASK_TIMEOUT_SECONDS = 60
@@ -51,13 +52,16 @@ POLL_SECONDS = 30
 FORGOTTEN_AFTER_SECONDS = 7 * 86_400
 """An offer that nobody took is kept as long behind its end."""
 LOCAL_ID_BYTES = 8
+REFUND_SHARE = 100
+REFUND_SPEND_WEIGHT = 1_000
+"""What a seller may keep of a refund: one part in so many, and what a small transaction costs that spends it."""
 
 
 class OrderStep(Enum):
     """Where an order is, by our own books.
 
-    `OFFERED`: it can be paid. `PAYING`: money may have left; the channel is awaited. `ARRIVED`: the channel is there.
-    `REFUNDED`: the money is back, and there is no channel.
+    `OFFERED`: it can be paid. `PAYING`: money may have left; the channel is awaited. `ARRIVED`: the channel is there,
+    and cannot vanish. `REFUNDED`: the money is back, and there is no channel.
     """
 
     OFFERED = 1
@@ -85,8 +89,9 @@ class OrderRecord:
         payment_hash: of the invoice; empty without one.
         paid_txid: of a payment on chain.
         channels_before: those with the seller when the order was paid: none of them is the one that was bought.
-        channel_id: the bought one.
+        channel_id: the bought one; while the order is `PAYING`, one that may still come to nothing.
         problem: a sentence; what is not as it should be.
+        coins_before: transactions that paid to the refund address before the order was paid: they are no refund.
     """
 
     local_id: bytes
@@ -101,6 +106,7 @@ class OrderRecord:
     channels_before: frozenset[bytes] = frozenset()
     channel_id: bytes | None = None
     problem: str = ""
+    coins_before: frozenset[bytes] = field(default=frozenset(), metadata={"tlv": 101})
 
     @property
     def total_sat(self) -> int:
@@ -139,6 +145,7 @@ class ChannelOrders:
         self._task: asyncio.Task[None] | None = None
         self._questions: dict[bytes, asyncio.Task[None]] = {}
         self._asked: dict[bytes, tuple[object, float]] = {}
+        self._came_back: dict[bytes, tuple[int, int]] = {}
 
     def read(self, rows: Callable[[str], Iterable[tuple[bytes, bytes]]]) -> None:
         self.records = {key: unpack(OrderRecord, value) for key, value in rows(ORDER_SPACE)}
@@ -226,12 +233,12 @@ class ChannelOrders:
 
     def start(self) -> None:
         """Goes on with what an earlier run paid for; once peers may be called."""
-        for record in self.awaited():
-            self._node.peers.keep(parse_node_uri(record.connection))
         self.follow()
 
     def follow(self) -> None:
-        """Has orders looked after, from now on until none is awaited."""
+        """Has orders looked after, and their sellers called, from now on until none is awaited."""
+        for record in self.awaited():
+            self._node.peers.keep(parse_node_uri(record.connection))
         if self.awaited() and (self._task is None or self._task.done()):
             self._task = self._node.loop.create_task(self._follow())
 
@@ -246,7 +253,11 @@ class ChannelOrders:
         while awaited := self.awaited():
             version = views.version
             for record in awaited:
-                self._look_after(record.local_id)
+                try:
+                    self._look_after(record.local_id)
+                except Exception as error:
+                    # One order that cannot be looked after keeps no other waiting.
+                    self._node.log(LogLevel.ERROR, "an order could not be looked after: %r", error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await views.changed_since(version)
@@ -316,7 +327,12 @@ class ChannelOrders:
     def expects(self, request: OpenChannelRequest) -> bool | None:
         """Whether a channel that a peer offers is one that was bought: True; False where it is less than what that
         peer was paid for; None where nothing is awaited from it. Within an entry."""
-        waiting = [record for record in self.awaited() if record.node_id == request.counterparty_node_id]
+        with_channel = self._assigned()
+        waiting = [
+            record
+            for record in self.awaited()
+            if record.node_id == request.counterparty_node_id and record.local_id not in with_channel
+        ]
         if not waiting:
             return None
         return any(
@@ -327,11 +343,16 @@ class ChannelOrders:
         """What can be seen here, and a question to the seller where one is due: that keeps no other order waiting."""
         with self._node.core.entry():
             record = self.records[key]
-            found = self._arrived(record)
-            if found is not None:
+            if record.step is not OrderStep.PAYING:
+                return
+            found = self._assigned().get(key)
+            if found is not None and _is_certain(found):
                 self.edit(key, step=OrderStep.ARRIVED, channel_id=bytes(found.channel_id), problem="")
-            elif record.pay_by is PayBy.ONCHAIN and self._is_refunded(record):
-                self.refunded(record)
+            elif found is None:
+                # Until its funding is confirmed, a channel may come to nothing.
+                self._look_for_money(self.edit(key, channel_id=None))
+            elif record.channel_id != found.channel_id:
+                self.edit(key, channel_id=bytes(found.channel_id), problem="")
         question = self._questions.get(key)
         under_way = question is not None and not question.done()
         if self.records[key].step is OrderStep.PAYING and not under_way and self._is_due(record):
@@ -392,30 +413,12 @@ class ChannelOrders:
         """Judges an order that is paid, or whose payment has come back; within an entry."""
         if record.step is not OrderStep.PAYING or record.local_id in self.paying:
             return
-        name, amount = self._node.alias_of(record.node_id), sat_text(record.total_sat)
-        if record.pay_by is PayBy.LIGHTNING:
-            payment = self._node.ledger.payments.get(record.payment_hash)
-            state = None if payment is None else payment.state
-            if state is not PaymentState.SUCCEEDED and state is not PaymentState.PENDING:
-                # Nothing of it is out any more. The seller may go on waiting for another try.
-                if told.state is lsps1.OrderState.CREATED:
-                    self.put(self._unpaid(record, told))
-                else:
-                    self.refunded(record)
-                return
-            if state is PaymentState.SUCCEEDED and told.state is lsps1.OrderState.FAILED:
-                problem = _(
-                    "{name} took your {amount}, and says that it could not open the channel. Ask its owner for your "
-                    "money."
-                ).format(name=name, amount=amount)
-                self.edit(record.local_id, order=told, problem=problem)
-                return
-        elif told.state is lsps1.OrderState.FAILED:
-            problem = _(
-                "{name} could not open the channel. It has to send your {amount} back on chain, less the fee for that."
-            ).format(name=name, amount=amount)
-            self.edit(record.local_id, order=told, problem=problem)
+        record = self.edit(record.local_id, order=told)
+        found = self._assigned().get(record.local_id)
+        if found is not None:
+            self.edit(record.local_id, channel_id=bytes(found.channel_id), problem="")
             return
+        name, amount = self._node.alias_of(record.node_id), sat_text(record.total_sat)
         problem = ""
         if told.channel is not None:
             outpoint = told.channel.funding_outpoint
@@ -423,16 +426,51 @@ class ChannelOrders:
             problem = _(
                 "{name} says that it opened the channel ({point}), but no channel of {amount} came. Ask its owner."
             ).format(name=name, point=point, amount=sat_text(record.order.params.capacity_sat))
-        self.edit(record.local_id, order=told, problem=problem)
+        if told.state is lsps1.OrderState.FAILED:
+            if record.pay_by is PayBy.ONCHAIN:
+                problem = _(
+                    "{name} could not open the channel. It has to send your {amount} back on chain, less the fee for "
+                    "that."
+                ).format(name=name, amount=amount)
+            elif self.payment_state(record) is PaymentState.SUCCEEDED:
+                problem = _(
+                    "{name} took your {amount}, and says that it could not open the channel. Ask its owner for your "
+                    "money."
+                ).format(name=name, amount=amount)
+        self._look_for_money(self.edit(record.local_id, problem=problem))
 
-    def _unpaid(self, record: OrderRecord, told: lsps1.Order) -> OrderRecord:
-        return dataclasses.replace(
-            record,
-            order=told,
-            step=OrderStep.OFFERED,
-            pay_by=PayBy.NOTHING,
-            problem=_("Your payment came back: nothing was paid."),
-        )
+    def payment_state(self, record: OrderRecord) -> PaymentState | None:
+        """Of a payment over Lightning, by our own books; None where none left."""
+        payment = self._node.ledger.payments.get(record.payment_hash)
+        return None if payment is None else payment.state
+
+    def _look_for_money(self, record: OrderRecord) -> None:
+        """Ends an order without a channel whose money is back, whatever the seller says; within an entry."""
+        if record.step is not OrderStep.PAYING or record.local_id in self.paying:
+            return
+        name = self._node.alias_of(record.node_id)
+        if record.pay_by is PayBy.LIGHTNING:
+            if self.payment_state(record) in (PaymentState.SUCCEEDED, PaymentState.PENDING):
+                return
+            if record.order.state is lsps1.OrderState.FAILED:
+                self.refunded(record)
+                return
+            sentence = _(
+                "Your payment of {amount} to {name} came back: nothing was paid, and no channel comes of it. Ask for "
+                "a new price."
+            ).format(name=name, amount=sat_text(record.total_sat))
+            self.edit(record.local_id, step=OrderStep.REFUNDED, problem=sentence)
+            return
+        back_sat = self._came_back_sat(record)
+        if not back_sat:
+            return
+        if back_sat >= self._refund_due_sat(record):
+            self.refunded(record)
+        else:
+            sentence = _(
+                "Only {amount} of the {total} that you paid came back from {name}. Ask its owner for the rest."
+            ).format(amount=sat_text(back_sat), total=sat_text(record.total_sat), name=name)
+            self.edit(record.local_id, problem=sentence)
 
     def refunded(self, record: OrderRecord) -> None:
         """Ends an order whose money is back; within an entry."""
@@ -441,29 +479,53 @@ class ChannelOrders:
         ).format(name=self._node.alias_of(record.node_id), amount=sat_text(record.total_sat))
         self.edit(record.local_id, step=OrderStep.REFUNDED, problem=sentence)
 
-    def _is_refunded(self, record: OrderRecord) -> bool:
-        """Whether a block holds a payment to the order's own refund address; within an entry."""
-        node, address = self._node, record.order.params.refund_onchain_address
-        if not address:
-            return False
-        script = address_to_script(address, node.options.network)
-        return any(
-            out.script_pubkey == script for entry in node.onchain.history() for out in entry.tx.outputs
-        )
+    def _refund_due_sat(self, record: OrderRecord) -> int:
+        """The least that counts as the money back."""
+        total_sat = record.total_sat
+        rate = self._node.fee_sat_per_kw(ConfirmationTarget.URGENT_ON_CHAIN_SWEEP)
+        fee_sat = total_sat // REFUND_SHARE + rate * REFUND_SPEND_WEIGHT // 1000
+        # However dear blocks are: of less than half nobody would say that it came back.
+        return total_sat - min(fee_sat, total_sat // 2)
 
-    def _arrived(self, record: OrderRecord) -> ChannelDetails | None:
-        """The channel that was bought, where it is there; within an entry."""
-        taken = {other.channel_id for other in self.records.values() if other.channel_id is not None}
-        for item in self._node.manager.list_channels():
-            if (
-                item.counterparty_node_id == record.node_id
-                and not item.is_outbound
-                and item.funding_outpoint is not None
-                and bytes(item.channel_id) not in record.channels_before | taken
-                and _is_enough(record.order.params, item.channel_value_sat, item.balance_msat)
-            ):
-                return item
-        return None
+    def _came_back_sat(self, record: OrderRecord) -> int:
+        """What blocks hold for the order's own refund address, from others, since it was paid; within an entry."""
+        version = self._node.onchain.version
+        known = self._came_back.get(record.local_id)
+        if known is not None and known[0] == version:
+            return known[1]
+        back_sat = sum(
+            value_sat
+            for entry, value_sat in self._at_refund_address(record)
+            if entry.height is not None and not entry.is_own and bytes(entry.txid) not in record.coins_before
+        )
+        self._came_back[record.local_id] = version, back_sat
+        return back_sat
+
+    def _at_refund_address(self, record: OrderRecord) -> list[tuple[OnchainEntry, int]]:
+        address = record.order.params.refund_onchain_address
+        if not address:
+            return []
+        script = address_to_script(address, self._node.options.network)
+        return [
+            (entry, out.value_sat)
+            for entry in self._node.onchain.history()
+            for out in entry.tx.outputs
+            if out.script_pubkey == script
+        ]
+
+    def coins_at_refund_address(self, record: OrderRecord) -> frozenset[bytes]:
+        """Transactions that pay to it already; within an entry."""
+        return frozenset(bytes(entry.txid) for entry, _value_sat in self._at_refund_address(record))
+
+    def _assigned(self) -> dict[bytes, ChannelDetails]:
+        """Of the orders that are awaited, those whose channel is there; within an entry."""
+        ended = {record.channel_id for record in self.records.values() if record.step is not OrderStep.PAYING}
+        channels = [
+            item
+            for item in self._node.manager.list_channels()
+            if not item.is_outbound and item.funding_outpoint is not None and item.channel_id not in ended
+        ]
+        return assigned(self.awaited(), channels)
 
     def forget_old(self, now_at: int) -> None:
         """Offers that nobody took; within an entry."""
@@ -472,6 +534,53 @@ class ChannelOrders:
             if record.step is OrderStep.OFFERED and old and key not in self.paying:
                 del self.records[key]
                 self._node.core.write((Row(ORDER_SPACE, key, None),))
+
+
+def assigned(
+    orders: Sequence[OrderRecord], channels: Sequence[ChannelDetails]
+) -> dict[bytes, ChannelDetails]:
+    """Which order each channel is: the one of which the seller told it, else the largest one that it satisfies."""
+    found: dict[bytes, ChannelDetails] = {}
+    free = sorted(channels, key=lambda item: (-item.channel_value_sat, item.channel_id))
+    for record in orders:
+        told = record.order.channel
+        if told is not None:
+            for item in free:
+                if item.funding_outpoint == told.funding_outpoint and _satisfies(item, record):
+                    found[record.local_id] = item
+                    free.remove(item)
+                    break
+    # An order of which the seller told another channel comes last.
+    waiting = sorted(
+        (record for record in orders if record.local_id not in found),
+        key=lambda record: (
+            record.order.channel is not None,
+            -record.order.params.capacity_sat,
+            record.created_at,
+            record.local_id,
+        ),
+    )
+    for item in free:
+        fitting = (record for record in waiting if record.local_id not in found and _satisfies(item, record))
+        first = next(fitting, None)
+        if first is not None:
+            found[first.local_id] = item
+    return found
+
+
+def _satisfies(item: ChannelDetails, record: OrderRecord) -> bool:
+    """Whether a channel may be the one that was bought."""
+    if item.counterparty_node_id != record.node_id or item.channel_id in record.channels_before:
+        return False
+    # One that was taken for it before may have been used since.
+    return item.channel_id == record.channel_id or _is_enough(
+        record.order.params, item.channel_value_sat, item.balance_msat
+    )
+
+
+def _is_certain(item: ChannelDetails) -> bool:
+    """Whether a channel can no more come to nothing."""
+    return item.is_channel_ready or bool(item.confirmations)
 
 
 def _is_enough(params: lsps1.OrderParams, capacity_sat: int, ours_msat: int) -> bool:

@@ -159,7 +159,7 @@ class BuyChannelDialog(Dialog):
         self._price.set_sat(self._total_sat())
         on_lightning = self.way.current() == LIGHTNING
         safety = (
-            _("The seller gets the money only once the channel is funded.")
+            _("An honest seller takes the money only once the channel is funded.")
             if on_lightning
             else _("The seller gets the money first. If the channel fails, it has to send it back.")
         )

@@ -26,6 +26,7 @@ from wallet.node.commands.payments import (
 )
 from wallet.node.commands.registry import command, run
 from wallet.node.orders import OrderRecord, OrderStep, PayBy, local_id
+from wallet.node.records import PaymentState
 from wallet.node.sentences import sat_text
 from wallet.onchain.errors import OnchainError
 
@@ -279,8 +280,8 @@ def _quoted(node: Node, record: OrderRecord) -> dict[str, Json]:
 
 @command
 async def pay_order(node: Node, order_id: str, *, pay: str = AUTO) -> Json:
-    """Pays for a channel that was ordered: over Lightning, where that reaches, else on chain. Over Lightning the
-    seller gets the money only once the channel is funded."""
+    """Pays for a channel that was ordered: over Lightning, where that reaches, else on chain. Over Lightning an
+    honest seller takes the money only once the channel is funded."""
     _check_way(pay)
     record = _known(node, order_id)
     return await _pay(node, record, _way(node, record, pay))
@@ -404,7 +405,14 @@ def _begin(node: Node, key: bytes, way: PayBy) -> OrderRecord:
             ).format(name=node.alias_of(record.node_id)),
             code="refund",
         )
-    return node.orders.edit(key, step=OrderStep.PAYING, pay_by=way, channels_before=before, problem="")
+    return node.orders.edit(
+        key,
+        step=OrderStep.PAYING,
+        pay_by=way,
+        channels_before=before,
+        coins_before=node.orders.coins_at_refund_address(record),
+        problem="",
+    )
 
 
 async def _pay_by_lightning(node: Node, key: bytes) -> None:
@@ -529,10 +537,12 @@ def order_sentence(node: Node, record: OrderRecord) -> str:
             return _("{name} opens a channel of {capacity} to you for {amount}. Nothing is paid yet.").format(
                 name=name, capacity=capacity, amount=amount
             )
-        case OrderStep.PAYING if record.pay_by is PayBy.LIGHTNING:
+        case OrderStep.PAYING if record.channel_id is not None:
             return _(
-                "{amount} are held for {name} until its channel of {capacity} is funded. You may close Leyden."
-            ).format(name=name, capacity=capacity, amount=amount)
+                "The channel of {capacity} from {name} is opening: it waits for its first confirmation."
+            ).format(name=name, capacity=capacity)
+        case OrderStep.PAYING if record.pay_by is PayBy.LIGHTNING:
+            return _held_sentence(node, record).format(name=name, capacity=capacity, amount=amount)
         case OrderStep.PAYING:
             return _("{amount} are paid to {name}; its channel of {capacity} is awaited.").format(
                 name=name, capacity=capacity, amount=amount
@@ -543,3 +553,16 @@ def order_sentence(node: Node, record: OrderRecord) -> str:
             ).format(name=name, capacity=capacity)
         case _:
             return _("This order has ended.")
+
+
+def _held_sentence(node: Node, record: OrderRecord) -> str:
+    """What became of a payment over Lightning, by our own books."""
+    with node.core.locked():
+        state = node.orders.payment_state(record)
+    if state is PaymentState.PENDING:
+        return _(
+            "{amount} are held for {name} until its channel of {capacity} is funded. You may close Leyden."
+        )
+    if state is PaymentState.SUCCEEDED:
+        return _("{name} took your {amount}; its channel of {capacity} is awaited.")
+    return _("{amount} are on their way to {name}; its channel of {capacity} is awaited.")

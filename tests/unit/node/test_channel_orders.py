@@ -1,0 +1,389 @@
+"""Orders of channels, by themselves: which channel is which order's, and when the money is back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from wallet.bitcoin.address import REGTEST, address_to_script, script_to_address
+from wallet.bitcoin.tx import OutPoint, Txid
+from wallet.ln import lsps1
+from wallet.ln.lsps1 import BoughtChannel, OrderState
+from wallet.node.api import CommandError
+from wallet.node.commands.buying import order_sentence
+from wallet.node.orders import ChannelOrders, OrderRecord, OrderStep, PayBy, assigned, local_id
+from wallet.node.records import PaymentState, row, unpack
+
+SELLER = b"\x02" * 33
+TOTAL_SAT = 100_000
+HASH = b"h" * 32
+EXPECTED = lsps1.PaymentState.EXPECT_PAYMENT
+
+
+def address_of(number: int) -> str:
+    return script_to_address(b"\x00\x14" + bytes([number]) * 20, REGTEST) or ""
+
+
+def order_of(
+    name: str, lsp_sat: int, pay_by: PayBy = PayBy.ONCHAIN, step: OrderStep = OrderStep.PAYING
+) -> OrderRecord:
+    params = lsps1.OrderParams(
+        lsp_balance_sat=lsp_sat,
+        client_balance_sat=0,
+        required_channel_confirmations=1,
+        funding_confirms_within_blocks=6,
+        channel_expiry_blocks=10,
+        announce_channel=False,
+        refund_onchain_address=address_of(1),
+    )
+    common: dict[str, Any] = {
+        "state": EXPECTED,
+        "expires_at": 10**9,
+        "fee_total_sat": TOTAL_SAT,
+        "order_total_sat": TOTAL_SAT,
+    }
+    order = lsps1.Order(
+        order_id=name,
+        params=params,
+        created_at=0,
+        state=OrderState.CREATED,
+        bolt11=lsps1.Bolt11Terms(invoice="", **common) if pay_by is PayBy.LIGHTNING else None,
+        onchain=lsps1.OnchainTerms(address=address_of(2), min_confirmations=1, **common),
+    )
+    return OrderRecord(
+        local_id=local_id(SELLER, name),
+        node_id=SELLER,
+        connection="",
+        order=order,
+        created_at=0,
+        step=step,
+        pay_by=pay_by,
+        payment_hash=HASH if pay_by is PayBy.LIGHTNING else b"",
+    )
+
+
+def channel_of(number: int, capacity_sat: int, confirmations: int | None = 1, ready: bool = False) -> Any:
+    return SimpleNamespace(
+        channel_id=bytes([number]) * 32,
+        counterparty_node_id=SELLER,
+        is_outbound=False,
+        funding_outpoint=OutPoint(Txid(bytes([number]) * 32), 0),
+        channel_value_sat=capacity_sat,
+        balance_msat=0,
+        confirmations=confirmations,
+        is_channel_ready=ready,
+    )
+
+
+class FakeCore:
+    """Attributes: `broken`, what the next write raises."""
+
+    def __init__(self) -> None:
+        self.now = SimpleNamespace(at=1_000)
+        self.broken: Exception | None = None
+
+    @contextlib.contextmanager
+    def entry(self) -> Iterator[None]:
+        yield
+
+    locked = entry
+
+    def write(self, _rows: object) -> None:
+        if self.broken is not None:
+            raise self.broken
+
+
+class FakeOnchain:
+    """Attributes: `entries`, the history; `addresses`, handed out in turn, over and over."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.entries: list[Any] = []
+        self.addresses = [address_of(number) for number in range(10, 13)]
+        self.handed = 0
+
+    def history(self) -> list[Any]:
+        return self.entries
+
+    def entry(self, _txid: bytes) -> None:
+        return None
+
+    def new_address(self) -> str:
+        self.handed += 1
+        return self.addresses[(self.handed - 1) % len(self.addresses)]
+
+    def comes(
+        self, txid: bytes, value_sat: int, height: int | None, own: bool = False, number: int = 1
+    ) -> None:
+        out = SimpleNamespace(
+            script_pubkey=address_to_script(address_of(number), REGTEST), value_sat=value_sat
+        )
+        self.version += 1
+        self.entries.append(
+            SimpleNamespace(txid=txid, height=height, is_own=own, tx=SimpleNamespace(outputs=[out]))
+        )
+
+
+class Rig:
+    """Orders over a wallet that is made up. The seller is not connected, and says nothing."""
+
+    def __init__(self, *records: OrderRecord) -> None:
+        self.channels: list[Any] = []
+        self.onchain = FakeOnchain()
+        self.payments: dict[bytes, Any] = {}
+        self.requests: dict[bytes, Any] = {}
+        self.log: list[str] = []
+        self.core = FakeCore()
+        node: Any = SimpleNamespace(
+            core=self.core,
+            manager=SimpleNamespace(list_channels=lambda: self.channels),
+            onchain=self.onchain,
+            options=SimpleNamespace(network=REGTEST),
+            alias_of=lambda _node_id: "The seller",
+            peers=SimpleNamespace(online=frozenset(), keep=lambda _uri: None),
+            ledger=SimpleNamespace(payments=self.payments, requests=SimpleNamespace(live=self.requests)),
+            best_height=100,
+            fee_sat_per_kw=lambda _target: 1_000,
+            wall_clock_at=lambda: 1_000,
+            log=lambda _level, text, *what: self.log.append(text % what),
+        )
+        self.node = node
+        self.orders = node.orders = ChannelOrders(node)
+        for record in records:
+            self.orders.put(record)
+
+    def look(self) -> None:
+        for record in self.orders.awaited():
+            self.orders._look_after(record.local_id)
+
+    def now(self, record: OrderRecord) -> OrderRecord:
+        return self.orders.records[record.local_id]
+
+    def told(self, record: OrderRecord, number: int) -> None:
+        """The seller names an order's channel."""
+        channel = BoughtChannel(
+            funded_at=0, funding_outpoint=OutPoint(Txid(bytes([number]) * 32), 0), expires_at=10**9
+        )
+        known = self.now(record)
+        order = dataclasses.replace(known.order, channel=channel, state=OrderState.COMPLETED)
+        self.orders._take(known, order)
+
+
+# --- which channel is which order's -------------------------------------------------------
+
+
+def test_a_channel_goes_to_the_largest_order_that_it_satisfies() -> None:
+    small, large = order_of("a", 300_000), order_of("b", 500_000)
+    rig = Rig(small, large)
+    rig.channels.append(channel_of(1, 500_000))
+    rig.look()
+    assert (rig.now(small).step, rig.now(large).step) == (OrderStep.PAYING, OrderStep.ARRIVED)
+    offered = SimpleNamespace(counterparty_node_id=SELLER, funding_sat=300_000, push_msat=0)
+    assert rig.orders.expects(offered) is True  # type: ignore[arg-type]
+    rig.channels.append(channel_of(2, 300_000))
+    rig.look()
+    assert rig.now(small).channel_id == bytes([2]) * 32
+
+
+def test_the_channel_that_the_seller_named_is_the_one() -> None:
+    first, second = order_of("a", 300_000), order_of("b", 300_000)
+    one, other = channel_of(1, 300_000, None), channel_of(2, 300_000, None)
+    rig = Rig(first, second)
+    rig.channels += [one, other]
+    rig.look()
+    guessed = {record.local_id: rig.now(record).channel_id for record in (first, second)}
+    assert set(guessed.values()) == {one.channel_id, other.channel_id}
+    # The other way round than it was guessed.
+    swapped = {first.local_id: guessed[second.local_id], second.local_id: guessed[first.local_id]}
+    for record in (first, second):
+        rig.told(record, (swapped[record.local_id] or b"\x00")[0])
+    rig.look()
+    assert {record.local_id: rig.now(record).channel_id for record in (first, second)} == swapped
+
+
+def test_no_order_gets_an_earlier_channel_or_one_that_is_too_small() -> None:
+    record = dataclasses.replace(order_of("a", 300_000), channels_before=frozenset({bytes([1]) * 32}))
+    assert assigned([record], [channel_of(1, 400_000), channel_of(2, 299_999)]) == {}
+
+
+# --- when it is there ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("confirmations", "ready"), [(1, False), (None, True)], ids=["confirmed", "ready at once"]
+)
+def test_a_channel_has_arrived_once_it_cannot_vanish(confirmations: int | None, ready: bool) -> None:
+    record = order_of("a", 300_000)
+    rig = Rig(record)
+    rig.channels.append(channel_of(1, 300_000, None))
+    rig.look()
+    assert rig.now(record).step is OrderStep.PAYING
+    assert rig.now(record).channel_id == bytes([1]) * 32
+    # It is under way: a second one is not paid for.
+    offered: Any = SimpleNamespace(counterparty_node_id=SELLER, funding_sat=300_000, push_msat=0)
+    assert rig.orders.expects(offered) is None
+    rig.channels[:] = [channel_of(1, 300_000, confirmations, ready)]
+    rig.look()
+    assert rig.now(record).step is OrderStep.ARRIVED
+
+
+def test_an_order_whose_channel_closes_unfunded_is_awaited_again() -> None:
+    record = order_of("a", 300_000)
+    rig = Rig(record)
+    rig.channels.append(channel_of(1, 300_000, None))
+    rig.look()
+    rig.channels.clear()
+    rig.look()
+    assert (rig.now(record).step, rig.now(record).channel_id) == (OrderStep.PAYING, None)
+    offered: Any = SimpleNamespace(counterparty_node_id=SELLER, funding_sat=300_000, push_msat=0)
+    assert rig.orders.expects(offered) is True
+
+
+# --- when the money is back ------------------------------------------------------------------
+
+
+def test_only_what_is_confirmed_new_and_from_others_counts_as_a_refund() -> None:
+    record = dataclasses.replace(order_of("a", 300_000), coins_before=frozenset({b"old"}))
+    rig = Rig(record)
+    rig.onchain.comes(b"old", TOTAL_SAT, 90)
+    rig.onchain.comes(b"own", TOTAL_SAT, 101, own=True)
+    rig.onchain.comes(b"waits", TOTAL_SAT, None)
+    rig.onchain.comes(b"elsewhere", TOTAL_SAT, 101, number=2)
+    rig.look()
+    assert (rig.now(record).step, rig.now(record).problem) == (OrderStep.PAYING, "")
+    rig.onchain.comes(b"dust", 294, 101)
+    rig.look()
+    assert rig.now(record).step is OrderStep.PAYING
+    assert "Only 294" in rig.now(record).problem
+
+
+@pytest.mark.parametrize(
+    ("parts", "step"),
+    [
+        ((TOTAL_SAT,), OrderStep.REFUNDED),
+        ((50_000, 48_000), OrderStep.REFUNDED),
+        # One part in a hundred, and 1,000 sat for a spend.
+        ((97_999,), OrderStep.PAYING),
+    ],
+    ids=["all", "in two parts", "too little"],
+)
+def test_a_refund_is_the_whole_price_less_a_fee(parts: tuple[int, ...], step: OrderStep) -> None:
+    record = order_of("a", 300_000)
+    rig = Rig(record)
+    for number, value_sat in enumerate(parts):
+        rig.onchain.comes(bytes([number]), value_sat, 101)
+    rig.look()
+    assert rig.now(record).step is step
+
+
+@pytest.mark.parametrize("state", [PaymentState.FAILED, None], ids=["failed", "never left"])
+def test_a_payment_that_failed_ends_its_order_though_the_seller_is_silent(state: PaymentState | None) -> None:
+    record = order_of("a", 300_000, PayBy.LIGHTNING)
+    rig = Rig(record)
+    if state is not None:
+        rig.payments[HASH] = SimpleNamespace(state=state)
+    # The command that pays says itself how that ends.
+    rig.orders.paying.add(record.local_id)
+    rig.look()
+    assert rig.now(record).step is OrderStep.PAYING
+    rig.orders.paying.clear()
+    rig.look()
+    assert rig.now(record).step is OrderStep.REFUNDED
+    assert "came back" in order_sentence(rig.node, rig.now(record))
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [(PaymentState.PENDING, "are held for"), (PaymentState.SUCCEEDED, "took your")],
+    ids=["held", "taken"],
+)
+def test_a_sentence_says_where_the_money_is_by_our_own_books(state: PaymentState, words: str) -> None:
+    record = order_of("a", 300_000, PayBy.LIGHTNING)
+    rig = Rig(record)
+    rig.payments[HASH] = SimpleNamespace(state=state)
+    rig.look()
+    assert rig.now(record).step is OrderStep.PAYING
+    assert words in order_sentence(rig.node, rig.now(record))
+
+
+# --- where a refund goes ----------------------------------------------------------------------
+
+
+def test_a_refund_address_is_shared_with_nobody_who_waits_there() -> None:
+    rig = Rig(order_of("a", 300_000))
+    taken, asked, _free = rig.onchain.addresses
+    paid = order_of("b", 300_000)
+    params = dataclasses.replace(paid.order.params, refund_onchain_address=taken)
+    rig.orders.put(dataclasses.replace(paid, order=dataclasses.replace(paid.order, params=params)))
+    rig.requests[b"r"] = SimpleNamespace(address=asked, expires_at=2_000)
+    assert rig.orders.refund_address(SELLER) == rig.onchain.addresses[2]
+    rig.requests[b"s"] = SimpleNamespace(address=rig.onchain.addresses[2], expires_at=2_000)
+    with pytest.raises(CommandError, match="none for a refund"):
+        rig.orders.refund_address(SELLER)
+    # One that ran out may still be paid; it is the last choice.
+    rig.requests[b"s"].expires_at = 999
+    assert rig.orders.refund_address(SELLER) == rig.onchain.addresses[2]
+    # Nor is a request given the address of an order.
+    rig.onchain.handed = 0
+    assert rig.orders.request_address() == asked
+
+
+def test_the_address_of_an_unpaid_offer_is_used_again_unless_coins_came_there() -> None:
+    offer = order_of("a", 300_000, PayBy.NOTHING, OrderStep.OFFERED)
+    rig = Rig(offer)
+    assert rig.orders.refund_address(SELLER) == address_of(1)
+    # Another seller would learn that both orders are one person's.
+    assert rig.orders.refund_address(b"\x03" * 33) == rig.onchain.addresses[0]
+    rig.onchain.comes(b"coin", 1_000, None)
+    assert rig.orders.refund_address(SELLER) == rig.onchain.addresses[1]
+
+
+# --- rows and trouble ---------------------------------------------------------------------------
+
+
+def test_an_order_comes_back_from_its_row() -> None:
+    record = dataclasses.replace(order_of("a", 300_000), coins_before=frozenset({b"one", b"two"}))
+    for kept in (record, dataclasses.replace(record, coins_before=frozenset())):
+        value = row("space", b"key", kept).value
+        assert value is not None
+        assert unpack(OrderRecord, value) == kept
+
+
+def test_an_order_that_cannot_be_looked_after_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, good = order_of("a", 300_000), order_of("b", 500_000)
+    rig = Rig(bad, good)
+    rig.channels.append(channel_of(1, 500_000))
+    really_assigned = rig.orders._assigned
+    calls = 0
+
+    def fails_first() -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise ValueError("made up")
+        return really_assigned()
+
+    monkeypatch.setattr(rig.orders, "_assigned", fails_first)
+
+    async def scenario() -> None:
+        seen: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def changed_since(_version: int) -> None:
+            seen.set_result(None)
+            await asyncio.get_running_loop().create_future()
+
+        rig.node.views = SimpleNamespace(version=0, changed_since=changed_since)
+        following = asyncio.get_running_loop().create_task(rig.orders._follow())
+        await seen
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    asyncio.run(scenario())
+    assert rig.now(good).step is OrderStep.ARRIVED
+    assert any("made up" in line for line in rig.log)
