@@ -58,6 +58,17 @@ def shown_texts(desk: Desk) -> set[str]:
 # --- look and amounts ----------------------------------------------------------------------
 
 
+def test_sections_are_made_while_the_page_is_shown(typical: Desk) -> None:
+    """A page that was left asks the node nothing more; it goes on where it was when it is shown again."""
+    typical.shell.go("settings")
+    page = typical.page(SettingsPage)
+    typical.shell.go("overview")
+    for _turn in range(20):
+        QApplication.processEvents()
+    assert not page.is_whole
+    assert settings(typical).is_whole
+
+
 def test_colours_change_without_a_restart(typical: Desk) -> None:
     page = settings(typical)
     click(page.scheme.button("dark"))

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from PyQt6.QtCore import QTimer
+from PyQt6.QtGui import QHideEvent, QShowEvent
 from PyQt6.QtWidgets import QScrollArea, QWidget
 
 from wallet.gui import autostart, languages
@@ -75,14 +76,21 @@ class SettingsPage(Page):
         holder.setLayout(self._sections)
         self.body.addLayout(left_column(holder))
         self.body.addStretch(1)
-        # A section a turn of the event loop: all at once would be felt.
+        # A section a turn of the event loop, while it is shown: all at once would be felt.
         self._parts: list[QWidget] = []
         self._drawn: list[Callable[[], None]] = []
         self._to_make = deque(make for _title, make in parts)
         self._turn = QTimer(self)
         self._turn.timeout.connect(self._make_next)
         self._make_next()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        super().showEvent(event)
         self._turn.start(0)
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        super().hideEvent(event)
+        self._turn.stop()
 
     def _make_next(self) -> None:
         if self.is_whole:
