@@ -816,7 +816,8 @@ class OnchainWallet:
 
         The coins are set aside for `claim_id`: a later call with the same id may use them again, also while an
         earlier attempt at the same claim, which it would replace, spends them. Where confirmed coins do not reach, the
-        change of another claim that is on its way helps. Raises `InsufficientFunds`.
+        change of another claim that is on its way helps; at the very last, what a PSBT is to spend that was not sent
+        (which makes it void). Raises `InsufficientFunds`.
         """
         stored = self._state.claims.get(claim_id)
         old = stored or self._earlier_attempt([outpoint for outpoint, _, _ in must_spend])
@@ -841,6 +842,11 @@ class OnchainWallet:
             # At last what waits itself. (A parent that its child pays for has to be relayed with its child alone.)
             waiting = self._change_that_waits(claim_id, {outpoint for outpoint, _, _ in must_spend})
             pools.append([*pools[-1], *waiting])
+        # The reserve counts on these: a PSBT may never be sent, and the close cannot wait for it.
+        signed = [coin for coin in self._set_aside_for_psbts() if coin not in own_coins]
+        held = {outpoint for claim in self._state.claims.values() for outpoint in claim.outpoints}
+        pools.append([*pools[-1], *(coin for coin in signed if coin.outpoint not in held)])
+        pools.append([*pools[-1], *(coin for coin in signed if coin.outpoint in held)])
         selection: Selection | None = None
         for pool in pools:
             selection = select(pool, target, seed=seed) or select(pool, bare, seed=seed)
@@ -904,6 +910,15 @@ class OnchainWallet:
             and coin.height is not None
             and coin.is_mature
             and not coin.frozen
+        ]
+
+    def _set_aside_for_psbts(self) -> list[Coin]:
+        """Confirmed coins that a PSBT which we signed is to spend, and nothing spends yet."""
+        signed = self.signed_psbts()
+        return [
+            coin
+            for coin in self.coins()
+            if coin.outpoint in signed and coin.height is not None and coin.is_mature and not coin.frozen
         ]
 
     def _change_that_waits(self, claim_id: bytes, must_spend: set[OutPoint]) -> list[Coin]:

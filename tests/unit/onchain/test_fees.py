@@ -11,8 +11,9 @@ from wallet.bitcoin.amounts import fee_sat_ceil
 from wallet.bitcoin.tx import OutPoint, Transaction, Txid, TxIn, TxOut
 from wallet.onchain.coins import BASE_INPUT_WEIGHT, BASE_TX_WEIGHT, output_weight_of
 from wallet.onchain.errors import CannotBump, InsufficientFunds, UnknownTransaction
+from wallet.onchain.ledger import PSBT_OWNER
 from wallet.onchain.reserve import CHANNEL_WEIGHT, HTLC_WEIGHT
-from wallet.onchain.wallet import MAX_CLAIM_CHAIN, CoinSelection
+from wallet.onchain.wallet import MAX_CLAIM_CHAIN, CoinSelection, Draft
 
 FUNDING = b"\x00\x20" + bytes(32)
 ANCHOR = OutPoint(Txid(b"\x0a" * 32), 0)
@@ -443,3 +444,75 @@ def test_a_coin_just_enough_for_a_claim_makes_no_change(world: World) -> None:
     found = world.wallet.select_confirmed_utxos(b"one", must_spend, (), 1_000)
     assert len(found.confirmed_utxos) == 1
     assert found.change_output is None
+
+
+# --- claims, and PSBTs that are signed and not sent ------------------------------------------------
+
+
+def set_aside(world: World, owner: bytes, value_sat: int = 10_000) -> Draft:
+    draft = world.wallet.draft(outputs=(TxOut(value_sat, STRANGER),), feerate_sat_per_kw=500)
+    world.wallet.reserve(draft.tx, owner)
+    return draft
+
+
+def test_the_coins_of_a_psbt_that_is_not_sent_pay_for_a_claim_when_nothing_else_does(world: World) -> None:
+    """The reserve counted its change when it was signed: a close must not have to wait for it."""
+    world.fund(100_000)
+    psbt = set_aside(world, PSBT_OWNER)
+    found = world.wallet.select_confirmed_utxos(b"one", ((ANCHOR, 330, 116),), (), 1_000)
+    assert [coin.outpoint for coin in found.confirmed_utxos] == [coin.outpoint for coin in psbt.inputs]
+    assert found.change_output is not None
+    assert found.change_output.script_pubkey not in {output.script_pubkey for output in psbt.tx.outputs}
+    world.check_rows()
+    # It is the PSBT's until a block has the claim; raised, the claim keeps it.
+    assert world.wallet.signed_psbts()
+    raised = world.wallet.select_confirmed_utxos(b"one", ((ANCHOR, 330, 116),), (), 3_000)
+    assert raised.confirmed_utxos[0].outpoint == psbt.inputs[0].outpoint
+    claim = world.wallet.sign_inputs(claim_tx(raised), (TxOut(330, FUNDING), psbt.inputs[0].output))
+    world.mine(claim)
+    assert world.wallet.signed_psbts() == {}
+    assert raised.change_output is not None
+    assert world.total_sat() == raised.change_output.value_sat
+    world.check_rows()
+
+
+def test_a_psbt_keeps_its_coins_while_others_pay_for_the_claim(world: World) -> None:
+    world.fund(100_000)
+    psbt = set_aside(world, PSBT_OWNER)
+    world.fund(20_000)
+    for claim_id, vout in ((b"one", 0), (b"two", 1)):
+        must_spend = ((OutPoint(ANCHOR.txid, vout), 330, 116),)
+        found = world.wallet.select_confirmed_utxos(claim_id, must_spend, (), 1_000)
+        assert [coin.value_sat for coin in found.confirmed_utxos] == [20_000]
+    # Dearer than the other coin: then both.
+    dear = world.wallet.select_confirmed_utxos(b"one", ((ANCHOR, 330, 40_000),), (), 1_000)
+    assert psbt.inputs[0].outpoint in {coin.outpoint for coin in dear.confirmed_utxos}
+    world.check_rows()
+
+
+def test_claims_take_the_coins_of_psbts_apart_and_share_the_last(world: World) -> None:
+    world.fund(100_000)
+    set_aside(world, PSBT_OWNER)
+    world.fund(100_001)
+    set_aside(world, PSBT_OWNER)
+    taken = []
+    for vout in range(3):
+        must_spend = ((OutPoint(ANCHOR.txid, vout), 330, 116),)
+        found = world.wallet.select_confirmed_utxos(bytes((vout,)), must_spend, (), 1_000)
+        taken.append(tuple(coin.outpoint for coin in found.confirmed_utxos))
+    assert [len(outpoints) for outpoints in taken] == [1, 1, 1]
+    assert taken[0] != taken[1]
+    assert taken[2] in taken[:2]
+
+
+def test_the_coins_of_a_channels_funding_and_frozen_ones_pay_for_no_claim(world: World) -> None:
+    world.fund(100_000)
+    set_aside(world, b"a temporary channel id")
+    world.fund(100_001)
+    psbt = set_aside(world, PSBT_OWNER)
+    world.wallet.freeze(psbt.inputs[0].outpoint)
+    with pytest.raises(InsufficientFunds):
+        world.wallet.select_confirmed_utxos(b"one", ((ANCHOR, 330, 116),), (), 1_000)
+    world.wallet.freeze(psbt.inputs[0].outpoint, False)
+    found = world.wallet.select_confirmed_utxos(b"one", ((ANCHOR, 330, 116),), (), 1_000)
+    assert found.confirmed_utxos[0].outpoint == psbt.inputs[0].outpoint
