@@ -74,6 +74,8 @@ def test_any_seller_can_be_named_and_is_paid_over_lightning_where_that_reaches(d
     priced(one, dialog)
     assert dialog.way.current() == "lightning"
     one.until(lambda: "25\u00a0sat" in told(dialog))
+    # No protocol makes sure of it.
+    assert "An honest seller takes the money only once the channel is funded." in told(dialog)
     click(dialog.way.button("onchain"))
     one.until(lambda: dialog.way.current() == "onchain")
     click(dialog.way.button("lightning"))

@@ -178,8 +178,9 @@ class EventHandler:
                 event.temporary_channel_id, event.counterparty_node_id, "It is less than what was ordered."
             )
             return
-        # Who has paid for it wants it, and has nothing in it that a close would put at risk.
-        risky = event.needs_anchor_reserve and not node.options.accept_without_reserve and bought is None
+        # Who has paid for it wants it; with nothing of ours in it, no close puts anything at risk.
+        harmless = bought is True and not event.push_msat
+        risky = event.needs_anchor_reserve and not node.options.accept_without_reserve and not harmless
         if risky and not node.has_anchor_reserve(one_more=True):
             self.channel_requests[event.temporary_channel_id] = event
             node.log(LogLevel.INFO, "a channel waits for your word: there are no coins to close it with")

@@ -327,7 +327,8 @@ class ChannelOrders:
     def expects(self, request: OpenChannelRequest) -> bool | None:
         """Whether a channel that a peer offers is one that was bought: True; False where it is less than what that
         peer was paid for; None where nothing is awaited from it. Within an entry."""
-        with_channel = self._assigned()
+        # One that is still being talked about is an order's too.
+        with_channel = self._assigned(besides=request.temporary_channel_id)
         waiting = [
             record
             for record in self.awaited()
@@ -517,13 +518,17 @@ class ChannelOrders:
         """Transactions that pay to it already; within an entry."""
         return frozenset(bytes(entry.txid) for entry, _value_sat in self._at_refund_address(record))
 
-    def _assigned(self) -> dict[bytes, ChannelDetails]:
-        """Of the orders that are awaited, those whose channel is there; within an entry."""
+    def _assigned(self, besides: bytes | None = None) -> dict[bytes, ChannelDetails]:
+        """Of the orders that are awaited, those whose channel is there; with `besides`, also those of which one is
+        being negotiated that is not this one. Within an entry."""
         ended = {record.channel_id for record in self.records.values() if record.step is not OrderStep.PAYING}
         channels = [
             item
             for item in self._node.manager.list_channels()
-            if not item.is_outbound and item.funding_outpoint is not None and item.channel_id not in ended
+            if not item.is_outbound
+            and (item.funding_outpoint is not None or besides is not None)
+            and item.channel_id not in ended
+            and item.channel_id != besides
         ]
         return assigned(self.awaited(), channels)
 

@@ -240,6 +240,9 @@ class ChannelSeller:
                     await self._attend(self._orders[key])
                 except CommandError as error:
                     self._node.log(LogLevel.INFO, "an order waits: %s", error.message)
+                except Exception as error:
+                    # One order that cannot be served keeps no other waiting.
+                    self._node.log(LogLevel.ERROR, "an order could not be served: %r", error)
             await views.changed_since(version)
 
     async def _attend(self, sold: SoldOrder) -> None:

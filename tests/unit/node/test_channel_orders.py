@@ -17,8 +17,10 @@ from wallet.ln import lsps1
 from wallet.ln.lsps1 import BoughtChannel, OrderState
 from wallet.node.api import CommandError
 from wallet.node.commands.buying import order_sentence
+from wallet.node.event_handler import EventHandler
 from wallet.node.orders import ChannelOrders, OrderRecord, OrderStep, PayBy, assigned, local_id
 from wallet.node.records import PaymentState, row, unpack
+from wallet.sandbox.seller import ChannelSeller
 
 SELLER = b"\x02" * 33
 TOTAL_SAT = 100_000
@@ -59,7 +61,7 @@ def order_of(
     return OrderRecord(
         local_id=local_id(SELLER, name),
         node_id=SELLER,
-        connection="",
+        connection=f"{SELLER.hex()}@127.0.0.1:9735",
         order=order,
         created_at=0,
         step=step,
@@ -78,6 +80,17 @@ def channel_of(number: int, capacity_sat: int, confirmations: int | None = 1, re
         balance_msat=0,
         confirmations=confirmations,
         is_channel_ready=ready,
+    )
+
+
+def offer_of(capacity_sat: int, push_msat: int = 0, number: int = 99) -> Any:
+    """What the seller's `open_channel` asks."""
+    return SimpleNamespace(
+        counterparty_node_id=SELLER,
+        temporary_channel_id=bytes([number]) * 32,
+        funding_sat=capacity_sat,
+        push_msat=push_msat,
+        needs_anchor_reserve=True,
     )
 
 
@@ -139,6 +152,7 @@ class Rig:
         self.payments: dict[bytes, Any] = {}
         self.requests: dict[bytes, Any] = {}
         self.log: list[str] = []
+        self.kept: list[Any] = []
         self.core = FakeCore()
         node: Any = SimpleNamespace(
             core=self.core,
@@ -146,7 +160,7 @@ class Rig:
             onchain=self.onchain,
             options=SimpleNamespace(network=REGTEST),
             alias_of=lambda _node_id: "The seller",
-            peers=SimpleNamespace(online=frozenset(), keep=lambda _uri: None),
+            peers=SimpleNamespace(online=frozenset(), keep=self.kept.append),
             ledger=SimpleNamespace(payments=self.payments, requests=SimpleNamespace(live=self.requests)),
             best_height=100,
             fee_sat_per_kw=lambda _target: 1_000,
@@ -184,8 +198,7 @@ def test_a_channel_goes_to_the_largest_order_that_it_satisfies() -> None:
     rig.channels.append(channel_of(1, 500_000))
     rig.look()
     assert (rig.now(small).step, rig.now(large).step) == (OrderStep.PAYING, OrderStep.ARRIVED)
-    offered = SimpleNamespace(counterparty_node_id=SELLER, funding_sat=300_000, push_msat=0)
-    assert rig.orders.expects(offered) is True  # type: ignore[arg-type]
+    assert rig.orders.expects(offer_of(300_000)) is True
     rig.channels.append(channel_of(2, 300_000))
     rig.look()
     assert rig.now(small).channel_id == bytes([2]) * 32
@@ -226,8 +239,7 @@ def test_a_channel_has_arrived_once_it_cannot_vanish(confirmations: int | None, 
     assert rig.now(record).step is OrderStep.PAYING
     assert rig.now(record).channel_id == bytes([1]) * 32
     # It is under way: a second one is not paid for.
-    offered: Any = SimpleNamespace(counterparty_node_id=SELLER, funding_sat=300_000, push_msat=0)
-    assert rig.orders.expects(offered) is None
+    assert rig.orders.expects(offer_of(300_000)) is None
     rig.channels[:] = [channel_of(1, 300_000, confirmations, ready)]
     rig.look()
     assert rig.now(record).step is OrderStep.ARRIVED
@@ -241,8 +253,34 @@ def test_an_order_whose_channel_closes_unfunded_is_awaited_again() -> None:
     rig.channels.clear()
     rig.look()
     assert (rig.now(record).step, rig.now(record).channel_id) == (OrderStep.PAYING, None)
-    offered: Any = SimpleNamespace(counterparty_node_id=SELLER, funding_sat=300_000, push_msat=0)
-    assert rig.orders.expects(offered) is True
+    assert rig.orders.expects(offer_of(300_000)) is True
+
+
+def test_of_two_channels_that_are_negotiated_only_one_was_bought() -> None:
+    record = order_of("a", 300_000)
+    rig = Rig(record)
+    rig.channels.append(SimpleNamespace(**vars(channel_of(98, 300_000)) | {"funding_outpoint": None}))
+    # The one that is asked about is itself listed.
+    assert rig.orders.expects(offer_of(300_000, number=98)) is True
+    assert rig.orders.expects(offer_of(300_000)) is None
+
+
+@pytest.mark.parametrize(
+    ("push_msat", "accepted"), [(0, True), (40_000_000, False)], ids=["nothing of ours", "our side"]
+)
+def test_a_bought_channel_with_our_money_in_it_needs_coins_to_close_it(
+    push_msat: int, accepted: bool
+) -> None:
+    rig = Rig(order_of("a", 300_000))
+    taken: list[bytes] = []
+    rig.node.options.accept_without_reserve = False
+    rig.node.has_anchor_reserve = lambda one_more: not one_more
+    rig.node.manager.accept_inbound_channel = lambda channel_id, *_more: taken.append(channel_id)
+    handler: Any = SimpleNamespace(_node=rig.node, channel_requests={})
+    offered = offer_of(300_000, push_msat)
+    EventHandler._open_request(handler, offered)
+    assert (taken == [offered.temporary_channel_id]) is accepted
+    assert (offered.temporary_channel_id in handler.channel_requests) is not accepted
 
 
 # --- when the money is back ------------------------------------------------------------------
@@ -379,11 +417,43 @@ def test_an_order_that_cannot_be_looked_after_keeps_no_other_waiting(monkeypatch
             await asyncio.get_running_loop().create_future()
 
         rig.node.views = SimpleNamespace(version=0, changed_since=changed_since)
-        following = asyncio.get_running_loop().create_task(rig.orders._follow())
+        rig.node.loop = asyncio.get_running_loop()
+        rig.orders.follow()
         await seen
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        await rig.orders.close()
 
     asyncio.run(scenario())
+    # The seller is called again whenever the connection is lost.
+    assert {uri.node_id for uri in rig.kept} == {SELLER}
     assert rig.now(good).step is OrderStep.ARRIVED
     assert any("made up" in line for line in rig.log)
+
+
+def test_an_order_that_the_hub_cannot_serve_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[str] = []
+    node: Any = SimpleNamespace(
+        store=SimpleNamespace(rows=lambda _space: ()), log=lambda _level, text, *what: log.append(text % what)
+    )
+    hub = ChannelSeller(node)
+    orders: Any = {"bad": "bad", "good": "good"}
+    hub._orders = orders
+    served: list[str] = []
+
+    async def attend(sold: Any) -> None:
+        if sold == "bad":
+            raise ValueError("made up")
+        served.append(sold)
+
+    monkeypatch.setattr(hub, "_attend", attend)
+
+    class Enough(Exception):
+        pass
+
+    async def changed_since(_version: int) -> None:
+        raise Enough
+
+    node.views = SimpleNamespace(version=0, changed_since=changed_since)
+    with pytest.raises(Enough):
+        asyncio.run(hub._attend_to_all())
+    assert served == ["good"]
+    assert log == ["an order could not be served: ValueError('made up')"]
