@@ -37,6 +37,19 @@ def test_the_hub_of_the_practice_network_sells_a_channel(tmp_path: Path) -> None
                     version = await node.views.changed_since(version)
                 said = await asyncio.wrap_future(sandbox.buy_channel(400_000))
                 assert "400" in said
+                # It counts once a block holds its funding, and the network mines only now and then.
+                version = node.views.version
+                while not all(record.channel_id for record in node.orders.records.values()):
+                    version = await node.views.changed_since(version)
+                with node.core.locked():
+                    funding = node.manager.list_channels()[0].funding_outpoint
+                assert funding is not None
+                touched = asyncio.Event()
+                sandbox.chain.listeners.append(lambda _scripts, _tip_changed: touched.set())
+                while sandbox.chain.transaction(funding.txid) is None:
+                    touched.clear()
+                    await touched.wait()
+                sandbox.chain.mine(1)
                 version = node.views.version
                 while {r.step for r in node.orders.records.values()} != {OrderStep.ARRIVED}:
                     version = await node.views.changed_since(version)
