@@ -192,8 +192,9 @@ class Rig:
 # --- which channel is which order's -------------------------------------------------------
 
 
-def test_a_channel_goes_to_the_largest_order_that_it_satisfies() -> None:
-    small, large = order_of("a", 300_000), order_of("b", 500_000)
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_a_channel_goes_to_the_largest_order_that_it_satisfies(names: str) -> None:
+    small, large = order_of(names[0], 300_000), order_of(names[1], 500_000)
     rig = Rig(small, large)
     rig.channels.append(channel_of(1, 500_000))
     rig.look()
