@@ -154,7 +154,10 @@ class BackupKeeper:
         self._missing: frozenset[Txid] = frozenset()
         self._latest: ChannelBackups | None = None
         self._guard = threading.Lock()
+        self._copies: dict[Path, SecondCopy] = {}
         self._copy: SecondCopy | None = None
+        # Held for a moment only: no commit of the second folder's name waits for a disk.
+        self._naming = threading.Lock()
         self._problem = ""
         self.path = path
         self.saved_at = 0
@@ -168,50 +171,64 @@ class BackupKeeper:
     def use_second(self, folder: str, *, is_known: bool = False) -> None:
         """Names a second folder, or none. Unless what lies there is known already, it is read first, and written over
         only after `take_second`."""
-        if self._copy is not None:
-            self._copy.close()
-        self._copy = None
-        if folder:
-            self._copy = SecondCopy(
-                self.second_path(folder), read=self.read, write=self._write, clock=self._clock
-            )
-            if is_known:
-                self._copy.taken()
-            else:
-                self._copy.begin()
+        with self._naming:
+            old, self._copy = self._copy, None
+            if folder:
+                path = self.second_path(folder)
+                # One for each folder: a thread that hangs there, and another, would write the same file.
+                if path not in self._copies:
+                    self._copies[path] = SecondCopy(
+                        path, read=self.read, write=self._write, clock=self._clock
+                    )
+                self._copy = self._copies[path]
+            if old is not None and old is not self._copy:
+                old.close()
+            if self._copy is not None:
+                self._copy.open(self._latest, is_known=is_known)
 
-    def take_second(self, take_over: Callable[[ChannelBackups | None], object], seconds: float) -> bool:
-        """Hands over what lay in the second folder once it is read, within an entry; False while it does not answer."""
+    def take_second(
+        self,
+        take_over: Callable[[ChannelBackups | None], object],
+        seconds: float,
+        afterwards: Callable[[Callable[[], None]], object],
+    ) -> bool:
+        """Hands over what lay in the second folder once it is read, within an entry; False while it cannot be read. The
+        file is written over only once `afterwards` makes its call, when the entry is durable."""
         copy = self._copy
         if copy is None:
             return True
         copy.wait(seconds)
         if copy.has_found:
-            copy.take(take_over)
+            copy.take(take_over, afterwards)
             return True
         return False
 
     def wait_second(self, seconds: float) -> bool:
         """Until the second file is up to date, or found not to be; False where it does not answer."""
-        return self._copy is None or self._copy.wait(seconds)
+        copy = self._copy
+        return copy is None or copy.wait(seconds)
 
     @property
     def has_found_second(self) -> bool:
-        return self._copy is not None and self._copy.has_found
+        copy = self._copy
+        return copy is not None and copy.has_found
 
     @property
     def second(self) -> Path | None:
         """The file in the folder that the person named, None without one."""
-        return None if self._copy is None else self._copy.path
+        copy = self._copy
+        return None if copy is None else copy.path
 
     @property
     def second_problem(self) -> str:
         """As `problem`, of the second file alone."""
-        return "" if self._copy is None else self._copy.problem
+        copy = self._copy
+        return "" if copy is None else copy.problem
 
     @property
     def second_saved_at(self) -> int:
-        return 0 if self._copy is None else self._copy.saved_at
+        copy = self._copy
+        return 0 if copy is None else copy.saved_at
 
     @property
     def problem(self) -> str:
@@ -253,8 +270,9 @@ class BackupKeeper:
                     self._problem = _why_not_written(self.path, error)
                 else:
                     self._saved, self.saved_at, self._problem = backups.channels, backups.made_at, ""
-            if self._copy is not None:
-                self._copy.put(backups)
+            with self._naming:
+                if self._copy is not None:
+                    self._copy.put(backups)
             if self._saved == backups.channels:
                 self._missing = frozenset()
                 return True
@@ -265,8 +283,9 @@ class BackupKeeper:
 
     def save_again(self) -> bool:
         """Tries once more what could not be written, or is gone; whether the file beside the wallet had to be."""
-        if self._copy is not None:
-            self._copy.begin()
+        copy = self._copy
+        if copy is not None:
+            copy.begin()
         with self._guard:
             if self._saved is not None and not self.path.exists():
                 self._saved = None

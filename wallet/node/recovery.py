@@ -122,8 +122,8 @@ class NodeRecovery:
             self.take_over(self.backup.read(self.backup.path))
         except OSError as error:
             node.log(LogLevel.WARN, "the channel backup %s cannot be read: %s", self.backup.path, error)
-        if not self.backup.take_second(self.take_over, SECOND_READ_SECONDS):
-            node.log(LogLevel.WARN, "the second backup folder does not answer yet: %s", self.backup.second)
+        if not self.backup.take_second(self.take_over, SECOND_READ_SECONDS, node.core.afterwards):
+            node.log(LogLevel.WARN, "the second backup folder cannot be read yet: %s", self.backup.second)
         self._note_closed()
 
     def _held_monitors(self) -> list[ChannelMonitor]:
@@ -325,9 +325,9 @@ class NodeRecovery:
     def tick(self) -> None:
         """On the timer thread, outside of entries."""
         if self.backup.has_found_second:
-            # It did not answer at the start.
+            # It could not be read at the start.
             with self._node.core.entry():
-                self.backup.take_second(self.take_over, 0)
+                self.backup.take_second(self.take_over, 0, self._node.core.afterwards)
         self.backup.save_again()
         if self._generation is not None:
             self._generation.sync()

@@ -3,11 +3,14 @@
 Theory of operation. What is to be written is put down, the newest in place of what waits, and one thread at a time
 brings the file up to it. A network folder or a stick may keep that thread for ever, in a call that nobody can end; then
 its copy is not up to date, and says so, and whoever names another folder leaves the thread behind. What lies there at
-the start is read first, by the same thread: nothing is written over it before its channels were taken over.
+the start is read first, by the same thread: nothing is written over it before its channels were taken over, and are
+durable elsewhere. What cannot be read, because the folder fails or is not there, is left alone and looked at again.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +68,7 @@ class SecondCopy:
         self._is_working = self._is_due = self._is_closed = False
         self._busy_since: float | None = None
         self._found: ChannelBackups | None = None
-        self._is_read = self._is_taken = False
+        self._is_read = self._is_handed = self._is_taken = False
         self._wanted: ChannelBackups | None = None
         self._saved: tuple[ChannelBackup, ...] | None = None
         self._trouble = ""
@@ -84,6 +87,16 @@ class SecondCopy:
             self._wanted = backups
         self.begin()
 
+    def open(self, backups: ChannelBackups | None, *, is_known: bool) -> None:
+        """This folder is named, for the first time or again. `is_known`: what lies there was read and taken over."""
+        with self._condition:
+            self._is_closed = False
+            if backups is not None:
+                self._wanted = backups
+            if is_known:
+                self._may_write_over()
+        self.begin()
+
     def close(self) -> None:
         """Another folder is named: after what it is doing now, the thread ends."""
         with self._condition:
@@ -100,18 +113,28 @@ class SecondCopy:
     @property
     def has_found(self) -> bool:
         """Whether what lay there was read, and waits to be taken over."""
-        return self._is_read and not self._is_taken
+        return self._is_read and not self._is_handed and not self._is_taken
 
-    def take(self, take_over: Callable[[ChannelBackups | None], object]) -> None:
-        """Hands over what lay there; from then on it may be written over."""
+    def take(
+        self,
+        take_over: Callable[[ChannelBackups | None], object],
+        afterwards: Callable[[Callable[[], None]], object],
+    ) -> None:
+        """Hands over what lay there. This file may be the only one that has it: it is written over only once
+        `afterwards` calls, when what was taken over is durable."""
         take_over(self._found)
-        self.taken()
+        self._is_handed = True
+        afterwards(self._taken)
 
-    def taken(self) -> None:
+    def _taken(self) -> None:
         with self._condition:
-            self._is_read = self._is_taken = True
-            self._found = None
+            self._may_write_over()
         self.begin()
+
+    def _may_write_over(self) -> None:
+        self._is_read = self._is_taken = True
+        self._found = None
+        self._saved = None
 
     # --- how it is ----------------------------------------------------------------------
 
@@ -143,24 +166,38 @@ class SecondCopy:
                 self._is_due = False
                 self._busy_since = self._clock()
                 is_read, is_taken = self._is_read, self._is_taken
-                wanted, saved = self._wanted, self._saved
-            trouble, found = "", None
+                wanted, before = self._wanted, self._saved
+            trouble, found, saved, is_well = "", None, before, False
             try:
                 if not is_read:
-                    found = self._read(self.path)
+                    found = self._read_there()
                 elif (
                     is_taken and wanted is not None and not (saved == wanted.channels and self.path.exists())
                 ):
                     saved = None
                     self._write(self.path, wanted)
                     saved = wanted.channels
+                is_well = True
             except OSError as error:
                 trouble = error.strerror or str(error)
             with self._condition:
                 self._trouble = trouble
-                if not is_read and not self._is_read:
-                    # Where nothing can be read nothing can be lost by writing.
-                    self._found, self._is_read = found, True
-                elif saved is not None and saved is not self._saved and wanted is not None:
-                    self.saved_at = wanted.made_at
-                self._saved = saved
+                if not is_read:
+                    if is_well and not self._is_read:
+                        self._found, self._is_read = found, True
+                elif saved is not before:
+                    self._saved = saved
+                    if saved is not None and wanted is not None:
+                        self.saved_at = wanted.made_at
+
+    def _read_there(self) -> ChannelBackups | None:
+        """What lies there. A folder that is missing may be one that is not mounted yet: that nothing is to be seen
+        does not say that nothing is there. Raises `OSError`."""
+        self._need_folder()
+        found = self._read(self.path)
+        self._need_folder()
+        return found
+
+    def _need_folder(self) -> None:
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path.parent))

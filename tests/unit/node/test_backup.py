@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from wallet.bitcoin.address import REGTEST
 from wallet.bitcoin.bip39 import seed_from_mnemonic
 from wallet.bitcoin.tx import OutPoint, Txid
+from wallet.chain.interfaces import Row
 from wallet.ln.channel_backup import ChannelBackup, ChannelBackups
 from wallet.ln.features import ChannelTypeFeatures
 from wallet.ln.keysinterface import KeysManager
@@ -29,9 +34,13 @@ from wallet.node.backup import (
     write_durably,
 )
 from wallet.node.cli import parse, run_command
+from wallet.node.commands.recovery import set_backup_folder
+from wallet.node.core import Batch, Core
 from wallet.node.generation import ASK_KEY, CONTACT_KEY, RECOVERY_SPACE, SCAN_KEY
 from wallet.node.host import Host
+from wallet.node.node import Node
 from wallet.node.options import NodeOptions
+from wallet.node.recovery import NodeRecovery
 from wallet.node.second_copy import PATIENCE_SECONDS, in_time
 from wallet.node.store import Store
 from wallet.node.wallets import Restored, create_wallet_file, new_words
@@ -389,13 +398,19 @@ class HungFolder:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.is_entered, self.may_go = threading.Event(), threading.Event()
         self.folder = folder
+        self.inside = self.most = 0
         monkeypatch.setattr("wallet.node.backup.write_durably", self.write)
 
     def write(self, path: Path, data: bytes) -> None:
-        if path.parent == self.folder:
-            self.is_entered.set()
-            assert self.may_go.wait(WAIT_SECONDS)
+        if path.parent != self.folder:
+            write_durably(path, data)
+            return
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        self.is_entered.set()
+        assert self.may_go.wait(WAIT_SECONDS)
         write_durably(path, data)
+        self.inside -= 1
 
 
 def test_a_second_folder_that_hangs_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -465,16 +480,283 @@ def test_what_lies_in_a_slow_folder_is_taken_over_before_it_is_written_over(
     keeper = BackupKeeper(SEED, tmp_path / "channels.backup", "second.backup")
     keeper.use_second(str(stick))
     taken: list[ChannelBackups | None] = []
-    assert not keeper.take_second(taken.append, 0)
+    afterwards: list[Callable[[], None]] = []
+    assert not keeper.take_second(taken.append, 0, afterwards.append)
     assert keeper.save(backups(1))
     may_read.set()
     assert keeper.wait_second(WAIT_SECONDS)
     assert keeper.has_found_second
     assert open_backup(SEED, there.read_bytes()) == backups(5)
-    assert keeper.take_second(taken.append, 0)
+    assert keeper.take_second(taken.append, 0, afterwards.append)
+    assert taken == [backups(5)]
+    # They are in memory only: until their rows are on disk, this file is the one place that has them.
+    assert not keeper.take_second(never_called, 0, never_called)
+    keeper.save_again()
+    assert keeper.save(backups(2))
+    assert keeper.wait_second(WAIT_SECONDS)
+    assert open_backup(SEED, there.read_bytes()) == backups(5)
+    assert keeper.save(backups(5))
+    (durable,) = afterwards
+    durable()
+    assert keeper.save(backups(6))
+    assert keeper.wait_second(WAIT_SECONDS)
+    assert open_backup(SEED, there.read_bytes()) == backups(6)
+
+
+def channels_in(path: Path) -> int:
+    return len(open_backup(SEED, path.read_bytes()).channels)
+
+
+def never_called(_value: object) -> None:
+    raise AssertionError("nothing is to be taken over")
+
+
+class TickedRecovery(NodeRecovery):
+    """What `tick` needs of it; what is taken over is a row, as lost channels are."""
+
+    def __init__(self, core: Core, keeper: BackupKeeper) -> None:
+        self._node = cast("Node", SimpleNamespace(core=core))
+        self._generation = None
+        self.backup = keeper
+
+    def take_over(self, backups: ChannelBackups | None) -> int:
+        self._node.core.write((Row("lost_channel", b"found", b"row"),))
+        return 0 if backups is None else len(backups.channels)
+
+
+def test_a_second_backup_found_late_is_written_over_only_after_its_rows_are_on_disk(tmp_path: Path) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    there = stick / "second.backup"
+    write_durably(there, seal_backup(SEED, backups(5)))
+    keeper = BackupKeeper(SEED, tmp_path / "channels.backup", "second.backup")
+    assert keeper.save(backups(1))
+    keeper.use_second(str(stick))
+    assert keeper.wait_second(WAIT_SECONDS)
+    wallet_file = Store.create(tmp_path / "w" / "wallet.leyden", network="regtest", password="")
+    core = Core(wallet_file)
+    released = threading.Event()
+
+    def release(batch: Batch) -> None:
+        keeper.save(backups(6))
+        for call in batch.afterwards:
+            call()
+        released.set()
+
+    core.release = release
+    recovery = TickedRecovery(core, keeper)
+    # The writer thread has not come to it yet: a crash now finds the channels in the second folder alone.
+    for _again in range(2):
+        recovery.tick()
+        assert keeper.wait_second(WAIT_SECONDS)
+        assert channels_in(there) == 5
+    wallet_file.start()
+    assert released.wait(WAIT_SECONDS)
+    assert keeper.wait_second(WAIT_SECONDS)
+    assert channels_in(there) == 6
+    wallet_file.close()
+
+
+def test_what_lies_in_a_newly_named_folder_is_written_over_only_after_its_rows_are_on_disk(
+    tmp_path: Path,
+) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    there = stick / "second.backup"
+    write_durably(there, seal_backup(SEED, backups(5)))
+    keeper = BackupKeeper(SEED, tmp_path / "channels.backup", "second.backup")
+    assert keeper.save(backups(1, made_at=100))
+    wallet_file = Store.create(tmp_path / "w" / "wallet.leyden", network="regtest", password="")
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        core = Core(wallet_file)
+        taken: asyncio.Future[ChannelBackups | None] = loop.create_future()
+
+        def release(batch: Batch) -> None:
+            keeper.save(backups(6))
+            for call in batch.afterwards:
+                loop.call_soon_threadsafe(call)
+
+        def take_over(found: ChannelBackups | None) -> None:
+            core.write((Row("lost_channel", b"found", b"row"),))
+            taken.set_result(found)
+
+        def durable() -> asyncio.Future[None]:
+            done: asyncio.Future[None] = loop.create_future()
+            core.afterwards(lambda: done.set_result(None))
+            return done
+
+        core.release = release
+        node = SimpleNamespace(
+            core=core,
+            recovery=SimpleNamespace(backup=keeper, take_over=take_over, contents=lambda: backups(6)),
+            ledger=SimpleNamespace(put_setting=lambda name, value: None),
+            durable=durable,
+            views=SimpleNamespace(publish_soon=lambda: None),
+        )
+
+        async def name_it() -> object:
+            return await set_backup_folder(cast("Node", node), str(stick))
+
+        naming = asyncio.create_task(name_it())
+        async with asyncio.timeout(WAIT_SECONDS):
+            assert await taken == backups(5)
+        # An entry before this one: what it saves does not name them.
+        assert keeper.save(backups(2))
+        assert await asyncio.to_thread(keeper.wait_second, WAIT_SECONDS)
+        assert channels_in(there) == 5
+        wallet_file.start()
+        async with asyncio.timeout(WAIT_SECONDS):
+            assert await naming == {"path": str(there)}
+        assert channels_in(there) == 6
+
+    asyncio.run(scenario())
+    wallet_file.close()
+
+
+def test_what_could_not_be_read_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    there = stick / "second.backup"
+    write_durably(there, seal_backup(SEED, backups(5)))
+    is_broken = True
+
+    def read(path: Path) -> bytes:
+        if is_broken:
+            raise OSError(errno.EIO, "Input/output error")
+        return read_file(path)
+
+    monkeypatch.setattr("wallet.node.backup.read_file", read)
+    keeper = BackupKeeper(SEED, tmp_path / "channels.backup", "second.backup")
+    keeper.use_second(str(stick))
+    assert not keeper.take_second(never_called, WAIT_SECONDS, never_called)
+    for count in (1, 2):
+        assert keeper.save(backups(count))
+        assert keeper.wait_second(WAIT_SECONDS)
+        assert channels_in(there) == 5
+        assert not keeper.has_found_second
+        assert f"{stick} (Input/output error)" in keeper.problem
+    is_broken = False
+    keeper.save_again()
+    assert keeper.wait_second(WAIT_SECONDS)
+    assert keeper.has_found_second
+    assert keeper.problem == ""
+    taken: list[ChannelBackups | None] = []
+    assert keeper.take_second(taken.append, 0, lambda call: call())
     assert taken == [backups(5)]
     assert keeper.wait_second(WAIT_SECONDS)
-    assert open_backup(SEED, there.read_bytes()) == backups(1)
+    assert channels_in(there) == 2
+
+
+def test_a_folder_that_is_not_mounted_yet_is_not_an_empty_one(tmp_path: Path) -> None:
+    drawer, stick = tmp_path / "drawer", tmp_path / "stick"
+    drawer.mkdir()
+    write_durably(drawer / "second.backup", seal_backup(SEED, backups(5)))
+    keeper = BackupKeeper(SEED, tmp_path / "channels.backup", "second.backup")
+    keeper.use_second(str(stick))
+    assert not keeper.take_second(never_called, WAIT_SECONDS, never_called)
+    assert keeper.save(backups(1))
+    assert keeper.wait_second(WAIT_SECONDS)
+    assert f"{stick} (No such file or directory)" in keeper.problem
+    drawer.rename(stick)
+    keeper.save_again()
+    assert keeper.wait_second(WAIT_SECONDS)
+    assert channels_in(stick / "second.backup") == 5
+    assert keeper.has_found_second
+    assert keeper.problem == ""
+
+
+def test_a_folder_that_goes_while_it_is_read_is_not_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stick, drawer = tmp_path / "stick", tmp_path / "drawer"
+    stick.mkdir()
+    write_durably(stick / "second.backup", seal_backup(SEED, backups(5)))
+
+    def pulled(path: Path) -> bytes:
+        if stick.exists():
+            stick.rename(drawer)
+        return read_file(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("wallet.node.backup.read_file", pulled)
+        keeper = BackupKeeper(SEED, tmp_path / "channels.backup", "second.backup")
+        keeper.use_second(str(stick))
+        assert keeper.wait_second(WAIT_SECONDS)
+    assert not keeper.take_second(never_called, 0, never_called)
+    drawer.rename(stick)
+    assert keeper.save(backups(1))
+    assert keeper.wait_second(WAIT_SECONDS)
+    assert keeper.has_found_second
+    assert channels_in(stick / "second.backup") == 5
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["just named", "named at a start"])
+def test_an_empty_folder_has_the_backup_at_once(tmp_path: Path, is_known: bool) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    keeper = BackupKeeper(SEED, tmp_path / "channels.backup", "second.backup")
+    keeper.use_second(str(stick), is_known=is_known)
+    if not is_known:
+        taken: list[ChannelBackups | None] = []
+        assert keeper.take_second(taken.append, WAIT_SECONDS, lambda call: call())
+        assert taken == [None]
+    assert keeper.save(backups(1))
+    assert keeper.wait_second(WAIT_SECONDS)
+    assert channels_in(stick / "second.backup") == 1
+    assert keeper.problem == ""
+
+
+def test_a_folder_that_is_named_again_while_it_hangs_has_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two would write the same file, the older one last perhaps."""
+    stick, other = tmp_path / "stick", tmp_path / "other"
+    for folder in (stick, other):
+        folder.mkdir()
+    before = set(threading.enumerate())
+    hung = HungFolder(monkeypatch, stick)
+    keeper = BackupKeeper(SEED, tmp_path / "channels.backup", "second.backup")
+
+    def threads() -> int:
+        return sum(thread.name == "second backup" for thread in set(threading.enumerate()) - before)
+
+    keeper.use_second(str(stick), is_known=True)
+    try:
+        assert keeper.save(backups(1, made_at=100))
+        assert hung.is_entered.wait(WAIT_SECONDS)
+        keeper.use_second(str(stick), is_known=True)
+        assert keeper.save(backups(2, made_at=200))
+        assert threads() == 1
+        # By way of another folder, or of none, it is the same.
+        for way in (str(other), ""):
+            keeper.use_second(way, is_known=True)
+            assert keeper.wait_second(WAIT_SECONDS)
+            keeper.use_second(str(stick), is_known=True)
+        assert keeper.save(backups(3, made_at=300))
+        assert not keeper.wait_second(0)
+    finally:
+        hung.may_go.set()
+    assert keeper.wait_second(WAIT_SECONDS)
+    assert hung.most == 1
+    assert open_backup(SEED, (stick / "second.backup").read_bytes()) == backups(3, made_at=300)
+    assert channels_in(other / "second.backup") == 2
+    assert (keeper.problem, keeper.second_saved_at) == ("", 300)
+
+
+def test_a_folder_that_is_named_again_is_written_again(tmp_path: Path) -> None:
+    """Something else may lie there by now: it was read, and taken over, when the folder was named."""
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    there = stick / "second.backup"
+    keeper = BackupKeeper(SEED, tmp_path / "channels.backup", "second.backup")
+    assert keeper.save(backups(3))
+    for _again in range(2):
+        keeper.use_second(str(stick), is_known=True)
+        assert keeper.wait_second(WAIT_SECONDS)
+        assert channels_in(there) == 3
+        write_durably(there, seal_backup(SEED, backups(1)))
 
 
 def test_a_question_to_a_folder_that_hangs_ends(tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ async def set_backup_folder(node: Node, folder: str) -> Json:
     loop = asyncio.get_running_loop()
     if folder:
         path = _absolute(folder)
+        folder = str(path)
         second = node.recovery.backup.second_path(str(path))
         found: list[ChannelBackups | None] = []
 
@@ -153,11 +154,11 @@ async def set_backup_folder(node: Node, folder: str) -> Json:
     with node.core.entry():
         node.recovery.take_over(known)
         node.ledger.put_setting(BACKUP_FOLDER_SETTING, folder)
-        node.recovery.backup.use_second(folder, is_known=True)
-        contents = node.recovery.contents()
+        # What lay there is written over only once what was taken over from it is durable.
+        node.core.afterwards(lambda: node.recovery.backup.use_second(folder, is_known=True))
         durable = node.durable()
     await durable
-    await loop.run_in_executor(None, node.recovery.backup.save, contents)
+    await loop.run_in_executor(None, node.recovery.backup.save_again)
     answers = await loop.run_in_executor(None, node.recovery.backup.wait_second, PATIENCE_SECONDS)
     node.views.publish_soon()
     if node.recovery.backup.problem:
