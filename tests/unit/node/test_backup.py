@@ -692,6 +692,27 @@ def test_a_folder_that_goes_while_it_is_read_is_not_an_empty_one(
     assert channels_in(stick / "second.backup") == 5
 
 
+def test_a_folder_that_comes_while_it_is_read_is_not_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stick, drawer = tmp_path / "stick", tmp_path / "drawer"
+    drawer.mkdir()
+    write_durably(drawer / "second.backup", seal_backup(SEED, backups(5)))
+
+    def mounted_late(path: Path) -> bytes:
+        try:
+            return read_file(path)
+        except FileNotFoundError:
+            drawer.rename(stick)
+            raise
+
+    with monkeypatch.context() as patch:
+        patch.setattr("wallet.node.backup.read_file", mounted_late)
+        keeper = BackupKeeper(SEED, tmp_path / "channels.backup", "second.backup")
+        keeper.use_second(str(stick))
+        assert not keeper.take_second(never_called, WAIT_SECONDS, never_called)
+
+
 @pytest.mark.parametrize("is_known", [True, False], ids=["just named", "named at a start"])
 def test_an_empty_folder_has_the_backup_at_once(tmp_path: Path, is_known: bool) -> None:
     stick = tmp_path / "stick"
