@@ -175,6 +175,8 @@ def test_a_penalty_is_replaced_when_fees_rise_fivefold(
         tell_fees(us, proxy, HIGH_SAT_PER_KW)
         cheat = prepare_cheat(net, us, anchors=True, htlcs=False)
         tell_fees(us, proxy, LOW_SAT_PER_KW)
+        # Else we might call the peer first, see that it has lost its state, and close the channel ourselves.
+        us.hang_up(cheat.alice)
         txid = cheat.publish()
         mine_this(us, txid)
         values = outputs_sat(net, txid)
