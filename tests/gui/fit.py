@@ -37,9 +37,10 @@ Leaf = QLabel | QPushButton | QLineEdit | CheckBox | NavItem
 
 
 def top(window: QWidget) -> QWidget:
-    """What one looks at: the dialog that is open, else the window."""
-    dialogs = [dialog for dialog in window.findChildren(QDialog) if dialog.isVisible()]
-    return dialogs[-1] if dialogs else window
+    """What one looks at: the dialog that is open, or another window of the window's, else the window itself."""
+    others = [other for other in window.findChildren(QWidget) if other.isWindow() and other.isVisible()]
+    dialogs = [other for other in others if isinstance(other, QDialog)]
+    return (dialogs or others or [window])[-1]
 
 
 def settle() -> None:

@@ -17,10 +17,11 @@ from pathlib import Path
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from PyQt6.QtCore import QElapsedTimer, QEvent, QEventLoop
+from PyQt6.QtGui import QPixmap
 from PyQt6.QtWidgets import QApplication, QDialog
 
 from tests.gui.fake_node import FakeHost, FakeNode
-from tests.gui.fit import lasting
+from tests.gui.fit import lasting, top
 from tests.gui.hands import PATIENCE_MS
 from wallet.gui.app import make_application, make_window
 from wallet.gui.grab import grab
@@ -110,6 +111,8 @@ class Stage:
         if self.window is not None:
             for dialog in self.window.findChildren(QDialog):
                 dialog.reject()
+            if (front := top(self.window)) is not self.window:
+                front.close()
             self.window.close()
             self.window.deleteLater()
         if self.node is not None:
@@ -119,6 +122,12 @@ class Stage:
         spin(20)
         # Outside a running loop nothing else deletes what was put aside.
         QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+
+
+def picture(window: MainWindow) -> QPixmap:
+    """What one looks at: the window with its dialog, or the other window that stands before it."""
+    front = top(window)
+    return grab(window) if front is window or isinstance(front, QDialog) else front.grab()
 
 
 def main(arguments: list[str]) -> int:
@@ -136,13 +145,16 @@ def main(arguments: list[str]) -> int:
         for scheme in schemes:
             for size in SIZES:
                 stage = Stage(size, scheme)
+                path = folder / f"{name}-{size[0]}-{scheme}.png"
                 try:
                     scene(stage)
                     spin()
                     assert stage.window is not None
-                    path = folder / f"{name}-{size[0]}-{scheme}.png"
                     told = lasting(stage.window)
-                    grab(stage.window).save(str(path))
+                    picture(stage.window).save(str(path))
+                except TimeoutError as error:
+                    # The other scenes are shown all the same.
+                    told = [f"is not shown: waited in vain for {error}"]
                 finally:
                     stage.end()
                 count += len(told)

@@ -11,7 +11,6 @@ from PyQt6.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
     QApplication,
-    QDialog,
     QHeaderView,
     QLineEdit,
     QPlainTextEdit,
@@ -21,7 +20,9 @@ from PyQt6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 
+from tests.gui import fit
 from tests.gui.hands import PATIENCE_MS, click, press
+from tests.gui.scene_kinds import unseen
 from tests.gui.shot_scenes import SCENES
 from tests.gui.shots import Stage
 from wallet.gui.widgets.basic import Button, ElidedLabel, Label
@@ -34,10 +35,9 @@ INTERACTIVE = QAbstractButton | QLineEdit | QPlainTextEdit | QAbstractItemView |
 
 
 def top(stage: Stage) -> QWidget:
-    """What one can act on: the dialog where one is open, else the window."""
+    """What one can act on."""
     assert stage.window is not None
-    dialogs = [d for d in stage.window.findChildren(QDialog) if d.isVisible()]
-    return dialogs[-1] if dialogs else stage.window
+    return fit.top(stage.window)
 
 
 def controls(where: QWidget) -> list[QWidget]:
@@ -142,14 +142,16 @@ CHECKS = (nameless, undescribed, unreachable, too_many_filled, silent, clipped, 
 
 @pytest.mark.parametrize("name", list(SCENES))
 def test_each_page_is_for_everyone(name: str, qtbot: QtBot) -> None:
-    stage = Stage((800, 600), "light")
+    stage = Stage((800, 600), "light", language="de")
     try:
         SCENES[name](stage)
         for _round in range(3):
             QApplication.processEvents()
 
         def problems() -> list[str]:
-            return [problem for check in CHECKS for problem in check(top(stage))]
+            assert stage.window is not None
+            found = [problem for check in CHECKS for problem in check(top(stage))]
+            return found + unseen(name, stage.window)
 
         # Answers may still be on their way, and what they bring is laid out after that.
         with contextlib.suppress(qtbot.TimeoutError):
