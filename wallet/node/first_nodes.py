@@ -10,7 +10,6 @@ DNS goes out in the clear, past any proxy. So nobody makes a `DnsSeeds` where a 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from wallet.bitcoin.curve import is_valid_pubkey
 from wallet.bitcoin.errors import DecodeError
 from wallet.ln.types import NodeId
 from wallet.node.sockets import NodeUri, parse_node_uri
+from wallet.node.web import is_public_address
 
 if TYPE_CHECKING:
     from dns.asyncresolver import Resolver
@@ -67,10 +67,7 @@ def read_first_nodes(network_name: str, default_port: int, folder: Path = RESOUR
 
 def is_public(host: str) -> bool:
     """Whether it is an IP address of the public internet: what strangers tell must not lead into the home network."""
-    try:
-        return ipaddress.ip_address(host).is_global
-    except ValueError:
-        return False
+    return is_public_address(host)
 
 
 class Seeds(Protocol):

@@ -29,13 +29,14 @@ from wallet.ln.msgs.addresses import AddressKind, SocketAddress, decode_addresse
 from wallet.ln.routing.gossip import SyncState
 from wallet.ln.types import NodeId
 from wallet.node.first_nodes import DnsSeeds, FirstNodes, Seeds, is_public, read_first_nodes
+from wallet.node.questions import EndedError, Questions
 from wallet.node.sockets import NodeUri, parse_node_uri
 
 if TYPE_CHECKING:
     from wallet.ln.routing.gossip import SyncProgress
     from wallet.node.node import Node
 
-__all__ = ["GossipPeers"]
+__all__ = ["NETWORKS_WITHOUT", "GossipPeers"]
 
 GOSSIP_PEERS = 3
 """Connected peers that have gossip, with which a sync is content: two are asked for everything, one is in reserve."""
@@ -63,6 +64,7 @@ CHOICE_SETTING = "gossip_peers"
 SYNCED_SETTING = "graph_synced"
 """When, and with how many channels."""
 NETWORKS_WITHOUT = ("regtest", "sandbox")
+"""Practice networks: all of one is on this computer."""
 
 
 class GossipPeers:
@@ -80,6 +82,7 @@ class GossipPeers:
         self._noted_at: int | None = None
         self._task: asyncio.Task[None] | None = None
         self._kick = asyncio.Event()
+        self._questions = Questions()
 
     # --- on and off -----------------------------------------------------------------------
 
@@ -118,6 +121,10 @@ class GossipPeers:
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._left_alone.clear()
         self._kick.set()
+
+    def end_questions(self) -> None:
+        """A proxy was chosen, or another one: what is asked past it goes on no longer."""
+        self._questions.end_all()
 
     async def close(self) -> None:
         if self._task is not None:
@@ -315,7 +322,12 @@ class GossipPeers:
             return []
         if self._seeds is None:
             self._seeds = DnsSeeds()
-        answers = await asyncio.gather(*(self._seeds.nodes_of(seed) for seed in seeds))
+        asked = self._seeds
+        try:
+            async with self._questions.within(None):
+                answers = await asyncio.gather(*(asked.nodes_of(seed) for seed in seeds))
+        except EndedError:
+            return []
         told = [uri for answer in answers for uri in answer]
         return random.sample(told, len(told))
 

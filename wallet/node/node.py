@@ -78,7 +78,7 @@ from wallet.node.details import has_anchors
 from wallet.node.event_handler import EventHandler
 from wallet.node.futures import resolve, run_on
 from wallet.node.generation import Generation
-from wallet.node.gossip_peers import GossipPeers
+from wallet.node.gossip_peers import NETWORKS_WITHOUT, GossipPeers
 from wallet.node.ledger import Ledger
 from wallet.node.map_api import NetworkMap
 from wallet.node.network_map import MapMaker
@@ -86,6 +86,7 @@ from wallet.node.options import NodeOptions
 from wallet.node.orders import ChannelOrders
 from wallet.node.peers import PeerKeeper
 from wallet.node.plans import PlannedOpening
+from wallet.node.questions import Questions
 from wallet.node.rates import Rates
 from wallet.node.records import (
     ChannelStatRecord,
@@ -151,6 +152,7 @@ class Node:
         orders: channels that were ordered of sellers. lsps: asks those, and answers where this node sells.
         address_book: contacts, names of one's own for nodes, what payment links said.
         web_client: makes what asks payment links, through the proxy.
+        questions: what is being asked of the web; ended when another proxy is chosen.
         recovery: restored mode, the channel backup, channels to be brought back.
         views: snapshots for front ends.
         servers_named: the command line names this run's servers.
@@ -185,9 +187,8 @@ class Node:
         self._released = ReleasedMessages()
         self.spends: dict[OutPoint, Txid] = {}
         self.own_names: dict[bytes, str] = {}
-        self.web_client: Callable[[], WebClient] = lambda: WebClient(
-            proxy=None if self.proxy is None else Proxy(*self.proxy)
-        )
+        self.questions = Questions()
+        self.web_client: Callable[[], WebClient] = self._web_client
         self.peer_minimums_sat: dict[bytes, int] = {}
         self._loop_thread = threading.get_ident()
         self._flush_timer: asyncio.TimerHandle | None = None
@@ -320,6 +321,13 @@ class Node:
         self.core.flush_soon = self._flush_soon
         self.core.commit_soon = self._commit_soon
         self.store.failed = self._store_failed
+
+    def _web_client(self) -> WebClient:
+        return WebClient(
+            proxy=None if self.proxy is None else Proxy(*self.proxy),
+            public_only=self.options.network_name not in NETWORKS_WITHOUT,
+            questions=self.questions,
+        )
 
     def _read_best_block(self) -> tuple[BlockHash, int] | None:
         """The tip that the core was told of last; None for a new wallet."""
@@ -647,6 +655,9 @@ class Node:
                 self.log(LogLevel.ERROR, "a call after a commit failed: %r", error)
         if batch.rows:
             self.views.publish_soon()
+        # The peers have the word: what their answers will ask for is ready when they come.
+        with self.core.locked():
+            self.manager.derive_keys_ahead()
 
     def _store_failed(self, error: BaseException) -> None:
         """On the writer thread: nothing later may leave. Sockets close; the owner rebuilds from the file."""

@@ -22,6 +22,7 @@ from wallet.chain.electrum.rpc import Proxy, connect_through
 from wallet.chain.interfaces import Logger, LogLevel
 from wallet.i18n import _
 from wallet.ln.types import APIError, DecodeError, NodeId
+from wallet.node.questions import Questions
 
 __all__ = ["Connections", "NodeUri", "PeerEntries", "PeerSocket", "address_group", "parse_node_uri"]
 
@@ -249,6 +250,7 @@ class Connections:
         self._server: asyncio.Server | None = None
         # The oldest first.
         self._open: dict[PeerSocket, None] = {}
+        self._dialling = Questions()
         self._closing = False
         self._all_gone = asyncio.Event()
 
@@ -262,10 +264,12 @@ class Connections:
         return int(self._server.sockets[0].getsockname()[1])
 
     def set_proxy(self, proxy: tuple[str, int] | None) -> None:
-        """Peers are called through this proxy from now on; connections that we made by the old way end at once."""
+        """Peers are called through this proxy from now on; connections that we made by the old way end at once,
+        and calls that go out by it."""
         if proxy == self._proxy:
             return
         self._proxy = proxy
+        self._dialling.end_all()
         for peer_socket in list(self._open):
             if peer_socket.connected_to is not None:
                 peer_socket.drop()
@@ -273,7 +277,7 @@ class Connections:
     async def connect(self, uri: NodeUri) -> PeerSocket:
         """Opens a connection and sends the first act; raises `OSError` or `TimeoutError`."""
         peer_socket = PeerSocket(self, uri)
-        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+        async with self._dialling.within(CONNECT_TIMEOUT_SECONDS):
             await self._dial(peer_socket, uri)
         if self._closing or peer_socket.gone.is_set():
             peer_socket.abort()

@@ -4,20 +4,29 @@ the web.
 A server is a stranger: its answer has a size limit and a time limit, its certificate is checked, and a redirect leads
 to another https page or to an onion service, never to plain http. Nothing is sent but the page's own address: no
 cookie, no name of this program, no referrer.
+
+A link is a stranger's as well. It must not have this computer ask its own services, or those of its home network: a
+name is looked up first, and only what is public of its addresses is called (`public_only`). The address that was
+looked at is the one that is called, so that a name cannot stand for another place a moment later. Behind a proxy names
+are looked up elsewhere; there, what can only mean a private place is refused by its text.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
+import socket
 import ssl
 import urllib.parse
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
 from wallet.chain.electrum.rpc import Proxy, connect_through
 from wallet.i18n import _
+from wallet.node.questions import EndedError, Questions
 
-__all__ = ["MAX_ANSWER_BYTES", "WebClient", "WebError", "WebUrl", "parse_url"]
+__all__ = ["MAX_ANSWER_BYTES", "WebClient", "WebError", "WebUrl", "is_public_address", "parse_url"]
 
 MAX_ANSWER_BYTES = 512 * 1024
 """A payRequest may carry a picture of 136,536 characters; nothing honest is four times that."""
@@ -27,6 +36,44 @@ MAX_LINE_BYTES = 16 * 1024
 MAX_REDIRECTS = 3
 TIMEOUT_SECONDS = 20.0
 REDIRECTS = {301, 302, 303, 307, 308}
+_PRIVATE_NAMES = ("localhost", "local", "internal", "lan", "home", "corp", "intranet", "home.arpa")
+"""Ends of names that no public name server answers for: RFC 6761, 6762 and 8375, and what homes and firms use."""
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+"""The addresses of a name."""
+
+
+async def _look_up(host: str, port: int) -> list[str]:
+    """As the system knows them; raises `OSError`, and `ValueError` for what can be no name."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_rest, address in found))
+
+
+def is_public_address(text: str) -> bool:
+    """Whether an IP address is one of the public internet, whatever it is wrapped in."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            address = inner
+    return address.is_global and not address.is_multicast
+
+
+def _means_a_private_place(host: str) -> bool:
+    """By its text alone, as a proxy's client sees it. A last label of digits is an address, however it is written."""
+    if ":" in host:
+        return not is_public_address(host)
+    last = host.rpartition(".")[2]
+    if last.isdigit() or last.lower().startswith("0x"):
+        return not is_public_address(host)
+    lowered = host.lower()
+    return "." not in host or any(lowered == end or lowered.endswith(f".{end}") for end in _PRIVATE_NAMES)
 
 
 class WebError(Exception):
@@ -88,31 +135,51 @@ def parse_url(text: str) -> WebUrl:
     return WebUrl(host, port or (443 if tls else 80), target, tls)
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What of an answer: its kind, its size at most, and whether only public addresses may give it."""
+
+    accept: str
+    max_bytes: int
+    public_only: bool
+
+
 class WebClient:
     """Asks; keeps nothing between questions.
 
     Attributes:
         proxy: a SOCKS5 proxy that every question goes through; names are resolved behind it.
+        public_only: nobody is asked who is at a private address, such as this computer's own.
+        questions: where each question stands while it runs, so that it can be ended.
     """
 
     def __init__(
         self,
         *,
         proxy: Proxy | None = None,
+        public_only: bool = False,
+        questions: Questions | None = None,
         context: ssl.SSLContext | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        resolve: Resolve = _look_up,
     ) -> None:
         self.proxy = proxy
+        self.public_only = public_only
+        self.questions = Questions() if questions is None else questions
         self._context = context
         self._timeout_seconds = timeout_seconds
+        self._resolve = resolve
 
     async def get_json(self, url: WebUrl) -> dict[str, object]:
         """The object at an address; raises `WebError`."""
-        return _object(*await self._within(self._timeout_seconds, url, "application/json", MAX_ANSWER_BYTES))
+        wanted = _Wanted("application/json", MAX_ANSWER_BYTES, self.public_only)
+        return _object(*await self._within(self._timeout_seconds, url, wanted))
 
     async def get_bytes(self, url: WebUrl, *, max_bytes: int, timeout_seconds: float) -> bytes:
-        """A file as it is, all of it within this time; raises `WebError`."""
-        host, status, body = await self._within(timeout_seconds, url, "*/*", max_bytes)
+        """A file as it is, all of it within this time, from where a person said: that may be a computer at home, but
+        no page elsewhere may send us there. Raises `WebError`."""
+        wanted = _Wanted("*/*", max_bytes, False)
+        host, status, body = await self._within(timeout_seconds, url, wanted)
         if status != 200:
             raise WebError(
                 _("{host} has nothing at this address: it answers with error {status}.").format(
@@ -121,12 +188,16 @@ class WebClient:
             )
         return body
 
-    async def _within(
-        self, timeout_seconds: float, url: WebUrl, accept: str, max_bytes: int
-    ) -> tuple[str, int, bytes]:
+    async def _within(self, timeout_seconds: float, url: WebUrl, wanted: _Wanted) -> tuple[str, int, bytes]:
         try:
-            async with asyncio.timeout(timeout_seconds):
-                return await self._follow(url, accept, max_bytes)
+            async with self.questions.within(timeout_seconds):
+                return await self._follow(url, wanted)
+        except EndedError:
+            raise WebError(
+                _(
+                    "The proxy was changed while {host} was being asked, so the question was ended. Ask again."
+                ).format(host=url.host)
+            ) from None
         except TimeoutError:
             raise WebError(
                 _("{host} did not answer within {seconds} seconds. Try again later.").format(
@@ -134,12 +205,13 @@ class WebClient:
                 )
             ) from None
 
-    async def _follow(self, url: WebUrl, accept: str, max_bytes: int) -> tuple[str, int, bytes]:
+    async def _follow(self, url: WebUrl, wanted: _Wanted) -> tuple[str, int, bytes]:
         """Who answered in the end; status and body."""
         for _redirect in range(MAX_REDIRECTS + 1):
-            status, headers, body = await self._ask(url, accept, max_bytes)
+            status, headers, body = await self._ask(url, wanted)
             if status not in REDIRECTS:
                 return url.host, status, body
+            wanted = replace(wanted, public_only=self.public_only)
             place = headers.get("location", "")
             try:
                 url = parse_url(urllib.parse.urljoin(str(url), place))
@@ -151,12 +223,12 @@ class WebClient:
                 ) from None
         raise WebError(_("{host} sends from one page to the next without end.").format(host=url.host))
 
-    async def _ask(self, url: WebUrl, accept: str, max_bytes: int) -> tuple[int, dict[str, str], bytes]:
+    async def _ask(self, url: WebUrl, wanted: _Wanted) -> tuple[int, dict[str, str], bytes]:
         """Status, headers in lower case, body."""
         if url.is_onion and self.proxy is None:
             raise WebError(_("{host} can be reached over Tor only. Set a proxy first.").format(host=url.host))
         try:
-            reader, writer = await self._connect(url)
+            reader, writer = await self._connect(url, wanted.public_only)
         except ssl.SSLCertVerificationError:
             raise WebError(
                 _("{host} cannot prove who it is: its certificate is not valid. Nothing was asked.").format(
@@ -169,13 +241,13 @@ class WebClient:
                 _("{host} cannot be reached. Check the address and your connection.").format(host=url.host)
             ) from None
         try:
-            writer.write(_request(url, accept))
+            writer.write(_request(url, wanted.accept))
             await writer.drain()
-            return await _read_answer(reader, max_bytes)
+            return await _read_answer(reader, wanted.max_bytes)
         except _TooLong:
             raise WebError(
                 _("{host} gave an answer that makes no sense: it is longer than {most} kB.").format(
-                    host=url.host, most=f"{max_bytes // 1024:,}"
+                    host=url.host, most=f"{wanted.max_bytes // 1024:,}"
                 )
             ) from None
         except (OSError, EOFError, ValueError):
@@ -185,15 +257,47 @@ class WebClient:
             # At once: who asks after a stranger's goodbye may wait for it for ever.
             writer.transport.abort()
 
-    async def _connect(self, url: WebUrl) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self.proxy is None:
-            return await asyncio.open_connection(
-                url.host,
-                url.port,
-                ssl=self._tls() if url.tls else None,
-                server_hostname=url.host if url.tls else None,
-                limit=MAX_LINE_BYTES,
+    async def _connect(
+        self, url: WebUrl, public_only: bool
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Raises `WebError` for a private place, where only public ones may be asked."""
+        private = public_only and not url.is_onion and _means_a_private_place(url.host)
+        if self.proxy is None and not private:
+            addresses = await self._resolve(url.host, url.port)
+            called = [each for each in addresses if is_public_address(each)] if public_only else addresses
+            private = bool(addresses) and not called
+            if not private:
+                return await self._call_one_of(called, url)
+        if private:
+            raise WebError(
+                _(
+                    "{host} is in a private network, or is this computer itself. A payment link must not have Leyden "
+                    "ask there: nothing was asked. Ask for a link that leads to a public address."
+                ).format(host=url.host)
             )
+        return await self._connect_through(url)
+
+    async def _call_one_of(
+        self, addresses: list[str], url: WebUrl
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The first that takes the call; raises what the last one said."""
+        problem: OSError = OSError("a name without an address")
+        for address in addresses:
+            try:
+                return await asyncio.open_connection(
+                    address,
+                    url.port,
+                    ssl=self._tls() if url.tls else None,
+                    server_hostname=url.host if url.tls else None,
+                    limit=MAX_LINE_BYTES,
+                )
+            except OSError as error:
+                problem = error
+        raise problem
+
+    async def _connect_through(self, url: WebUrl) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self.proxy is None:
+            raise OSError("no proxy")
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=MAX_LINE_BYTES, loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)

@@ -198,6 +198,35 @@ def test_a_proxy_that_is_set_while_it_runs_counts_too() -> None:
     assert turns.seeds.asked == 1
 
 
+def test_a_proxy_that_is_set_while_a_seed_is_asked_ends_the_question() -> None:
+    turns = Turns()
+
+    class Slow:
+        ended = False
+
+        async def nodes_of(self, seed: str) -> Sequence[NodeUri]:
+            asked.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.ended = True
+            return turns.seeds.nodes
+
+    async def scenario() -> None:
+        turn = asyncio.create_task(turns.look())
+        await asked.wait()
+        turns.node.proxy = ("127.0.0.1", 9050)
+        turns.peers.end_questions()
+        await turn
+
+    asked, slow = asyncio.Event(), Slow()
+    turns.peers._seeds = slow
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+    assert slow.ended
+    # The turn goes on with those that it knows without asking.
+    assert set(turns.called) == turns.shipped
+
+
 def test_peers_of_channels_count() -> None:
     turns = Turns()
     turns.node.online = {node_id("hub"), node_id("other")}

@@ -16,6 +16,7 @@ from wallet.bitcoin.curve import pubkey_from_secret
 from wallet.chain.interfaces import LogLevel
 from wallet.ln.types import APIError, NodeId
 from wallet.node import sockets
+from wallet.node.questions import EndedError
 from wallet.node.sockets import (
     Connections,
     NodeUri,
@@ -266,6 +267,22 @@ def test_nobody_listens_and_a_taken_port() -> None:
             nobody = NodeUri(uri.node_id, "127.0.0.1", sock.getsockname()[1])
         with pytest.raises(OSError):
             await manager.connections.connect(nobody)
+
+    with_server(test)
+
+
+def test_a_call_on_its_way_ends_when_another_proxy_is_chosen() -> None:
+    async def test(manager: FakePeerManager, server: RawServer, uri: NodeUri) -> None:
+        # A proxy that takes the call and never answers.
+        behind = Connections(manager.connections._entries, Log(), proxy=("127.0.0.1", uri.port))
+        calling = asyncio.create_task(behind.connect(uri))
+        reader, _writer = await server.accepted.get()
+        behind.set_proxy(("127.0.0.1", 1))
+        with pytest.raises(EndedError):
+            await calling
+        await reader.read()
+        assert manager.known == []
+        assert not behind._open
 
     with_server(test)
 

@@ -151,8 +151,11 @@ async def set_proxy(node: Node, address: str = "") -> Json:
         node.ledger.put_setting(PROXY_SETTING, proxy_text(wanted))
         durable = node.durable()
     await durable
-    node.proxy = wanted
-    # Peers first: nothing more is to go out by the old way.
+    changed, node.proxy = node.proxy != wanted, wanted
+    # Nothing more is to go out by the old way: what is under way ends, before anybody is called anew.
+    if changed:
+        node.questions.end_all()
+        node.gossip_peers.end_questions()
     node.connections.set_proxy(wanted)
     await node.electrum.set_proxy(None if wanted is None else Proxy(*wanted))
     node.peers.kick()
