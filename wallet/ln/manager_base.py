@@ -251,6 +251,7 @@ class ManagerBase(ABC):
         self._tells: deque[tuple[ChannelId, FundedChannel, Tell]] = deque()
         self._written: dict[ChannelId, FundedChannel] = {}
         self._touched: dict[ChannelId, None] = {}
+        self._with_new_points: set[ChannelId] = set()
         self._to_commit: dict[ChannelId, None] = {}
 
     # --- provided by other rooms ---
@@ -418,6 +419,11 @@ class ManagerBase(ABC):
         self._touched[channel_id] = None
         if old.scope is not channel.scope:
             self._rename(old, channel)
+        if (
+            old.core.holder_next_point != channel.core.holder_next_point
+            or old.core.counterparty_next_point != channel.core.counterparty_next_point
+        ):
+            self._with_new_points.add(channel_id)
         self._monitor_moved = False
         said = len(self._outbox)
         try:

@@ -11,6 +11,7 @@ from wallet.bitcoin import curve
 from wallet.bitcoin.hashes import sha256
 from wallet.chain.interfaces import LogLevel
 from wallet.ln import msgs
+from wallet.ln.chan_utils import derive_tx_keys
 from wallet.ln.channel_chain import receive_channel_ready
 from wallet.ln.channel_closing import (
     begin_shutdown,
@@ -484,6 +485,21 @@ class MessageRoom(OpeningRoom):
                 continue_closing(draft, fees)
 
         self._run(channel, transition)
+
+    def derive_keys_ahead(self) -> None:
+        """Derives the keys of the commitments that come next, where a point of theirs is new. They are derived when
+        they are needed as well: call this while the peers have the word, and nobody waits for it."""
+        while self._with_new_points:
+            channel = self._channels.get(self._with_new_points.pop())
+            if channel is None:
+                continue
+            core, params = channel.core, channel.scope.params
+            holder, counterparty = params.holder_pubkeys, params.counterparty_pubkeys
+            derive_tx_keys(core.holder_next_point, holder, counterparty)
+            # What the next revocation will reveal of the commitment after that.
+            self._signer(channel).get_per_commitment_point(core.holder_number + 2)
+            if core.counterparty_next_point is not None:
+                derive_tx_keys(core.counterparty_next_point, counterparty, holder)
 
     # --- closing ---
 
