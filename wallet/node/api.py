@@ -352,7 +352,8 @@ class RequestStatus(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestView:
-    """Something we asked to be paid: an invoice, an address, or both. `txid` pays the address."""
+    """Something we asked to be paid: an invoice, an address, or both. `txid` pays the address; `paid_twice`: it does
+    so although the invoice was paid."""
 
     request_id: str
     amount_msat: int | None
@@ -364,6 +365,7 @@ class RequestView:
     address: str | None
     payment_hash: str | None
     txid: str | None = None
+    paid_twice: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from wallet.ln.bump_transaction import BumpResult
 from wallet.ln.types import APIError, ChannelId, PaymentPreimage
 from wallet.node.attempts import MAX_KEPT, arrived, failed, read_trace, settled, write_trace
 from wallet.node.details import type_name
+from wallet.node.receipts import paid_onchain
 from wallet.node.records import (
     ChannelStatRecord,
     ClosedChannelRecord,
@@ -277,6 +278,11 @@ class EventHandler:
         node = self._node
         request = node.ledger.requests.get(event.payment_hash)
         if request is not None and request.state in (RequestState.CANCELLED, RequestState.PAID):
+            node.manager.fail_htlc_backwards(event.payment_hash)
+            return
+        if request is not None and paid_onchain(node, request) is not None:
+            # Whoever pays a request for both layers pays it once: the coins are on their way, or here.
+            node.log(LogLevel.INFO, "refused a payment of a request that is paid on chain")
             node.manager.fail_htlc_backwards(event.payment_hash)
             return
         if event.is_keysend and request is not None:

@@ -19,7 +19,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from wallet.bitcoin.address import address_to_script
 from wallet.bitcoin.hashes import hkdf_sha256
 from wallet.bitcoin.tx import BlockHash, BlockHeader, OutPoint, Transaction, Txid, txid_hex
 from wallet.chain.electrum.broadcast import BroadcastResult, Verdict
@@ -88,6 +87,7 @@ from wallet.node.peers import PeerKeeper
 from wallet.node.plans import PlannedOpening
 from wallet.node.questions import Questions
 from wallet.node.rates import Rates
+from wallet.node.receipts import note_receipts
 from wallet.node.records import (
     ChannelStatRecord,
     MoveKind,
@@ -736,7 +736,7 @@ class Node:
             for txin in tx.inputs:
                 self.spends[txin.prevout] = tx.txid
         self._tell(self._note_claims, txs)
-        self._tell(self._note_receipts, txs)
+        self._tell(note_receipts, self, txs)
         for record in list(self.ledger.closed.values()):
             if record.funding_txid is None:
                 continue
@@ -756,25 +756,6 @@ class Node:
             found = None if monitor is None else monitor.own_output_of_commitment()
             if found is not None and found[0] == record.closing_txid:
                 self.ledger.put_closed(dataclasses.replace(record, commitment_own_sat=found[1]))
-
-    def _note_receipts(self, txs: Sequence[Transaction]) -> None:
-        """Remembers which transaction pays a request's address what was asked for; within an entry."""
-        paid: dict[bytes, list[tuple[int, Txid]]] = {}
-        for tx in txs:
-            for out in tx.outputs:
-                paid.setdefault(out.script_pubkey, []).append((out.value_sat, tx.txid))
-        for record in list(self.ledger.requests.live.values()):
-            if record.address is None or record.state is not RequestState.UNPAID or self._is_paid(record):
-                continue
-            found = paid.get(address_to_script(record.address, self.options.network), ())
-            enough = [txid for value_sat, txid in found if value_sat * 1000 >= (record.amount_msat or 0)]
-            if enough and record.paid_txid != enough[0]:
-                self.ledger.put_request(dataclasses.replace(record, paid_txid=enough[0]))
-
-    def _is_paid(self, record: RequestRecord) -> bool:
-        """Whether a block holds what pays a request: what is seen later does not take its place."""
-        entry = None if record.paid_txid is None else self.onchain.entry(Txid(record.paid_txid))
-        return entry is not None and entry.height is not None
 
     def _note_claims(self, txs: Sequence[Transaction]) -> None:
         """Remembers which transaction brings home what a closed channel left: it is no payment to us."""

@@ -43,6 +43,7 @@ from wallet.node.attempts import attempt_view, read_trace, under_way
 from wallet.node.core import read_clocks
 from wallet.node.details import in_flight_msat, type_name
 from wallet.node.futures import resolve
+from wallet.node.receipts import paid_onchain
 from wallet.node.records import (
     ChannelStatRecord,
     ClosedChannelRecord,
@@ -524,7 +525,15 @@ class Views:
             address=record.address,
             payment_hash=record.request_id.hex(),
             txid=None if record.paid_txid is None else txid_hex(Txid(record.paid_txid)),
+            paid_twice=self._is_paid_twice(record),
         )
+
+    def _is_paid_twice(self, record: RequestRecord) -> bool:
+        """Over Lightning, and to the address as well."""
+        if record.state is not RequestState.PAID or record.paid_txid is None:
+            return False
+        with self._node.core.locked():
+            return paid_onchain(self._node, record) is not None
 
     def _paid_onchain(self, record: RequestRecord) -> RequestStatus | None:
         """How far a payment to the request's address has come; None where there is none, or none any more."""

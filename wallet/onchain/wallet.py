@@ -241,6 +241,17 @@ class OnchainWallet:
         """Oldest first; what waits comes last."""
         return tuple(self._known_entry(txid) for txid in history_of(self._state))
 
+    def sent_to(self, script_pubkey: bytes) -> list[tuple[OnchainEntry, int]]:
+        """What this wallet has paid to a script of somebody else: each transaction, and how much of it went there."""
+        if self.is_mine(script_pubkey):
+            return []
+        found = []
+        for txid, record in self._state.txs.items():
+            value_sat = sum(out.value_sat for out in record.tx.outputs if out.script_pubkey == script_pubkey)
+            if value_sat and (entry := self._known_entry(txid)).delta_sat < 0:
+                found.append((entry, value_sat))
+        return found
+
     def entry(self, txid: Txid) -> OnchainEntry | None:
         return self._known_entry(txid) if txid in self._state.txs else None
 

@@ -429,7 +429,11 @@ class ReceivePage(Page):
         title = Label(fmt.plain(request.message, 48) or _("Request"), "body")
         when = Label(fmt.ago(request.created_at), "caption", "text2")
         names = QWidget()
-        names.setLayout(vbox(title, when, spacing=0))
+        lines = vbox(title, when, spacing=0)
+        if request.paid_twice:
+            twice = _("Paid twice: over Lightning, and on chain as well. Whoever paid may want one back.")
+            lines.addWidget(Label(twice, "caption", "warning", wrap=True))
+        names.setLayout(lines)
         line = hbox(spacing=S4)
         amount = Label(
             fmt.amount(request.amount_msat) if request.amount_msat is not None else _("any amount"), "strong"

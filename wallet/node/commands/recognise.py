@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from wallet.bitcoin.address import NETWORKS, address_to_script
 from wallet.bitcoin.curve import is_valid_pubkey
+from wallet.bitcoin.tx import txid_hex
 from wallet.i18n import _
 from wallet.ln.invoice import parse_invoice
 from wallet.ln.types import DecodeError
@@ -135,7 +136,7 @@ def _recognised_node(node: Node, text: str) -> dict[str, Json] | None:
 
 def _address(node: Node, address: str, amount_sat: int | None, label: str) -> dict[str, Json]:
     try:
-        address_to_script(address, node.options.network)
+        script = address_to_script(address, node.options.network)
     except DecodeError as error:
         other = _other_network(address, node.options.network.name)
         return _unknown(str(error), network_ok=other is None)
@@ -146,6 +147,24 @@ def _address(node: Node, address: str, amount_sat: int | None, label: str) -> di
         "address": address,
         "amount_sat": amount_sat,
         "label": label,
+        "paid_before": _paid_before(node, script),
+    }
+
+
+def _paid_before(node: Node, script: bytes) -> Json:
+    """The newest payment of ours to an address; None where there is none. Whoever pays twice should mean it."""
+    with node.core.locked():
+        sent = node.onchain.sent_to(script)
+    if not sent:
+        return None
+    # What waits has no place in the chain: it comes last.
+    entry, value_sat = max(sent, key=lambda pair: (pair[0].height is None, pair[0].height or 0))
+    return {
+        "txid": txid_hex(entry.txid),
+        "amount_sat": value_sat,
+        "at": entry.at,
+        "confirmed": entry.height is not None,
+        "times": len(sent),
     }
 
 
@@ -201,7 +220,10 @@ def _bip21(node: Node, text: str) -> dict[str, Json]:
         asked_msat = found["amount_msat"]
         if amount_sat is not None and asked_msat is not None and asked_msat != amount_sat * 1000:
             return _unknown(_("This link names two amounts that differ. Ask for a new one."))
-        if found["can_pay"] or not good_address or found["already_paid"] or found["own"]:
+        if found["already_paid"] or found["pending"]:
+            # The other layer would pay a second time.
+            return found
+        if found["can_pay"] or not good_address or found["own"]:
             return {**found, "fallback": onchain if good_address else None}
         # Lightning does not work out; the same payment on chain does.
         return {**(onchain or {}), "instead_of_lightning": found["why_not"]}
@@ -260,6 +282,7 @@ def _invoice(node: Node, text: str) -> dict[str, Json]:
         "expired": expired,
         "own": own,
         "already_paid": paid,
+        "pending": pending,
         "can_pay": why_not is None,
         "why_not": why_not,
         "max_fee_msat": default_max_fee_msat(invoice.amount_msat) if invoice.amount_msat else None,
