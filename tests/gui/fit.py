@@ -1,7 +1,8 @@
 """Whether every word has its room: what is cut, what lies on something else, what sticks out of its parent.
 
-The check walks the widgets of a window that is shown. Text may be shortened where the widget says the whole of it in
-its tooltip (`ElidedLabel`, a table's cell, the wallet's name); anything else that is shortened is a finding.
+The check walks the widgets of a window that is shown, and hears what our own painters draw (`tests.gui.painted`). Text
+may be shortened where the widget says the whole of it in its tooltip (`ElidedLabel`, a cell, the wallet's name);
+anything else that is shortened is a finding.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
+from tests.gui.painted import painted_findings
 from wallet.gui.widgets.basic import AmountLabel, ElidedLabel
 from wallet.gui.widgets.checks import CheckBox
 from wallet.gui.widgets.navigation import NavItem
@@ -74,6 +76,7 @@ def findings(where: QWidget) -> list[str]:
         if isinstance(widget, QScrollArea):
             found += _too_wide(widget)
     found += _overlaps(where, shown)
+    found += painted_findings(where)
     return sorted(set(found))
 
 

@@ -6,7 +6,19 @@ from __future__ import annotations
 import re
 
 import pytest
-from PyQt6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from PyQt6.QtCore import QModelIndex, QPoint, QRect, QSize, QStringListModel, Qt
+from PyQt6.QtGui import QFontMetrics, QPainter, QPaintEvent
+from PyQt6.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QListView,
+    QPushButton,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QVBoxLayout,
+    QWidget,
+)
 from pytestqt.qtbot import QtBot
 
 from tests.gui.fit import findings, lasting, settle
@@ -99,6 +111,76 @@ def test_what_sticks_out_of_its_parent_is_found(qtbot: QtBot) -> None:
     found = findings(shown(qtbot, label, size=(300, 100)))
     assert len(found) == 1
     assert found[0].startswith("sticks out")
+
+
+class Painted(QWidget):
+    """Draws words by its own hand: each of `words` into its rectangle, or at its point."""
+
+    def __init__(self, *words: tuple[QRect | QPoint, str], room: int = 0) -> None:
+        super().__init__()
+        self.words, self.room = words, room
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        painter = QPainter(self)
+        for place, text in self.words:
+            if self.room:
+                text = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, self.room)
+            if isinstance(place, QRect):
+                painter.drawText(place, Qt.AlignmentFlag.AlignLeft, text)
+            else:
+                painter.drawText(place, text)
+
+
+def told_of(qtbot: QtBot, painted: Painted) -> list[str]:
+    painted.setGeometry(0, 0, 300, 100)
+    return [line.split(":")[0].split(" (")[0] for line in findings(shown(qtbot, painted, size=(300, 100)))]
+
+
+def test_painted_words_with_room_are_not_found(qtbot: QtBot) -> None:
+    room = QRect(0, 0, 300, 30)
+    assert told_of(qtbot, Painted((room, "Capacity"), (QPoint(4, 80), "Below"))) == []
+
+
+def test_painted_words_without_room_are_found(qtbot: QtBot) -> None:
+    text = "A sentence that is longer than this"
+    assert told_of(qtbot, Painted((QRect(0, 0, 60, 30), text))) == ["cut at its side"]
+    assert told_of(qtbot, Painted((QRect(0, 0, 300, 8), text))) == ["cut below"]
+    assert told_of(qtbot, Painted((QPoint(0, 80), text * 4))) == ["cut at its side"]
+
+
+def test_painted_words_that_lie_on_others_are_found(qtbot: QtBot) -> None:
+    found = told_of(qtbot, Painted((QPoint(0, 40), "2026-11-18"), (QPoint(30, 44), "2026-11-22")))
+    assert len(found) == 1
+    assert found[0].startswith("'2026-11-18', drawn by Painted lies on '2026-11-22'")
+
+
+def test_painted_words_that_are_shortened_need_a_tooltip(qtbot: QtBot) -> None:
+    painted = Painted((QPoint(4, 40), "A sentence that is longer than this"), room=60)
+    assert told_of(qtbot, painted) == ["shortened, and nothing tells the whole of it"]
+    told = Painted((QPoint(4, 40), "A sentence that is longer than this"), room=60)
+    told.setToolTip("A sentence that is longer than this")
+    assert told_of(qtbot, told) == []
+
+
+class Cells(QStyledItemDelegate):
+    """Draws a line of a list by its own hand, in a corner of it."""
+
+    def paint(self, painter: QPainter | None, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        if painter is not None:
+            painter.drawText(QRect(option.rect.topLeft(), QSize(30, 30)), 0, str(index.data()))
+
+
+def test_the_words_of_a_delegate_are_heard_and_the_painters_are_left_as_they_were(qtbot: QtBot) -> None:
+    lines, model = QListView(), QStringListModel(["A name that is long"])
+    lines.setModel(model)
+    cells = Cells(lines)
+    lines.setItemDelegate(cells)
+    lines.setGeometry(0, 0, 300, 100)
+    before = vars(QPainter)["drawText"], vars(QFontMetrics)["elidedText"], Cells.paint
+    found = findings(shown(qtbot, lines, size=(300, 100)))
+    assert [line.split(" (")[0] for line in found] == ["cut at its side"]
+    assert found[0].endswith("drawn by QListView")
+    assert (vars(QPainter)["drawText"], vars(QFontMetrics)["elidedText"], Cells.paint) == before
 
 
 def test_a_row_becomes_a_column_where_it_is_narrow(qtbot: QtBot) -> None:

@@ -136,10 +136,12 @@ def _badge(painter: QPainter, middle: QPointF, text: str, *, failed: bool) -> No
     token = "danger" if failed else "brass"
     painter.setPen(QPen(theme().colour(token), 1.5))
     painter.setBrush(theme().colour("network_canvas"))
-    painter.drawEllipse(middle, BADGE, BADGE)
+    # It grows with the number that it holds.
+    radius = BADGE * theme().scale_percent / 100
+    painter.drawEllipse(middle, radius, radius)
     painter.setFont(theme().font("caption"))
     painter.setPen(theme().colour("text"))
-    area = QRectF(middle.x() - BADGE, middle.y() - BADGE, 2 * BADGE, 2 * BADGE)
+    area = QRectF(middle.x() - radius, middle.y() - radius, 2 * radius, 2 * radius)
     painter.drawText(area, Qt.AlignmentFlag.AlignCenter, text)
 
 
