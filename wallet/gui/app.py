@@ -23,6 +23,7 @@ from PyQt6.QtGui import QGuiApplication
 from PyQt6.QtWidgets import QApplication, QWidget
 
 from wallet.gui import excepthook, support
+from wallet.gui.ahead import Ahead
 from wallet.gui.preferences import Preferences
 from wallet.gui.theme import theme
 
@@ -148,8 +149,14 @@ def run_gui(
         return 0
     window = make_window(host, network, Preferences(_preferences_file()))
     window.asks_before_closing = True
-    if after_paint is not None:
-        AfterPaint(window, after_paint)
+    ahead = Ahead(window)
+
+    def painted() -> None:
+        ahead.begin()
+        if after_paint is not None:
+            after_paint()
+
+    AfterPaint(window, painted)
     window.start()
     window.show()
     if sys.platform == "darwin":
