@@ -28,7 +28,7 @@ from itertools import chain, compress
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from wallet.bitcoin.tx import OutPoint, txid_hex
+from wallet.bitcoin.tx import txid_hex
 from wallet.i18n import _
 from wallet.node.api import (
     ActivityDirection,
@@ -39,6 +39,7 @@ from wallet.node.api import (
     ActivityQuery,
     ActivityStatus,
 )
+from wallet.node.core import SOON_SECONDS
 from wallet.node.pages import DONE, FAILED, IN, LIGHTNING, MOVED, ONCHAIN, OUT, PENDING, Page
 from wallet.node.records import (
     ClosedChannelRecord,
@@ -115,7 +116,8 @@ class _View(NamedTuple):
 
 
 class ActivityIndex:
-    """Reading is for any thread. Attributes: `generation` grows with each change."""
+    """Reading is for any thread. `wait`: whether a busy core is waited for. Who is told of each change need not: the
+    index is brought up to date before he is told. Attributes: `generation` grows with each change."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -134,9 +136,9 @@ class ActivityIndex:
 
     # --- items ------------------------------------------------------------------------
 
-    def ids(self, query: ActivityQuery) -> Sequence[str]:
+    def ids(self, query: ActivityQuery, *, wait: bool = True) -> Sequence[str]:
         """The ids of all that match, in the order that is asked for."""
-        self.refresh()
+        self.refresh(wait=wait)
         key = (self.generation, query)
         found = self._found
         if found is not None and found[0] == key:
@@ -145,7 +147,10 @@ class ActivityIndex:
         self._found = (key, ids)
         return ids
 
-    def items(self, item_ids: Sequence[str]) -> tuple[ActivityItem | None, ...]:
+    def items(self, item_ids: Sequence[str], *, wait: bool = True) -> tuple[ActivityItem | None, ...]:
+        """None for what is gone. What is on chain is as the index has it, so that no lock is needed for each item."""
+        if any(not item_id.startswith("ln:") for item_id in item_ids):
+            self.refresh(wait=wait)
         made: list[ActivityItem | None] = []
         ledger = self._node.ledger
         for first in range(0, len(item_ids), ITEMS_AT_ONCE):
@@ -159,21 +164,22 @@ class ActivityIndex:
                     found = self._lightning(item_id, payments.get(key), requests.get(key))
                     made.append(None if found is None else found[0])
                 else:
-                    made.append(self.item(item_id))
+                    shown = self._make(item_id)
+                    made.append(None if shown is None else shown[0])
         return tuple(made)
 
-    def page(self, query: ActivityQuery, *, offset: int, limit: int) -> ActivityPage:
+    def page(self, query: ActivityQuery, *, offset: int, limit: int, wait: bool = True) -> ActivityPage:
         """Takes the lock for a moment. The newest of all are found without looking at the others: the window asks
         for them at each change."""
-        self.refresh()
+        self.refresh(wait=wait)
         view = self._view
         if query == ActivityQuery():
             ids: Sequence[str] = _newest(view, offset + limit)
             total = view.shown
         else:
-            ids = self.ids(query)
+            ids = self.ids(query, wait=wait)
             total = len(ids)
-        items = self.items(ids[offset : offset + limit])
+        items = self.items(ids[offset : offset + limit], wait=wait)
         return ActivityPage(items=tuple(item for item in items if item), offset=offset, total=total)
 
     def _matching(self, view: _View, query: ActivityQuery) -> list[tuple[int, str, int, int]]:
@@ -221,23 +227,15 @@ class ActivityIndex:
         parties = set(self._parties).union(*(page.parties for page in view.pages))
         return frozenset(party for party in parties if party and wanted in alias_of(party).casefold())
 
-    def item(self, item_id: str) -> ActivityItem | None:
-        if item_id.startswith("ln:"):
-            made = self._make(item_id)
-        else:
-            with self._node.core.locked():
-                made = self._make(item_id)
-        return None if made is None else made[0]
-
     def _make(self, item_id: str) -> tuple[ActivityItem, bytes] | None:
-        """The item and its other node; within the lock where it is on chain."""
+        """The item and its other node; on any thread."""
         kind, _colon, rest = item_id.partition(":")
         ledger = self._node.ledger
         if kind == "ln":
             key = bytes.fromhex(rest)
             payment = ledger.payments.get(key)
             return self._lightning(item_id, payment, None if payment else ledger.requests.get(key))
-        entry = self._node.onchain.entry_by_hex(rest)
+        entry = self._entries.get(item_id)
         if entry is not None:
             return self._onchain_item(item_id, entry)
         closed = self._commitments.get(item_id)
@@ -356,7 +354,8 @@ class ActivityIndex:
             parents = [
                 ledger.closings.get(txin.prevout.txid, b"")
                 for txin in entry.tx.inputs
-                if not self._is_coin(txin.prevout)
+                # What a close brought home is spent like any other coin.
+                if not self._node.onchain.is_own_output(txin.prevout)
             ]
             channel_id = next((parent for parent in parents if parent), b"")
             cost_msat = 1000 * (entry.fee_sat or 0)
@@ -376,13 +375,6 @@ class ActivityIndex:
             )
         return amount_sat, fee_sat * 1000, moved_sat, b"", b""
 
-    def _is_coin(self, outpoint: OutPoint) -> bool:
-        """Whether it paid to an address of ours: what a close brought home is spent like any other coin."""
-        entry = self._node.onchain.entry(outpoint.txid)
-        if entry is None or outpoint.vout >= len(entry.tx.outputs):
-            return False
-        return self._node.onchain.is_mine(entry.tx.outputs[outpoint.vout].script_pubkey)
-
     def _closing_fee_msat(self, entry: OnchainEntry, channel_id: bytes) -> int:
         """BOLT 2 and 3: who opened the channel pays for closing it, and each side for the rest of its satoshi."""
         closed = self._node.ledger.closed[channel_id]
@@ -394,31 +386,42 @@ class ActivityIndex:
 
     # --- the index --------------------------------------------------------------------
 
-    def refresh(self) -> None:
+    def refresh(self, *, wait: bool = True) -> None:
         """Looks again at what changed; nothing where nothing did."""
-        node = self._node
         if self._version == self._versions():
             return
-        with self._lock, node.core.locked():
-            version = self._versions()
-            if version == self._version:
-                return
-            ledger = node.ledger
-            dirty, ledger.dirty = ledger.dirty, set()
-            lines = list(self._view.lines)
-            if self._version is None:
-                self._zone_seconds = time.localtime().tm_gmtoff
-                dirty = {f"ln:{key.hex()}" for key in (*ledger.payments.live, *ledger.requests.live)}
-            if self._version is None or version[1:] != self._version[1:]:
-                dirty |= self._changed_entries(again=version[2] != (self._version or (0, 0, -1))[2])
-            many = len(dirty) > 256
-            for item_id in dirty:
-                self._take(item_id, lines, many=many)
-            if many:
-                lines = sorted(self._by_id.values())
-            self._view = _View(lines, self._current_pages())
-            self._version = version
-            self.generation += 1
+        if wait:
+            with self._lock, self._node.core.locked():
+                self._look_again()
+        elif self._lock.acquire(timeout=SOON_SECONDS):
+            try:
+                with self._node.core.locked_soon() as is_held:
+                    if is_held:
+                        self._look_again()
+            finally:
+                self._lock.release()
+
+    def _look_again(self) -> None:
+        """Within both locks."""
+        version = self._versions()
+        if version == self._version:
+            return
+        ledger = self._node.ledger
+        dirty, ledger.dirty = ledger.dirty, set()
+        lines = list(self._view.lines)
+        if self._version is None:
+            self._zone_seconds = time.localtime().tm_gmtoff
+            dirty = {f"ln:{key.hex()}" for key in (*ledger.payments.live, *ledger.requests.live)}
+        if self._version is None or version[1:] != self._version[1:]:
+            dirty |= self._changed_entries(again=version[2] != (self._version or (0, 0, -1))[2])
+        many = len(dirty) > 256
+        for item_id in dirty:
+            self._take(item_id, lines, many=many)
+        if many:
+            lines = sorted(self._by_id.values())
+        self._view = _View(lines, self._current_pages())
+        self._version = version
+        self.generation += 1
 
     def _current_pages(self) -> tuple[Page, ...]:
         """The pages of the books, with what came and went counted."""

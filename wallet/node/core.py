@@ -23,7 +23,10 @@ from wallet.ln.events import MessageSendEvent
 from wallet.ln.types import InvariantError, NodeId, Now
 from wallet.node.store import Store
 
-__all__ = ["Batch", "Core", "ReleasedMessages", "read_clocks"]
+__all__ = ["SOON_SECONDS", "Batch", "Core", "ReleasedMessages", "read_clocks"]
+
+SOON_SECONDS = 0.01
+"""How long a window's thread waits for a busy core at most: less than a picture takes to change."""
 
 
 def read_clocks() -> Now:
@@ -108,6 +111,23 @@ class Core:
                 yield
             finally:
                 self._owner = None
+
+    @contextlib.contextmanager
+    def locked_soon(self) -> Iterator[bool]:
+        """The lock, where it is free within `SOON_SECONDS`; whether it is held now. For a window's thread, which has
+        something to show without it."""
+        me = threading.get_ident()
+        if self._owner == me:
+            raise InvariantError("the core was entered from within itself")
+        if not self._lock.acquire(timeout=SOON_SECONDS):
+            yield False
+            return
+        self._owner = me
+        try:
+            yield True
+        finally:
+            self._owner = None
+            self._lock.release()
 
     @contextlib.contextmanager
     def entry(self) -> Iterator[Batch]:

@@ -1149,14 +1149,16 @@ class Node:
         kind: ActivityKind | None = None,
         status: ActivityStatus | None = None,
     ) -> ActivityPage:
-        return self.views.activity_page(offset=offset, limit=limit, text=text, kind=kind, status=status)
+        return self.views.activity_page(
+            offset=offset, limit=limit, text=text, kind=kind, status=status, wait=self.views.waits
+        )
 
     def activity_ids(self, query: ActivityQuery) -> Sequence[str]:
-        return self.views.activity.ids(query)
+        return self.views.activity.ids(query, wait=self.views.waits)
 
     def activity_items(self, item_ids: Sequence[str]) -> Sequence[ActivityItem | None]:
         try:
-            return self.views.activity.items(item_ids)
+            return self.views.activity.items(item_ids, wait=self.views.waits)
         except StoreError:
             if not self._stopping:
                 raise
@@ -1164,7 +1166,7 @@ class Node:
             return (None,) * len(item_ids)
 
     def payment_attempts(self, item_id: str) -> Sequence[AttemptView]:
-        return self.views.payment_attempts(item_id)
+        return self.views.payment_attempts(item_id, wait=self.views.waits)
 
     def subscribe(self, listener: Callable[[ChangeSet], None]) -> Callable[[], None]:
         return self.views.subscribe(listener)

@@ -15,7 +15,7 @@ from wallet.chain.electrum.server import ServerState
 from wallet.chain.electrum.sync import NO_BLOCK_SECONDS, SyncState, SyncStatus
 from wallet.i18n import _, ngettext
 from wallet.ln.channel_details import ChannelDetails, ChannelState
-from wallet.ln.events import Balance, BalanceKind
+from wallet.ln.events import Balance, BalanceKind, SentPart
 from wallet.ln.routing.gossip import SyncState as GossipState
 from wallet.ln.types import PaymentId
 from wallet.node.activity import ActivityIndex
@@ -94,6 +94,7 @@ class Views:
         self._scheduled: asyncio.TimerHandle | None = None
         # What subscribers know. Commands make snapshots of their own: those tell nobody anything.
         self._told: WalletSnapshot | None = None
+        self._parts_seen: tuple[PaymentId | None, tuple[SentPart, ...]] = None, ()
         self.activity = ActivityIndex(node)
         self._waiting: list[asyncio.Future[None]] = []
         self.version = 0
@@ -545,8 +546,15 @@ class Views:
             return None
         return RequestStatus.PENDING if entry.height is None else RequestStatus.PAID
 
-    def payment_attempts(self, item_id: str) -> tuple[AttemptView, ...]:
-        """What was tried for a payment of ours, oldest first; takes the lock for a moment while it is under way."""
+    @property
+    def waits(self) -> bool:
+        """Whether readers wait for a busy core. A window does not: it is told of each change once the change is in what
+        it reads."""
+        return not self._listeners
+
+    def payment_attempts(self, item_id: str, *, wait: bool = True) -> tuple[AttemptView, ...]:
+        """What was tried for a payment of ours, oldest first; takes the lock for a moment while it is under way. Who
+        does not wait sees the parts that were seen last, where the core is busy."""
         node = self._node
         kind, _colon, rest = item_id.partition(":")
         record = node.ledger.payments.get(bytes.fromhex(rest)) if kind == "ln" else None
@@ -554,8 +562,13 @@ class Views:
             return ()
         attempts = list(read_trace(record.trace).attempts)
         if record.state is PaymentState.PENDING:
-            with node.core.locked():
-                parts = node.manager.payment_parts_under_way(PaymentId(record.payment_hash))
+            payment_id = PaymentId(record.payment_hash)
+            seen_of, seen = self._parts_seen
+            parts = seen if seen_of == payment_id else ()
+            with node.core.locked() if wait else node.core.locked_soon() as is_held:
+                if is_held is not False:
+                    parts = node.manager.payment_parts_under_way(payment_id)
+            self._parts_seen = payment_id, parts
             now = read_clocks()
             attempts += [under_way(part, now) for part in parts]
         return tuple(attempt_view(attempt, node.alias_of, scid_text) for attempt in attempts)
@@ -568,7 +581,8 @@ class Views:
         text: str = "",
         kind: ActivityKind | None = None,
         status: ActivityStatus | None = None,
+        wait: bool = True,
     ) -> ActivityPage:
         """Newest first; takes the lock for a moment."""
         query = ActivityQuery(text=text, kind=kind, status=status)
-        return self.activity.page(query, offset=offset, limit=limit)
+        return self.activity.page(query, offset=offset, limit=limit, wait=wait)

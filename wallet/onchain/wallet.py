@@ -222,6 +222,11 @@ class OnchainWallet:
     def is_mine(self, script_pubkey: bytes) -> bool:
         return self._keyring.path_of(script_pubkey) is not None
 
+    def is_own_output(self, outpoint: OutPoint) -> bool:
+        """Whether it is an output of a transaction in the ledger that pays to us; from any thread."""
+        output = self._state.output(outpoint)
+        return output is not None and self.is_mine(output.script_pubkey)
+
     def concerns(self, tx: Transaction) -> bool:
         """Whether it pays to us, or spends from us."""
         return self._edit().concerns(tx)

@@ -561,7 +561,8 @@ def _traced(node: Node, payment_hash: bytes, wanted: bool) -> dict[str, Json]:
     """The attempts of a payment, where they were asked for."""
     if not wanted:
         return {}
-    return {"attempts": [attempt_json(view) for view in node.payment_attempts(f"ln:{payment_hash.hex()}")]}
+    found = node.views.payment_attempts(f"ln:{payment_hash.hex()}")
+    return {"attempts": [attempt_json(view) for view in found]}
 
 
 async def _send_when_possible(
