@@ -64,6 +64,22 @@ def test_a_spontaneous_payment_between_wallets_is_in_both_histories(tmp_path: Pa
     play(scenario())
 
 
+def test_a_preimage_of_ones_own_names_the_payment_beforehand_and_is_used_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with payer_and_payee(tmp_path) as (payer, payee):
+            asked: dict[str, Any] = {"node_id": payee.node_id, "amount_msat": AMOUNT_MSAT}
+            for wrong in ("ab", "zz" * 32, "07" * 33):
+                with pytest.raises(CommandError, match="64 characters"):
+                    await payer.call("keysend", **asked, preimage=wrong)
+            paid = await payer.call("keysend", **asked, preimage=PREIMAGE.hex())
+            assert (paid["success"], paid["payment_hash"]) == (True, HASH.hex())
+            with pytest.raises(CommandError, match="used before"):
+                await payer.call("keysend", **asked, preimage=PREIMAGE.hex())
+            assert len(await payer.call("lightning_history")) == 1
+
+    play(scenario())
+
+
 def is_paid(node: Any, payment_hash: bytes) -> bool:
     record = node.node.ledger.requests.get(payment_hash)
     return record is not None and record.state is RequestState.PAID

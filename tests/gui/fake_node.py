@@ -208,6 +208,7 @@ class FakeNode(FakeChannels, FakeOrders, FakeRecovery, FakeSettings, FakeSend, F
         self._lock = threading.RLock()
         self._held: dict[str, threading.Event] = {}
         self._failures: dict[str, list[str]] = {}
+        self.refusals: dict[str, str] = {}
         self._counter = itertools.count(1)
         self._sandbox = FakeSandbox(self) if network == "sandbox" else None
         self.calls: list[tuple[str, dict[str, Json]]] = []
@@ -261,6 +262,8 @@ class FakeNode(FakeChannels, FakeOrders, FakeRecovery, FakeSettings, FakeSend, F
         return pool.submit(self._guarded, command, handler, arguments)
 
     def _guarded(self, command: str, handler: Callable[..., Json], arguments: Mapping[str, Json]) -> Json:
+        if refused := self.refusals.pop(command, ""):
+            raise CommandError(refused)
         sentences = self._failures.get(command)
         held = self._held.get(command)
         if held is not None and command != "lnpay":

@@ -187,8 +187,9 @@ class FakeSend:
     def do_payee_message(self, payment_hash: str) -> Json:
         return dict(self.says)
 
-    def do_keysend(self, node_id: str, amount_msat: int, max_fee_msat: int) -> Json:
-        invoice = self.foreign_invoice(amount_msat, "", payee=node_id)
+    def do_keysend(self, node_id: str, amount_msat: int, max_fee_msat: int, preimage: str) -> Json:
+        payment_hash = hashlib.sha256(bytes.fromhex(preimage)).hexdigest()
+        invoice = self.foreign_invoice(amount_msat, "", payee=node_id, payment_hash=payment_hash)
         return self.do_lnpay(invoice, max_fee_msat=max_fee_msat)
 
     # --- coins and transactions that several hands sign ---------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -200,6 +201,21 @@ def send_progress(stage: Stage) -> None:
     page.progress.route._place = 0.6
 
 
+def send_twice(stage: Stage) -> None:
+    node = scenes.typical()
+    stage.on(node, "send")
+    before = {
+        "txid": node.snapshot().recent[0].item_id.removeprefix("tx:"),
+        "amount_sat": 21_000,
+        "at": int(time.time()) - 180,
+        "times": 1,
+    }
+    fallback = {"kind": "address", "address": "bcrt1q", "amount_sat": 21_000, "paid_before": before}
+    page = _page(stage, "send")
+    page.take(node.foreign_invoice(21_000_000, "Coffee and a bun", fallback=fallback))
+    wait_for(lambda: page.card is not None, "the card")
+
+
 def send_success(stage: Stage) -> None:
     send_progress(stage)
     assert stage.node is not None
@@ -207,12 +223,25 @@ def send_success(stage: Stage) -> None:
     wait_for(lambda: _page(stage, "send").result is not None, "the end")
 
 
+FAILURE = (
+    "There is no route that can carry 21\u202f000\u00a0sat to the payee. Nothing was paid. Try a smaller amount, or "
+    "open a channel to a node that is better connected. Hop 2 of 3, ACINQ: the channel on to Caf\u00e9 \u00c5land "
+    "could not carry 21\u202f002\u00a0sat now; 12\u202f000\u00a0sat would have passed, as far as is known."
+)
+
+
 def send_failure(stage: Stage) -> None:
     node = scenes.typical()
-    node.fail("lnpay", "The second hop (ACINQ) could carry at most 12 000 sat, and no other route was found")
+    node.fail("lnpay", FAILURE)
     stage.on(node, "send")
     page = _page(stage, "send")
-    page.take(node.foreign_invoice(21_000_000, "Coffee and a bun"))
+    page.take(
+        node.foreign_invoice(
+            21_000_000,
+            "Coffee and a bun",
+            fallback={"kind": "address", "address": "bcrt1q", "amount_sat": 21_000},
+        )
+    )
     wait_for(lambda: page.card is not None, "the card")
     page.card.button.click()
     wait_for(lambda: page.result is not None, "the end")
@@ -646,6 +675,7 @@ SCENES: dict[str, Callable[[Stage], object]] = {
     "send-node": send_node,
     "send-contacts": send_contacts,
     "send-camera": send_camera,
+    "send-twice": send_twice,
     "send-coins": send_coins,
     "send-psbt": send_psbt,
     "send-wrong": send_wrong,

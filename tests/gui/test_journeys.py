@@ -280,7 +280,8 @@ def test_the_first_route_is_told_though_the_node_says_nothing(typical: Desk) -> 
 
 
 def test_a_failure_says_why_and_lets_one_try_again(typical: Desk) -> None:
-    typical.node.fail("lnpay", "The second hop could carry at most 12 000 sat")
+    # As the node says it, which knows that nothing is under way any more.
+    typical.node.fail("lnpay", "Nothing was paid. The second hop could carry at most 12 000 sat")
     page = recognised(typical, typical.node.foreign_invoice(21_000_000, "Coffee"))
     assert page.card is not None
     assert page.card.button is not None
@@ -289,7 +290,13 @@ def test_a_failure_says_why_and_lets_one_try_again(typical: Desk) -> None:
     assert page.result is not None
     assert page.result.title == "Not paid"
     assert "second hop" in page.result.accessibleName()
-    assert "Nothing was spent" in page.result.accessibleName()
+    assert "Nothing was paid" in page.result.accessibleName()
+    assert "Nothing was spent" not in page.result.accessibleName(), "it is said once"
+    tried = next(button for button in page.result.buttons if button.text() == "What was tried")
+    click(tried)
+    dialog = typical.dialog(ItemDialog)
+    assert dialog.item.status is ActivityStatus.FAILED
+    dialog.reject()
     page.result.buttons[0].click()
     typical.until(
         lambda: page.card is not None and page.card.button is not None and page.card.button.isEnabled()

@@ -434,7 +434,9 @@ def test_a_node_is_paid_without_an_invoice(typical: Desk) -> None:
     typical.until(card.button.isEnabled)
     click(card.button)
     typical.until(lambda: page.result is not None)
-    assert next(call[1] for call in typical.node.calls if call[0] == "keysend") == {
+    arguments = next(call[1] for call in typical.node.calls if call[0] == "keysend")
+    assert len(bytes.fromhex(str(arguments["preimage"]))) == 32
+    assert {key: value for key, value in arguments.items() if key != "preimage"} == {
         "node_id": node_id,
         "amount_msat": 700_000,
         "max_fee_msat": 10_000,

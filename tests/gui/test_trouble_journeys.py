@@ -92,7 +92,7 @@ def test_ages_grow_though_nothing_happens(typical: Desk, monkeypatch: pytest.Mon
 
 def test_a_full_disk_is_said_where_one_paid_and_can_be_tried_again(typical: Desk) -> None:
     node = typical.node
-    node.fail("lnpay", FULL)
+    node.refusals["lnpay"] = FULL
     typical.go("send")
     page = typical.page(SendPage)
     invoice = node.foreign_invoice(21_000_000, "Coffee")

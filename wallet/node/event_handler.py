@@ -392,6 +392,7 @@ class EventHandler:
                         event.attempts,
                         node.alias_of,
                         asked_for=bool(record.invoice),
+                        passes_msat=self._passes_msat(event.attempts[-1]) if event.attempts else 0,
                     ),
                     attempts=attempts or record.attempts,
                     settled_at=node.core.now.at,
@@ -399,11 +400,22 @@ class EventHandler:
             )
         self.tell_waiters(payment_hash)
 
+    def _passes_msat(self, attempt: ev.FailedAttempt) -> int:
+        """What earlier payments and probes say that the channel which failed can carry all the same; 0 for nothing."""
+        hops, index, scid = attempt.path.hops, attempt.hop_index, attempt.short_channel_id
+        if index is None or scid is None or index + 1 >= len(hops):
+            return 0
+        direction = 0 if hops[index].node_id < hops[index + 1].node_id else 1
+        bounds = self._node.scorer.liquidity_bounds_msat(scid, direction, self._node.core.now)
+        return 0 if bounds is None else bounds[0]
+
     def _path_failed(self, event: ev.PaymentPathFailed) -> None:
         node = self._node
         node.scorer_failed(event.attempt)
         record = node.ledger.payments.get(event.payment_hash)
-        sentence = attempt_sentence(event.attempt, node.alias_of)
+        sentence = attempt_sentence(
+            event.attempt, node.alias_of, passes_msat=self._passes_msat(event.attempt)
+        )
         if record is not None:
             node.ledger.put_payment(
                 dataclasses.replace(

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from wallet.i18n import _, ngettext
 from wallet.ln.events import ClosureKind, ClosureReason, FailedAttempt, PaymentFailureReason
+from wallet.ln.onion_failure import FailureCode
 
 __all__ = [
     "attempt_sentence",
@@ -84,14 +85,31 @@ def peer_text(text: str) -> str:
     return plain if len(plain) <= MAX_PEER_TEXT else plain[: MAX_PEER_TEXT - 1] + "…"
 
 
-def attempt_sentence(attempt: FailedAttempt, alias_of: Callable[[bytes], str]) -> str:
-    """One path that failed: where, and why."""
-    hops = len(attempt.path.hops)
+def attempt_sentence(
+    attempt: FailedAttempt, alias_of: Callable[[bytes], str], *, passes_msat: int = 0
+) -> str:
+    """One path that failed: where, and why; where a channel lacked the amount, also how much it lacked, and what is
+    known to pass it."""
+    path, why = attempt.path, attempt.message
+    hops = len(path.hops)
     if attempt.hop_index is None:
-        return _("A route of {hops} hops failed: {why}").format(hops=hops, why=attempt.message)
+        return _("A route of {hops} hops failed: {why}").format(hops=hops, why=why)
     index = min(attempt.hop_index, hops - 1)
+    if attempt.failure_code == FailureCode.TEMPORARY_CHANNEL_FAILURE and index + 1 < hops:
+        words = (
+            _(
+                "the channel on to {next} could not carry {amount} now; {passes} would have passed, as far as is known."
+            )
+            if passes_msat
+            else _("the channel on to {next} could not carry {amount} now; less may pass.")
+        )
+        why = words.format(
+            next=alias_of(path.hops[index + 1].node_id),
+            amount=msat_text(path.amount_over_msat(index + 1)),
+            passes=msat_text(passes_msat),
+        )
     return _("Hop {number} of {hops}, {name}: {why}").format(
-        number=index + 1, hops=hops, name=alias_of(attempt.path.hops[index].node_id), why=attempt.message
+        number=index + 1, hops=hops, name=alias_of(path.hops[index].node_id), why=why
     )
 
 
@@ -102,10 +120,12 @@ def payment_failure_sentence(
     alias_of: Callable[[bytes], str],
     *,
     asked_for: bool = True,
+    passes_msat: int = 0,
 ) -> str:
-    """Why a payment failed for good, and what to try. `asked_for`: by an invoice."""
+    """Why a payment failed for good, and what to try. `asked_for`: by an invoice. `passes_msat`: what is known to pass
+    where the last attempt failed."""
     amount = msat_text(amount_msat)
-    last = f" {attempt_sentence(attempts[-1], alias_of)}" if attempts else ""
+    last = f" {attempt_sentence(attempts[-1], alias_of, passes_msat=passes_msat)}" if attempts else ""
     match reason:
         case PaymentFailureReason.RECIPIENT_REJECTED if not asked_for:
             return _(

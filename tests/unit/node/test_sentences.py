@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from wallet.ln.events import ClosureKind, ClosureReason, FailedAttempt, PaymentFailureReason
+from wallet.ln.onion_failure import FailureCode
 from wallet.ln.route import Path, RouteHop
 from wallet.ln.types import NodeId, ShortChannelId
+from wallet.node.event_handler import EventHandler
 from wallet.node.sentences import (
     MAX_PEER_TEXT,
     attempt_sentence,
@@ -112,6 +118,80 @@ def test_where_an_attempt_failed() -> None:
     assert (
         attempt_sentence(an_attempt(None), lambda _node_id: "Bob") == "A route of 2 hops failed: no balance"
     )
+
+
+def test_how_much_a_channel_lacked_and_what_would_have_passed() -> None:
+    hops = tuple(
+        RouteHop(
+            node_id=NodeId(bytes([2]) + bytes([place]) * 32),
+            short_channel_id=ShortChannelId(place),
+            fee_msat=fee_msat,
+            cltv_expiry_delta=40,
+        )
+        for place, fee_msat in ((1, 3_000), (2, 2_000), (3, 21_000_000))
+    )
+    names = {bytes(hop.node_id): name for hop, name in zip(hops, ("Ann", "Bob", "Cleo"), strict=True)}
+    lacking = dataclasses.replace(
+        an_attempt(1), path=Path(hops=hops), failure_code=FailureCode.TEMPORARY_CHANNEL_FAILURE
+    )
+    assert attempt_sentence(lacking, names.__getitem__) == (
+        f"Hop 2 of 3, Bob: the channel on to Cleo could not carry 21{THIN}000{NBSP}sat now; less may pass."
+    )
+    first = dataclasses.replace(lacking, hop_index=0)
+    assert f"21{THIN}002{NBSP}sat now" in attempt_sentence(first, names.__getitem__)
+    known = f"12{THIN}000{NBSP}sat would have passed, as far as is known."
+    assert attempt_sentence(lacking, names.__getitem__, passes_msat=12_000_000).endswith(known)
+    whole = payment_failure_sentence(
+        PaymentFailureReason.ROUTE_NOT_FOUND,
+        21_000_000,
+        (lacking,),
+        names.__getitem__,
+        passes_msat=12_000_000,
+    )
+    assert whole.endswith(known)
+    # What the payee says of itself has no channel behind it.
+    last = dataclasses.replace(lacking, hop_index=2)
+    assert attempt_sentence(last, names.__getitem__).endswith("no balance")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "passes_msat"), [(None, 0), ((12_000_000, 20_999_999), 12_000_000), ((0, 20_999_999), 0)]
+)
+def test_what_earlier_payments_taught_of_the_channel_is_told(
+    bounds: tuple[int, int] | None, passes_msat: int
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def liquidity(scid: int, direction: int, _now: object) -> tuple[int, int] | None:
+        asked.append((scid, direction))
+        return bounds
+
+    node: Any = SimpleNamespace(
+        scorer=SimpleNamespace(liquidity_bounds_msat=liquidity), core=SimpleNamespace(now=None)
+    )
+    handler = EventHandler(node)
+    hops = tuple(
+        RouteHop(
+            node_id=NodeId(bytes([2]) + bytes([place]) * 32),
+            short_channel_id=ShortChannelId(place),
+            fee_msat=0,
+            cltv_expiry_delta=40,
+        )
+        for place in (1, 3, 2)
+    )
+    attempt = dataclasses.replace(an_attempt(0), path=Path(hops=hops), short_channel_id=ShortChannelId(3))
+    assert handler._passes_msat(attempt) == passes_msat
+    onward = dataclasses.replace(attempt, hop_index=1, short_channel_id=ShortChannelId(2))
+    assert handler._passes_msat(onward) == passes_msat
+    # From the smaller node id to the larger, and the other way.
+    assert asked == [(3, 0), (2, 1)]
+    for nothing in (
+        dataclasses.replace(attempt, hop_index=2),
+        dataclasses.replace(attempt, hop_index=None),
+        dataclasses.replace(attempt, short_channel_id=None),
+    ):
+        assert handler._passes_msat(nothing) == 0
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("reason", PaymentFailureReason)

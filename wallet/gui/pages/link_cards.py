@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +13,7 @@ from wallet.gui import format as fmt
 from wallet.gui.context import Context
 from wallet.gui.pages.contacts import NodeName
 from wallet.gui.pages.fee_limit import FeeLimit
-from wallet.gui.pages.pay_cards import PayCard
+from wallet.gui.pages.pay_cards import PayCard, paid_before_sentence
 from wallet.gui.widgets.basic import AmountLabel, Button, Label, button_row, hbox
 from wallet.gui.widgets.fields import AmountField, Field, LineEdit
 from wallet.gui.widgets.notices import Banner, Facts
@@ -123,6 +125,17 @@ class LinkCard(_LightningCard):
         fallback = found.get("fallback")
         self.onchain: Button | None = None
         if isinstance(fallback, Mapping):
+            sentence = paid_before_sentence(fallback.get("paid_before"))
+            if sentence:
+                self.box.insertWidget(
+                    self.box.indexOf(self.fee_limit),
+                    Banner(
+                        _("{sent} It belongs to the same request: paying here as well pays it twice.").format(
+                            sent=sentence
+                        ),
+                        "warning",
+                    ),
+                )
             self.onchain = Button(
                 _("Pay on chain instead"),
                 "outlined",
@@ -292,6 +305,8 @@ class NodeCard(_LightningCard):
         amount_msat = self._amount_msat()
         if not amount_msat:
             return
+        # Drawn here, so that the payment's hash is known while it is under way, and with it the route it takes.
+        preimage = secrets.token_bytes(32)
         self.pay.emit(
             {
                 "kind": "keysend",
@@ -299,10 +314,11 @@ class NodeCard(_LightningCard):
                     "node_id": self._node_id,
                     "amount_msat": amount_msat,
                     "max_fee_msat": self.fee_limit.limit_msat(),
+                    "preimage": preimage.hex(),
                 },
                 "amount_msat": amount_msat,
                 "payee": self.to.name,
-                "payment_hash": None,
+                "payment_hash": hashlib.sha256(preimage).hexdigest(),
                 "contact": None if self._found.get("contact") else self._node_id,
             }
         )

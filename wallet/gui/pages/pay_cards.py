@@ -38,9 +38,9 @@ from wallet.gui.widgets.basic import (
 from wallet.gui.widgets.fields import AmountField, Field, LineEdit, Segments
 from wallet.gui.widgets.ids import CopyId, DetailsList, Fold
 from wallet.gui.widgets.notices import Banner, Facts
-from wallet.i18n import _
+from wallet.i18n import _, ngettext
 
-__all__ = ["InvoiceCard", "OnchainCard", "PayCard"]
+__all__ = ["InvoiceCard", "OnchainCard", "PayCard", "paid_before_sentence"]
 
 QUOTE_AFTER_MS = 200
 SPEEDS = {"fast": 1, "hour": 6, "day": 144}
@@ -49,6 +49,21 @@ _RATE = re.compile(r"[0-9]{1,4}(\.[0-9]{1,2})?")
 
 def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def paid_before_sentence(before: Any) -> str:
+    """What this wallet has sent to an address already; empty for nothing. Whoever pays twice should mean it."""
+    if not isinstance(before, Mapping):
+        return ""
+    times = _whole(before.get("times")) or 1
+    amount, when = fmt.amount_sat(int(before.get("amount_sat") or 0)), fmt.ago(int(before.get("at") or 0))
+    if times > 1:
+        return ngettext(
+            "You have sent coins to this address {n} time, most recently {amount}, {when}.",
+            "You have sent coins to this address {n} times, most recently {amount}, {when}.",
+            times,
+        ).format(n=times, amount=amount, when=when)
+    return _("You have sent {amount} to this address already, {when}.").format(amount=amount, when=when)
 
 
 class PayCard(Card):
@@ -101,6 +116,7 @@ class InvoiceCard(PayCard):
         self.box.addWidget(self.fee_limit)
         self._banner = Banner("", "warning")
         self.box.addWidget(self._banner)
+        self.twice = self._make_twice()
         self.button = Button(_("Pay"), "filled", main=True, on_click=self._pay)
         self.cancel = Button(_("Cancel"), "outlined", main=True, on_click=self.cancelled.emit)
         self._reason = Label("", "caption", "text2", wrap=True)
@@ -123,11 +139,30 @@ class InvoiceCard(PayCard):
             return self._fixed_msat
         return None if self.amount_field is None else self.amount_field.amount_msat()
 
+    def _make_twice(self) -> Banner | None:
+        """The same link may be paid on chain already: paying it here as well has to be meant."""
+        fallback = self._invoice.get("fallback")
+        before = fallback.get("paid_before") if isinstance(fallback, Mapping) else None
+        sentence = paid_before_sentence(before)
+        if not isinstance(before, Mapping) or not sentence:
+            return None
+        item_id = f"tx:{before.get('txid')}"
+        banner = Banner(
+            _("{sent} It belongs to the same request: paying here as well pays it twice.").format(
+                sent=sentence
+            ),
+            "warning",
+            _("Show the payment"),
+            lambda: self.context.show_item(item_id),
+        )
+        self.box.addWidget(banner)
+        return banner
+
     def _make_way_on(self) -> Button | None:
         """What can be done with an invoice that is not to be paid, or paid otherwise."""
         invoice = self._invoice
         payment_hash = str(invoice.get("payment_hash") or "")
-        if invoice.get("already_paid"):
+        if invoice.get("already_paid") or invoice.get("pending"):
             return Button(
                 _("Show the payment"),
                 "outlined",
@@ -141,7 +176,7 @@ class InvoiceCard(PayCard):
         if invoice.get("expired"):
             return Button(_("Use another invoice"), "outlined", "refresh", on_click=self.cancelled.emit)
         fallback = invoice.get("fallback")
-        if isinstance(fallback, Mapping):
+        if isinstance(fallback, Mapping) and self.twice is None:
             return Button(
                 _("Pay on chain instead"),
                 "outlined",
@@ -193,9 +228,8 @@ class InvoiceCard(PayCard):
         self._reason.setText(reason)
         ready = bool(amount_msat) and not problem and not reason
         self.button.setEnabled(ready)
-        self.button.setText(
-            _("Pay {amount}").format(amount=fmt.amount(amount_msat)) if amount_msat else _("Pay")
-        )
+        words = _("Pay {amount}") if self.twice is None else _("Pay {amount} all the same")
+        self.button.setText(words.format(amount=fmt.amount(amount_msat)) if amount_msat else _("Pay"))
         self.button.setAccessibleDescription(problem or reason)
 
     def refresh(self) -> None:
@@ -220,6 +254,7 @@ class InvoiceCard(PayCard):
                 "amount_msat": amount_msat,
                 "payee": self._to.name,
                 "payment_hash": self._invoice.get("payment_hash"),
+                "fallback": self._invoice.get("fallback"),
             }
         )
 
@@ -235,6 +270,12 @@ class OnchainCard(PayCard):
         self._asked = 0
         self._quote: Mapping[str, Any] | None = None
         self._content = QWidget()
+        sentence = paid_before_sentence(address.get("paid_before"))
+        if sentence:
+            txid = str(address["paid_before"].get("txid") or "")
+            self.box.addWidget(
+                Banner(sentence, "info", _("Show the payment"), lambda: self.context.show_item(f"tx:{txid}"))
+            )
         self.box.addWidget(self._content)
         self.amount_field = AmountField(_("Amount"))
         given_sat = _whole(address.get("amount_sat"))

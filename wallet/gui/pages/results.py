@@ -11,7 +11,7 @@ from wallet.gui import format as fmt
 from wallet.gui.pages.base import scroller
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S4, S6
-from wallet.gui.widgets.basic import AmountLabel, Button, IconLabel, Label, Pill, hbox, prose, vbox
+from wallet.gui.widgets.basic import AmountLabel, Button, Flow, IconLabel, Label, Pill, prose, vbox
 from wallet.i18n import _
 
 __all__ = ["ResultPage"]
@@ -53,13 +53,12 @@ class ResultPage(QWidget):
             box.addSpacing(theme().px(S2))
             box.addWidget(prose(advice, 480, align=centre), 0, centre)
         box.addSpacing(theme().px(S6))
-        row = hbox("stretch", spacing=S2)
+        row = Flow(centred=True)
         self.buttons: list[Button] = []
         for number, (text, act) in enumerate(buttons):
             button = Button(text, "filled" if number == 0 else "outlined", main=True, on_click=act)
             self.buttons.append(button)
             row.addWidget(button)
-        row.addStretch(1)
         box.addLayout(row)
         box.addStretch(1)
         inside = QWidget()

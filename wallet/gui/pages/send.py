@@ -468,7 +468,7 @@ class SendPage(Page):
 
         def failed(sentence: str) -> None:
             if self._paying is order:
-                self._failed(order, sentence)
+                self._broke_off(order, sentence)
 
         command = "keysend" if order.get("kind") == "keysend" else "lnpay"
         self.context.bridge.call(command, done, failed, owner=self, **order["arguments"])
@@ -492,7 +492,7 @@ class SendPage(Page):
 
         def failed(sentence: str) -> None:
             if self._paying is order:
-                self._failed(order, sentence)
+                self._failed(order, _nothing_spent(sentence))
 
         self.context.bridge.call("lnurlp_invoice", done, failed, owner=self, **order["ask"])
 
@@ -501,7 +501,12 @@ class SendPage(Page):
             self._still_under_way(order, answer)
             return
         if not answer.get("success"):
-            self._failed(order, fmt.plain(str(answer.get("reason") or _("No reason was given.")), 400))
+            self._failed(
+                order,
+                # The node's own words, which say that nothing was paid.
+                fmt.plain(str(answer.get("reason") or _("No reason was given. Nothing was spent.")), 600),
+                tried=f"ln:{answer.get('payment_hash') or order.get('payment_hash')}",
+            )
             return
         fee_msat = int(answer.get("fee_msat") or 0)
         tenths = max(1, self._clock.elapsed() // 100)
@@ -562,6 +567,15 @@ class SendPage(Page):
     def _keep(self, name: str, destination: str) -> None:
         self.contacts.ask_new(name, destination)
 
+    def _broke_off(self, order: dict[str, Any], sentence: str) -> None:
+        """The command ended without an answer. That nothing was spent is said only where nothing is under way."""
+        payment_hash = order.get("payment_hash")
+        attempts = self.context.bridge.api.payment_attempts(f"ln:{payment_hash}") if payment_hash else ()
+        if any(attempt.status is ActivityStatus.PENDING for attempt in attempts):
+            self._still_under_way(order, {"payment_hash": payment_hash, "reason": sentence})
+        else:
+            self._failed(order, _nothing_spent(sentence))
+
     def _still_under_way(self, order: dict[str, Any], answer: Mapping[str, Any]) -> None:
         """The command gave up waiting; the payment itself either arrives or comes back."""
         item_id = f"ln:{answer.get('payment_hash')}"
@@ -609,27 +623,44 @@ class SendPage(Page):
 
         def failed(sentence: str) -> None:
             if self._paying is order:
-                self._failed(order | {"amount_msat": order["amount_sat"] * 1000}, sentence)
+                # Of a transaction that others may send as well, nobody here knows.
+                said = _sentence(sentence) if order.get("kind") == "psbt" else _nothing_spent(sentence)
+                self._failed(order | {"amount_msat": order["amount_sat"] * 1000}, said)
 
         command = "broadcast_psbt" if order.get("kind") == "psbt" else "payto"
         self.context.bridge.call(command, done, failed, owner=self, **order["arguments"])
 
-    def _failed(self, order: dict[str, Any], reason: str) -> None:
+    def _failed(self, order: dict[str, Any], reason: str, *, tried: str = "") -> None:
+        """`tried`: the payment's item, where its attempts can be looked at."""
         text = self.field.text()
+        buttons: list[tuple[str, Callable[[], object]]] = [
+            (_("Try again"), lambda: self.take(text) if self._ready_again() else None)
+        ]
+        fallback = order.get("fallback")
+        if isinstance(fallback, Mapping):
+            buttons.append((_("Pay on chain instead"), lambda: self._pay_instead(text, fallback)))
+        if tried:
+            buttons.append((_("What was tried"), lambda: self.context.show_item(tried)))
+        buttons.append((_("Back"), self._done))
         self._end(
             ResultPage(
                 good=False,
                 title=_("Not paid"),
                 amount_msat=order["amount_msat"],
                 lines=[_("to {payee}").format(payee=order["payee"])],
-                advice=_("{reason} Nothing was spent.").format(reason=_sentence(reason)),
-                buttons=[
-                    (_("Try again"), lambda: self.take(text) if self._ready_again() else None),
-                    (_("Back"), self._done),
-                ],
+                advice=_sentence(reason),
+                buttons=buttons,
                 network=self.context.network,
             )
         )
+
+    def _pay_instead(self, text: str, found: Mapping[str, Any]) -> None:
+        """Nothing is under way over Lightning: the same request, on the other layer."""
+        self.reset()
+        self.field.setText(text)
+        self.field.setCursorPosition(0)
+        self._timer.stop()
+        self._show_answer(text, found)
 
     def _ready_again(self) -> bool:
         self._paying = None
@@ -679,6 +710,14 @@ class SendPage(Page):
         self.hint.setText(text)
         if self.card is not None:
             self.card.refresh()
+
+
+def _nothing_spent(reason: str) -> str:
+    """A refusal, and that it cost nothing, unless it says so itself."""
+    reason = _sentence(reason)
+    return (
+        reason if _("Nothing was paid.") in reason else _("{reason} Nothing was spent.").format(reason=reason)
+    )
 
 
 def _sentence(text: str) -> str:

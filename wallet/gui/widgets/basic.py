@@ -22,6 +22,7 @@ from PyQt6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLayout,
+    QLayoutItem,
     QMenu,
     QPushButton,
     QSizePolicy,
@@ -601,10 +602,13 @@ def add_action(
 
 
 class Flow(PlacingLayout):
-    """Items side by side, going on in the next line where the width ends."""
+    """Items side by side, going on in the next line where the width ends; each line at the left, or `centred`."""
 
-    def __init__(self, *items: QWidget, spacing: int = S2, line_spacing: int = S2) -> None:
+    def __init__(
+        self, *items: QWidget, spacing: int = S2, line_spacing: int = S2, centred: bool = False
+    ) -> None:
         super().__init__(spacing=spacing, line_spacing=line_spacing)
+        self._centred = centred
         for item in items:
             self.addWidget(item)
 
@@ -628,6 +632,7 @@ class Flow(PlacingLayout):
         around = self.contentsMargins()
         rect = rect.marginsRemoved(around)
         x, y, line = rect.x(), rect.y(), 0
+        placed: list[tuple[QLayoutItem, QRect]] = []
         for item in self._items:
             if item.isEmpty():
                 continue
@@ -638,8 +643,11 @@ class Flow(PlacingLayout):
                 hint = QSize(width, item.heightForWidth(width) if item.hasHeightForWidth() else hint.height())
             if x > rect.x() and x + hint.width() > rect.x() + rect.width():
                 x, y, line = rect.x(), y + line + self._line_gap, 0
-            if move:
-                item.setGeometry(QRect(QPoint(x, y), hint))
+            placed.append((item, QRect(QPoint(x, y), hint)))
             x += hint.width() + self._gap
             line = max(line, hint.height())
+        ends = {place.y(): place.x() + place.width() for _item, place in placed}
+        for item, place in placed if move else ():
+            spare = rect.x() + rect.width() - ends[place.y()]
+            item.setGeometry(place.translated(max(0, spare) // 2, 0) if self._centred else place)
         return y + line - rect.y() + around.top() + around.bottom()

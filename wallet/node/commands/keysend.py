@@ -36,17 +36,19 @@ async def keysend(
     amount_msat: int | None = None,
     memo: str = "",
     max_fee_msat: int | None = None,
+    preimage: str = "",
     timeout: int = PAYMENT_TIMEOUT_SECONDS,  # noqa: ASYNC109 - as of `lnpay`
     trace: bool = False,
 ) -> Json:
     """Pays a node that did not ask for it, without an invoice, as one part. The amount is in BTC. The memo stays here.
-    Answers as `lnpay` does.
+    Answers as `lnpay` does. --preimage, 64 characters that nobody else knows and that were never used, lets a program
+    know the payment's hash beforehand; without it one is drawn.
     """
     payee = _payee(node, node_id)
     value_msat = _value_msat(amount, amount_msat)
     if paused := node.pause_sentence():
         raise CommandError(_("{why} Nothing was paid.").format(why=paused), code="paused")
-    preimage = PaymentPreimage(os.urandom(32))
+    secret = _secret(node, preimage)
     limit_msat = max_fee_msat if max_fee_msat is not None else default_max_fee_msat(value_msat)
     route_params = RouteParameters(
         # Nobody said which final delta the payee wants; ours is enough for every implementation.
@@ -57,7 +59,7 @@ async def keysend(
         max_total_routing_fee_msat=limit_msat,
     )
     record = PaymentRecord(
-        payment_hash=sha256(preimage),
+        payment_hash=sha256(secret),
         amount_msat=value_msat,
         fee_msat=0,
         created_at=node.wall_clock_at(),
@@ -70,7 +72,7 @@ async def keysend(
 
     def send() -> None:
         node.manager.send_spontaneous_payment(
-            preimage,
+            secret,
             PaymentId(record.payment_hash),
             route_params,
             Retry(max_retries=RETRY_ATTEMPTS, timeout_ms=timeout * 1000),
@@ -78,6 +80,25 @@ async def keysend(
         )
 
     return await pay(node, record, send, timeout_seconds=timeout, trace=trace)
+
+
+def _secret(node: Node, preimage: str) -> PaymentPreimage:
+    """A fresh preimage: one that was used before is known to the nodes that it went through."""
+    if not preimage:
+        return PaymentPreimage(os.urandom(32))
+    try:
+        secret = bytes.fromhex(preimage.strip())
+    except ValueError:
+        secret = b""
+    if len(secret) != 32:
+        raise CommandError(_("A preimage is 64 characters of 0-9 and a-f."), code="usage")
+    key = sha256(secret)
+    if key in node.ledger.payments or key in node.ledger.requests:
+        raise CommandError(
+            _("This preimage was used before: whoever saw it then could take the payment. Nothing was paid."),
+            code="exists",
+        )
+    return PaymentPreimage(secret)
 
 
 def _payee(node: Node, text: str) -> NodeId:
