@@ -177,10 +177,20 @@ def test_while_a_payment_is_under_way_its_address_is_not_offered(tmp_path: Path)
             found = await bob.call("recognise", text=link)
             assert found["kind"] == "invoice"
             assert found["pending"]
+            payment_hash = found["payment_hash"]
+            deadline = await bob.call("payment_deadline", payment_hash=payment_hash)
+            (htlc,) = bob.node.manager.list_channels()[0].pending_htlcs
+            assert deadline == {
+                "height": htlc.cltv_expiry_height,
+                "blocks": htlc.cltv_expiry_height - bob.node.best_height,
+            }
+            assert deadline["blocks"] > 0
             assert not found["can_pay"]
             assert "fallback" not in found
             await alice.call("cancel_hold_invoice", payment_hash="ab" * 32)
             assert not (await paying)["success"]
+            await bob.until("the end of all HTLCs", bob.quiet)
+            assert await bob.call("payment_deadline", payment_hash=payment_hash) == {}
             assert (await bob.call("recognise", text=link))["fallback"]["address"] == address
 
     play(scenario())

@@ -184,6 +184,9 @@ class FakeSend:
             "max_fee_msat": max(10_000, amount_msat // 100),
         }
 
+    def do_payment_deadline(self, payment_hash: str) -> Json:
+        return {"height": 912_429, "blocks": 84}
+
     def do_payee_message(self, payment_hash: str) -> Json:
         return dict(self.says)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QVBoxLayout, QWidget
@@ -198,6 +199,8 @@ class ItemDialog(Dialog):
         shown = Facts(label_width=96)
         shown.show_facts(facts)
         self.body.addWidget(shown)
+        if lightning and item.amount_msat < 0 and item.status is ActivityStatus.PENDING and item.payment_hash:
+            self._show_deadline(shown, facts, item.payment_hash)
         self.note = LineEdit(_("Note for yourself"), _("What it was for"))
         self.note.setText(fmt.plain(item.label, 200))
         self.body.addWidget(Field(_("Note for yourself"), self.note))
@@ -231,6 +234,20 @@ class ItemDialog(Dialog):
         self.save.setEnabled(False)
         self.note.textChanged.connect(lambda text: self.save.setEnabled(text.strip() != item.label))
         self.note.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _show_deadline(self, shown: Facts, facts: list[tuple[str, QWidget | str]], payment_hash: str) -> None:
+        """A payment that hangs arrives or comes back by itself: until when at most."""
+
+        def told(answer: Any) -> None:
+            if isinstance(answer, Mapping) and "blocks" in answer:
+                words = _("It arrives or comes back within {time}").format(
+                    time=fmt.blocks_long(int(answer["blocks"]))
+                )
+                shown.show_facts([*facts, (_("At most"), words)])
+
+        self._context.bridge.call(
+            "payment_deadline", told, lambda _sentence: None, owner=self, payment_hash=payment_hash
+        )
 
     def _show_on_graph(self, attempts: Sequence[AttemptView]) -> None:
         own_id = self._context.snapshot.status.node_id

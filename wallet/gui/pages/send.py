@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PyQt6.QtCore import QElapsedTimer, QMimeData, Qt, QTimer
+from PyQt6.QtCore import QElapsedTimer, QMimeData, Qt, QTimer, pyqtSignal
 from PyQt6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QImage, QKeyEvent, QKeySequence
 from PyQt6.QtWidgets import QStackedWidget, QWidget
 
@@ -78,7 +78,12 @@ class _AnyField(LineEdit):
 
 
 class _Progress(QWidget):
-    """A payment under way: the amount, its way as dots, what is being tried, and that one need not stay."""
+    """A payment under way: the amount, its way as dots, what is being tried, and that one need not stay.
+
+    Signals: `slow()`, once a node on the way has not answered for long.
+    """
+
+    slow = pyqtSignal()
 
     def __init__(self, network: str) -> None:
         super().__init__()
@@ -153,8 +158,18 @@ class _Progress(QWidget):
         self.note.setText(
             _(
                 "A node on the way has not answered yet. The payment either arrives or comes back to you by itself; "
-                "it is never made twice. Activity shows until when at most."
+                "it is never made twice."
             )
+        )
+        self.slow.emit()
+
+    def say_deadline(self, blocks: int) -> None:
+        """Until when at most that is."""
+        self.note.setText(
+            _(
+                "A node on the way has not answered yet. The payment either arrives or comes back to you by itself "
+                "within {time} at most; it is never made twice. You can go to another page meanwhile."
+            ).format(time=fmt.blocks_long(blocks))
         )
 
 
@@ -196,6 +211,7 @@ class SendPage(Page):
         self._asking = scroller(asking)
         self.progress = _Progress(context.network)
         self.progress.looking.timeout.connect(self._look)
+        self.progress.slow.connect(self._ask_deadline)
         self.views.addWidget(self._asking)
         self.views.addWidget(self.progress)
 
@@ -601,16 +617,26 @@ class SendPage(Page):
                 return
             txid = str(answer.get("txid", "")) if isinstance(answer, Mapping) else str(answer or "")
             fee = fmt.fee_with_share(order["fee_sat"] * 1000, order["amount_sat"] * 1000)
+            # Without a server it is written down, and has reached nobody. A PSBT is broadcast before it is answered.
+            left = order.get("kind") == "psbt" or any(
+                server.connected for server in self.context.snapshot.status.servers
+            )
             lines = [
                 _("to {payee}").format(payee=order["payee"]),
                 _("Fee {fee}. It confirms in {time}; you can close Leyden now.").format(
                     fee=fee, time=order["wait"]
-                ),
+                )
+                if left
+                else _(
+                    "Fee {fee}. It is signed and kept, but no server is connected: Leyden sends it as soon as one is, "
+                    "by itself. Leave Leyden open until then."
+                ).format(fee=fee),
             ]
             self._end(
                 ResultPage(
                     good=True,
-                    title=_("Sent"),
+                    icon=None if left else "hourglass",
+                    title=_("Sent") if left else _("Waiting for a server"),
                     amount_msat=order["amount_sat"] * 1000,
                     lines=lines,
                     buttons=[
@@ -687,6 +713,21 @@ class SendPage(Page):
             if sentence:
                 self.progress.say(sentence)
         self.refresh()
+
+    def _ask_deadline(self) -> None:
+        """Of a payment that takes long: until when at most."""
+        order = self._paying
+        payment_hash = None if order is None else order.get("payment_hash")
+        if not payment_hash:
+            return
+
+        def told(answer: Any) -> None:
+            if self._paying is order and isinstance(answer, Mapping) and "blocks" in answer:
+                self.progress.say_deadline(int(answer["blocks"]))
+
+        self.context.bridge.call(
+            "payment_deadline", told, lambda _sentence: None, owner=self, payment_hash=str(payment_hash)
+        )
 
     def _look(self) -> None:
         """Where the payment under way is."""

@@ -557,6 +557,26 @@ async def pay(
     return payment_json(node.ledger.payments[payment_hash]) | _traced(node, payment_hash, trace)
 
 
+@command
+async def payment_deadline(node: Node, payment_hash: str) -> Json:
+    """Tells until when a payment that is under way has arrived or come back, at the latest: the block height, and how
+    many blocks that is from now. Empty where nothing of it is under way."""
+    try:
+        key = bytes.fromhex(payment_hash)
+    except ValueError:
+        raise CommandError(_("A payment hash is 64 characters of 0-9 and a-f."), code="usage") from None
+    with node.core.locked():
+        heights = [
+            htlc.cltv_expiry_height
+            for channel in node.manager.list_channels()
+            for htlc in channel.pending_htlcs
+            if htlc.outbound and htlc.payment_hash == key
+        ]
+    if not heights:
+        return {}
+    return {"height": max(heights), "blocks": max(0, max(heights) - node.best_height)}
+
+
 def _traced(node: Node, payment_hash: bytes, wanted: bool) -> dict[str, Json]:
     """The attempts of a payment, where they were asked for."""
     if not wanted:

@@ -1,0 +1,93 @@
+"""What takes long, or cannot leave yet, says what is waited for and until when: through the real widgets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.gui.conftest import Desk
+from tests.gui.fake_node import FakeNode
+from tests.gui.hands import click, type_text
+from wallet.gui.pages.item_dialog import ItemDialog
+from wallet.gui.pages.pay_cards import InvoiceCard, OnchainCard
+from wallet.gui.pages.send import SendPage
+from wallet.gui.widgets.basic import Label
+
+ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+IN_A_DAY = "about 14 hours (84 blocks)"
+
+
+def send_page(desk: Desk) -> SendPage:
+    desk.go("send")
+    return desk.page(SendPage)
+
+
+def texts(dialog: ItemDialog) -> list[str]:
+    return [label.text() for label in dialog.findChildren(Label)]
+
+
+def test_a_payment_that_hangs_says_until_when_at_most(typical: Desk) -> None:
+    node = typical.node
+    page = send_page(typical)
+    invoice = node.foreign_invoice(21_000_000, "Coffee")
+    page.take(invoice)
+    typical.until(lambda: isinstance(page.card, InvoiceCard))
+    assert isinstance(page.card, InvoiceCard)
+    node.hold("lnpay")
+    click(page.card.button)
+    typical.until(lambda: page.progress.sentence.text() == "Trying a route of 2 hops")
+    # As after ten seconds.
+    page.progress._slow.timeout.emit()
+    typical.until(lambda: f"within {IN_A_DAY} at most" in page.progress.note.text())
+    assert "never made twice" in page.progress.note.text()
+    item_id = f"ln:{node.invoices[invoice]['payment_hash']}"
+    page.context.show_item(item_id)
+    dialog = typical.dialog(ItemDialog)
+    typical.until(lambda: f"It arrives or comes back within {IN_A_DAY}" in texts(dialog))
+    dialog.reject()
+    node.release("lnpay")
+    typical.until(lambda: page.result is not None)
+
+
+def test_one_that_has_ended_says_nothing_of_it(typical: Desk) -> None:
+    page = send_page(typical)
+    invoice = typical.node.foreign_invoice(21_000_000, "Coffee")
+    page.take(invoice)
+    typical.until(lambda: isinstance(page.card, InvoiceCard))
+    assert isinstance(page.card, InvoiceCard)
+    click(page.card.button)
+    typical.until(lambda: page.result is not None)
+    page.context.show_item(f"ln:{typical.node.invoices[invoice]['payment_hash']}")
+    dialog = typical.dialog(ItemDialog)
+    assert not [name for name, _arguments in typical.node.calls if name == "payment_deadline"]
+    dialog.reject()
+
+
+def without_servers(node: FakeNode) -> None:
+    gone = tuple(replace(server, connected=False, problem="It hung up") for server in node.status.servers)
+    node.status = replace(node.status, servers=gone)
+    node.tell()
+
+
+@pytest.mark.parametrize("connected", [True, False], ids=["connected", "server away"])
+def test_coins_that_no_server_has_taken_are_not_said_to_be_sent(typical: Desk, connected: bool) -> None:
+    page = send_page(typical)
+    if not connected:
+        typical.node.submit(without_servers, typical.node)
+        typical.until(lambda: not any(s.connected for s in page.context.snapshot.status.servers))
+    page.take(ADDRESS)
+    typical.until(lambda: isinstance(page.card, OnchainCard))
+    card = page.card
+    assert isinstance(card, OnchainCard)
+    type_text(card.amount_field, "250000")
+    typical.until(card.review.isEnabled)
+    click(card.review)
+    assert card.button is not None
+    click(card.button)
+    typical.until(lambda: page.result is not None)
+    assert page.result is not None
+    said = page.result.accessibleName()
+    assert page.result.title == ("Sent" if connected else "Waiting for a server")
+    assert ("you can close Leyden now" in said) is connected
+    assert ("Leave Leyden open until then" in said) is not connected
