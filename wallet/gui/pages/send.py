@@ -198,6 +198,13 @@ class SendPage(Page):
         box.addLayout(Beside(self.field, hbox(self.paste, self.scan, spacing=S2), least=260, spacing=S2))
         self.hint = Label("", "body", "text2", wrap=True)
         box.addWidget(self.hint)
+        self.ways_in = Label(
+            _("Files and pictures with a code can be dropped here, and pasted on any page."),
+            "caption",
+            "text2",
+            wrap=True,
+        )
+        box.addWidget(self.ways_in)
         self.banner = Banner("", "warning", _("Clear"), self.reset)
         box.addWidget(self.banner)
         self._card_place = vbox()
@@ -371,6 +378,7 @@ class SendPage(Page):
         self._drop_card()
         self.banner.say("")
         self.hint.setVisible(not text.strip())
+        self.ways_in.setVisible(not text.strip())
         self.contacts.setVisible(not text.strip())
         if text.strip():
             self._timer.start()
@@ -466,6 +474,7 @@ class SendPage(Page):
         self.banner.say("")
         self._drop_card()
         self.hint.show()
+        self.ways_in.show()
         self.refresh()
         self.field.setFocus(Qt.FocusReason.OtherFocusReason)
 
