@@ -17,6 +17,7 @@ from benchmarks import (
     gossip,
     graph,
     history,
+    inputs,
     loopback,
     network_page,
     payments,
@@ -49,19 +50,20 @@ def main() -> int:
         "--topology", type=Path, help=f"for {', '.join(ON_A_TOPOLOGY)}: a file, else one is made up"
     )
     parser.add_argument(
-        "--history", type=int, default=history.COUNT, help="how many payments the part history makes"
+        "--history", type=inputs.count, default=history.COUNT, help="how many payments the part history makes"
     )
     args = parser.parse_args()
     if unknown := [name for name in args.parts if name not in PARTS]:
         parser.error(f"there is no part {unknown[0]}: {', '.join(PARTS)}")
     figures = []
-    for name in args.parts or PARTS:
-        print(name, flush=True)
-        with tempfile.TemporaryDirectory(prefix="leyden-bench-") as folder:
-            given: dict[str, object] = {"topology": args.topology} if name in ON_A_TOPOLOGY else {}
-            if name == "history":
-                given["count"] = args.history
-            figures += PARTS[name](Path(folder), say=lambda line: print(line, flush=True), **given)
+    with inputs.refused(parser):
+        for name in args.parts or PARTS:
+            print(name, flush=True)
+            with tempfile.TemporaryDirectory(prefix="leyden-bench-") as folder:
+                given: dict[str, object] = {"topology": args.topology} if name in ON_A_TOPOLOGY else {}
+                if name == "history":
+                    given["count"] = args.history
+                figures += PARTS[name](Path(folder), say=lambda line: print(line, flush=True), **given)
     print("\n" + table(figures))
     RESULT.parent.mkdir(exist_ok=True)
     machine = {

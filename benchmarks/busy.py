@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks import inputs
 from benchmarks.figures import Figure, of_samples, table
 from benchmarks.history import asks_at_once
 from benchmarks.loopback import CountingDaemon, open_between, rate
@@ -111,8 +112,10 @@ def measure(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.busy", description=__doc__)
-    parser.add_argument("--count", type=int, default=PARALLEL, help="how many payments a round at once")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument(
+        "--count", type=inputs.count, default=PARALLEL, help="how many payments a round at once"
+    )
+    parser.add_argument("--rounds", type=inputs.count, default=ROUNDS)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="leyden-bench-") as folder:
         print(table(measure(Path(folder), parallel=given.count, rounds=given.rounds)))

@@ -113,7 +113,7 @@ def table(figures: Sequence[Figure]) -> str:
                 figure.name,
                 f"{figure.value:.4g} {figure.unit}".rstrip(),
                 reference,
-                f"{figure.ratio:.2f}" if figure.ratio is not None else "",
+                f"{figure.ratio:.{2 if figure.ratio >= 0.1 else 3}f}" if figure.ratio is not None else "",
                 figure.wanted,
                 "ok" if figure.ok else "MISSED",
             )

@@ -6,6 +6,9 @@ FILE: repeated a length in two bytes, big-endian, and a message (`python -m benc
 memory: decoded, every signature checked, added. Over a socket: one peer, a process of its own, has encrypted it all
 before the clock starts, and sends as fast as it is read. The reference: the same checks, and nothing else, on as many
 threads as there are cores; each key is parsed each time.
+
+Where `make peers` was run, rust-lightning (WASM, one core) checks and adds a sample of the same messages: the first
+thousand channels with their terms, and their nodes. Its time for all is that of the sample, by the signatures.
 """
 
 from __future__ import annotations
@@ -24,8 +27,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import gossip_file
+from benchmarks import gossip_file, rust_lightning
 from benchmarks.figures import Figure, of_samples, table
+from benchmarks.inputs import InputError, count, refused
+from benchmarks.rust_lightning import RustLightning
 from benchmarks.topology import read_npz, synthetic
 from tests.unit.ln.connection_pair import Channels, Keys, Log
 from wallet.bitcoin.address import MAINNET
@@ -33,7 +38,7 @@ from wallet.bitcoin.curve import EcdsaChecks
 from wallet.ln.msgs import ChannelAnnouncement, ChannelUpdate, NodeAnnouncement, decode_message
 from wallet.ln.peer_handler import PeerManager
 from wallet.ln.routing.gossip import NetGraphMsgHandler, NetworkGraph
-from wallet.ln.types import NodeId, Now
+from wallet.ln.types import NodeId, Now, ShortChannelId
 from wallet.node.signatures import SignaturePool
 
 IN_MEMORY_LIMIT = 1.5
@@ -41,6 +46,8 @@ SOCKET_LIMIT = 2.2
 REFERENCE = "libsecp256k1, the checks alone on all cores"
 ROUNDS = 3
 TIMEOUT_SECONDS = 300.0
+SAMPLE_CHANNELS = 1_000
+PEER_LIMIT = 1.0
 PEER = NodeId(b"\x02" * 33)
 
 
@@ -60,6 +67,10 @@ def checks_of(messages: Sequence[bytes]) -> bytes:
                 message.bitcoin_signature_2, digest, message.bitcoin_key_2,
             )  # fmt: skip
         elif isinstance(message, ChannelUpdate):
+            if message.short_channel_id not in nodes:
+                raise InputError(
+                    f"An update comes before the announcement of its channel {message.short_channel_id}."
+                )
             key = nodes[message.short_channel_id][message.direction]
             parts += (message.signature, message.digest(), key)
         elif isinstance(message, NodeAnnouncement):
@@ -70,8 +81,8 @@ def checks_of(messages: Sequence[bytes]) -> bytes:
 def reference_seconds(checks: bytes) -> float:
     """The checks alone."""
     cores = os.cpu_count() or 1
-    count = len(checks) // 129
-    bounds = [129 * (count * part // cores) for part in range(cores + 1)]
+    total = len(checks) // 129
+    bounds = [129 * (total * part // cores) for part in range(cores + 1)]
     shares = [checks[start:end] for start, end in itertools.pairwise(bounds)]
     bad: list[int] = []
 
@@ -85,8 +96,30 @@ def reference_seconds(checks: bytes) -> float:
     for thread in threads:
         thread.join()
     seconds = time.perf_counter() - began
-    assert sum(bad) == 0, "the file has signatures that are not correct"
+    if sum(bad):
+        raise InputError(f"{sum(bad)} of the {total} signatures in the file are not correct.")
     return seconds
+
+
+def sample_of(messages: Sequence[bytes], channels: int) -> list[bytes]:
+    """The first channels of a file, their updates and their nodes' announcements, in the file's order."""
+    known: set[ShortChannelId] = set()
+    nodes: set[NodeId] = set()
+    sample = []
+    for raw in messages:
+        message = decode_message(raw)
+        if isinstance(message, ChannelAnnouncement):
+            if len(known) == channels:
+                continue
+            known.add(message.short_channel_id)
+            nodes |= {message.node_id_1, message.node_id_2}
+            sample.append(raw)
+        elif isinstance(message, ChannelUpdate):
+            if message.short_channel_id in known:
+                sample.append(raw)
+        elif isinstance(message, NodeAnnouncement) and message.node_id in nodes:
+            sample.append(raw)
+    return sample
 
 
 def clock_of(messages: Sequence[bytes]) -> Now:
@@ -96,6 +129,8 @@ def clock_of(messages: Sequence[bytes]) -> Now:
         for message in map(decode_message, messages)
         if isinstance(message, ChannelUpdate | NodeAnnouncement)
     ]
+    if not times:
+        raise InputError("The file has no channel_update and no node_announcement.")
     return Now(at=max(times) + 60, mono_ms=0)
 
 
@@ -210,7 +245,12 @@ def run(messages_file: Path, rounds: int, say: Callable[[str], None]) -> list[Fi
     checks = checks_of(messages)
     now = clock_of(messages)
     say(f"{len(messages)} messages, {len(checks) // 129} signatures")
-    references, in_memory, over_socket = [], [], []
+    references, in_memory, over_socket, peer = [], [], [], []
+    sample = sample_of(messages, SAMPLE_CHANNELS)
+    share = len(checks_of(sample)) / len(checks)
+    with_peer = rust_lightning.is_installed()
+    if not with_peer:
+        say("no rust-lightning beside us: `make peers` installs it")
     for _ in range(rounds):
         references.append(reference_seconds(checks))
         seconds, graph = in_memory_seconds(messages, now)
@@ -222,7 +262,18 @@ def run(messages_file: Path, rounds: int, say: Callable[[str], None]) -> list[Fi
         say(
             f"  reference {references[-1]:.2f} s, in memory {in_memory[-1]:.2f} s, socket {over_socket[-1]:.2f} s"
         )
-    return [
+        if with_peer:
+            # Each round in a new process: the time that its engine takes to compile is part of it, as with a peer.
+            with (
+                tempfile.TemporaryDirectory(prefix="leyden-bench-") as folder,
+                RustLightning(Path(folder)) as ldk,
+            ):
+                seconds = ldk.gossip_seconds(sample)
+            peer.append(seconds / share)
+            say(
+                f"  {rust_lightning.NAME}: {len(sample)} messages in {seconds:.2f} s, so all in {peer[-1]:.0f} s"
+            )
+    figures = [
         of_samples(
             name,
             samples,
@@ -238,6 +289,14 @@ def run(messages_file: Path, rounds: int, say: Callable[[str], None]) -> list[Fi
             ("the same over a socket", over_socket, SOCKET_LIMIT),
         )
     ]
+    if with_peer:
+        figures.append(
+            of_samples(
+                "all gossip checked and added, beside a peer's core", in_memory, "s", PEER_LIMIT, "lower",
+                reference=f"{rust_lightning.NAME}, one core, by a sample", reference_samples=peer, is_ratio=True,
+            )
+        )  # fmt: skip
+    return figures
 
 
 def measure(folder: Path, say: Callable[[str], None], topology: Path | None = None) -> list[Figure]:
@@ -252,14 +311,14 @@ def main() -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--messages", type=Path)
     source.add_argument("--topology", type=Path)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--rounds", type=count, default=ROUNDS)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="leyden-bench-") as folder:
+    with refused(parser), tempfile.TemporaryDirectory(prefix="leyden-bench-") as folder:
         if args.messages is None:
             figures = measure(Path(folder), print, args.topology)
         else:
             figures = run(args.messages, args.rounds, print)
-    print(table(figures))
+        print(table(figures))
 
 
 if __name__ == "__main__":

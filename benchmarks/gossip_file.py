@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.inputs import InputError, read_bytes, refused
 from benchmarks.topology import UPDATED_AT, Topology, node_secret, read_npz, synthetic, update_of
 from wallet.bitcoin import curve
 from wallet.bitcoin.address import MAINNET
+from wallet.bitcoin.errors import DecodeError
 from wallet.bitcoin.hashes import sha256
 from wallet.ln.features import Feature, Features
-from wallet.ln.msgs import ChannelAnnouncement, NodeAnnouncement, encode_message
+from wallet.ln.msgs import ChannelAnnouncement, NodeAnnouncement, decode_message, encode_message
 from wallet.ln.types import NodeId, ShortChannelId
 
 FEATURES = Features.of(optional=(Feature.BASIC_MPP, Feature.ANCHORS, Feature.KEYSEND, Feature.SPLICE))
@@ -84,12 +86,22 @@ def write(path: Path, messages: Iterator[bytes]) -> None:
 
 
 def read(path: Path) -> list[bytes]:
-    data = path.read_bytes()
-    messages, position = [], 0
+    """The messages, each of which is well formed; signatures are not checked here."""
+    data = read_bytes(path)
+    messages: list[bytes] = []
+    position = 0
     while position < len(data):
         end = position + 2 + int.from_bytes(data[position : position + 2], "big")
+        if end > len(data):
+            raise InputError(f"{path} ends in the middle of message {len(messages) + 1}, at byte {position}.")
+        try:
+            decode_message(data[position + 2 : end])
+        except DecodeError as error:
+            raise InputError(f"{path}: message {len(messages) + 1}, at byte {position}: {error}") from error
         messages.append(data[position + 2 : end])
         position = end
+    if not messages:
+        raise InputError(f"{path} has no messages.")
     return messages
 
 
@@ -98,7 +110,8 @@ def main() -> None:
     parser.add_argument("--topology", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    write(args.out, signed(synthetic() if args.topology is None else read_npz(args.topology)))
+    with refused(parser):
+        write(args.out, signed(synthetic() if args.topology is None else read_npz(args.topology)))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import inputs
 from benchmarks.figures import Figure, of_samples, table
 from benchmarks.loopback import CountingDaemon, open_between, rate
 from benchmarks.payments import AMOUNT_MSAT, CHANNEL_SAT, Invoices, Pay, RpcLines, leyden_pays
@@ -145,8 +146,8 @@ def _size(wallet: LeydenDaemon) -> tuple[float, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.history", description=__doc__)
-    parser.add_argument("--count", type=int, default=COUNT, help="how many payments the history has")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--count", type=inputs.count, default=COUNT, help="how many payments the history has")
+    parser.add_argument("--rounds", type=inputs.count, default=ROUNDS)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="leyden-bench-") as folder:
         print(table(measure(Path(folder), count=given.count, rounds=given.rounds)))

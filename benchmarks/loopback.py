@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from benchmarks import inputs
 from benchmarks.figures import Figure, of_samples, table
 from benchmarks.payments import (
     CHANNEL_SAT,
@@ -138,8 +139,10 @@ def _is_usable(wallet: LeydenDaemon) -> bool:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.loopback", description=__doc__)
-    parser.add_argument("--parallel", type=int, default=AT_ONCE, help="how many payments are in flight")
-    parser.add_argument("--count", type=int, default=PARALLEL, help="how many payments a round")
+    parser.add_argument(
+        "--parallel", type=inputs.count, default=AT_ONCE, help="how many payments are in flight"
+    )
+    parser.add_argument("--count", type=inputs.count, default=PARALLEL, help="how many payments a round")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="leyden-bench-") as folder:
         print(table(measure(Path(folder), parallel=given.count, at_once=given.parallel)))

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from benchmarks import inputs
 from benchmarks.figures import Figure, of_samples, table
 from tests.real.harness import LdkLines, LdkPeer, Regtest
 from tests.real.leyden import LeydenDaemon
@@ -230,8 +231,12 @@ def open_to_leyden(net: Regtest, peer: LdkPeer, leyden: LeydenDaemon, push_msat:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.payments", description=__doc__)
-    parser.add_argument("--parallel", type=int, default=AT_ONCE, help="how many payments are in flight")
-    parser.add_argument("--count", type=int, default=PARALLEL, help="how many payments each way and round")
+    parser.add_argument(
+        "--parallel", type=inputs.count, default=AT_ONCE, help="how many payments are in flight"
+    )
+    parser.add_argument(
+        "--count", type=inputs.count, default=PARALLEL, help="how many payments each way and round"
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="leyden-bench-") as folder:
         print(table(measure(Path(folder), parallel=given.count, at_once=given.parallel)))

@@ -30,6 +30,7 @@ from statistics import mean, median
 from typing import Final
 
 from benchmarks.figures import Better, Figure, table
+from benchmarks.inputs import count, refused
 from benchmarks.route import MPP, NOW, OwnChannel
 from benchmarks.topology import Topology, graph_of, read_npz, synthetic
 from wallet.ln.route import ChannelLack, InFlightHtlcs, PaymentParameters, RouteNotFound, RouteParameters
@@ -374,10 +375,11 @@ def measure(folder: Path, say: Callable[[str], None], topology: Path | None = No
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulation", description=__doc__)
     parser.add_argument("--topology", type=Path)
-    parser.add_argument("--count", type=int, default=COUNT)
+    parser.add_argument("--count", type=count, default=COUNT)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    print(table(run(args.topology, args.count, args.seed, print)))
+    with refused(parser):
+        print(table(run(args.topology, args.count, args.seed, print)))
 
 
 if __name__ == "__main__":

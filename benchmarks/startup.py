@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks import inputs
 from benchmarks.figures import Figure, of_samples, table
 from benchmarks.topology import graph_of, read_npz, synthetic
 from tests.real.harness import Regtest
@@ -153,7 +154,7 @@ def measure(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__)
     parser.add_argument("--topology", type=Path, help="the graph; else one is made up")
-    parser.add_argument("--starts", type=int, default=STARTS)
+    parser.add_argument("--starts", type=inputs.count, default=STARTS)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="leyden-bench-") as folder:
+    with inputs.refused(parser), tempfile.TemporaryDirectory(prefix="leyden-bench-") as folder:
         print(table(measure(Path(folder), starts=given.starts, topology=given.topology)))

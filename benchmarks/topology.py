@@ -8,15 +8,18 @@ of each update `u_chan`, `u_dir`, `u_enabled`, `u_htlc_min_msat`, `u_htlc_max_ms
 from __future__ import annotations
 
 import ast
+import io
 import random
 import struct
 import sys
 import zipfile
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.inputs import InputError, read_bytes
 from wallet.bitcoin import curve
 from wallet.bitcoin.address import MAINNET, Network
 from wallet.bitcoin.hashes import sha256
@@ -58,8 +61,19 @@ class Topology:
 
 def read_npz(path: Path) -> Topology:
     """Read a file; see the module's docstring."""
-    with zipfile.ZipFile(path) as archive:
-        columns = {name.removesuffix(".npy"): _npy(archive.read(name)) for name in archive.namelist()}
+    try:
+        with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
+            columns = {name.removesuffix(".npy"): _npy(archive.read(name)) for name in archive.namelist()}
+        return _topology(columns)
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path} is not what numpy's savez writes.") from error
+    except KeyError as error:
+        raise InputError(f"{path} lacks the array {error}.") from error
+    except (ValueError, SyntaxError, TypeError, struct.error, IndexError) as error:
+        raise InputError(f"{path} is no network: {error}.") from error
+
+
+def _topology(columns: Mapping[str, array[Any]]) -> Topology:
     ids = columns["node_id"].tobytes()
     node_ids = [ids[start : start + 33] for start in range(0, len(ids), 33)]
     channels = list(zip(*(columns[name] for name in ("scid", "node1", "node2", "capacity_sat")), strict=True))
@@ -69,6 +83,12 @@ def read_npz(path: Path) -> Topology:
     )  # fmt: skip
     rows = zip(*(columns[name] for name in names), strict=True)
     terms = [Terms(channel, direction, bool(enabled), *rest) for channel, direction, enabled, *rest in rows]
+    if not channels or len(node_ids) < 2:
+        raise ValueError("it has no channels")
+    if any(max(first, second) >= len(node_ids) or first == second for _, first, second, _ in channels):
+        raise ValueError("a channel names a node that is not there")
+    if any(term.channel >= len(channels) or term.direction > 1 for term in terms):
+        raise ValueError("terms name a channel that is not there")
     return Topology(node_ids, channels, terms)
 
 
@@ -129,34 +149,38 @@ def synthetic(nodes: int = 2_000, channels: int = 6_000, seed: int = 1) -> Topol
 def graph_of(topology: Topology, network: Network = MAINNET) -> NetworkGraph:
     """The network as one that was believed: no signature in it is checked."""
     graph = NetworkGraph(network)
-    nothing = bytes(64)
     swapped = []
-    for scid, first, second, capacity_sat in topology.channels:
-        ids = topology.node_ids[first], topology.node_ids[second]
-        swapped.append(ids[0] > ids[1])
-        ids = min(ids), max(ids)
-        graph.add_channel(
-            ChannelAnnouncement(
-                node_signature_1=nothing,
-                node_signature_2=nothing,
-                bitcoin_signature_1=nothing,
-                bitcoin_signature_2=nothing,
-                features=b"",
-                chain_hash=network.chain_hash,
-                short_channel_id=ShortChannelId(scid),
-                node_id_1=NodeId(ids[0]),
-                node_id_2=NodeId(ids[1]),
-                bitcoin_key_1=ids[0],
-                bitcoin_key_2=ids[1],
-            ),
-            capacity_sat,
-            UPDATED_AT,
-        )
+    for channel in topology.channels:
+        message, swap = announcement_of(topology, channel, network.chain_hash)
+        swapped.append(swap)
+        graph.add_channel(message, channel[3], UPDATED_AT)
     for terms in topology.terms:
         graph.apply_update(
             update_of(topology, terms, swapped=swapped[terms.channel], chain_hash=network.chain_hash)
         )
     return graph
+
+
+def announcement_of(
+    topology: Topology, channel: tuple[int, int, int, int], chain_hash: bytes
+) -> tuple[ChannelAnnouncement, bool]:
+    """Without signatures, funded by its nodes' own keys; and whether the two nodes changed places in it."""
+    ids = topology.node_ids[channel[1]], topology.node_ids[channel[2]]
+    nothing = bytes(64)
+    message = ChannelAnnouncement(
+        node_signature_1=nothing,
+        node_signature_2=nothing,
+        bitcoin_signature_1=nothing,
+        bitcoin_signature_2=nothing,
+        features=b"",
+        chain_hash=chain_hash,
+        short_channel_id=ShortChannelId(channel[0]),
+        node_id_1=NodeId(min(ids)),
+        node_id_2=NodeId(max(ids)),
+        bitcoin_key_1=min(ids),
+        bitcoin_key_2=max(ids),
+    )
+    return message, ids[0] > ids[1]
 
 
 def update_of(topology: Topology, terms: Terms, *, swapped: bool, chain_hash: bytes) -> ChannelUpdate:
