@@ -250,10 +250,11 @@ class Shell(QWidget):
     def show_channel(self, channel_id: str) -> None:
         from wallet.gui.pages.channels import ChannelsPage
 
-        self.go("channels")
+        # First the channel, then its page: the list, which nobody sees then, need not be laid out.
         page = self.page("channels")
         if isinstance(page, ChannelsPage):
             page.show_channel(channel_id)
+        self.go("channels")
 
     def show_attempts(self, attempts: Sequence[RouteAttempt]) -> None:
         """The ways that a payment tried, on the map."""

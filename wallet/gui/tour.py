@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +39,7 @@ T = TypeVar("T")
 W = TypeVar("W", bound=QWidget)
 
 STEP_SECONDS = 90
+NEWS_SECONDS = 10
 PASSWORD = "play money only"
 CHANNEL_SAT = 500_000
 REQUEST_SAT = 10_000
@@ -207,6 +209,9 @@ class Tour:
         yield from self._be_paid()
         yield from self._look_round()
         yield from self._close()
+        # An item is read when it is asked for, the balance is as of the last news: these may be a moment older.
+        until = time.monotonic() + NEWS_SECONDS
+        yield Until(lambda: self._adds_up() or time.monotonic() > until, _("the coins to come home"))
         self._add_up()
 
     def _create(self) -> Steps:
@@ -395,6 +400,9 @@ class Tour:
     def _all_home(self) -> bool:
         balance = self.shell.bridge.snapshot.balance
         return balance.lightning_msat == 0 and not balance.locked and balance.onchain_unconfirmed_sat == 0
+
+    def _adds_up(self) -> bool:
+        return sum(part_msat for _what, part_msat in self.ledger) == self._snapshot_total_sat() * 1000
 
     def _add_up(self) -> None:
         holds_msat = self._snapshot_total_sat() * 1000
