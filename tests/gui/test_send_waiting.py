@@ -9,6 +9,7 @@ import pytest
 from tests.gui.conftest import Desk
 from tests.gui.fake_node import FakeNode
 from tests.gui.hands import click, type_text
+from wallet.gui import format as fmt
 from wallet.gui.pages.item_dialog import ItemDialog
 from wallet.gui.pages.pay_cards import InvoiceCard, OnchainCard
 from wallet.gui.pages.send import SendPage
@@ -91,3 +92,21 @@ def test_coins_that_no_server_has_taken_are_not_said_to_be_sent(typical: Desk, c
     assert page.result.title == ("Sent" if connected else "Waiting for a server")
     assert ("you can close Leyden now" in said) is connected
     assert ("Leave Leyden open until then" in said) is not connected
+
+
+def test_an_invoice_that_expires_on_the_card_is_no_longer_offered(
+    typical: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = send_page(typical)
+    page.take(typical.node.foreign_invoice(21_000_000, "Coffee"))
+    typical.until(lambda: isinstance(page.card, InvoiceCard))
+    card = page.card
+    assert isinstance(card, InvoiceCard)
+    assert card.button.isEnabled()
+    assert card.ages.isActive()
+    later_at = fmt.now() + 7_200
+    monkeypatch.setattr(fmt, "now", lambda: later_at)
+    card.ages.timeout.emit()
+    assert not card.button.isEnabled()
+    assert "has expired" in card._banner.text()
+    assert "Ask for a new one" in card.button.accessibleDescription()

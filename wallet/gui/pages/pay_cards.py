@@ -43,6 +43,7 @@ from wallet.i18n import _, ngettext
 __all__ = ["InvoiceCard", "OnchainCard", "PayCard", "paid_before_sentence"]
 
 QUOTE_AFTER_MS = 200
+AGES_MS = 10_000
 SPEEDS = {"fast": 1, "hour": 6, "day": 144}
 _RATE = re.compile(r"[0-9]{1,4}(\.[0-9]{1,2})?")
 
@@ -132,6 +133,11 @@ class InvoiceCard(PayCard):
             ]
         )
         self.box.addWidget(Fold(_("Details"), details))
+        # How long it can still be paid is told anew while nobody does anything.
+        self.ages = QTimer(self)
+        self.ages.setInterval(AGES_MS)
+        self.ages.timeout.connect(self._update)
+        self.ages.start()
         self._update()
 
     def _amount_msat(self) -> int | None:
@@ -191,9 +197,14 @@ class InvoiceCard(PayCard):
         self.fee_limit.show_for(amount_msat, given_msat if self._fixed_msat is not None else None)
         return self.fee_limit.limit_msat()
 
+    def _is_expired(self) -> bool:
+        """By now: a card may stay open for long."""
+        expires_at = _whole(self._invoice.get("expires_at"))
+        return bool(self._invoice.get("expired")) or (expires_at is not None and expires_at <= fmt.now())
+
     def _problem(self, amount_msat: int | None) -> str:
         invoice = self._invoice
-        if invoice.get("expired"):
+        if self._is_expired():
             return _("This invoice has expired. Ask for a new one.")
         if not invoice.get("can_pay", True):
             return fmt.plain(str(invoice.get("why_not") or ""), 300) or _(
@@ -214,7 +225,7 @@ class InvoiceCard(PayCard):
             facts.append((_("For"), description))
         self._max_fee_msat(amount_msat)
         expires_at = _whole(self._invoice.get("expires_at"))
-        if expires_at is not None and not self._invoice.get("expired"):
+        if expires_at is not None and not self._is_expired():
             facts.append((_("Expires"), fmt.until(expires_at)))
         self._facts.show_facts(facts)
         problem = self._problem(amount_msat)
