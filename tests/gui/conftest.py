@@ -25,17 +25,10 @@ from wallet.node.api import WalletInfo
 
 W = TypeVar("W", bound=QWidget)
 
-# What the offscreen platform cannot do, and says so as a warning; nothing of ours.
-OFFSCREEN_LACKS = pytest.mark.qt_log_ignore(
-    r"This plugin does not support (propagateSizeHints\(\)|raise\(\)|grabbing the keyboard)", extend=True
-)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/gui" in str(item.path):
             item.add_marker("gui")
-            item.add_marker(OFFSCREEN_LACKS)
 
 
 @pytest.fixture(autouse=True)

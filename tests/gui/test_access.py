@@ -1,4 +1,5 @@
-"""For everyone: a name for each control, Tab reaches it, one filled button a page, nothing clipped at 800x600."""
+"""For everyone: a name for each control, Tab reaches it, one filled button a page, nothing clipped at 800x600, and no
+label that takes what others wrote for markup."""
 
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ from tests.gui.hands import PATIENCE_MS, click, press
 from tests.gui.scene_kinds import unseen
 from tests.gui.shot_scenes import SCENES
 from tests.gui.shots import Stage
+from tests.gui.test_literal import markup
 from wallet.gui.widgets.basic import Button, ElidedLabel, Label
 from wallet.gui.widgets.fields import Segments
 from wallet.gui.widgets.focus import focus_watcher
@@ -137,7 +139,7 @@ def sideways(where: QWidget) -> list[str]:
     ]
 
 
-CHECKS = (nameless, undescribed, unreachable, too_many_filled, silent, clipped, sideways)
+CHECKS = (nameless, undescribed, unreachable, too_many_filled, silent, clipped, sideways, markup)
 
 
 @pytest.mark.parametrize("name", list(SCENES))
@@ -205,8 +207,17 @@ def test_shortcuts_lead_to_pages(qtbot: QtBot) -> None:
     assert stage.window.shell is not None
     shell = stage.window.shell
     seen = []
-    for key in (Qt.Key.Key_2, Qt.Key.Key_3, Qt.Key.Key_6, Qt.Key.Key_7, Qt.Key.Key_1):
+    numbers = (
+        Qt.Key.Key_2,
+        Qt.Key.Key_3,
+        Qt.Key.Key_4,
+        Qt.Key.Key_5,
+        Qt.Key.Key_6,
+        Qt.Key.Key_7,
+        Qt.Key.Key_1,
+    )
+    for key in numbers:
         press(stage.window, key, Qt.KeyboardModifier.ControlModifier)
         seen.append(shell.current_key)
-    assert seen == ["send", "receive", "network", "settings", "overview"]
+    assert seen == ["send", "receive", "activity", "channels", "network", "settings", "overview"]
     stage.end()
