@@ -270,6 +270,11 @@ _WANT_ALL: Final = 0b11111
 _FEATURES: Final = Features.of(optional=(Feature.GOSSIP_QUERIES, Feature.GOSSIP_QUERIES_EX))
 
 
+def _is_for_others(update: ChannelUpdate) -> bool:
+    """BOLT 7, channel_update: not what its sender keeps between the two ends; and nothing bulky."""
+    return not update.dont_forward and len(update.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
+
+
 class NetGraphMsgHandler:
     """See the module's docstring.
 
@@ -297,6 +302,9 @@ class NetGraphMsgHandler:
         self._signature_checks = signature_checks
         self._unverified = _Unverified()
         self._checking: set[ShortChannelId] = set()
+        # Believed first, and told to nobody before they are checked; our own need no check.
+        self._believes = utxo_lookup is not None and draw is not None
+        self._own: set[ShortChannelId] = set()
         self._chain_hash = network_graph.network.chain_hash
         self._peers: dict[NodeId, _PeerSync] = {}
         self._pending: dict[ShortChannelId, _PendingChannel] = {}
@@ -440,6 +448,8 @@ class NetGraphMsgHandler:
         # BOLT 7, channel_announcement, receiver: ignore other chains.
         if msg.chain_hash != self._chain_hash:
             return False
+        if their_node_id is None:
+            self._own.add(scid)
         # BOLT 7: the first of a channel is kept. A different one for the same output could only come from
         # leaked keys; taking neither side needs no blacklist.
         graph = self.network_graph
@@ -590,9 +600,26 @@ class NetGraphMsgHandler:
         capacity_sat = self._judge_utxo(announcement, answer)
         if capacity_sat is not None:
             self.network_graph.set_capacity(scid, capacity_sat)
+            self._pass_on(announcement, capacity_sat)
         elif answer.error is UtxoError.UNKNOWN_TX:
             # BOLT 7: a channel whose output is spent is forgotten.
             self.network_graph.channel_failed_permanent(scid, self._clock().at)
+
+    def _pass_on(self, announcement: ChannelAnnouncement, capacity_sat: int) -> None:
+        """Tell others of a channel that was believed so far, with the terms that came meanwhile."""
+        scid, graph = announcement.short_channel_id, self.network_graph
+        if scid in self._own or len(announcement.excess_data) > MAX_EXCESS_BYTES_FOR_RELAY:
+            return
+        self._events.append(BroadcastMessage(announcement))
+        for update in (graph.channel_update(scid, 0), graph.channel_update(scid, 1)):
+            if update is None or update.htlc_maximum_msat > capacity_sat * 1_000:
+                continue
+            if _is_for_others(update):
+                self._events.append(BroadcastMessage(update))
+
+    def _may_be_told(self, scid: ShortChannelId) -> bool:
+        """BOLT 7, channel_announcement, receiver: what is not checked is not passed on, in an answer either."""
+        return not self._believes or scid in self._own or self.network_graph.capacity_sat(scid) is not None
 
     def handle_channel_update(self, their_node_id: NodeId | None, msg: ChannelUpdate) -> bool:
         """Take in one side's terms; True when they are news that may be passed on."""
@@ -603,6 +630,8 @@ class NetGraphMsgHandler:
         if not now_at - STALE_CHANNEL_SECONDS <= msg.timestamp_at <= now_at + MAX_FUTURE_SECONDS:
             return False
         scid, direction = msg.short_channel_id, msg.direction
+        if their_node_id is None:
+            self._own.add(scid)
         known_at = self._updated_at(scid, direction)
         nodes = self._nodes_of(scid)
         # BOLT 7, channel_update, receiver: ignore those without an announcement.
@@ -673,7 +702,7 @@ class NetGraphMsgHandler:
             return False
         if not self.network_graph.apply_update(msg, encoded):
             return False
-        return not msg.dont_forward and len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
+        return _is_for_others(msg) and self._may_be_told(msg.short_channel_id)
 
     def handle_node_announcement(self, their_node_id: NodeId | None, msg: NodeAnnouncement) -> bool:
         """Take in what a node says about itself; True when it is news that may be passed on."""
@@ -736,11 +765,12 @@ class NetGraphMsgHandler:
     # --- gossip out -------------------------------------------------------------------------------
 
     def get_next_channel_announcement(self, start: ShortChannelId) -> ChannelGossip | None:
-        """The first channel with id `start` or higher that has an update, and its updates."""
-        graph = self.network_graph
-        scid = graph.next_channel(start)
+        """The first channel with id `start` or higher that has an update and may be told, and its updates."""
+        graph, own = self.network_graph, self._own
+        scid = graph.next_checked_channel(start, own) if self._believes else graph.next_channel(start)
         while scid is not None and graph.update_times(scid) == (0, 0):
-            scid = graph.next_channel(scid + 1)
+            after = scid + 1
+            scid = graph.next_checked_channel(after, own) if self._believes else graph.next_channel(after)
         return None if scid is None else self._gossip_of(scid)
 
     def _gossip_of(self, scid: ShortChannelId) -> ChannelGossip | None:
@@ -790,7 +820,9 @@ class NetGraphMsgHandler:
             graph = self.network_graph
             # BOLT 7: without an update a channel is not told of.
             in_range = graph.short_channel_ids(first << 40, end << 40)
-            scids = [scid for scid in in_range if graph.update_times(scid) != (0, 0)]
+            scids = [
+                scid for scid in in_range if graph.update_times(scid) != (0, 0) and self._may_be_told(scid)
+            ]
         batch_length = SHORT_IDS_PER_REPLY // 3 if wants_times else SHORT_IDS_PER_REPLY
         if wants_checksums:
             batch_length = min(batch_length, SUMMED_IDS_PER_REPLY)
@@ -830,7 +862,7 @@ class NetGraphMsgHandler:
         nodes: dict[NodeId, None] = {}
         flags = query.query_flags or (_WANT_ALL,) * len(query.short_channel_ids)
         for scid, flag in zip(query.short_channel_ids if ours else (), flags, strict=False):
-            found = self._gossip_of(scid)
+            found = self._gossip_of(scid) if self._may_be_told(scid) else None
             if found is None:
                 continue
             announcement, *updates = found

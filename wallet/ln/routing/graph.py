@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from operator import eq, lt
@@ -442,6 +442,15 @@ class NetworkGraph:
         """The first channel whose id is `start` or higher."""
         position = bisect_left(self._sorted_scids, start)
         return self._sorted_scids[position] if position < len(self._sorted_scids) else None
+
+    def next_checked_channel(self, start: int, besides: Collection[ShortChannelId]) -> ShortChannelId | None:
+        """The same among those whose funding output was looked up, and those in `besides`."""
+        scids, capacities, index = self._sorted_scids, self._arrays.capacity_sat, self._channel_index
+        for position in range(bisect_left(scids, start), len(scids)):
+            scid = scids[position]
+            if capacities[index[scid]] != CAPACITY_UNKNOWN or scid in besides:
+                return scid
+        return None
 
     def next_announced_node(self, start: NodeId | None) -> NodeId | None:
         """The first node behind `start` that has announced itself."""

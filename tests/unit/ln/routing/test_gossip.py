@@ -290,6 +290,63 @@ def test_checks_are_few_at_a_time_and_in_disorder() -> None:
     assert utxos.asked != sorted(utxos.asked)
 
 
+def told(net: NetGraphMsgHandler) -> tuple[bool, list[Message], tuple[ShortChannelId, ...]]:
+    """Whether a channel is in a backfill, what a query for it brings, and which channels a range lists."""
+    net.handle_query_short_channel_ids(
+        PEER, msgs.QueryShortChannelIds(chain_hash=REGTEST.chain_hash, short_channel_ids=(scid(100),))
+    )
+    *replies, _end = answers(net)
+    net.handle_query_channel_range(PEER, query_range(0, 1_000))
+    (listed,) = answers(net)
+    assert isinstance(listed, msgs.ReplyChannelRange)
+    return net.get_next_channel_announcement(scid(0)) is not None, replies, listed.short_channel_ids
+
+
+def test_an_unchecked_channel_is_told_to_nobody_before_it_is_checked() -> None:
+    utxos = Utxos()
+    utxos.fund(CHANNEL, 10**9)
+    net = believing(utxos)
+    net.peer_connected(PEER, GOSSIPS, False)
+    terms = announce_terms("A", "B", scid(100))
+    assert not net.handle_channel_announcement(OTHER_PEER, CHANNEL)
+    assert not net.handle_channel_update(OTHER_PEER, terms)
+    assert max(net.network_graph.update_times(scid(100))) == terms.timestamp_at
+    net.get_and_clear_pending_msg_events()
+    assert told(net) == (False, [], ())
+    net.timer_tick_occurred()
+    utxos.answer()
+    news = net.get_and_clear_pending_msg_events()
+    assert [event.msg for event in news if isinstance(event, BroadcastMessage)] == [CHANNEL, terms]
+    assert told(net) == (True, [CHANNEL, terms], (scid(100),))
+    later = announce_terms("A", "B", scid(100), timestamp_at=terms.timestamp_at + 1)
+    assert net.handle_channel_update(OTHER_PEER, later)
+
+
+def test_our_own_channel_is_told_before_anybody_looks_it_up() -> None:
+    net = believing(Utxos())
+    net.peer_connected(PEER, GOSSIPS, False)
+    assert net.handle_channel_announcement(None, CHANNEL)
+    terms = announce_terms("A", "B", scid(100))
+    assert net.handle_channel_update(None, terms)
+    net.get_and_clear_pending_msg_events()
+    assert told(net) == (True, [CHANNEL, terms], (scid(100),))
+
+
+def test_no_more_is_believed_than_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gossip, "MAX_BELIEVED_CHANNELS", 2)
+    utxos = Utxos()
+    net = believing(utxos)
+    channels = [announce_channel("A", "B", scid(number)) for number in (100, 101, 102)]
+    for channel in channels:
+        utxos.fund(channel)
+        net.handle_channel_announcement(PEER, channel)
+    assert not net.network_graph.has_channel(scid(102))
+    net.timer_tick_occurred()
+    utxos.answer()
+    net.handle_channel_announcement(PEER, channels[2])
+    assert net.network_graph.has_channel(scid(102))
+
+
 def test_a_funding_output_that_is_told_at_once() -> None:
     utxos = Utxos(at_once=True)
     net = handler(utxos)
