@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -320,6 +321,17 @@ def test_an_unchecked_channel_is_told_to_nobody_before_it_is_checked() -> None:
     assert told(net) == (True, [CHANNEL, terms], (scid(100),))
     later = announce_terms("A", "B", scid(100), timestamp_at=terms.timestamp_at + 1)
     assert net.handle_channel_update(OTHER_PEER, later)
+
+
+def test_nothing_but_gossip_looks_up_a_funding_output() -> None:
+    """Never because of a payment: what is looked up when would tell a server each route."""
+    wallet = Path(gossip.__file__).parents[2]
+    callers = [
+        file.relative_to(wallet).as_posix()
+        for file in wallet.rglob("*.py")
+        if ".get_utxo(" in file.read_text(encoding="utf-8")
+    ]
+    assert callers == ["ln/routing/gossip.py"]
 
 
 def test_our_own_channel_is_told_before_anybody_looks_it_up() -> None:
