@@ -25,6 +25,7 @@ from wallet.node.api import WalletInfo
 
 W = TypeVar("W", bound=QWidget)
 
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/gui" in str(item.path):

@@ -62,13 +62,12 @@ def nameless(where: QWidget) -> list[str]:
 
 
 def undescribed(where: QWidget) -> list[str]:
-    """Whatever is more than a plain button says what it is for, or how it is used."""
-    more = [w for w in controls(where) if not isinstance(w, QAbstractButton) or w.isCheckable()]
+    """Every control says what it is for, how it is used, or where it stands; to Qt a tooltip is a description too."""
     groups = [segments for segments in where.findChildren(Segments) if segments.isVisible()]
     return [
         f"without a description: {type(widget).__name__} {widget.accessibleName()}"
-        for widget in [*more, *groups]
-        if not widget.accessibleDescription() and not (isinstance(widget, QAbstractButton) and widget.group())
+        for widget in [*controls(where), *groups]
+        if not (widget.accessibleDescription() or widget.toolTip())
     ]
 
 

@@ -13,6 +13,7 @@ from PyQt6.QtGui import (
     QPainter,
     QPaintEvent,
     QPen,
+    QShowEvent,
     QTextLayout,
     QTextOption,
 )
@@ -390,7 +391,8 @@ def _without_keys(text: str) -> str:
 class Button(QPushButton):
     """A button whose word names the act. `kind` is one of filled, outlined, text, quiet, danger, danger-text.
 
-    An icon alone needs `name`, which is also its tooltip. Its text is shown as it is: names that others chose have
+    An icon alone needs `name`, which is also its tooltip. Who hears the page learns besides where a button stands: that
+    is its description, where it has no other. Its text is shown as it is: names that others chose have
     ampersands, which Qt would take out, and make a key of the letter behind.
     """
 
@@ -408,6 +410,7 @@ class Button(QPushButton):
     ) -> None:
         super().__init__(_without_keys(text))
         self._icon_name = icon
+        self._place = ""
         self.setProperty("kind", kind)
         if main or small or tall:
             self.setProperty("metric", "main" if main else "small" if small else "amount")
@@ -459,6 +462,29 @@ class Button(QPushButton):
         super().changeEvent(event)
         if event is not None and event.type() == QEvent.Type.StyleChange and hasattr(self, "_icon_name"):
             self._render_icon()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        super().showEvent(event)
+        before, self._place = self._place, _place_of(self)
+        if self.accessibleDescription() == before and not self.toolTip():
+            self.setAccessibleDescription(self._place)
+
+    def setAccessibleDescription(self, description: str | None) -> None:
+        """Why it is disabled, say; nothing brings its place back."""
+        super().setAccessibleDescription(description or self._place)
+
+
+def _place_of(widget: QWidget) -> str:
+    """The group, the page, the dialog or the window that a widget is part of, in words."""
+    step = widget.parentWidget()
+    while step is not None:
+        title = getattr(step, "title", None)
+        words = step.accessibleDescription() or step.accessibleName()
+        words = words or (title.text() if isinstance(title, QLabel) else "") or step.windowTitle()
+        if words:
+            return words
+        step = step.parentWidget()
+    return ""
 
 
 class Rule(QFrame):

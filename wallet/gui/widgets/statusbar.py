@@ -203,6 +203,7 @@ class StatusBar(QWidget):
                 self._buttons[item.key] = button
             button.setText(item.text)
             button.setAccessibleName(item.text)
+            button.setAccessibleDescription("; ".join(item.lines) or _("All is well."))
             trouble = "true" if item.trouble else "false"
             if button.property("trouble") != trouble:
                 button.setProperty("trouble", trouble)
