@@ -20,7 +20,7 @@ __all__ = ["BackgroundProcessor", "PeriodicTask", "Schedule"]
 
 LOOK_UP_SECONDS = 1.0
 SLEEP_JUMP_SECONDS = 30
-"""A wait that took this much longer than asked for means that the computer slept."""
+"""A wall clock that went on by this much more than waits and ticks account for means that the computer slept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +77,22 @@ class BackgroundProcessor:
 
     def _run(self) -> None:
         schedule = Schedule(self._tasks, time.monotonic())
+        looked_at, looked_seconds = time.time(), time.monotonic()
         while True:
-            wait_seconds = schedule.wait_seconds(time.monotonic())
-            asked_at = time.time()
+            asked_seconds = time.monotonic()
+            wait_seconds = schedule.wait_seconds(asked_seconds)
             if wait_seconds is None:
                 self._stop.wait()
                 return
             wait_seconds = min(wait_seconds, LOOK_UP_SECONDS)
             if self._stop.wait(wait_seconds):
                 return
-            # The monotonic clock stands still while the computer sleeps, the wall clock does not.
-            if time.time() - asked_at - wait_seconds > SLEEP_JUMP_SECONDS:
+            # The monotonic clock stands still while the computer sleeps, the wall clock does not. Counted from the last
+            # look, because a sleep may begin while a tick is under way; what the tick itself took is no sleep.
+            now_at = time.time()
+            slept_seconds = now_at - looked_at - (asked_seconds - looked_seconds) - wait_seconds
+            looked_at, looked_seconds = now_at, time.monotonic()
+            if slept_seconds > SLEEP_JUMP_SECONDS:
                 self._call(PeriodicTask("resume", 0, self._resumed))
             schedule.run_due(self._call, time.monotonic)
 

@@ -9,7 +9,8 @@ import pytest
 
 from wallet.chain.interfaces import LogLevel
 from wallet.node import background
-from wallet.node.background import BackgroundProcessor, PeriodicTask, Schedule
+from wallet.node.background import LOOK_UP_SECONDS, BackgroundProcessor, PeriodicTask, Schedule
+from wallet.node.views import PUBLISH_INTERVAL_SECONDS
 
 WAIT_SECONDS = 30
 
@@ -187,3 +188,78 @@ def test_after_a_sleep_of_the_computer_resumed_is_called(monkeypatch: pytest.Mon
     processor.stop()
     assert order[0] == "resumed"
     assert order.count("resumed") == 1
+
+
+class SleepyComputer:
+    """A computer that sleeps once, while the timer thread waits or while a tick is under way. In place of the module
+    `time`, and of the event on which the thread waits: nothing here takes real time.
+
+    Attributes: awake_seconds: since the start, without the sleep. woke_seconds: when it woke up, by the same clock.
+    """
+
+    SLEEP_SECONDS = 3600.0
+
+    def __init__(self, waits_before_sleep: int) -> None:
+        self.awake_seconds = 0.0
+        self.slept_seconds = 0.0
+        self.woke_seconds = 0.0
+        self._waits_left = waits_before_sleep
+        self._is_stopped = False
+
+    def monotonic(self) -> float:
+        return 100.0 + self.awake_seconds
+
+    def time(self) -> float:
+        return 1_700_000_000.0 + self.awake_seconds + self.slept_seconds
+
+    def sleep_now(self) -> None:
+        """As it falls asleep its clock of waking time stands still, and a wait goes on as if nothing had been."""
+        self.slept_seconds += self.SLEEP_SECONDS
+        self.woke_seconds = self.awake_seconds
+
+    # --- the event ----------------------------------------------------------------------
+
+    def wait(self, seconds: float) -> bool:
+        self._waits_left -= 1
+        if self._waits_left == 0:
+            # At its worst: as the wait begins, so that all of it is still to come.
+            self.sleep_now()
+        self.awake_seconds += seconds
+        return self._is_stopped
+
+    def set(self) -> None:
+        self._is_stopped = True
+
+    def is_set(self) -> bool:
+        return self._is_stopped
+
+
+@pytest.mark.parametrize("during_a_tick", [False, True], ids=["while it waits", "during a tick"])
+def test_a_sleep_is_noticed_within_two_seconds_whatever_is_due(
+    monkeypatch: pytest.MonkeyPatch, during_a_tick: bool
+) -> None:
+    """By the clock of waking time, with the time that news take to the window. The next tick is far, or under way."""
+    computer = SleepyComputer(0 if during_a_tick else 7)
+    monkeypatch.setattr(background, "time", computer)
+    noticed: list[float] = []
+    ticks = 0
+
+    def resumed() -> None:
+        noticed.append(computer.awake_seconds - computer.woke_seconds)
+
+    def tick() -> None:
+        nonlocal ticks
+        ticks += 1
+        # A tick that takes long is no sleep.
+        computer.awake_seconds += 100
+        if during_a_tick and ticks == 2:
+            computer.sleep_now()
+        if ticks == 5:
+            computer.set()
+
+    processor = BackgroundProcessor((PeriodicTask("tick", 600, tick),), Log(), resumed=resumed)
+    monkeypatch.setattr(processor, "_stop", computer)
+    processor._run()
+    assert len(noticed) == 1
+    assert 0 < noticed[0] <= LOOK_UP_SECONDS
+    assert noticed[0] + PUBLISH_INTERVAL_SECONDS <= 1.5
