@@ -299,11 +299,13 @@ def run(messages_file: Path, rounds: int, say: Callable[[str], None]) -> list[Fi
     return figures
 
 
-def measure(folder: Path, say: Callable[[str], None], topology: Path | None = None) -> list[Figure]:
+def measure(
+    folder: Path, say: Callable[[str], None], topology: Path | None = None, rounds: int = ROUNDS
+) -> list[Figure]:
     """For `make bench`."""
     file = folder / "gossip"
     gossip_file.write(file, gossip_file.signed(synthetic() if topology is None else read_npz(topology)))
-    return run(file, ROUNDS, say)
+    return run(file, rounds, say)
 
 
 def main() -> None:
@@ -315,7 +317,7 @@ def main() -> None:
     args = parser.parse_args()
     with refused(parser), tempfile.TemporaryDirectory(prefix="leyden-bench-") as folder:
         if args.messages is None:
-            figures = measure(Path(folder), print, args.topology)
+            figures = measure(Path(folder), print, args.topology, args.rounds)
         else:
             figures = run(args.messages, args.rounds, print)
         print(table(figures))
