@@ -3,7 +3,9 @@
     python -m tests.gui.screenshots DIR [NAME] [--readme]
 
 Each look is a process of its own, as Qt takes its scale factor at its start. NAME picks the scenes whose name contains
-it; `--readme` also renews the pictures that the README shows. Ends with 1 where a text is clipped or lies on another.
+it; `--readme` also renews the pictures that the README shows. Besides, the tour walks through the sandbox on a real
+node, and each of its pictures is looked at in the same way (`tests.gui.walk`). Ends with 1 where a text is clipped or
+lies on another.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ README_SCENES = {
     "channel-closing": "closing",
     "network-public": "network",
 }
+SANDBOX = "sandbox"
 LARGEST_BYTES = 150_000
 """What a picture in the README may weigh."""
 
@@ -88,6 +91,27 @@ def _render(look: Look, folder: Path, wanted: str) -> list[str]:
     return [f"{look.name}: {sentence}" for sentence in found]
 
 
+def _walk(folder: Path, wanted: str) -> list[str]:
+    """The real window on a real node in the sandbox, from its first start to a closed channel, as the tour sees it."""
+    if wanted:
+        return []
+    into = folder / SANDBOX
+    shutil.rmtree(into, ignore_errors=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.gui.walk", str(into)],
+        cwd=ROOT,
+        env=os.environ | {"QT_QPA_PLATFORM": "offscreen"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    found = [line.strip() for line in done.stdout.splitlines() if line.startswith("  ")]
+    if done.returncode:
+        found.append(f"the walk ended with {done.returncode}")
+    print(f"Sandbox: {len(list(into.glob('*.png')))} pictures, {len(found)} findings", flush=True)
+    return [f"{SANDBOX}: {sentence}" for sentence in found]
+
+
 def _index(folder: Path, found: list[str]) -> str:
     tokens = PALETTES["light"]
     scenes: dict[str, list[Path]] = {}
@@ -106,6 +130,14 @@ def _index(folder: Path, found: list[str]) -> str:
         else "",
         "<nav>" + "".join(f"<a href='#{name}'>{name}</a>" for name in scenes) + "</nav>",
     ]
+    walked = sorted((folder / SANDBOX).glob("*.png"))
+    if walked:
+        parts.append("<h2 id='sandbox'>The sandbox, step by step</h2>")
+    for path in (path.relative_to(folder) for path in walked):
+        parts.append(
+            f"<figure><a href='{path}'><img loading='lazy' src='{path}' alt='{path.stem}'></a>"
+            f"<figcaption>{path.stem}</figcaption></figure>"
+        )
     for name, paths in scenes.items():
         parts.append(f"<h2 id='{name}'>{name}</h2>")
         for path in paths:
@@ -153,6 +185,7 @@ def main(arguments: list[str]) -> int:
         found = [
             line for lines in pool.map(lambda k: _render(k, folder, chosen.name), LOOKS) for line in lines
         ]
+    found += _walk(folder, chosen.name)
     (folder / "index.html").write_text(_index(folder, found), encoding="utf-8")
     if chosen.readme:
         _renew_readme(folder)
