@@ -740,7 +740,10 @@ class FakeNode(FakeChannels, FakeOrders, FakeRecovery, FakeSettings, FakeSend, F
         self.tell(activity=[f"tx:{txid}"])
         return {"txid": txid, "fee_sat": quote["fee_sat"]}
 
-    def do_bump_fee(self, txid: str, feerate_sat_per_vb: int) -> Json:
+    def do_quote_bump(self, txid: str) -> Json:
+        return {"replaces": True, "fee_sat": 2_064, "costs_sat": 1_218, "feerate": "14.5"}
+
+    def do_bump_fee(self, txid: str, feerate: str) -> Json:
         return {"txid": digest("bumped", txid)}
 
     def do_quote_open_channel(

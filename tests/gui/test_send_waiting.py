@@ -14,6 +14,7 @@ from wallet.gui.pages.item_dialog import ItemDialog
 from wallet.gui.pages.pay_cards import InvoiceCard, OnchainCard
 from wallet.gui.pages.send import SendPage
 from wallet.gui.widgets.basic import Label
+from wallet.node.api import ActivityStatus
 
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 IN_A_DAY = "about 14 hours (84 blocks)"
@@ -110,3 +111,48 @@ def test_an_invoice_that_expires_on_the_card_is_no_longer_offered(
     assert not card.button.isEnabled()
     assert "has expired" in card._banner.text()
     assert "Ask for a new one" in card.button.accessibleDescription()
+
+
+def waiting_item(desk: Desk) -> str:
+    page = send_page(desk)
+    page.take(ADDRESS)
+    desk.until(lambda: isinstance(page.card, OnchainCard))
+    card = page.card
+    assert isinstance(card, OnchainCard)
+    type_text(card.amount_field, "250000")
+    desk.until(card.review.isEnabled)
+    click(card.review)
+    assert card.button is not None
+    click(card.button)
+    desk.until(lambda: page.result is not None)
+    return next(
+        i.item_id for i in desk.node.snapshot().recent if i.status is ActivityStatus.PENDING and i.txid
+    )
+
+
+def test_coins_that_wait_are_sped_up_at_a_price_that_is_told(typical: Desk) -> None:
+    item_id = waiting_item(typical)
+    typical.page(SendPage).context.show_item(item_id)
+    dialog = typical.dialog(ItemDialog)
+    typical.until(lambda: dialog.speed_up is not None)
+    assert dialog.speed_up is not None
+    assert dialog.speed_up.text() == f"Speed up for 1{fmt.THIN}218\u00a0sat"
+    assert any("14.5 sat/vB" in text for text in texts(dialog))
+    typical.node.refusals["bump_fee"] = "The fee would take all of the change."
+    click(dialog.speed_up)
+    typical.until(lambda: "all of the change" in dialog.reason.text())
+    assert dialog.speed_up.isEnabled()
+    click(dialog.speed_up)
+    typical.until(lambda: not typical.window.findChildren(ItemDialog))
+    sent = [arguments for name, arguments in typical.node.calls if name == "bump_fee"]
+    assert sent[-1] == {"txid": item_id.removeprefix("tx:"), "feerate": "14.5"}
+
+
+def test_where_nothing_can_be_sped_up_it_says_why(typical: Desk) -> None:
+    item_id = waiting_item(typical)
+    typical.node.refusals["quote_bump"] = "No coin is left to pay a higher fee with."
+    typical.page(SendPage).context.show_item(item_id)
+    dialog = typical.dialog(ItemDialog)
+    typical.until(lambda: any("No coin is left" in text for text in texts(dialog)))
+    assert dialog.speed_up is None
+    dialog.reject()

@@ -146,12 +146,13 @@ def hop_sentence(number: int, hop: AttemptHopView, *, failed: bool) -> str:
 
 
 class ItemDialog(Dialog):
-    """Attributes: `item`, `note` (the field of one's own words), `attempts`, `on_graph`, `copy_proof` where there
-    are any."""
+    """Attributes: `item`, `note` (the field of one's own words), `attempts`, `on_graph`, `copy_proof`,
+    `speed_up` where there are any."""
 
     attempts: AttemptsList | None = None
     copy_proof: Button | None = None
     on_graph: Button | None = None
+    speed_up: Button | None = None
 
     def __init__(self, parent: QWidget, context: Context, item: ActivityItem) -> None:
         super().__init__(parent, item_title(item), network=context.network)
@@ -201,6 +202,8 @@ class ItemDialog(Dialog):
         self.body.addWidget(shown)
         if lightning and item.amount_msat < 0 and item.status is ActivityStatus.PENDING and item.payment_hash:
             self._show_deadline(shown, facts, item.payment_hash)
+        if not lightning and item.status is ActivityStatus.PENDING and item.txid:
+            self._offer_speed(item.txid)
         self.note = LineEdit(_("Note for yourself"), _("What it was for"))
         self.note.setText(fmt.plain(item.label, 200))
         self.body.addWidget(Field(_("Note for yourself"), self.note))
@@ -234,6 +237,45 @@ class ItemDialog(Dialog):
         self.save.setEnabled(False)
         self.note.textChanged.connect(lambda text: self.save.setEnabled(text.strip() != item.label))
         self.note.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _offer_speed(self, txid: str) -> None:
+        """A transaction that waits can be made quicker: what that costs stands on the button."""
+        place = vbox(spacing=S2)
+        self.body.addLayout(place)
+
+        def told(answer: Any) -> None:
+            if not isinstance(answer, Mapping):
+                return
+            cost = fmt.amount_sat(int(answer["costs_sat"]))
+            words = _("A higher fee, {rate} sat/vB, brings it into one of the next blocks.").format(
+                rate=answer["feerate"]
+            )
+            button = Button(_("Speed up for {amount}").format(amount=cost), "outlined", "bolt")
+            button.clicked.connect(lambda _checked=False: self._speed_up(txid, str(answer["feerate"])))
+            self.speed_up = button
+            place.addWidget(Label(words, "body", "text2", wrap=True))
+            place.addLayout(hbox(button, "stretch"))
+
+        def refused(sentence: str) -> None:
+            words = _("It cannot be sped up: {why}").format(why=fmt.plain(sentence, 200))
+            place.addWidget(Label(words, "caption", "text2", wrap=True))
+
+        self._context.bridge.call("quote_bump", told, refused, owner=self, txid=txid)
+
+    def _speed_up(self, txid: str, feerate: str) -> None:
+        if self.speed_up is not None:
+            self.speed_up.setEnabled(False)
+
+        def done(_answer: Any) -> None:
+            toast(self._context_parent(), _("Sent again with a higher fee"), "check")
+            self.accept()
+
+        def failed(sentence: str) -> None:
+            if self.speed_up is not None:
+                self.speed_up.setEnabled(True)
+            self.reason.setText(sentence)
+
+        self._context.bridge.call("bump_fee", done, failed, owner=self, txid=txid, feerate=feerate)
 
     def _show_deadline(self, shown: Facts, facts: list[tuple[str, QWidget | str]], payment_hash: str) -> None:
         """A payment that hangs arrives or comes back by itself: until when at most."""
