@@ -407,6 +407,7 @@ class Node:
 
     async def start(self) -> None:
         """Starts everything; returns at once with the chain still to be followed. Raises `OSError` for a taken port."""
+        await self.recovery.open_second()
         with self.core.entry():
             self.recovery.start()
             self.onchain.start()

@@ -106,6 +106,14 @@ class NodeRecovery:
         self._archived = {ChannelId(key) for key, _value in store.rows(ARCHIVE_SPACE)}
         self.lost.read(store.rows)
 
+    async def open_second(self) -> None:
+        """On the loop, outside of entries, before `start`, which takes over what lies in the second folder: while it is
+        read, or hangs, everything else goes on."""
+        folder = self._node.ledger.settings.get(BACKUP_FOLDER_SETTING, "")
+        if folder:
+            self.backup.use_second(folder)
+            await self._node.loop.run_in_executor(None, self.backup.wait_second, SECOND_READ_SECONDS)
+
     def start(self) -> None:
         """Once the core is whole; before the on-chain funds register theirs."""
         node = self._node
@@ -117,12 +125,11 @@ class NodeRecovery:
         self.lost.start(scan=self._scan)
         # Our own close by a newer state than this file's is one that its monitor does not know.
         self.lost.add(backup_of(monitor.state.static, ()) for monitor in self._held_monitors())
-        self.backup.use_second(node.ledger.settings.get(BACKUP_FOLDER_SETTING, ""))
         try:
             self.take_over(self.backup.read(self.backup.path))
         except OSError as error:
             node.log(LogLevel.WARN, "the channel backup %s cannot be read: %s", self.backup.path, error)
-        if not self.backup.take_second(self.take_over, SECOND_READ_SECONDS, node.core.afterwards):
+        if not self.backup.take_second(self.take_over, 0, node.core.afterwards):
             node.log(LogLevel.WARN, "the second backup folder cannot be read yet: %s", self.backup.second)
         self._note_closed()
 
