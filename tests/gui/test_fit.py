@@ -22,9 +22,11 @@ from PyQt6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from tests.gui.fit import findings, lasting, settle
+from tests.gui.hands import PATIENCE_MS
 from tests.gui.screenshots import LARGEST_BYTES, README_SCENES, ROOT
 from tests.gui.shot_scenes import SCENES
 from tests.gui.shots import Stage
+from wallet.gui.pages.receive import ReceivePage
 from wallet.gui.widgets.basic import ElidedLabel, Label
 from wallet.gui.widgets.beside import Beside
 
@@ -43,6 +45,23 @@ def test_large_text_has_its_room_in_the_smallest_window(name: str, language: str
         SCENES[name](stage)
         assert stage.window is not None
         assert lasting(stage.window) == []
+    finally:
+        stage.end()
+
+
+def test_on_a_large_screen_the_code_stays_beside_what_it_is_made_of(qtbot: QtBot) -> None:
+    stage = Stage((3840, 2160), "light")
+    try:
+        SCENES["receive-code"](stage)
+        assert stage.window is not None
+        page = stage.window.findChild(ReceivePage)
+        assert page is not None
+
+        def gap() -> int:
+            field, code = page.amount_field, page.code
+            return code.mapTo(page, QPoint(0, 0)).x() - field.mapTo(page, QPoint(field.width(), 0)).x()
+
+        qtbot.waitUntil(lambda: 0 < gap() < 300, timeout=PATIENCE_MS)
     finally:
         stage.end()
 

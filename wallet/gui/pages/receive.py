@@ -116,6 +116,8 @@ class ReceivePage(Page):
         self._list_holder.setLayout(vbox(Label(_("Requests"), "section"), self._list, spacing=S2))
         self.body.addWidget(self._list_holder)
         self.body.addStretch(1)
+        # On a large screen the code stays beside what it is made of.
+        self._body_holder.setMaximumWidth(theme().px(960 + 2 * S6))
 
     # --- the parts --------------------------------------------------------------
 
