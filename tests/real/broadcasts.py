@@ -17,7 +17,7 @@ from wallet.bitcoin.tx import Transaction, Txid, TxOut, txid_hex
 from wallet.chain.electrum.broadcast import BroadcastResult, ElectrumBroadcaster
 from wallet.chain.interfaces import BroadcastPackage
 
-__all__ = ["came_too_late", "check_broadcasts", "write_down"]
+__all__ = ["came_too_late", "check_broadcasts", "was_made_anew", "write_down"]
 
 _put = ElectrumBroadcaster._put
 
@@ -67,6 +67,19 @@ def came_too_late(file: Path, net: Regtest, txid: str) -> bool:
             return any(txin.prevout in spent for txin in tx.inputs)
         earlier.append(tx)
     return False
+
+
+def was_made_anew(file: Path, net: Regtest, txid: str) -> bool:
+    """Whether it wanted the coin of another claim that was made in the same moment, before the wallet could see that
+    one wait, and what it claims was claimed by a later one: the next block or tick tries again with another coin."""
+    txs = [Transaction.parse(raw) for raw in map(bytes.fromhex, file.read_text().split())]
+    place = next(place for place, tx in enumerate(txs) if txid_hex(tx.txid) == txid)
+    claimed, *coins = (txin.prevout for txin in txs[place].inputs)
+    before = {txin.prevout for tx in txs[:place] for txin in tx.inputs}
+    after = [tx for tx in txs[place + 1 :] if claimed in {txin.prevout for txin in tx.inputs}]
+    return (
+        claimed not in before and not before.isdisjoint(coins) and any(_is_confirmed(tx, net) for tx in after)
+    )
 
 
 def _is_confirmed(tx: Transaction, net: Regtest) -> bool:

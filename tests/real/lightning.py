@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from tests.real.broadcasts import came_too_late, check_broadcasts
+from tests.real.broadcasts import came_too_late, check_broadcasts, was_made_anew
 from tests.real.harness import LdkLines, LdkPeer, Regtest, RPCError, sat_from_btc
 from tests.real.leyden import ROOT, LeydenDaemon
 from tests.real.process import Process
@@ -314,6 +314,11 @@ class Pair:
                 continue
             late = re.search(r"broadcast sweep: ([0-9a-f]{64}) refused \(MISSING_INPUTS\)", line)
             if late is not None and came_too_late(written, self.net, late[1]):
+                continue
+            again = re.search(
+                r"broadcast HTLC claims: ([0-9a-f]{64}) refused \(REPLACEMENT_FEE_TOO_LOW\)", line
+            )
+            if again is not None and was_made_anew(written, self.net, again[1]):
                 continue
             assert not re.search(r"Traceback| E leyden|broadcast .* refused", line), line
         check_broadcasts(written, self.net)
