@@ -250,7 +250,7 @@ class ItemDialog(Dialog):
             words = _("A higher fee, {rate} sat/vB, brings it into one of the next blocks.").format(
                 rate=answer["feerate"]
             )
-            button = Button(_("Speed up for {amount}").format(amount=cost), "outlined", "bolt")
+            button = Button(_("Speed up for {amount}").format(amount=cost), "outlined")
             button.clicked.connect(lambda _checked=False: self._speed_up(txid, str(answer["feerate"])))
             self.speed_up = button
             place.addWidget(Label(words, "body", "text2", wrap=True))
