@@ -9,7 +9,9 @@ from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from tests.gui.fit import findings, settle, top
+from PyQt6.QtWidgets import QApplication
+
+from tests.gui.fit import findings, top
 from wallet.gui import tour
 from wallet.node.cli import parse
 from wallet.sandbox.host import SandboxHost
@@ -20,7 +22,9 @@ def main(pictures: Path) -> int:
     take = tour.Tour.picture
 
     def look(self: tour.Tour, name: str) -> None:
-        settle()
+        # What waits is laid out, but no timer runs: the next step of the walk is one.
+        for _round in range(3):
+            QApplication.sendPostedEvents()
         found.extend(f"{name}: {sentence}" for sentence in findings(top(self._window)))
         take(self, name)
 
