@@ -39,6 +39,11 @@ REDIRECTS = {301, 302, 303, 307, 308}
 _PRIVATE_NAMES = ("localhost", "local", "internal", "lan", "home", "corp", "intranet", "home.arpa")
 """Ends of names that no public name server answers for: RFC 6761, 6762 and 8375, and what homes and firms use."""
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_GIVEN_OUT = ipaddress.IPv6Network("2000::/3")
+"""All that IANA has given out of IPv6 for the internet. Beyond it stand more ways to write a private place: a site's
+own fec0::/10, 64:ff9b:1::/48 of RFC 8215, an IPv4 address after zeros (::/96) or translated (::ffff:0:0:0/96)."""
+_IPV6_BOOKS = ipaddress.IPv6Network("3fff::/20")
+"""RFC 9637: for examples; the library does not know it in every version."""
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a name."""
@@ -60,8 +65,9 @@ def is_public_address(text: str) -> bool:
         inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address in _NAT64:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            address = inner
+        if inner is None:
+            return address.is_global and address in _GIVEN_OUT and address not in _IPV6_BOOKS
+        address = inner
     return address.is_global and not address.is_multicast
 
 
