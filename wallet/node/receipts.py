@@ -28,18 +28,52 @@ def paid_onchain(node: Node, record: RequestRecord) -> OnchainEntry | None:
 
 
 def note_receipts(node: Node, txs: Sequence[Transaction]) -> None:
-    """Remembers which transaction pays a request's address what was asked for; within an entry."""
-    paid: dict[bytes, list[tuple[int, Txid]]] = {}
-    for tx in txs:
-        for out in tx.outputs:
-            paid.setdefault(out.script_pubkey, []).append((out.value_sat, tx.txid))
-    for record in list(node.ledger.requests.live.values()):
+    """Remembers which transaction pays a request's address what was asked for; within an entry.
+
+    At the gap limit addresses come round again, so several requests may have one address. What comes there pays one of
+    them: another must not count as paid, nor one that was paid over Lightning as paid twice.
+    """
+    scripts = {out.script_pubkey for tx in txs for out in tx.outputs}
+    asked: dict[bytes, list[RequestRecord]] = {}
+    for record in node.ledger.requests.live.values():
         if record.address is None or record.state not in (RequestState.UNPAID, RequestState.PAID):
             continue
+        script = address_to_script(record.address, node.options.network)
+        if script in scripts:
+            asked.setdefault(script, []).append(record)
+    for script, records in asked.items():
+        taken = {record.paid_txid for record in records}
+        for tx in txs:
+            value_sat = max((out.value_sat for out in tx.outputs if out.script_pubkey == script), default=0)
+            if not value_sat or tx.txid in taken:
+                continue
+            payee = _payee(node, records, tx, value_sat)
+            if payee is not None:
+                # A later one of these transactions pays another.
+                records.remove(payee)
+                node.ledger.put_request(dataclasses.replace(payee, paid_txid=tx.txid))
+
+
+def _payee(
+    node: Node, records: Sequence[RequestRecord], tx: Transaction, value_sat: int
+) -> RequestRecord | None:
+    """Whom of those with one address a transaction pays: rather who is unpaid, who asked for just that, the newest."""
+    best: tuple[bool, bool, bool, bool, int, int] | None = None
+    found = None
+    spent = {txin.prevout for txin in tx.inputs}
+    for place, record in enumerate(records):
         known = paid_onchain(node, record)
-        if known is not None and known.height is not None:
-            continue  # a block holds it: what is seen later does not take its place
-        found = paid.get(address_to_script(record.address, node.options.network), ())
-        enough = [txid for value_sat, txid in found if value_sat * 1000 >= (record.amount_msat or 0)]
-        if enough and record.paid_txid != enough[0]:
-            node.ledger.put_request(dataclasses.replace(record, paid_txid=enough[0]))
+        if (known is not None and known.height is not None) or value_sat * 1000 < (record.amount_msat or 0):
+            continue  # a block holds what pays it: what is seen later does not take its place
+        rank = (
+            known is not None
+            and any(txin.prevout in spent for txin in known.tx.inputs),  # it takes its place
+            record.state is RequestState.UNPAID,
+            known is None,
+            record.amount_msat == value_sat * 1000,
+            record.created_at,
+            place,
+        )
+        if best is None or rank > best:
+            best, found = rank, record
+    return found
