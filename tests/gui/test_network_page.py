@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PyQt6.QtCore import QPoint, QPointF, Qt
-from PyQt6.QtGui import QPainter
+from PyQt6.QtGui import QPainter, QPixmap
 from PyQt6.QtTest import QAbstractItemModelTester
 from PyQt6.QtWidgets import QListView
 from pytestqt.qtbot import QtBot
@@ -17,6 +21,7 @@ from tests.gui import fake_map, scenes
 from tests.gui.conftest import Desk
 from tests.gui.fake_node import HUB, SHOP, FakeNode
 from tests.gui.hands import click, press, type_text
+from wallet.gui.network import canvas as canvas_module
 from wallet.gui.network import labels
 from wallet.gui.network import picture as painting
 from wallet.gui.network.camera import Camera
@@ -358,6 +363,52 @@ def test_new_input_throws_the_picture_away_that_is_being_painted(desk: MakeDesk)
     made.until(canvas.is_at_rest)
     assert canvas.picture is not None
     assert canvas.picture.camera == canvas.camera
+
+
+def test_a_turn_ends_with_the_step_or_the_name_that_uses_its_time_up(
+    desk: MakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, page = with_map(fake_map.grown(), desk)
+    canvas = page.canvas
+    drawn: list[str] = []
+    placed: list[int] = []
+    draw, place = labels._draw, labels.place
+
+    def drawing(text: str, token: str, ratio: float) -> QPixmap:
+        drawn.append(text)
+        return draw(text, token, ratio)
+
+    def placing(*args: Any) -> list[labels.Label]:
+        placed.append(1)
+        return place(*args)
+
+    # A clock on which everything takes longer than a turn may.
+    clock = SimpleNamespace(perf_counter=count().__next__, thread_time=time.thread_time)
+    monkeypatch.setattr(canvas_module, "time", clock)
+    monkeypatch.setattr(canvas_module, "BUDGET_SECONDS", 1.5)
+    monkeypatch.setattr(labels, "_draw", drawing)
+    canvas._begin()
+    canvas._slicer.stop()
+    labels.forget()
+    monkeypatch.setattr(labels, "place", placing)
+    while is_painting(page):
+        canvas._slice()
+    # The picture is finished; where its names go is the next turn's work, and then each has one of its own.
+    assert not placed
+    assert not canvas.is_at_rest()
+    canvas._slice()
+    assert placed
+    texts = {label.text for label, _left, _top in canvas.placed}
+    assert len(texts) > 1
+    monkeypatch.setattr(canvas_module, "BUDGET_SECONDS", 0.5)
+    for number in range(len(texts)):
+        assert len(drawn) == number
+        assert not canvas.is_at_rest()
+        canvas._slice()
+    assert len(drawn) == len(texts)
+    assert canvas.is_at_rest()
+    monkeypatch.undo()
+    made.until(canvas.is_at_rest)
 
 
 def test_panning_within_the_margin_keeps_the_picture_until_it_rests(desk: MakeDesk) -> None:

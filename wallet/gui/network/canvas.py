@@ -51,7 +51,6 @@ REST_MS = 50
 """So long after the last input the sharp picture is begun."""
 BUDGET_SECONDS = 0.006
 """Of one turn of the event loop; the next slice waits for the next turn."""
-NAMES_AT_ONCE = 5
 WHEEL_STEP = 1.2
 KEY_STEP = 80
 MOST_NAMES = 90
@@ -104,6 +103,7 @@ class MapCanvas(QWidget):
         self.slices: list[float] = []
         """What each slice took of the processor, in seconds; the last thousand."""
         self._spare: Picture | None = None
+        self._unplaced = False
         self._painting: tuple[Picture, Iterator[None]] | None = None
         self._dots: Dots | None = None
         self._drag: QPointF | None = None
@@ -243,6 +243,7 @@ class MapCanvas(QWidget):
             and picture is not None
             and picture.network is self.network
             and picture.camera == self.camera
+            and not self._unplaced
             and not self._unmade()
         )
 
@@ -278,26 +279,34 @@ class MapCanvas(QWidget):
         self._slicer.start()
 
     def _slice(self) -> None:
+        """What comes next: the picture, then where its names go, then names that were not drawn before."""
         began, worked = time.perf_counter(), time.thread_time()
-        if self._painting is None:
-            if self._make_names():
-                self.update()
+        if self._painting is not None:
+            self._paint_until(began + BUDGET_SECONDS)
+        elif self._unplaced:
+            self._unplaced = False
+            self._place_names()
+            self.update()
+        else:
+            self._make_names_until(began + BUDGET_SECONDS)
             if not self._unmade():
                 self._slicer.stop()
                 self.rested.emit()
-            self._measured(worked)
+        self._measured(worked)
+
+    def _paint_until(self, end: float) -> None:
+        if self._painting is None:
             return
         picture, steps = self._painting
-        while time.perf_counter() - began < BUDGET_SECONDS:
+        while time.perf_counter() < end:
             if next(steps, self) is self:
                 self._painting = None
                 self._spare, self.picture = self.picture, picture
-                self._place_names()
+                self._unplaced = True
                 self.update()
                 if picture.camera != self.camera:
                     self._rest.start(REST_MS)
                 break
-        self._measured(worked)
 
     def _measured(self, worked: float) -> None:
         self.slices.append(time.thread_time() - worked)
@@ -389,12 +398,13 @@ class MapCanvas(QWidget):
             if labels.rendered(label.text, label.token, ratio, may_make=False) is None
         ]
 
-    def _make_names(self) -> bool:
+    def _make_names_until(self, end: float) -> None:
         ratio = self.devicePixelRatioF()
-        missing = self._unmade()[:NAMES_AT_ONCE]
-        for label in missing:
+        for label in self._unmade():
             labels.rendered(label.text, label.token, ratio)
-        return bool(missing)
+            self.update()
+            if time.perf_counter() >= end:
+                break
 
     # --- a frame ------------------------------------------------------------------------
 
