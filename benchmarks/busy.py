@@ -1,9 +1,10 @@
-"""Payments a second while gossip comes in, beside the same payments without.
+"""Payments a second of a window whose graph page is open while gossip comes in, beside those of a quiet wallet.
 
     python -m benchmarks.busy [--count N] [--rounds N]
 
-Two wallets as in `benchmarks.loopback`; the payer has a graph, and a third peer tells it a hundred fresh terms of
-channels a second, each of which is checked and taken. Rounds with and without alternate.
+Two payers with a channel each to one payee, as in `benchmarks.loopback`. One is a daemon that is left alone. The other
+is a window (`benchmarks.window_daemon`) that shows the map of a network of the public one's size, and a third peer
+tells it a hundred fresh terms of channels a second, each of which is checked and taken. Their rounds alternate.
 """
 
 from __future__ import annotations
@@ -34,9 +35,15 @@ PARALLEL = 1_000
 AT_ONCE = 50
 WARM_UP = 100
 RATIO_LIMIT = 0.7
-REFERENCE = "the same without gossip"
+REFERENCE = "the same without window and gossip"
 LAP = 100_000
 """More terms than one round tells: each round begins where none was told before."""
+
+
+class WindowDaemon(CountingDaemon):
+    """A window on its Network page that takes commands."""
+
+    module = "benchmarks.window_daemon"
 
 
 @contextlib.contextmanager
@@ -63,37 +70,43 @@ def measure(
     parallel: int = PARALLEL,
     say: Callable[[str], None] = print,
 ) -> list[Figure]:
-    """Starts two wallets, measures, and ends them."""
+    """Starts three wallets, measures, and ends them."""
     with contextlib.ExitStack() as stack:
         net = stack.enter_context(Regtest(directory / "net"))
-        payer, payee = (CountingDaemon(net, directory, name) for name in ("payer", "payee"))
-        caches = RoutingCaches(payer.folder, payer.options.wallet_dir, bytes(64), REGTEST, Log())
+        alone, payee = (CountingDaemon(net, directory, name) for name in ("alone", "payee"))
+        window = WindowDaemon(net, directory, "window")
+        caches = RoutingCaches(window.folder, window.options.wallet_dir, bytes(64), REGTEST, Log())
         caches.save_graph(graph_of(synthetic(), REGTEST).image())
-        for wallet in (payer, payee):
+        for wallet in (alone, payee, window):
             stack.enter_context(wallet)
-        payer.fund(CHANNEL_SAT + 1_000_000)
         payee.fund(1_000_000)
-        open_between(net, payer, payee)
-        pay, ask = leyden_pays(payer), asks_at_once(payee)
-        pay(ask(WARM_UP), 10)
+        ask = asks_at_once(payee)
+        for payer in (alone, window):
+            payer.fund(CHANNEL_SAT + 1_000_000)
+            open_between(net, payer, payee)
+            leyden_pays(payer)(ask(WARM_UP), 10)
         figures: list[Figure] = []
         start = 0
         for name, count, width in (
-            ("with gossip coming in, payments a second, one after the other", sequential, 1),
-            (f"with gossip coming in, payments a second, {AT_ONCE} at once", parallel, AT_ONCE),
+            ("graph page open and gossip coming in, payments a second, one after the other", sequential, 1),
+            (
+                f"graph page open and gossip coming in, payments a second, {AT_ONCE} at once",
+                parallel,
+                AT_ONCE,
+            ),
         ):
             quiet, busy = [], []
             for _ in range(rounds):
-                quiet.append(rate(pay, ask(count), width))
+                quiet.append(rate(leyden_pays(alone), ask(count), width))
                 invoices = ask(count)
-                before = payer.call("bench_graph_version")
-                with gossip_for(payer, start) as told:
-                    busy.append(rate(pay, invoices, width))
-                taken = payer.call("bench_graph_version") - before
+                before = window.call("bench_graph_version")
+                with gossip_for(window, start) as told:
+                    busy.append(rate(leyden_pays(window), invoices, width))
+                taken = window.call("bench_graph_version") - before
                 assert taken > 0, "no gossip was taken: nothing was measured"
                 start += LAP
                 say(
-                    f"  {name}: {busy[-1]:.1f}, without {quiet[-1]:.1f}; {told[0]} messages told, {taken} taken"
+                    f"  {name}: {busy[-1]:.1f}, alone {quiet[-1]:.1f}; {told[0]} messages told, {taken} taken"
                 )
             figures.append(
                 of_samples(
