@@ -21,7 +21,7 @@ from wallet.gui.app import make_window
 from wallet.gui.main_window import MainWindow, Shell
 from wallet.gui.preferences import Preferences
 from wallet.gui.theme import theme
-from wallet.node.api import WalletInfo
+from wallet.node.api import WalletHost, WalletInfo
 
 W = TypeVar("W", bound=QWidget)
 
@@ -43,7 +43,7 @@ def _plain_amounts() -> Iterator[None]:
     theme().choose(choice="light", scale_percent=100, motion=False)
 
 
-def made_window(host: FakeHost, network: str, qtbot: QtBot) -> MainWindow:
+def made_window(host: WalletHost, network: str, qtbot: QtBot) -> MainWindow:
     excepthook.reporter()
     preferences = Preferences()
     preferences.set_text("look/theme", "light")

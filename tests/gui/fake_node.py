@@ -1065,6 +1065,8 @@ class FakeHost:
         self._passwords = {info.name: "correct" for info in existing}
         self.node: FakeNode | None = None
         self.damage = ""
+        self.in_daemon = False
+        self.refusal: CommandError | None = None
         self.created: list[dict[str, Any]] = []
 
     def wallets(self, network: str) -> Sequence[WalletInfo]:
@@ -1153,11 +1155,21 @@ class FakeHost:
         def work() -> NodeApi:
             if self.damage:
                 raise CommandError(self.damage, code="file")
+            if self.in_daemon:
+                raise CommandError("A daemon has this wallet open.", code="daemon")
             if password != self._passwords.get(info.name, ""):
                 raise CommandError("The password is wrong. Nothing was changed.", code="wrong_password")
             if self.node is None:
                 self.node = self._make(info)
             return self.node
+
+        return self._pool.submit(work)
+
+    def take_over(self, info: WalletInfo, password: str) -> Future[None]:
+        def work() -> None:
+            if self.refusal is not None:
+                raise self.refusal
+            self.in_daemon = False
 
         return self._pool.submit(work)
 

@@ -593,6 +593,16 @@ def unlock(stage: Stage) -> None:
     wait_for(lambda: page.unlock.isEnabled(), "the answer")
 
 
+def take_over(stage: Stage) -> None:
+    window = stage.locked()
+    page = window.findChild(UnlockPage)
+    assert page is not None
+    assert stage.host is not None
+    stage.host.in_daemon = True
+    page.unlock.click()
+    wait_for(page.taking.isVisible, "the question")
+
+
 def _map(stage: Stage, node: FakeNode) -> Any:
     stage.on(node, "network")
     page = _page(stage, "network")
@@ -739,6 +749,7 @@ SCENES: dict[str, Callable[[Stage], object]] = {
     "wizard-restore": wizard_restore,
     "wizard-password": wizard_password,
     "unlock": unlock,
+    "unlock-daemon": take_over,
     **CHANNEL_SCENES,
     **RECEIVE_SCENES,
     **WINDOW_SCENES,

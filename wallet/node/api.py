@@ -679,7 +679,13 @@ class WalletHost(Protocol):
     def open(self, info: WalletInfo, password: str) -> Future[NodeApi]:
         """Unlocks and starts a wallet; raises `CommandError` with a sentence for a wrong password, a lock held by
         another process, a damaged or newer file. One that runs already is handed out again once the password is
-        right, unless it has failed: then it is built anew from its file."""
+        right, unless it has failed: then it is built anew from its file. The code is "daemon" where a daemon of this
+        computer has the wallet, and can be asked for it."""
+        ...
+
+    def take_over(self, info: WalletInfo, password: str) -> Future[None]:
+        """Has the daemon close the wallet; done once it may be opened here. Raises `CommandError` with a sentence: its
+        code is "busy" where the daemon may still do it."""
         ...
 
     def close(self) -> Future[None]:

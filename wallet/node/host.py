@@ -27,6 +27,7 @@ from wallet.node.futures import run_on
 from wallet.node.generation import Generation
 from wallet.node.options import NodeOptions
 from wallet.node.store import Store, StoreError, WalletLock, WrongPassword
+from wallet.node.take_over import daemon_holds, held_by_daemon, take_over
 from wallet.node.wallets import (
     SECRET_SPACE,
     WALLET_FILE,
@@ -277,6 +278,10 @@ class Host:
             self._open_wallet(self._for_network(info.network, info.name), password)
         )
 
+    def take_over(self, info: WalletInfo, password: str) -> Future[None]:
+        options = self._for_network(info.network, info.name)
+        return _in_thread(lambda: take_over(options, password))
+
     async def _open_wallet(self, options: NodeOptions, password: str) -> NodeApi:
         if self._open is not None:
             # Before the wallet that is open is closed for it: a mistyped password costs nothing.
@@ -291,7 +296,10 @@ class Host:
             if self._prepare is not None:
                 options = await self._prepare(options)
             self._open = await open_node(options, password, fee_estimator=self._fee_estimator)
-        except CommandError:
+        except CommandError as error:
+            loop = asyncio.get_running_loop()
+            if error.code == "locked" and await loop.run_in_executor(None, daemon_holds, options):
+                raise held_by_daemon() from None
             raise
         except Exception as error:
             raise failed_within(_("Opening the wallet"), error) from error

@@ -105,6 +105,9 @@ class EveryHost:
         other.close().add_done_callback(closed)
         return answer
 
+    def take_over(self, info: WalletInfo, password: str) -> Future[None]:
+        return self._of(info.network).take_over(info, password)
+
     def close(self) -> Future[None]:
         opened, self._open = self._open, None
         if opened is not None:

@@ -1,6 +1,12 @@
-"""Unlocking: the wallet's name, its password, and what is wrong when it does not open."""
+"""Unlocking: the wallet's name, its password, and what is wrong when it does not open.
+
+A wallet that a daemon has open can be taken over: the form makes room for that question, and comes back after it.
+"""
 
 from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any
 
 from PyQt6.QtCore import Qt, pyqtSignal
 from PyQt6.QtWidgets import QWidget
@@ -8,19 +14,20 @@ from PyQt6.QtWidgets import QWidget
 from wallet.gui import format as fmt
 from wallet.gui.bridge import run
 from wallet.gui.pages.base import scroller
+from wallet.gui.pages.take_over import TakeOverCard
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S3, S4
 from wallet.gui.widgets.basic import Button, Card, JarLabel, Label, hbox, vbox
 from wallet.gui.widgets.fields import Field, PasswordEdit
 from wallet.gui.widgets.notices import Banner
 from wallet.i18n import _
-from wallet.node.api import NodeApi, WalletHost, WalletInfo
+from wallet.node.api import CommandError, NodeApi, WalletHost, WalletInfo
 
 __all__ = ["UnlockPage"]
 
 
 class UnlockPage(QWidget):
-    """Signals: `unlocked(NodeApi)`, `wants_new()`. Attributes: `password`, `unlock`, `note`."""
+    """Signals: `unlocked(NodeApi)`, `wants_new()`. Attributes: `password`, `unlock`, `note`, `taking`."""
 
     unlocked = pyqtSignal(object)
     wants_new = pyqtSignal()
@@ -42,18 +49,25 @@ class UnlockPage(QWidget):
             else _("Until it is unlocked, nothing is being watched.")
         )
         self.note = Label(sentence, "caption", "text2", wrap=True, align=centre)
-        self.note.setVisible(watching or info.encrypted)
+        self._noted = watching or info.encrypted
+        self.note.setVisible(self._noted)
         self._banner = Banner("", "danger")
         self.other = Button(_("Create or restore another"), "text", on_click=self.wants_new.emit)
         form = vbox(self._row, self._banner, self.unlock, spacing=S4)
         card = Card(form, padding=24)
         card.setFixedWidth(theme().px(400))
+        self._form = card
+        self.taking = TakeOverCard()
+        self.taking.setFixedWidth(theme().px(400))
+        self.taking.hide()
+        self.taking.wanted.connect(self._take_over)
+        self.taking.cancelled.connect(lambda: self._show_form(""))
         box = vbox(spacing=S3)
         box.addStretch(2)
         box.addWidget(JarLabel(64), 0, centre)
         box.addWidget(Label(fmt.plain(info.name, 40), "amount", align=centre), 0, centre)
         box.addSpacing(theme().px(S2))
-        box.addLayout(hbox("stretch", card, "stretch", spacing=0))
+        box.addLayout(hbox("stretch", card, self.taking, "stretch", spacing=0))
         box.addWidget(self.note, 0, centre)
         box.addLayout(hbox("stretch", self.other, "stretch"))
         box.addStretch(3)
@@ -74,15 +88,54 @@ class UnlockPage(QWidget):
         self.unlock.setEnabled(False)
         self.unlock.setText(_("Opening…"))
         self._banner.say("")
-        run(self._host.open(self._info, self.password.text()), self._opened, self._failed, owner=self)
+        opening = self._host.open(self._info, self.password.text())
+        run(opening, self._opened, lambda sentence: self._failed(sentence, _code(opening)), owner=self)
 
     def _opened(self, api: NodeApi) -> None:
         self.password.clear()
         self.unlocked.emit(api)
 
-    def _failed(self, sentence: str) -> None:
+    def _failed(self, sentence: str, code: str) -> None:
+        if code == "daemon":
+            # It is watched, and nothing but this question is to be answered now.
+            for widget in (self._form, self.note, self.other):
+                widget.hide()
+            self.taking.show()
+            self.taking.offer()
+        else:
+            self._show_form(sentence)
+
+    def _show_form(self, sentence: str) -> None:
+        self.taking.hide()
+        self._form.show()
+        self.other.show()
+        self.note.setVisible(self._noted)
         self.unlock.setEnabled(True)
         self.unlock.setText(_("Unlock") if self._info.encrypted else _("Open"))
         self._banner.say(sentence)
         self.password.selectAll()
         self.set_first_focus()
+
+    # --- a daemon has it --------------------------------------------------------
+
+    def _take_over(self) -> None:
+        taking = self._host.take_over(self._info, self.password.text())
+        run(taking, self._taken, lambda sentence: self._not_taken(sentence, _code(taking)), owner=self)
+
+    def _taken(self, _nothing: None) -> None:
+        # From here on nobody watches it until it is open here: said, should that fail.
+        self._noted = True
+        self._show_form("")
+        self.open_now()
+
+    def _not_taken(self, sentence: str, code: str) -> None:
+        if code == "busy":
+            self.taking.offer(sentence)
+        else:
+            self._show_form(sentence)
+
+
+def _code(future: Future[Any]) -> str:
+    """By which code a future failed."""
+    error = None if future.cancelled() else future.exception()
+    return error.code if isinstance(error, CommandError) else ""
