@@ -130,8 +130,9 @@ class Core:
             self._lock.release()
 
     @contextlib.contextmanager
-    def entry(self) -> Iterator[Batch]:
-        """One entry into the core: everything that it changes is one commit.
+    def entry(self, *, may_be_idle: bool = False) -> Iterator[Batch]:
+        """One entry into the core: everything that it changes is one commit. `may_be_idle`: where it changes nothing,
+        what waits on its way to the disk is not hurried for it.
 
         An exception is the caller's to see; what the core had already swapped in before it is committed all the
         same, because the core's steps are whole: memory and disk never disagree.
@@ -147,12 +148,16 @@ class Core:
                     batch.messages.extend(self.take_messages())
             finally:
                 self._batch = None
-                urgent = batch.waited_for or not batch.rows
-                # A backup is a file of its own, written before anything leaves: that may take the disk long.
-                by_thread = batch.backup is not None or (urgent and not self.commit_soon())
-                self.store.submit(batch.rows.values(), lambda: self.release(batch), urgent=by_thread)
-                if not urgent:
-                    self.flush_soon()
+                if not may_be_idle or batch.rows or batch.waited_for:
+                    self._submit(batch)
+
+    def _submit(self, batch: Batch) -> None:
+        urgent = batch.waited_for or not batch.rows
+        # A backup is a file of its own, written before anything leaves: that may take the disk long.
+        by_thread = batch.backup is not None or (urgent and not self.commit_soon())
+        self.store.submit(batch.rows.values(), lambda: self.release(batch), urgent=by_thread)
+        if not urgent:
+            self.flush_soon()
 
     @property
     def batch(self) -> Batch:

@@ -639,9 +639,10 @@ class Node:
         if self._stopping:
             return
         if batch.messages:
-            with self.core.locked():
+            # An entry of its own: whom this hangs up on takes openings along that are not funded yet.
+            with self.core.entry(may_be_idle=True):
                 self._released.extend(m for m in batch.messages if self._may_still_leave(batch, m))
-                self.peer_manager.process_events()
+                self._tell(self.peer_manager.process_events)
             self._peers_changed()
         for package in batch.packages:
             if not self.recovery.may_leave([tx.txid for tx in package.txs]):
@@ -729,7 +730,7 @@ class Node:
         try:
             hear(*args, **kwargs)
         except Exception as error:
-            self.log(LogLevel.ERROR, "news of the chain was not taken (%s): %r", hear, error)
+            self.log(LogLevel.ERROR, "news was not taken (%s): %r", hear, error)
 
     def _note_spends(self, txs: Sequence[Transaction]) -> None:
         """Remembers which transaction closed which channel; within an entry."""
