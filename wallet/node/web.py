@@ -36,7 +36,18 @@ MAX_LINE_BYTES = 16 * 1024
 MAX_REDIRECTS = 3
 TIMEOUT_SECONDS = 20.0
 REDIRECTS = {301, 302, 303, 307, 308}
-_PRIVATE_NAMES = ("localhost", "local", "internal", "lan", "home", "corp", "intranet", "home.arpa")
+_PRIVATE_NAMES = (
+    "localhost",
+    "localdomain",
+    "local",
+    "internal",
+    "intranet",
+    "private",
+    "lan",
+    "home",
+    "corp",
+    "home.arpa",
+)
 """Ends of names that no public name server answers for: RFC 6761, 6762 and 8375, and what homes and firms use."""
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _GIVEN_OUT = ipaddress.IPv6Network("2000::/3")

@@ -134,6 +134,10 @@ def test_a_name_without_an_address_is_not_called_private() -> None:
         "wallet.localhost",
         "printer.local",
         "nas.home.arpa",
+        "wiki.private",
+        "box.localdomain.",
+        "[::127.0.0.1]",
+        "[::ffff:7f00:1]",
         "router",
     ],
 )
