@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from PyQt6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from tests.gui.conftest import Desk, made_window
 from tests.gui.fake_node import FakeHost, FakeNode
+from tests.gui.first_payment import PAID, PASSWORD, WAY, FirstPayment
 from tests.gui.hands import PATIENCE_MS, click, type_text
 from wallet.gui.main_window import MainWindow
-from wallet.gui.pages.open_channel import OpenChannelDialog
 from wallet.gui.pages.send import SendPage
 from wallet.gui.pages.unlock import UnlockPage
 from wallet.gui.pages.wallet_choice import WalletChoice
 from wallet.gui.pages.wizard import Wizard
-from wallet.gui.widgets.basic import Button, ClickCard
+from wallet.gui.widgets.basic import Button
 from wallet.gui.widgets.dialog import Dialog
-from wallet.gui.widgets.fields import PasswordEdit
 from wallet.node.api import WalletInfo
 from wallet.single import MAX_LINK, SingleWindow, hand_over
 
 Make = Callable[[FakeNode], Desk]
+ROOT = Path(__file__).parents[2]
+MOST_CLICKS = 12
+MOST_SECONDS = 40
+WALKS = 3
 LINK = "bitcoin:bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 
 
@@ -78,68 +83,48 @@ def content(window: MainWindow, kind: type[WalletChoice]) -> WalletChoice:
 # --- the first payment --------------------------------------------------------------------------
 
 
-class Clicks:
-    """Counts what a person clicks. `go_on` clicks the page's one filled button once it says what is expected."""
-
-    def __init__(self, window: MainWindow, qtbot: QtBot) -> None:
-        self.count = 0
-        self._window = window
-        self._qtbot = qtbot
-
-    def on(self, widget: QWidget) -> None:
-        self._qtbot.waitUntil(lambda: widget.isVisible() and widget.isEnabled(), timeout=PATIENCE_MS)
-        click(widget)
-        self.count += 1
-
-    def filled(self) -> list[Button]:
-        dialogs = [d for d in self._window.findChildren(Dialog) if d.isVisible()]
-        where: QWidget = dialogs[-1] if dialogs else self._window
-        return [b for b in where.findChildren(Button) if b.kind == "filled" and b.isVisible()]
-
-    def go_on(self, text: str) -> None:
-        self._qtbot.waitUntil(
-            lambda: [text in b.text() and b.isEnabled() for b in self.filled()] == [True], timeout=PATIENCE_MS
-        )
-        self.on(self.filled()[0])
-
-
-def test_from_the_first_start_to_paid_in_twelve_clicks_and_nothing_typed_but_the_password(
+def test_from_the_first_start_to_paid_by_the_one_filled_button_and_nothing_typed_but_the_password(
     qtbot: QtBot, hosts: Callable[..., ResettingHost]
 ) -> None:
-    host = hosts()
-    window = started(host, "mainnet", qtbot)
-    clicks = Clicks(window, qtbot)
-    clicks.go_on("Practise with play money")
-    wizard = window.findChild(Wizard)
-    assert wizard is not None
-    clicks.on(wizard.step.findChildren(ClickCard)[0])
-    for field in wizard.step.findChildren(PasswordEdit):
-        type_text(field, "correct horse")
-    clicks.go_on("Create wallet")
-    qtbot.waitUntil(lambda: window.shell is not None, timeout=PATIENCE_MS)
-    shell = window.shell
-    assert shell is not None
-    clicks.go_on("Get 1")
-    clicks.go_on("Mine")
-    clicks.go_on("Open a channel")
-    qtbot.waitUntil(lambda: window.findChild(OpenChannelDialog) is not None, timeout=PATIENCE_MS)
-    dialog = window.findChild(OpenChannelDialog)
-    assert dialog is not None
-    clicks.on(dialog.sensible)
-    clicks.go_on("Open with")
-    qtbot.waitUntil(lambda: shell.current_key == "channels", timeout=PATIENCE_MS)
-    clicks.on(shell.navigation.items["overview"])
-    clicks.go_on("Mine")
-    clicks.go_on("Buy a coffee")
-    qtbot.waitUntil(lambda: window.findChild(SendPage) is not None, timeout=PATIENCE_MS)
-    send = window.findChild(SendPage)
-    assert send is not None
-    clicks.go_on("Pay 21")
-    qtbot.waitUntil(lambda: send.result is not None, timeout=PATIENCE_MS)
-    assert send.result is not None
-    assert send.result.title == "Paid"
-    assert clicks.count <= 12
+    window = started(hosts(), "mainnet", qtbot)
+    payment = FirstPayment(window, lambda condition: qtbot.waitUntil(condition, timeout=PATIENCE_MS))
+    payment.walk()
+    assert payment.clicks == len(WAY) <= MOST_CLICKS
+    assert set(payment.typed) == {PASSWORD}
     window.close()
+
+
+@pytest.mark.timeout(600)
+def test_the_real_sandbox_makes_nobody_wait_long_for_the_first_payment(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """On a node of its own. Of a few walks the quickest counts: what other programs take is not its fault."""
+    quickest: list[tuple[str, float]] = []
+    for number in range(WALKS):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.gui.first_payment", str(folder)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        told = json.loads(done.stdout.splitlines()[-1])
+        assert told["clicks"] <= MOST_CLICKS
+        assert set(told["typed"]) == {PASSWORD}
+        assert [step for step, _seconds in told["waited"]] == [*WAY, PAID]
+        if not quickest or total(told["waited"]) < total(quickest):
+            quickest = told["waited"]
+        if total(quickest) <= MOST_SECONDS:
+            break
+    record_property("waited", quickest)
+    assert total(quickest) <= MOST_SECONDS, quickest
+
+
+def total(waited: list[tuple[str, float]]) -> float:
+    return sum(seconds for _step, seconds in waited)
 
 
 # --- links -----------------------------------------------------------------------------------

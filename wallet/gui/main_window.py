@@ -236,7 +236,9 @@ class Shell(QWidget):
     def open_channel(self, peer: str = "") -> None:
         from wallet.gui.pages.open_channel import OpenChannelDialog
 
-        OpenChannelDialog(self, self.context, peer).open()
+        # In the practice round the Overview leads on.
+        stays = self.current_key == "overview" and self.bridge.api.sandbox() is not None
+        OpenChannelDialog(self, self.context, peer, stays=stays).open()
 
     def show_recovery(self) -> None:
         """After a restore: how far it has come, and what it ends with."""

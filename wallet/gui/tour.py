@@ -26,7 +26,7 @@ from wallet.gui.describe import CLOSED
 from wallet.gui.grab import grab
 from wallet.gui.main_window import MainWindow, Shell
 from wallet.gui.preferences import Preferences
-from wallet.gui.widgets.basic import Button, ClickCard
+from wallet.gui.widgets.basic import Button
 from wallet.i18n import _
 from wallet.node.api import ActivityItem, ChannelView, RequestStatus, SandboxControl
 
@@ -224,7 +224,7 @@ class Tour:
             known.other.click()
         wizard = self.page(Wizard)
         self.picture("first-run")
-        self.found(wizard.step.findChild(ClickCard), "card").click()
+        yield from self._press_filled(wizard.step, _("the button to create the wallet"))
         for field in wizard.step.findChildren(PasswordEdit):
             field.setText(PASSWORD)
         self.picture("password")

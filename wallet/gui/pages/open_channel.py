@@ -41,9 +41,12 @@ class OpenChannelDialog(Dialog):
     """Attributes: `peer`, `choice` (the suggestions), `terms` once the node has said what it takes, `amount_field`,
     `sensible`, `quote` once there is one, `open_button`."""
 
-    def __init__(self, parent: QWidget, context: Context, peer: str = "") -> None:
+    def __init__(self, parent: QWidget, context: Context, peer: str = "", *, stays: bool = False) -> None:
+        """`stays`: the page below goes on by itself once the channel is being opened; else the channel is shown."""
         super().__init__(parent, _("Open a channel"), network=context.network)
         self._context = context
+        self._stays = stays
+        self._suggested_sat = 0
         self._all = False
         self._plans = False
         self._asked = 0
@@ -210,8 +213,18 @@ class OpenChannelDialog(Dialog):
         fits = 0 < terms.sensible_sat <= spendable_sat
         self.sensible.setText(_("Sensible today: {amount}").format(amount=fmt.amount_sat(terms.sensible_sat)))
         self._sensible_row.setVisible(fits)
+        self._suggest(terms.sensible_sat if fits else 0)
         self._ask()
         self.fit()
+
+    def _suggest(self, amount_sat: int) -> None:
+        """The sensible amount stands there, marked, so that what is typed takes its place; what was typed stays."""
+        field = self.amount_field
+        if self._all or (field.text() and field.amount_sat() != self._suggested_sat):
+            return
+        self._suggested_sat = amount_sat
+        field.set_amount_sat(amount_sat or None, quietly=True)
+        field.selectAll()
 
     def _put_sensible(self) -> None:
         if self.terms is not None:
@@ -363,7 +376,7 @@ class OpenChannelDialog(Dialog):
             parent = self.parentWidget() or self
             self.accept()
             toast(parent, _("The channel is being opened"), "check")
-            if isinstance(answer, Mapping) and answer.get("channel_id"):
+            if not self._stays and isinstance(answer, Mapping) and answer.get("channel_id"):
                 self._context.show_channel(str(answer["channel_id"]))
 
         def failed(sentence: str) -> None:

@@ -209,8 +209,9 @@ class GuideCard(Card):
             grid.addWidget(Label(sentence, "body", "text2", wrap=True), 1, 1)
             if waiting:
                 context = self._context
-                mine_it = Button(_("Mine a block"), "filled", "pickaxe", on_click=lambda: self._mine(context))
-                self.action = mine_it
+                self.action = Button(
+                    _("Mine three blocks"), "filled", "pickaxe", on_click=lambda: self._mine(context)
+                )
             else:
                 self.action = Button(verb, "filled", on_click=lambda: self._act(number))
             grid.addWidget(self.action, 0, 2, 2, 1)
@@ -434,7 +435,7 @@ class OverviewPage(Page):
                 ClickCard(
                     "sandbox",
                     _("Practise with play money"),
-                    _("Start Leyden with --sandbox, and nothing can go wrong."),
+                    _("In a wallet of its own, with a small network inside Leyden. Nothing can go wrong."),
                     lambda: context.go("practise"),
                 ),
                 1,

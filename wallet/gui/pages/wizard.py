@@ -215,6 +215,14 @@ class Wizard(QWidget):
                 "A new wallet gets new words. If you have words already, they bring your coins back."
             )
         step = Step(_("Your wallet"), sentence)
+        if self.network == "sandbox":
+            # Who practises is led by the one filled button from here to the first payment.
+            first = step.add(_("Create a new wallet"), "filled", self._new_words, "plus")
+            step.add(_("Restore from words"), "outlined", self._restore, "words")
+            if self._welcomed:
+                step.add(_("Back"), "text", self._to_welcome, "back")
+            self._show(step, first)
+            return
         step.body.addLayout(
             hbox(
                 ClickCard(
