@@ -10,6 +10,7 @@ from wallet.bitcoin.base58 import base58check_decode, base58check_encode
 from wallet.bitcoin.bech32 import Spec, bech32_decode_any, bech32_encode, convert_bits
 from wallet.bitcoin.errors import DecodeError
 from wallet.bitcoin.tx import BlockHash, BlockHeader
+from wallet.i18n import _
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +124,9 @@ def address_to_script(address: str, network: Network) -> bytes:
     """The output script that an address stands for; DecodeError with a sentence for people otherwise."""
     text = address.strip()
     if not text:
-        raise DecodeError("There is no address.")
+        raise DecodeError(_("There is no address."))
     if len(text) > _MAX_ADDRESS_CHARACTERS:
-        raise DecodeError("This is too long for a Bitcoin address.")
+        raise DecodeError(_("This is too long for a Bitcoin address."))
     hrp = text.lower().rpartition("1")[0]
     if any(hrp == known.bech32_hrp for known in NETWORKS.values()):
         return _segwit_to_script(text, network)
@@ -136,21 +137,21 @@ def _segwit_to_script(text: str, network: Network) -> bytes:
     try:
         hrp, values, spec = bech32_decode_any(text)
     except DecodeError as error:
-        raise DecodeError(f"This is not a valid address. {error}") from None
+        raise DecodeError(_("This is not a valid address. {error}").format(error=error)) from None
     if hrp != network.bech32_hrp:
         raise _other_network([known for known in NETWORKS.values() if known.bech32_hrp == hrp], network)
     if not values:
-        raise DecodeError("This is not a valid address. It is empty.")
+        raise DecodeError(_("This is not a valid address. It is empty."))
     version = values[0]
     # BIP 350: version 0 keeps the old checksum, all others have the new one.
     if version > 16 or spec is not (Spec.BECH32 if version == 0 else Spec.BECH32M):
-        raise DecodeError("This is not a valid address. Its version and its checksum do not go together.")
+        raise DecodeError(_("This is not a valid address. Its version and its checksum do not go together."))
     try:
         program = bytes(convert_bits(values[1:], 5, 8, pad=False))
     except DecodeError as error:
-        raise DecodeError(f"This is not a valid address. {error}") from None
+        raise DecodeError(_("This is not a valid address. {error}").format(error=error)) from None
     if not 2 <= len(program) <= 40 or (version == 0 and len(program) not in (20, 32)):
-        raise DecodeError("This is not a valid address. Its length is wrong.")
+        raise DecodeError(_("This is not a valid address. Its length is wrong."))
     return _script.witness_program_script(version, program)
 
 
@@ -158,9 +159,9 @@ def _base58_to_script(text: str, network: Network) -> bytes:
     try:
         payload = base58check_decode(text)
     except DecodeError as error:
-        raise DecodeError(f"This is not a Bitcoin address. {error}") from None
+        raise DecodeError(_("This is not a Bitcoin address. {error}").format(error=error)) from None
     if len(payload) != 21:
-        raise DecodeError("This is not a Bitcoin address. Its length is wrong.")
+        raise DecodeError(_("This is not a Bitcoin address. Its length is wrong."))
     version = payload[0]
     if version == network.p2pkh_version:
         return _script.p2pkh_from_hash(payload[1:])
@@ -169,7 +170,7 @@ def _base58_to_script(text: str, network: Network) -> bytes:
     others = [known for known in NETWORKS.values() if version in (known.p2pkh_version, known.p2sh_version)]
     if others:
         raise _other_network(others, network)
-    raise DecodeError("This is not a Bitcoin address.")
+    raise DecodeError(_("This is not a Bitcoin address."))
 
 
 def _other_network(owners: list[Network], network: Network) -> DecodeError:

@@ -6,6 +6,7 @@ from typing import Final
 
 from wallet.bitcoin.errors import DecodeError
 from wallet.bitcoin.hashes import sha256d
+from wallet.i18n import _
 
 _ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}
@@ -28,15 +29,17 @@ def base58check_encode(payload: bytes) -> str:
 def base58check_decode(text: str) -> bytes:
     """The payload without its checksum."""
     if len(text) > _MAX_CHARACTERS:
-        raise DecodeError("This text is too long.")
+        raise DecodeError(_("This text is too long."))
     number = 0
     for character in text:
         value = _VALUES.get(character)
         if value is None:
-            raise DecodeError(f"The character {character!r} cannot occur there.")
+            raise DecodeError(
+                _("The character {character!r} cannot occur there.").format(character=character)
+            )
         number = number * 58 + value
     zeros = len(text) - len(text.lstrip("1"))
     data = bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
     if len(data) < 4 or sha256d(data[:-4])[:4] != data[-4:]:
-        raise DecodeError("The checksum does not match: a character is wrong or missing.")
+        raise DecodeError(_("The checksum does not match: a character is wrong or missing."))
     return data[:-4]

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Final
 
 from wallet.bitcoin.errors import DecodeError
+from wallet.i18n import _
 
 CHARSET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _VALUES: Final = {character: value for value, character in enumerate(CHARSET)}
@@ -64,7 +65,7 @@ def bech32_decode(text: str, spec: Spec = Spec.BECH32) -> tuple[str, list[int]]:
     """The human-readable part in lower case, and the five-bit values without the checksum."""
     hrp, values, found = bech32_decode_any(text)
     if found is not spec:
-        raise DecodeError("This text has the checksum of another kind of address.")
+        raise DecodeError(_("This text has the checksum of another kind of address."))
     return hrp, values
 
 
@@ -72,24 +73,26 @@ def bech32_decode_any(text: str) -> tuple[str, list[int], Spec]:
     """As `bech32_decode`, and says which of the two checksums the text has."""
     # Of ASCII, what can be printed and is no space: 33 to 126.
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise DecodeError("There are characters in this text that do not belong there.")
+        raise DecodeError(_("There are characters in this text that do not belong there."))
     lower = text.lower()
     if lower != text and text.upper() != text:
-        raise DecodeError("Upper and lower case letters are mixed in this text.")
+        raise DecodeError(_("Upper and lower case letters are mixed in this text."))
     hrp, separator, data_part = lower.rpartition("1")
     if not separator or not hrp or len(data_part) < _CHECKSUM_LENGTH:
-        raise DecodeError("This text is incomplete.")
+        raise DecodeError(_("This text is incomplete."))
     try:
         values = [_VALUES[character] for character in data_part]
     except KeyError as error:
-        raise DecodeError(f"The character {error.args[0]!r} cannot occur there.") from None
+        raise DecodeError(
+            _("The character {character!r} cannot occur there.").format(character=error.args[0])
+        ) from None
     checksum = _polymod(_expand_hrp(hrp) + values)
     if checksum == Spec.BECH32.value:
         spec = Spec.BECH32
     elif checksum == Spec.BECH32M.value:
         spec = Spec.BECH32M
     else:
-        raise DecodeError("The checksum does not match: a character is wrong or missing.")
+        raise DecodeError(_("The checksum does not match: a character is wrong or missing."))
     return hrp, values[:-_CHECKSUM_LENGTH], spec
 
 
@@ -106,7 +109,11 @@ def convert_bits(data: Iterable[int], from_bits: int, to_bits: int, *, pad: bool
     mask = (1 << to_bits) - 1
     for value in data:
         if not 0 <= value < limit:
-            raise DecodeError(f"The value {value} does not fit into {from_bits} bits.")
+            raise DecodeError(
+                _("The value {value} does not fit into {from_bits} bits.").format(
+                    value=value, from_bits=from_bits
+                )
+            )
         accumulator = (accumulator << from_bits | value) & 0xFFFFFFFF
         bits += from_bits
         while bits >= to_bits:
@@ -117,5 +124,5 @@ def convert_bits(data: Iterable[int], from_bits: int, to_bits: int, *, pad: bool
         if bits:
             out.append(rest << (to_bits - bits) & mask)
     elif bits >= from_bits or rest:
-        raise DecodeError("The text does not end where its data ends.")
+        raise DecodeError(_("The text does not end where its data ends."))
     return out

@@ -16,6 +16,7 @@ from typing import Final
 from wallet.bitcoin import _wally
 from wallet.bitcoin.errors import APIError, DecodeError
 from wallet.bitcoin.hashes import sha256
+from wallet.i18n import _
 
 ENGLISH: Final[tuple[str, ...]] = _wally.bip39_english_words()
 """The 2,048 words, in alphabetical order."""
@@ -47,15 +48,19 @@ def mnemonic_to_entropy(mnemonic: str | Sequence[str]) -> bytes:
     for position, word in enumerate(words, start=1):
         index = _INDEX.get(word)
         if index is None:
-            raise DecodeError(f"Word {position}, “{word}”, is not in the word list.")
+            raise DecodeError(
+                _("Word {position}, “{word}”, is not in the word list.").format(position=position, word=word)
+            )
         number = number << 11 | index
     count = _BYTES_BY_WORDS.get(len(words))
     if count is None:
-        raise DecodeError(f"A mnemonic has 12, 15, 18, 21 or 24 words, not {len(words)}.")
+        raise DecodeError(
+            _("A mnemonic has 12, 15, 18, 21 or 24 words, not {count}.").format(count=len(words))
+        )
     checksum_bits = count // 4
     entropy = (number >> checksum_bits).to_bytes(count, "big")
     if sha256(entropy)[0] >> 8 - checksum_bits != number & (1 << checksum_bits) - 1:
-        raise DecodeError("These words do not fit together: one of them is wrong, or their order is.")
+        raise DecodeError(_("These words do not fit together: one of them is wrong, or their order is."))
     return entropy
 
 

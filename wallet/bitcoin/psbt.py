@@ -21,6 +21,7 @@ from wallet.bitcoin.amounts import MAX_MONEY_SAT
 from wallet.bitcoin.errors import APIError, DecodeError
 from wallet.bitcoin.hashes import hash160
 from wallet.bitcoin.tx import Transaction, TxIn, TxOut, compact_size, read_compact_size
+from wallet.i18n import _
 
 _MAGIC: Final = b"psbt\xff"
 
@@ -192,37 +193,41 @@ class Psbt:
         """Reads base64 text, or the bytes themselves."""
         if isinstance(data, str):
             if len(data) > MAX_PSBT_BYTES * 4 // 3 + 4:
-                raise DecodeError("This PSBT is too large.")
+                raise DecodeError(_("This PSBT is too large."))
             try:
                 raw = base64.b64decode("".join(data.split()), validate=True)
             except (ValueError, binascii.Error):
-                raise DecodeError("This is not a PSBT: it is not base64 text.") from None
+                raise DecodeError(_("This is not a PSBT: it is not base64 text.")) from None
         else:
             raw = bytes(data)
         if len(raw) > MAX_PSBT_BYTES:
-            raise DecodeError("This PSBT is too large.")
+            raise DecodeError(_("This PSBT is too large."))
         if raw[:5] != _MAGIC:
-            raise DecodeError("This is not a PSBT: its first bytes are wrong.")
+            raise DecodeError(_("This is not a PSBT: its first bytes are wrong."))
         entries, offset = _read_map(raw, 5)
         version = int.from_bytes(_take_fixed(entries, _GLOBAL_VERSION, 4) or b"", "little")
         if version != 0:
-            raise DecodeError(f"This is a PSBT of version {version}; only version 0 is known here.")
+            raise DecodeError(
+                _("This is a PSBT of version {version}; only version 0 is known here.").format(
+                    version=version
+                )
+            )
         tx_raw = entries.pop(_GLOBAL_UNSIGNED_TX, None)
         if tx_raw is None:
-            raise DecodeError("This PSBT holds no transaction.")
+            raise DecodeError(_("This PSBT holds no transaction."))
         tx = Transaction.parse_without_witness(tx_raw)
         if any(txin.script_sig for txin in tx.inputs):
-            raise DecodeError("The transaction of this PSBT is signed already.")
+            raise DecodeError(_("The transaction of this PSBT is signed already."))
         inputs: list[PsbtInput] = []
-        for _ in tx.inputs:
+        for _input in tx.inputs:
             input_entries, offset = _read_map(raw, offset)
             inputs.append(_parse_input(input_entries))
         outputs: list[PsbtOutput] = []
-        for _ in tx.outputs:
+        for _output in tx.outputs:
             output_entries, offset = _read_map(raw, offset)
             outputs.append(_parse_output(output_entries))
         if offset != len(raw):
-            raise DecodeError("There are bytes behind the PSBT.")
+            raise DecodeError(_("There are bytes behind the PSBT."))
         psbt = cls(tx=tx, inputs=tuple(inputs), outputs=tuple(outputs), unknown=tuple(entries.items()))
         psbt._check()
         return psbt
@@ -234,9 +239,9 @@ class Psbt:
                 continue
             # BIP 174: without these two checks a signer could be lied to about the fee.
             if previous.txid != txin.prevout.txid or txin.prevout.vout >= len(previous.outputs):
-                raise DecodeError("A previous transaction in this PSBT is not the one that is spent.")
+                raise DecodeError(_("A previous transaction in this PSBT is not the one that is spent."))
             if known.witness_utxo is not None and known.witness_utxo != previous.outputs[txin.prevout.vout]:
-                raise DecodeError("This PSBT tells two different amounts for the same input.")
+                raise DecodeError(_("This PSBT tells two different amounts for the same input."))
 
     # --- asking ---
 
@@ -280,7 +285,7 @@ class Psbt:
     def combine(self, other: Psbt) -> Psbt:
         """What two signers added to one transaction; where both say something, this one counts."""
         if self.tx != other.tx:
-            raise APIError("These PSBTs are about different transactions.")
+            raise APIError(_("These PSBTs are about different transactions."))
         inputs = [
             PsbtInput(
                 previous_tx=_first(a.previous_tx, b.previous_tx),
@@ -366,7 +371,7 @@ class Psbt:
         inputs: list[TxIn] = []
         for index, (txin, known) in enumerate(zip(self.tx.inputs, self.inputs, strict=True)):
             if not known.is_final:
-                raise APIError(f"Input {index} of this PSBT is not signed completely.")
+                raise APIError(_("Input {index} of this PSBT is not signed completely.").format(index=index))
             inputs.append(
                 TxIn(txin.prevout, known.final_script_sig or b"", txin.sequence, known.final_witness or ())
             )
@@ -445,14 +450,14 @@ def _read_map(raw: bytes, offset: int) -> tuple[_Entries, int]:
         value_length, offset = read_compact_size(raw, offset)
         value, offset = _read_bytes(raw, offset, value_length)
         if key in entries:
-            raise DecodeError("This PSBT says the same thing twice.")
+            raise DecodeError(_("This PSBT says the same thing twice."))
         entries[key] = value
 
 
 def _read_bytes(raw: bytes, offset: int, length: int) -> tuple[bytes, int]:
     end = offset + length
     if end > len(raw):
-        raise DecodeError("The PSBT is cut short.")
+        raise DecodeError(_("The PSBT is cut short."))
     return raw[offset:end], end
 
 
@@ -471,16 +476,16 @@ def _take(entries: _Entries, field: int) -> bytes | None:
 def _take_fixed(entries: _Entries, key: bytes, *lengths: int) -> bytes | None:
     value = entries.pop(key, None)
     if value is not None and len(value) not in lengths:
-        raise DecodeError("A field of this PSBT has a wrong length.")
+        raise DecodeError(_("A field of this PSBT has a wrong length."))
     return value
 
 
 def _take_keyed(entries: _Entries, field: int, *key_lengths: int) -> list[tuple[bytes, bytes]]:
     """Fields whose key goes on behind the type."""
     found = [(key[1:], value) for key, value in entries.items() if key[0] == field]
-    for key_data, _ in found:
+    for key_data, _value in found:
         if len(key_data) not in key_lengths:
-            raise DecodeError("A key of this PSBT has a wrong length.")
+            raise DecodeError(_("A key of this PSBT has a wrong length."))
         del entries[bytes((field,)) + key_data]
     return found
 
@@ -526,33 +531,33 @@ _OUT_KNOWN: Final = frozenset((0, 1, 2, 5, 7))
 def _rest(entries: _Entries, known: frozenset[int]) -> tuple[tuple[bytes, bytes], ...]:
     # BIP 174: a key of a defined type that is longer than the definition allows makes the PSBT invalid.
     if any(key[0] in known for key in entries):
-        raise DecodeError("A key of this PSBT has a wrong length.")
+        raise DecodeError(_("A key of this PSBT has a wrong length."))
     return tuple(entries.items())
 
 
 def _parse_txout(raw: bytes) -> TxOut:
     if len(raw) < 9:
-        raise DecodeError("An output in this PSBT is cut short.")
+        raise DecodeError(_("An output in this PSBT is cut short."))
     value_sat = int.from_bytes(raw[:8], "little", signed=True)
     if not 0 <= value_sat <= MAX_MONEY_SAT:
-        raise DecodeError("An output in this PSBT has an amount that cannot exist.")
+        raise DecodeError(_("An output in this PSBT has an amount that cannot exist."))
     length, offset = read_compact_size(raw, 8)
     if offset + length != len(raw):
-        raise DecodeError("An output in this PSBT has a wrong length.")
+        raise DecodeError(_("An output in this PSBT has a wrong length."))
     return TxOut(value_sat, raw[offset:])
 
 
 def _parse_witness(raw: bytes) -> tuple[bytes, ...]:
     count, offset = read_compact_size(raw, 0)
     if count > len(raw):
-        raise DecodeError("A witness in this PSBT is cut short.")
+        raise DecodeError(_("A witness in this PSBT is cut short."))
     items: list[bytes] = []
-    for _ in range(count):
+    for _number in range(count):
         length, offset = read_compact_size(raw, offset)
         item, offset = _read_bytes(raw, offset, length)
         items.append(item)
     if offset != len(raw):
-        raise DecodeError("A witness in this PSBT has a wrong length.")
+        raise DecodeError(_("A witness in this PSBT has a wrong length."))
     return tuple(items)
 
 
@@ -566,7 +571,7 @@ def _parse_tap_origins(found: list[tuple[bytes, bytes]]) -> tuple[tuple[bytes, K
         count, offset = read_compact_size(value, 0)
         end = offset + 32 * count
         if end > len(value):
-            raise DecodeError("A key origin in this PSBT is cut short.")
+            raise DecodeError(_("A key origin in this PSBT is cut short."))
         leaves = tuple([value[at : at + 32] for at in range(offset, end, 32)])
         origins.append((key, _parse_origin(value[end:], leaves)))
     return tuple(origins)
@@ -574,7 +579,7 @@ def _parse_tap_origins(found: list[tuple[bytes, bytes]]) -> tuple[tuple[bytes, K
 
 def _parse_origin(value: bytes, leaf_hashes: tuple[bytes, ...]) -> KeyOrigin:
     if len(value) < 4 or len(value) % 4:
-        raise DecodeError("A key origin in this PSBT has a wrong length.")
+        raise DecodeError(_("A key origin in this PSBT has a wrong length."))
     path = tuple([int.from_bytes(value[at : at + 4], "little") for at in range(4, len(value), 4)])
     return KeyOrigin(fingerprint=value[:4], path=path, leaf_hashes=leaf_hashes)
 

@@ -20,6 +20,7 @@ from typing import Any, Final, NewType
 from wallet.bitcoin.amounts import MAX_MONEY_SAT, vbytes_from_weight
 from wallet.bitcoin.errors import APIError, DecodeError
 from wallet.bitcoin.hashes import sha256d, tagged_hash
+from wallet.i18n import _
 
 Txid = NewType("Txid", bytes)
 """Double SHA256 of a transaction without its witness, in wire order."""
@@ -108,17 +109,17 @@ def compact_size(number: int) -> bytes:
 def read_compact_size(raw: bytes, offset: int) -> tuple[int, int]:
     """The number at `offset`, and the offset behind it. Only the shortest form is accepted."""
     if offset >= len(raw):
-        raise DecodeError("The data ends within a length.")
+        raise DecodeError(_("The data ends within a length."))
     first = raw[offset]
     if first < 0xFD:
         return first, offset + 1
     width = 1 << (first - 0xFC)
     end = offset + 1 + width
     if end > len(raw):
-        raise DecodeError("The data ends within a length.")
+        raise DecodeError(_("The data ends within a length."))
     number = int.from_bytes(raw[offset + 1 : end], "little")
     if number < (0xFD, 0x10000, 0x100000000)[first - 0xFD]:
-        raise DecodeError("A length is not encoded in its shortest form.")
+        raise DecodeError(_("A length is not encoded in its shortest form."))
     return number, end
 
 
@@ -156,19 +157,19 @@ class OutPoint:
     @classmethod
     def parse(cls, raw: bytes) -> OutPoint:
         if len(raw) != 36:
-            raise DecodeError(f"An outpoint has 36 bytes, not {len(raw)}.")
+            raise DecodeError(_("An outpoint has 36 bytes, not {length}.").format(length=len(raw)))
         return cls(Txid(bytes(raw[:32])), int.from_bytes(raw[32:], "little"))
 
     @classmethod
     def from_text(cls, text: str) -> OutPoint:
         """Reads what `str()` writes."""
-        txid_text, _, vout_text = text.partition(":")
+        txid_text, _colon, vout_text = text.partition(":")
         txid = txid_from_hex(txid_text)
         if not (vout_text.isascii() and vout_text.isdigit() and len(vout_text) <= 10):
-            raise DecodeError("An outpoint is a transaction id, a colon and a number.")
+            raise DecodeError(_("An outpoint is a transaction id, a colon and a number."))
         vout = int(vout_text)
         if vout > 0xFFFFFFFF or str(vout) != vout_text:
-            raise DecodeError("An outpoint is a transaction id, a colon and a number.")
+            raise DecodeError(_("An outpoint is a transaction id, a colon and a number."))
         return cls(txid, vout)
 
 
@@ -320,9 +321,11 @@ class Transaction:
         """
         raw = bytes(raw)
         if len(raw) > MAX_TRANSACTION_BYTES:
-            raise DecodeError(f"A transaction of {len(raw)} bytes fits into no block.")
+            raise DecodeError(
+                _("A transaction of {length} bytes fits into no block.").format(length=len(raw))
+            )
         if len(raw) < 10:
-            raise DecodeError("The transaction is cut short.")
+            raise DecodeError(_("The transaction is cut short."))
         if raw[4] == 0 and raw[5] == 1:
             try:
                 return _parse_transaction(raw, 6, extended=True)
@@ -338,9 +341,11 @@ class Transaction:
         """Reads the form from before BIP 144, as PSBTs hold it: no inputs is never ambiguous."""
         raw = bytes(raw)
         if len(raw) < 10:
-            raise DecodeError("The transaction is cut short.")
+            raise DecodeError(_("The transaction is cut short."))
         if len(raw) > MAX_TRANSACTION_BYTES:
-            raise DecodeError(f"A transaction of {len(raw)} bytes fits into no block.")
+            raise DecodeError(
+                _("A transaction of {length} bytes fits into no block.").format(length=len(raw))
+            )
         return _parse_transaction(raw, 4, extended=False)
 
     # --- changed copies ---
@@ -398,8 +403,8 @@ def _parse_transaction(raw: bytes, offset: int, *, extended: bool) -> Transactio
         inputs, offset = _parse_witnesses(raw, offset, inputs)
     if offset + 4 != len(raw):
         if offset + 4 > len(raw):
-            raise DecodeError("The transaction is cut short.")
-        raise DecodeError("There are bytes behind the transaction.")
+            raise DecodeError(_("The transaction is cut short."))
+        raise DecodeError(_("There are bytes behind the transaction."))
     return Transaction(
         _unpack_u32_from(raw, 0)[0], tuple(inputs), tuple(outputs), _unpack_u32_from(raw, offset)[0]
     )
@@ -409,16 +414,16 @@ def _parse_inputs(raw: bytes, offset: int) -> tuple[list[TxIn], int]:
     count, offset = read_compact_size(raw, offset)
     length = len(raw)
     if count * _MIN_INPUT_BYTES > length - offset:
-        raise DecodeError("The transaction names more inputs than it has bytes for.")
+        raise DecodeError(_("The transaction names more inputs than it has bytes for."))
     inputs: list[TxIn] = []
-    for _ in range(count):
+    for _number in range(count):
         if offset + _MIN_INPUT_BYTES > length:
-            raise DecodeError("The transaction ends within an input.")
+            raise DecodeError(_("The transaction ends within an input."))
         prevout = OutPoint(Txid(raw[offset : offset + 32]), _unpack_u32_from(raw, offset + 32)[0])
         script_length, offset = read_compact_size(raw, offset + 36)
         end = offset + script_length
         if end + 4 > length:
-            raise DecodeError("The transaction ends within an input.")
+            raise DecodeError(_("The transaction ends within an input."))
         inputs.append(TxIn(prevout, raw[offset:end], _unpack_u32_from(raw, end)[0]))
         offset = end + 4
     return inputs, offset
@@ -428,24 +433,24 @@ def _parse_outputs(raw: bytes, offset: int) -> tuple[list[TxOut], int]:
     count, offset = read_compact_size(raw, offset)
     length = len(raw)
     if count * _MIN_OUTPUT_BYTES > length - offset:
-        raise DecodeError("The transaction names more outputs than it has bytes for.")
+        raise DecodeError(_("The transaction names more outputs than it has bytes for."))
     outputs: list[TxOut] = []
     total_sat = 0
-    for _ in range(count):
+    for _number in range(count):
         if offset + _MIN_OUTPUT_BYTES > length:
-            raise DecodeError("The transaction ends within an output.")
+            raise DecodeError(_("The transaction ends within an output."))
         value_sat = _unpack_i64_from(raw, offset)[0]
         # Consensus, CheckTransaction: no amount is negative or above 21 million bitcoin, nor is their sum.
         total_sat += value_sat
         if value_sat < 0 or total_sat > MAX_MONEY_SAT:
-            raise DecodeError("The transaction creates an amount that cannot exist.")
+            raise DecodeError(_("The transaction creates an amount that cannot exist."))
         script_length = raw[offset + 8]
         offset += 9
         if script_length >= 0xFD:
             script_length, offset = read_compact_size(raw, offset - 1)
         end = offset + script_length
         if end > length:
-            raise DecodeError("The transaction ends within an output.")
+            raise DecodeError(_("The transaction ends within an output."))
         txout = _new(TxOut)
         _set_value(txout, value_sat)
         _set_script(txout, raw[offset:end])
@@ -461,13 +466,13 @@ def _parse_witnesses(raw: bytes, offset: int, inputs: Sequence[TxIn]) -> tuple[l
     for txin in inputs:
         count, offset = read_compact_size(raw, offset)
         if count > length - offset:
-            raise DecodeError("The transaction names more witness items than it has bytes for.")
+            raise DecodeError(_("The transaction names more witness items than it has bytes for."))
         items: list[bytes] = []
-        for _ in range(count):
+        for _number in range(count):
             item_length, offset = read_compact_size(raw, offset)
             end = offset + item_length
             if end > length:
-                raise DecodeError("The transaction ends within a witness.")
+                raise DecodeError(_("The transaction ends within a witness."))
             items.append(raw[offset:end])
             offset = end
         if items:
@@ -476,7 +481,7 @@ def _parse_witnesses(raw: bytes, offset: int, inputs: Sequence[TxIn]) -> tuple[l
         signed.append(txin)
     # BIP 144: the extended form is for transactions that do have a witness.
     if not found:
-        raise DecodeError("The transaction is marked as having a witness, but has none.")
+        raise DecodeError(_("The transaction is marked as having a witness, but has none."))
     return signed, offset
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from wallet.bitcoin.script import p2wsh, witness_program
 from wallet.bitcoin.tx import OutPoint, Transaction, Txid
+from wallet.i18n import _
 from wallet.ln import msgs
 from wallet.ln.chan_utils import (
     ANCHOR_OUTPUT_SAT,
@@ -260,20 +261,28 @@ def propose_channel(
     # BOLT 2, open_channel, sender: large channels only where both sides say so.
     if channel_value_sat > MAX_FUNDING_WITHOUT_WUMBO_SAT:
         if not ours.negotiated_with(theirs, Feature.SUPPORT_LARGE_CHANNEL):
-            raise APIError(f"The peer takes channels of up to {MAX_FUNDING_WITHOUT_WUMBO_SAT} sat only.")
+            raise APIError(
+                _("The peer takes channels of up to {limit} sat only.").format(
+                    limit=MAX_FUNDING_WITHOUT_WUMBO_SAT
+                )
+            )
     if channel_value_sat < config.channel_handshake_limits.min_funding_sat:
-        raise APIError(f"A channel needs at least {config.channel_handshake_limits.min_funding_sat} sat.")
+        raise APIError(
+            _("A channel needs at least {limit} sat.").format(
+                limit=config.channel_handshake_limits.min_funding_sat
+            )
+        )
     # BOLT 2, open_channel, sender: no push above the funding.
     if push_msat > channel_value_sat * 1000:
-        raise APIError("The amount to give to the peer is above the channel's value.")
+        raise APIError(_("The amount to give to the peer is above the channel's value."))
     holder = _holder_terms(config, channel_value_sat, shutdown_script)
     cost_sat = commit_tx_fee_sat(feerate_sat_per_kw, 4, channel_type)
     if channel_type.anchors:
         cost_sat += 2 * ANCHOR_OUTPUT_SAT
     if channel_value_sat - (push_msat + 999) // 1000 < cost_sat + holder.channel_reserve_sat:
-        raise APIError("What would remain on our side cannot pay for the channel's own fees.")
+        raise APIError(_("What would remain on our side cannot pay for the channel's own fees."))
     if not is_legal_shutdown_script(shutdown_script, any_segwit=True):
-        raise APIError("Channels can be closed to segwit addresses only.")
+        raise APIError(_("Channels can be closed to segwit addresses only."))
     return SentOpen(
         offer=Offer(
             temporary_channel_id=temporary_channel_id,
@@ -498,7 +507,7 @@ def accept_open(
     msg = state.msg
     channel_type = ChannelTypeFeatures.from_bytes(msg.channel_type or b"")
     if channel_type.zeroconf and not zero_conf:
-        raise APIError("The peer asks to use the channel before it confirms; that was not agreed to.")
+        raise APIError(_("The peer asks to use the channel before it confirms; that was not agreed to."))
     # BOLT 2, accept_channel, sender: zeroconf has a depth of 0.
     depth_blocks = 0 if zero_conf else config.channel_handshake_config.minimum_depth_for(msg.funding_sat)
     return SentAccept(
@@ -605,12 +614,12 @@ def use_funding(state: Accepted, tx: Transaction) -> SentFundingCreated:
     script = funding_output_script(state)
     index = next(_outputs_paying(tx, script, state.offer.channel_value_sat), None)
     if index is None:
-        raise APIError("The funding transaction has no output of the channel's script and value.")
+        raise APIError(_("The funding transaction has no output of the channel's script and value."))
     if index > 0xFFFF:
-        raise APIError("The funding output is too far back in its transaction.")
+        raise APIError(_("The funding output is too far back in its transaction."))
     # BOLT 2, funding_created, sender: not malleable.
     if any(txin.script_sig for txin in tx.inputs) or not all(txin.witness for txin in tx.inputs):
-        raise APIError("The funding transaction has to spend signed segwit coins only.")
+        raise APIError(_("The funding transaction has to spend signed segwit coins only."))
     outpoint = OutPoint(tx.txid, index)
     params = _parameters(state.offer, state.counter, outpoint, is_outbound=True)
     scope = FundingScope(params=params, funding_tx=tx)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from wallet.i18n import _
 from wallet.ln.types import APIError
 
 __all__ = [
@@ -115,9 +116,13 @@ class ChannelConfig:
 
     def __post_init__(self) -> None:
         if not MIN_CLTV_EXPIRY_DELTA <= self.cltv_expiry_delta <= 0xFFFF:
-            raise APIError(f"The CLTV delta of a channel is at least {MIN_CLTV_EXPIRY_DELTA} blocks.")
+            raise APIError(
+                _("The CLTV delta of a channel is at least {least} blocks.").format(
+                    least=MIN_CLTV_EXPIRY_DELTA
+                )
+            )
         if max(self.forwarding_fee_base_msat, self.forwarding_fee_proportional_millionths) > 0xFFFFFFFF:
-            raise APIError("A forwarding fee does not fit into the message that announces it.")
+            raise APIError(_("A forwarding fee does not fit into the message that announces it."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,11 +162,11 @@ class ChannelHandshakeConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_inbound_htlc_value_in_flight_percent <= 100:
-            raise APIError("The share of a channel that may be in flight is 1 to 100 percent.")
+            raise APIError(_("The share of a channel that may be in flight is 1 to 100 percent."))
         if not 1 <= self.our_max_accepted_htlcs <= MAX_ACCEPTED_HTLCS:
-            raise APIError(f"A channel holds 1 to {MAX_ACCEPTED_HTLCS} HTLCs each way.")
+            raise APIError(_("A channel holds 1 to {most} HTLCs each way.").format(most=MAX_ACCEPTED_HTLCS))
         if not self.our_to_self_delay_blocks <= 0xFFFF or not self.large_to_self_delay_blocks <= 0xFFFF:
-            raise APIError("A to_self_delay does not fit into its message.")
+            raise APIError(_("A to_self_delay does not fit into its message."))
 
     def minimum_depth_for(self, channel_value_sat: int) -> int:
         """Confirmations that we ask of a funding transaction that we did not make."""
@@ -229,4 +234,8 @@ class UserConfig:
 
     def __post_init__(self) -> None:
         if self.final_cltv_expiry_delta < MIN_FINAL_CLTV_EXPIRY_DELTA:
-            raise APIError(f"Invoices ask for a CLTV delta of at least {MIN_FINAL_CLTV_EXPIRY_DELTA} blocks.")
+            raise APIError(
+                _("Invoices ask for a CLTV delta of at least {least} blocks.").format(
+                    least=MIN_FINAL_CLTV_EXPIRY_DELTA
+                )
+            )

@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
 from wallet.bitcoin.amounts import MAX_MONEY_MSAT
 from wallet.bitcoin.hashes import hkdf_sha256
+from wallet.i18n import _
 from wallet.ln.types import APIError, PaymentHash, PaymentPreimage, PaymentSecret
 
 __all__ = [
@@ -167,12 +168,12 @@ def _info(
     min_final_cltv_delta: int | None,
 ) -> bytes:
     if min_value_msat is not None and not 0 < min_value_msat <= MAX_MONEY_MSAT:
-        raise APIError("This amount cannot be asked for.")
+        raise APIError(_("This amount cannot be asked for."))
     if min_final_cltv_delta is not None and not 0 < min_final_cltv_delta <= 0xFFFF:
-        raise APIError("This final time limit cannot be asked for.")
+        raise APIError(_("This final time limit cannot be asked for."))
     expires_at = highest_seen_at + expiry_seconds + _HEADER_DRIFT_SECONDS
     if expiry_seconds < 0 or not 0 <= expires_at < 1 << _EXPIRY_BITS:
-        raise APIError("This expiry time is out of range.")
+        raise APIError(_("This expiry time is out of range."))
     amount = method << _AMOUNT_BITS | (min_value_msat or 0)
     rest = (min_final_cltv_delta or 0) << _EXPIRY_BITS | expires_at
     return amount.to_bytes(8, "big") + rest.to_bytes(8, "big")

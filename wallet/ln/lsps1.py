@@ -14,6 +14,7 @@ from typing import Final
 from wallet.bitcoin.address import Network, address_to_script
 from wallet.bitcoin.errors import DecodeError
 from wallet.bitcoin.tx import OutPoint
+from wallet.i18n import _
 from wallet.ln.invoice import parse_invoice
 from wallet.ln.lsps0 import (
     Fields,
@@ -212,9 +213,9 @@ def options_from(result: Json) -> Options:
         (found.min_channel_balance_sat, found.max_channel_balance_sat),
     )
     if any(least_sat > most_sat for least_sat, most_sat in pairs):
-        raise DecodeError("A minimum of the seller is above its maximum.")
+        raise DecodeError(_("A minimum of the seller is above its maximum."))
     if found.max_channel_expiry_blocks < 1 or found.min_funding_confirms_within_blocks < 1:
-        raise DecodeError("The seller sells channels for no time.")
+        raise DecodeError(_("The seller sells channels for no time."))
     return found
 
 
@@ -250,7 +251,7 @@ def order_from(result: Json) -> Order:
     try:
         state = OrderState[fields.text("order_state")]
     except KeyError:
-        raise DecodeError("The seller's order is in no state that is known.") from None
+        raise DecodeError(_("The seller's order is in no state that is known.")) from None
     return Order(
         order_id=order_id_from(fields),
         params=_order_fields(fields, refund_address),
@@ -472,19 +473,19 @@ def check_new_order(order: Order, params: OrderParams, network: Network) -> Orde
     """
     mirrored = replace(order.params, refund_onchain_address=params.refund_onchain_address)
     if mirrored != params:
-        raise OrderMismatch("it is for another channel than the one that was asked for")
+        raise OrderMismatch(_("it is for another channel than the one that was asked for"))
     if order.state is not OrderState.CREATED or order.channel is not None:
-        raise OrderMismatch("it is new, and not in the state of a new one")
+        raise OrderMismatch(_("it is new, and not in the state of a new one"))
     if order.bolt11 is None and order.onchain is None:
-        raise OrderMismatch("it cannot be paid in a way that Leyden knows")
+        raise OrderMismatch(_("it cannot be paid in a way that Leyden knows"))
     for terms in (order.bolt11, order.onchain):
         if terms is None:
             continue
         if terms.state is not PaymentState.EXPECT_PAYMENT:
-            raise OrderMismatch("it is said to be paid, though nothing was paid")
+            raise OrderMismatch(_("it is said to be paid, though nothing was paid"))
         # bLIP 51, payments: the total is the fee and what comes back as our side of the channel.
         if terms.order_total_sat != terms.fee_total_sat + params.client_balance_sat:
-            raise OrderMismatch("its fee and its total do not agree")
+            raise OrderMismatch(_("its fee and its total do not agree"))
     if order.bolt11 is not None:
         _check_invoice(order.bolt11, network)
     if order.onchain is not None:
@@ -496,33 +497,33 @@ def _check_invoice(terms: Bolt11Terms, network: Network) -> None:
     try:
         invoice = parse_invoice(terms.invoice, network)
     except DecodeError as error:
-        raise OrderMismatch(f"its invoice cannot be read ({error})") from None
+        raise OrderMismatch(_("its invoice cannot be read ({error})").format(error=error)) from None
     if invoice.amount_msat != terms.order_total_sat * 1000:
-        raise OrderMismatch("its invoice is over another amount")
+        raise OrderMismatch(_("its invoice is over another amount"))
 
 
 def _check_address(terms: OnchainTerms, params: OrderParams, network: Network) -> None:
     if not params.refund_onchain_address:
         # bLIP 51, create_order: without a refund address nothing is paid on chain.
-        raise OrderMismatch("it can be paid on chain, with no address for a refund")
+        raise OrderMismatch(_("it can be paid on chain, with no address for a refund"))
     if not _is_segwit(terms.address, network):
-        raise OrderMismatch("its address is none of this network")
+        raise OrderMismatch(_("its address is none of this network"))
     if terms.refund_onchain_address not in ("", params.refund_onchain_address):
-        raise OrderMismatch("its refund would go to somebody else's address")
+        raise OrderMismatch(_("its refund would go to somebody else's address"))
 
 
 def check_same_terms(told: Order, kept: Order) -> Order:
     """What the seller now says of an order, over the terms that were kept; raises `OrderMismatch` where it has changed
     what was agreed."""
     if told.order_id != kept.order_id:
-        raise OrderMismatch("it is another order")
+        raise OrderMismatch(_("it is another order"))
     mirrored = replace(told.params, refund_onchain_address=kept.params.refund_onchain_address)
     if mirrored != kept.params:
-        raise OrderMismatch("the channel is another one now")
+        raise OrderMismatch(_("the channel is another one now"))
     bolt11, onchain = kept.bolt11, kept.onchain
     if told.bolt11 is not None:
         if bolt11 is None or replace(told.bolt11, state=bolt11.state, expires_at=bolt11.expires_at) != bolt11:
-            raise OrderMismatch("its terms for Lightning have changed")
+            raise OrderMismatch(_("its terms for Lightning have changed"))
         bolt11 = told.bolt11
     if told.onchain is not None:
         same = onchain is not None and (
@@ -532,11 +533,11 @@ def check_same_terms(told: Order, kept: Order) -> Order:
             and told.onchain.refund_onchain_address in ("", kept.params.refund_onchain_address)
         )
         if onchain is None or not same:
-            raise OrderMismatch("its terms for paying on chain have changed")
+            raise OrderMismatch(_("its terms for paying on chain have changed"))
         # What it asks of confirmations are estimates, which may change.
         onchain = told.onchain
     if told.state is OrderState.COMPLETED and told.channel is None:
-        raise OrderMismatch("it is complete, and has no channel")
+        raise OrderMismatch(_("it is complete, and has no channel"))
     return replace(
         kept, state=told.state, bolt11=bolt11, onchain=onchain, channel=told.channel or kept.channel
     )

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from wallet.bitcoin import curve
 from wallet.bitcoin.hashes import sha256
 from wallet.chain.interfaces import LogLevel
+from wallet.i18n import _
 from wallet.ln import msgs
 from wallet.ln.chan_utils import derive_tx_keys
 from wallet.ln.channel_chain import receive_channel_ready
@@ -158,7 +159,7 @@ class MessageRoom(OpeningRoom):
         was there. Not while another copy of this wallet may still be using it."""
         with self._entry:
             if channel_id in self._channels:
-                raise APIError("This channel is not lost.")
+                raise APIError(_("This channel is not lost."))
             self._lost.setdefault(their_node_id, {})[channel_id] = channel_keys_id
             if their_node_id in self._peers:
                 self._send_lost_reestablish(their_node_id, channel_id)
@@ -515,15 +516,15 @@ class MessageRoom(OpeningRoom):
         with self._entry:
             channel = self._our_channel(channel_id, their_node_id)
             if channel.core.closing is not None and channel.core.closing.holder_script is not None:
-                raise APIError("The channel is being closed already.")
+                raise APIError(_("The channel is being closed already."))
             script = shutdown_script or channel.terms.shutdown_script
             theirs = self._peer_features(their_node_id)
             any_segwit = theirs is None or theirs.supports(Feature.SHUTDOWN_ANYSEGWIT)
             if not is_legal_shutdown_script(script, any_segwit=any_segwit):
-                raise APIError("The peer does not close channels to an address of this kind.")
+                raise APIError(_("The peer does not close channels to an address of this kind."))
             fixed = channel.terms.holder.upfront_shutdown_script
             if fixed and script != fixed:
-                raise APIError("This channel was opened with a fixed closing address.")
+                raise APIError(_("This channel was opened with a fixed closing address."))
             fees = self._closing_fees(channel)
 
             def transition(draft: Draft) -> None:
@@ -554,7 +555,7 @@ class MessageRoom(OpeningRoom):
     def _our_channel(self, channel_id: ChannelId, their_node_id: NodeId) -> FundedChannel:
         channel = self._channels.get(channel_id)
         if channel is None or channel.counterparty_node_id != their_node_id:
-            raise APIError("There is no such channel with this peer.")
+            raise APIError(_("There is no such channel with this peer."))
         return channel
 
     def handle_shutdown(self, their_node_id: NodeId, msg: msgs.Shutdown) -> None:

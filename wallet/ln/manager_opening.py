@@ -10,6 +10,7 @@ from typing import Final
 from wallet.bitcoin.records import decode, encode
 from wallet.bitcoin.tx import Transaction
 from wallet.chain.interfaces import LogLevel, Row
+from wallet.i18n import _
 from wallet.ln import channel_open as opening
 from wallet.ln import msgs
 from wallet.ln.chan_utils import CommitmentTransaction
@@ -91,7 +92,7 @@ class OpeningRoom(ManagerBase):
         with self._entry:
             peer = self._peers.get(their_node_id)
             if peer is None:
-                raise APIError("Connect to the peer before you open a channel with it.")
+                raise APIError(_("Connect to the peer before you open a channel with it."))
             config = config_override or self._config
             ours = self._init_features()
             is_announced = config.channel_handshake_config.announce_for_forwarding
@@ -131,10 +132,10 @@ class OpeningRoom(ManagerBase):
         with self._entry:
             peer, state = self._unfunded(their_node_id, temporary_channel_id)
             if not isinstance(state, opening.Accepted):
-                raise APIError("This channel does not wait for a funding transaction.")
+                raise APIError(_("This channel does not wait for a funding transaction."))
             funded = opening.use_funding(state, tx)
             if funded.channel_id in self._channels or funded.channel_id in self._closed:
-                raise APIError("This transaction funds another channel already.")
+                raise APIError(_("This transaction funds another channel already."))
             signature = self._sign_first(state.offer.keys, funded.scope, funded.counterparty_commitment)
             peer.unfunded[temporary_channel_id] = funded
             promised = PromisedFunding(
@@ -166,7 +167,7 @@ class OpeningRoom(ManagerBase):
         with self._entry:
             peer, state = self._unfunded(their_node_id, temporary_channel_id)
             if not isinstance(state, opening.ReceivedOpen):
-                raise APIError("This channel does not wait to be accepted.")
+                raise APIError(_("This channel does not wait to be accepted."))
             self._accept(their_node_id, peer, state, user_channel_id, zero_conf)
 
     def reject_inbound_channel(
@@ -382,7 +383,7 @@ class OpeningRoom(ManagerBase):
         peer = self._peers.get(node_id)
         state = None if peer is None else peer.unfunded.get(temporary_channel_id)
         if peer is None or state is None:
-            raise APIError("There is no such channel being opened with this peer.")
+            raise APIError(_("There is no such channel being opened with this peer."))
         return peer, state
 
     def _named_unfunded(

@@ -25,6 +25,7 @@ from wallet.bitcoin.frozen import replace
 from wallet.bitcoin.hashes import sha256
 from wallet.bitcoin.records import decode, encode
 from wallet.chain.interfaces import LogLevel, Row
+from wallet.i18n import _
 from wallet.ln import inbound_payment
 from wallet.ln.channel_commitment import send_commitment
 from wallet.ln.channel_details import ChannelDetails, details_of
@@ -256,7 +257,7 @@ class PaymentRoom(MessageRoom):
         with self._entry:
             self._now = now
             if invoice.payee == self._our_node_id:
-                raise APIError("This invoice is our own.")
+                raise APIError(_("This invoice is our own."))
             self._outbound.pay_for_bolt11_invoice(
                 invoice,
                 payment_id,
@@ -329,7 +330,7 @@ class PaymentRoom(MessageRoom):
         channel_id = self._by_scid.get(hop.short_channel_id)
         channel = None if channel_id is None else self._channels.get(channel_id)
         if channel is None or channel.counterparty_node_id != hop.node_id:
-            raise APIError("The first channel of the route is not ours.")
+            raise APIError(_("The first channel of the route is not ours."))
         add = AddedHtlc(
             htlc_id=0,
             amount_msat=send.amount_msat,

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from wallet.bitcoin.amounts import MAX_MONEY_MSAT
 from wallet.bitcoin.curve import is_valid_pubkey
 from wallet.bitcoin.hashes import hmac_sha256
+from wallet.i18n import _
 from wallet.ln.features import Features
 from wallet.ln.route import Path
 from wallet.ln.types import APIError, DecodeError, NodeId, PaymentPreimage, PaymentSecret, ShortChannelId
@@ -449,9 +450,9 @@ class RecipientOnion:
     custom_tlvs: tuple[tuple[int, bytes], ...] = ()
 
     def __post_init__(self) -> None:
-        types = [tlv_type for tlv_type, _ in self.custom_tlvs]
+        types = [tlv_type for tlv_type, _value in self.custom_tlvs]
         if types != sorted(set(types)) or any(t < CUSTOM_TLV_START or t == KEYSEND_TLV for t in types):
-            raise APIError("Private fields of a payment need rising types from 65,536, without keysend's.")
+            raise APIError(_("Private fields of a payment need rising types from 65,536, without keysend's."))
 
 
 def build_onion_payloads(

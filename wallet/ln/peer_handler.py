@@ -28,6 +28,7 @@ from wallet.bitcoin import curve
 from wallet.bitcoin.address import Network
 from wallet.bitcoin.errors import APIError, DecodeError
 from wallet.chain.interfaces import Logger, LogLevel
+from wallet.i18n import _
 from wallet.ln.events import (
     BroadcastMessage,
     ErrorAction,
@@ -351,7 +352,7 @@ class PeerManager(Generic[_D]):
     ) -> bytes:
         """Register a socket that we opened; return the bytes to send on it first, before any others."""
         if their_node_id == self._our_node_id:
-            raise APIError("This node cannot connect to itself.")
+            raise APIError(_("This node cannot connect to itself."))
         self._refuse_known(descriptor)
         encryptor = PeerChannelEncryptor.new_outbound(
             their_node_id, self._ephemeral_secret(), self._keys_manager.ecdh, self._our_node_id
@@ -804,7 +805,7 @@ class PeerManager(Generic[_D]):
         """Pass queued gossip on to those who asked for it. BOLT 7, rebroadcasting."""
         announcements = self._announcements_to_relay
         batch: list[_RelayEntry] = []
-        for (scid, _), entry in self._updates_to_relay.items():
+        for (scid, _direction), entry in self._updates_to_relay.items():
             # BOLT 7: an announcement has the time of an update, goes before it, and not without one.
             announcement = announcements.pop(scid, None)
             if announcement is not None:
@@ -842,7 +843,7 @@ class PeerManager(Generic[_D]):
             if reply is None:
                 break
             self._encrypt(peer, reply)
-        for _ in range(BACKFILL_SCANS_PER_PUMP):
+        for _scan in range(BACKFILL_SCANS_PER_PUMP):
             if len(peer.outbound) >= SEND_CHUNK_LENGTH or not self._backfill_one(peer):
                 break
 

@@ -60,6 +60,7 @@ from wallet.chain.interfaces import (
     TransactionUnconfirmed,
     TxInBlock,
 )
+from wallet.i18n import _
 
 __all__ = ["Deliver", "ElectrumFilter", "FilterPool", "RelevantTxids", "WaitingTxids", "fetch_period"]
 
@@ -542,7 +543,9 @@ class ElectrumFilter:
                 continue
             if is_new and not all(_can_concern(tx, script) for script in scripts):
                 # Else a history could be filled with any transactions of the chain.
-                lie = f"The server shows the transaction {txid_hex(txid)} where it does not belong."
+                lie = _("The server shows the transaction {txid} where it does not belong.").format(
+                    txid=txid_hex(txid)
+                )
                 server.fail(ServerError(ServerErrorKind.LIED, lie))
                 continue
             if is_new and txid not in self._txs:
@@ -550,7 +553,7 @@ class ElectrumFilter:
             self._cache(tx)
             if place is not None:
                 if could_be_inner_node(tx):
-                    lie = "The server shows a transaction that nothing can prove."
+                    lie = _("The server shows a transaction that nothing can prove.")
                     server.fail(ServerError(ServerErrorKind.LIED, lie))
                     continue
                 self._places[txid] = place
@@ -589,11 +592,13 @@ class ElectrumFilter:
         theirs = await server.guard(server.need().block_header(height))
         current = chain.raw(height)
         if current == theirs and current == header.serialize():
-            lie = f"The server's proof for the transaction {txid_hex(txid)} is wrong."
+            lie = _("The server's proof for the transaction {txid} is wrong.").format(txid=txid_hex(txid))
             server.fail(ServerError(ServerErrorKind.LIED, lie))
         elif server.is_on_best and server.height >= height:
             # Its tip is in our chain, and so must this block be, unless the chain is changing at this moment.
-            lie = f"The server contradicts itself: its block {height} is not below its newest one."
+            lie = _("The server contradicts itself: its block {height} is not below its newest one.").format(
+                height=height
+            )
             self._missed(server, txid, ServerError(ServerErrorKind.LIED, lie))
         return None
 
@@ -760,7 +765,9 @@ class ElectrumFilter:
                 if not missing:
                     continue
                 txid = min(missing)
-                hides = f"The server hides the transaction {txid_hex(txid)}, which another has proven."
+                hides = _("The server hides the transaction {txid}, which another has proven.").format(
+                    txid=txid_hex(txid)
+                )
                 if self._missed(server, txid, ServerError(ServerErrorKind.HIDES, hides), script):
                     waiting = True
         return waiting
@@ -832,7 +839,7 @@ def _matters_to(registration: _Registration, tx: Transaction) -> bool:
 
 
 def _cannot_show(txid: Txid) -> ServerError:
-    lie = f"The server lists the transaction {txid_hex(txid)} and cannot show it."
+    lie = _("The server lists the transaction {txid} and cannot show it.").format(txid=txid_hex(txid))
     return ServerError(ServerErrorKind.LIED, lie)
 
 
@@ -875,14 +882,14 @@ async def fetch_period(server: Server, chain: HeaderChain, start_height: int) ->
             server.need().block_headers(start_height + len(raws), PERIOD_BLOCKS - len(raws))
         )
         if not more:
-            error = ServerError(ServerErrorKind.BAD_ANSWER, "The server does not have old block headers.")
+            error = ServerError(ServerErrorKind.BAD_ANSWER, _("The server does not have old block headers."))
             server.fail(error)
             raise error
         raws += more
     try:
         chain.add_period(start_height, raws)
     except HeaderError as exc:
-        lie = ServerError(ServerErrorKind.LIED, f"The server {exc.message}.")
+        lie = ServerError(ServerErrorKind.LIED, exc.message)
         server.fail(lie)
         raise lie from None
 

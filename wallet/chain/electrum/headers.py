@@ -37,6 +37,7 @@ from wallet.bitcoin.address import Network
 from wallet.bitcoin.errors import DecodeError
 from wallet.bitcoin.hashes import sha256d
 from wallet.bitcoin.tx import BlockHash, BlockHeader, bits_from_target, hash_from_hex, target_from_bits
+from wallet.i18n import _
 
 __all__ = ["Connected", "HeaderChain", "HeaderError", "HeaderFault", "read_checkpoints"]
 
@@ -99,7 +100,7 @@ class HeaderError(Exception):
 
     Attributes:
         fault: what to do about it.
-        message: what is wrong, as the rest of a sentence that begins with "The server".
+        message: what is wrong, as a sentence about the server.
     """
 
     def __init__(self, fault: HeaderFault, message: str) -> None:
@@ -241,17 +242,23 @@ class HeaderChain:
         if not raws:
             return Connected(self.height, self.height, 0)
         if start_height < self.base_height or (start_height == 0):
-            raise HeaderError(HeaderFault.INVALID, "is on a chain that leaves ours below the checkpoint")
+            raise HeaderError(
+                HeaderFault.INVALID, _("The server is on a chain that leaves ours below the checkpoint.")
+            )
         if start_height <= self._checkpointed_height:
             # Up to the last checkpoint only the checkpoint itself proves anything: all of it, or nothing.
             if not self.is_empty or start_height + len(raws) <= self._checkpointed_height:
-                raise HeaderError(HeaderFault.INVALID, "is on a chain that leaves ours below the checkpoint")
+                raise HeaderError(
+                    HeaderFault.INVALID, _("The server is on a chain that leaves ours below the checkpoint.")
+                )
         at_base = start_height == self.base_height
         parent_hash = self._base_parent() if at_base else self.hash_at(start_height - 1)
         if parent_hash is None or raws[0][4:36] != parent_hash:
             if at_base:
-                raise HeaderError(HeaderFault.INVALID, "is on a chain that does not pass the checkpoint")
-            raise HeaderError(HeaderFault.UNLINKED, "sent headers that do not build on ours")
+                raise HeaderError(
+                    HeaderFault.INVALID, _("The server is on a chain that does not pass the checkpoint.")
+                )
+            raise HeaderError(HeaderFault.UNLINKED, _("The server sent headers that do not build on ours."))
         hashes = self._validate(start_height, raws, parent_hash)
         fork_height = start_height - 1
         replaced = self.height - fork_height
@@ -259,7 +266,9 @@ class HeaderChain:
             theirs = sum(self._work_of(raw) for raw in raws)
             ours = sum(self._work_of(self._raw_at(height)) for height in range(start_height, self.height + 1))
             if theirs <= ours:
-                raise HeaderError(HeaderFault.WEAKER, "follows a chain with less work than ours")
+                raise HeaderError(
+                    HeaderFault.WEAKER, _("The server follows a chain with less work than ours.")
+                )
             self._truncate(fork_height)
         for raw, block_hash in zip(raws, hashes, strict=True):
             self._append(raw, block_hash)
@@ -270,10 +279,12 @@ class HeaderChain:
         """Takes a whole period below the start; the checkpoint at its end is the proof."""
         number = start_height // PERIOD_BLOCKS
         if start_height % PERIOD_BLOCKS or start_height >= self.base_height:
-            raise HeaderError(HeaderFault.INVALID, "was asked for something else")
+            raise HeaderError(HeaderFault.INVALID, _("The server was asked for something else."))
         period = b"".join(raws)
         if not self._is_period(number, period):
-            raise HeaderError(HeaderFault.INVALID, "sent old headers that do not lead to the checkpoint")
+            raise HeaderError(
+                HeaderFault.INVALID, _("The server sent old headers that do not lead to the checkpoint.")
+            )
         self._keep_period(number, period)
         self._write(start_height, period, truncate=False)
 
@@ -290,24 +301,43 @@ class HeaderChain:
         for i, raw in enumerate(raws):
             height = start_height + i
             if raw[4:36] != parent_hash:
-                raise HeaderError(HeaderFault.INVALID, f"sent headers with a gap below height {height}")
+                raise HeaderError(
+                    HeaderFault.INVALID,
+                    _("The server sent headers with a gap below height {height}.").format(height=height),
+                )
             block_hash = BlockHash(sha256d(raw))
             time_at, bits = _TIME_AND_BITS.unpack_from(raw, 68)
             if height <= self._checkpointed_height:
                 # Proven by the checkpoint at the end, which this branch reaches.
                 if height == self._checkpointed_height and block_hash != self._checkpoints[-1]:
-                    raise HeaderError(HeaderFault.INVALID, "is on a chain that does not pass the checkpoint")
+                    raise HeaderError(
+                        HeaderFault.INVALID, _("The server is on a chain that does not pass the checkpoint.")
+                    )
             else:
                 expected_bits = self._expected_bits(height, time_at, start_height, raws)
                 if bits != expected_bits:
-                    raise HeaderError(HeaderFault.INVALID, f"sent a header of wrong difficulty at {height}")
+                    raise HeaderError(
+                        HeaderFault.INVALID,
+                        _("The server sent a header of wrong difficulty at {height}.").format(height=height),
+                    )
                 if int.from_bytes(block_hash, "little") > target_from_bits(bits):
-                    raise HeaderError(HeaderFault.INVALID, f"sent a header without its work at {height}")
+                    raise HeaderError(
+                        HeaderFault.INVALID,
+                        _("The server sent a header without its work at {height}.").format(height=height),
+                    )
                 if len(times_at) == MEDIAN_BLOCKS and time_at <= sorted(times_at)[MEDIAN_BLOCKS // 2]:
-                    raise HeaderError(HeaderFault.INVALID, f"sent a header with a wrong time at {height}")
+                    raise HeaderError(
+                        HeaderFault.INVALID,
+                        _("The server sent a header with a wrong time at {height}.").format(height=height),
+                    )
                 if self._rules.bip94 and height % PERIOD_BLOCKS == 0:
                     if time_at < times_at[-1] - MAX_TIMEWARP_SECONDS:
-                        raise HeaderError(HeaderFault.INVALID, f"sent a header with a wrong time at {height}")
+                        raise HeaderError(
+                            HeaderFault.INVALID,
+                            _("The server sent a header with a wrong time at {height}.").format(
+                                height=height
+                            ),
+                        )
             times_at.append(time_at)
             if len(times_at) > MEDIAN_BLOCKS:
                 del times_at[0]
@@ -370,7 +400,9 @@ class HeaderChain:
     def _raw_at(self, height: int) -> bytes:
         raw = self.raw(height)
         if raw is None:
-            raise HeaderError(HeaderFault.UNLINKED, "sent headers whose parents we do not have")
+            raise HeaderError(
+                HeaderFault.UNLINKED, _("The server sent headers whose parents we do not have.")
+            )
         return raw
 
     def _append(self, raw: bytes, block_hash: BlockHash) -> None:

@@ -28,6 +28,8 @@ from aiorpcx.framing import NewlineFramer
 from aiorpcx.jsonrpc import JSONRPCConnection, JSONRPCv2, ProtocolError
 from aiorpcx.rawsocket import RSTransport
 
+from wallet.i18n import _
+
 __all__ = [
     "Json",
     "Proxy",
@@ -97,7 +99,9 @@ class _Framer(NewlineFramer):  # type: ignore[misc]  # aiorpcx is untyped
         try:
             message: bytes = await super().receive_message()
         except MemoryError:
-            raise RpcBroken(f"sent a message of over {self.max_size:,} bytes") from None
+            raise RpcBroken(
+                _("The server sent a message of over {count} bytes.").format(count=f"{self.max_size:,}")
+            ) from None
         return message
 
 
@@ -112,7 +116,7 @@ class _Protocol(JSONRPCv2):  # type: ignore[misc]  # aiorpcx is untyped
             return json.loads(message, parse_float=Decimal, parse_constant=_no_constant)
         except (ValueError, RecursionError, InvalidOperation):
             # InvalidOperation: a number whose exponent has more digits than any computer counts.
-            raise RpcBroken("sent something that is not JSON") from None
+            raise RpcBroken(_("The server sent something that is not JSON.")) from None
 
 
 class _Transport(RSTransport):  # type: ignore[misc]  # aiorpcx is untyped
@@ -130,7 +134,7 @@ class _SocksProxy(aiorpcx.SOCKSProxy):  # type: ignore[misc]  # aiorpcx is untyp
 
     async def _connect_one(self, remote_address: object) -> socket.socket | Exception:
         loop = asyncio.get_running_loop()
-        failure: Exception = OSError("its name cannot be looked up")
+        failure: Exception = OSError(_("its name cannot be looked up"))
         for family, _, _, _, address in await loop.getaddrinfo(
             str(self.address.host), self.address.port, type=socket.SOCK_STREAM
         ):
@@ -184,7 +188,7 @@ class _Session(aiorpcx.RPCSession):  # type: ignore[misc]  # aiorpcx is untyped
         except RpcBroken as exc:
             self.broken = exc
         except ProtocolError:
-            self.broken = RpcBroken("broke the rules of JSON-RPC")
+            self.broken = RpcBroken(_("The server broke the rules of JSON-RPC."))
         finally:
             self.connection.cancel_pending_requests()
             if self.broken is not None:
@@ -214,7 +218,7 @@ class _Base:
                 await self._session.transport.write(message)
         except TimeoutError:
             await self._session.transport.abort()
-            raise RpcTimeout("does not read what is sent to it") from None
+            raise RpcTimeout(_("The server hangs: it does not read what is sent to it.")) from None
 
     async def notify(self, method: str, params: Sequence[object], timeout_seconds: float = 30.0) -> None:
         message = self._session.connection.send_notification(aiorpcx.Notification(method, list(params)))
@@ -264,33 +268,41 @@ class RpcConnection(_Base):
             message, future = self._session.connection.send_request(aiorpcx.Request(method, list(params)))
             future.add_done_callback(_swallow)
             await self._write(message, timeout_seconds)
-            done, _ = await asyncio.wait({future}, timeout=timeout_seconds)
+            done, _waiting = await asyncio.wait({future}, timeout=timeout_seconds)
             if not done:
-                raise RpcTimeout(f"{method} was not answered in {timeout_seconds:g} seconds")
+                raise RpcTimeout(
+                    _("The server hangs: {method} was not answered in {seconds} seconds.").format(
+                        method=method, seconds=f"{timeout_seconds:g}"
+                    )
+                )
             if future.cancelled():
                 raise self.broken or RpcClosed("the connection was closed")
             error = future.exception()
             if isinstance(error, ProtocolError):
-                raise RpcBroken(f"answered {method} against the rules of JSON-RPC")
+                raise RpcBroken(
+                    _("The server answered {method} against the rules of JSON-RPC.").format(method=method)
+                )
             if isinstance(error, aiorpcx.RPCError):
                 raise RpcRefusal(int(error.code), str(error.message))
             if error is not None:
-                raise RpcBroken(f"answered {method} with something unreadable")
+                raise RpcBroken(
+                    _("The server answered {method} with something unreadable.").format(method=method)
+                )
             result: Json = future.result()
             return result
 
     def _receive(self, item: object) -> None:
         if not isinstance(item, aiorpcx.Notification):
-            raise RpcBroken("asks questions, which is the client's part")
+            raise RpcBroken(_("The server asks questions, which is the client's part."))
         now_ms = time.monotonic_ns() // 1_000_000
         if now_ms - self._window_started_ms > 60_000:
             self._window_started_ms, self._notifications = now_ms, 0
         self._notifications += 1
         if self._notifications > NOTIFICATIONS_PER_MINUTE:
-            raise RpcBroken("floods us with notifications")
+            raise RpcBroken(_("The server floods us with notifications."))
         method, args = item.method, item.args
         if not isinstance(method, str) or not isinstance(args, list):
-            raise RpcBroken("sent a notification that cannot be read")
+            raise RpcBroken(_("The server sent a notification that cannot be read."))
         self._on_notification(method, args)
 
     def _ended(self) -> None:
@@ -330,9 +342,9 @@ async def connect(
         async with asyncio.timeout(timeout_seconds):
             _, transport = await client.create_connection()
     except aiorpcx.SOCKSError as exc:
-        raise ConnectionError(f"the proxy says: {exc}") from None
+        raise ConnectionError(_("the proxy says: {words}").format(words=exc)) from None
     except UnicodeError:
-        raise OSError("the server's name cannot be looked up") from None
+        raise OSError(_("the server's name cannot be looked up")) from None
     return RpcConnection(transport.session, on_notification, on_closed)
 
 
@@ -347,7 +359,7 @@ async def connect_through(
     try:
         await socks.create_connection(protocol_factory, host, port)
     except aiorpcx.SOCKSError as exc:
-        raise ConnectionError(f"the proxy says: {exc}") from None
+        raise ConnectionError(_("the proxy says: {words}").format(words=exc)) from None
 
 
 # --- the server's end: the sandbox, and tests -------------------------------------------------------

@@ -314,8 +314,8 @@ class Server(SessionListener):
 
     def _not_taken(self, error: HeaderError) -> None:
         if error.fault is not HeaderFault.WEAKER:
-            raise ServerError(ServerErrorKind.LIED, f"The server {error.message}.") from None
-        self._logger.log(LogLevel.INFO, "%s %s", str(self), error.message)
+            raise ServerError(ServerErrorKind.LIED, error.message) from None
+        self._logger.log(LogLevel.INFO, "%s: %s", str(self), error.message)
 
     def _connect(self, start_height: int, raws: list[bytes]) -> None:
         connected = self._owner.chain.connect(start_height, raws)
@@ -358,7 +358,7 @@ class Server(SessionListener):
                 return await self._fetch_all(start_height, end_height)
         except TimeoutError:
             raise ServerError(
-                ServerErrorKind.TIMEOUT, "The server is too slow to tell its block headers."
+                ServerErrorKind.TIMEOUT, _("The server is too slow to tell its block headers.")
             ) from None
 
     async def _fetch_all(self, start_height: int, end_height: int) -> list[bytes]:
@@ -374,7 +374,9 @@ class Server(SessionListener):
                 # Servers may give less than asked for at once.
                 more = await session.block_headers(start + len(portion), wanted - len(portion))
                 if not more:
-                    raise ServerError(ServerErrorKind.CLOSED, "The server's chain changed while it was read.")
+                    raise ServerError(
+                        ServerErrorKind.CLOSED, _("The server's chain changed while it was read.")
+                    )
                 portion += more
             raws += portion
         return raws

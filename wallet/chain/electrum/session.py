@@ -176,7 +176,9 @@ class SessionListener:
 
 
 def _bad(what: str) -> ServerError:
-    return ServerError(ServerErrorKind.BAD_ANSWER, f"The server gave a senseless answer: {what}.")
+    return ServerError(
+        ServerErrorKind.BAD_ANSWER, _("The server gave a senseless answer ({what}).").format(what=what)
+    )
 
 
 def _integer(value: Json, low: int, high: int, what: str) -> int:
@@ -401,9 +403,9 @@ class ElectrumSession:
         except rpc.RpcRefusal as exc:
             raise ServerRefused(method, exc.code, exc.message) from None
         except rpc.RpcTimeout as exc:
-            raise ServerError(ServerErrorKind.TIMEOUT, f"The server hangs: {exc}.") from None
+            raise ServerError(ServerErrorKind.TIMEOUT, str(exc)) from None
         except rpc.RpcBroken as exc:
-            raise ServerError(ServerErrorKind.BAD_ANSWER, f"The server {exc}.") from None
+            raise ServerError(ServerErrorKind.BAD_ANSWER, str(exc)) from None
         except (rpc.RpcClosed, OSError):
             raise ServerError(ServerErrorKind.CLOSED, _("The server hung up.")) from None
 
@@ -600,7 +602,7 @@ class ElectrumSession:
                     self._listener.on_script(script_pubkey, shown)
             # server.ping of 1.7 is noise on purpose; anything else was never asked for.
         except ServerError as exc:
-            raise rpc.RpcBroken(f"sent a senseless notification ({exc.message})") from None
+            raise rpc.RpcBroken(exc.message) from None
 
     def _ended(self) -> None:
         if self._closing:
@@ -609,6 +611,6 @@ class ElectrumSession:
         broken = self._connection.broken if self._connection is not None else None
         if broken is not None:
             kind = ServerErrorKind.FLOOD if "flood" in str(broken) else ServerErrorKind.BAD_ANSWER
-            self._listener.on_closed(ServerError(kind, f"The server {broken}."))
+            self._listener.on_closed(ServerError(kind, str(broken)))
         else:
             self._listener.on_closed(ServerError(ServerErrorKind.CLOSED, _("The server hung up.")))

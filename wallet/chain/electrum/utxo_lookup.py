@@ -25,6 +25,7 @@ from wallet.chain.electrum.headers import HeaderChain
 from wallet.chain.electrum.merkle import could_be_inner_node, verify
 from wallet.chain.electrum.server import Server
 from wallet.chain.interfaces import UtxoAnswer, UtxoError
+from wallet.i18n import _
 
 __all__ = ["Answer", "ElectrumUtxoLookup", "Enter", "LookupPool"]
 
@@ -144,8 +145,10 @@ class ElectrumUtxoLookup:
             return None
         if not verify(txid, proof.branch, index, header.merkle_root):
             if await server.guard(session.block_header(height)) == chain.raw(height) == header.serialize():
-                server.fail(ServerError(ServerErrorKind.LIED, "The server's proof for a channel is wrong."))
-            raise ServerError(ServerErrorKind.LIED, "The server's proof does not fit our headers.")
+                server.fail(
+                    ServerError(ServerErrorKind.LIED, _("The server's proof for a channel is wrong."))
+                )
+            raise ServerError(ServerErrorKind.LIED, _("The server's proof does not fit our headers."))
         tx = await server.guard(session.transaction(txid))
         if could_be_inner_node(tx) or vout >= len(tx.outputs):
             return None

@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import Final
 
 from wallet.bitcoin.errors import APIError, DecodeError
+from wallet.i18n import _
 
 __all__ = ["AddressKind", "SocketAddress", "decode_addresses", "encode_addresses"]
 
@@ -54,15 +55,15 @@ class SocketAddress:
         if text.startswith("["):
             host, bracket, rest = text[1:].partition("]")
             if not bracket or (rest and not rest.startswith(":")):
-                raise DecodeError(f"“{text}” is not an address.")
+                raise DecodeError(_("“{text}” is not an address.").format(text=text))
             port_text = rest[1:]
         elif text.count(":") == 1:
-            host, _, port_text = text.partition(":")
+            host, _colon, port_text = text.partition(":")
         if port_text and not (port_text.isascii() and port_text.isdigit()):
-            raise DecodeError(f"“{port_text}” is not a port.")
+            raise DecodeError(_("“{port_text}” is not a port.").format(port_text=port_text))
         port = int(port_text) if port_text else default_port
         if not 0 < port <= 65_535:
-            raise DecodeError(f"{port} is not a port.")
+            raise DecodeError(_("{port} is not a port.").format(port=port))
         return cls(_kind_of(host), host.lower() if host.lower().endswith(".onion") else host, port)
 
     def encode(self) -> bytes:
@@ -84,15 +85,15 @@ def _kind_of(host: str) -> AddressKind:
         try:
             raw = base64.b32decode(host[:-6].upper())
         except ValueError as error:
-            raise DecodeError(f"“{host}” is not an onion address.") from error
+            raise DecodeError(_("“{host}” is not an onion address.").format(host=host)) from error
         if len(raw) != 35:
-            raise DecodeError(f"“{host}” is not a version 3 onion address.")
+            raise DecodeError(_("“{host}” is not a version 3 onion address.").format(host=host))
         return AddressKind.TOR_V3
     try:
         version = ipaddress.ip_address(host).version
     except ValueError:
         if not host or len(host) > 255 or not _HOSTNAME_BYTES.issuperset(host.encode("utf-8")):
-            raise DecodeError(f"“{host}” is not a host name.") from None
+            raise DecodeError(_("“{host}” is not a host name.").format(host=host)) from None
         return AddressKind.HOSTNAME
     return AddressKind.IPV4 if version == 4 else AddressKind.IPV6
 

@@ -20,6 +20,7 @@ from typing import Final
 from wallet.bitcoin import curve
 from wallet.bitcoin.address import Network
 from wallet.bitcoin.errors import DecodeError
+from wallet.i18n import _
 from wallet.ln.routing.gossip import (
     MAX_BELIEVED_CHANNELS,
     MAX_CHANNELS_IN_RANGE,
@@ -126,37 +127,43 @@ class Applied:
 def read_snapshot(data: bytes, network: Network, now_at: int) -> Snapshot:
     """Read a snapshot; raises `DecodeError` for what is none, of another network, too old or from the future."""
     if len(data) > MAX_SNAPSHOT_LENGTH:
-        raise DecodeError("The snapshot is too large to be one of the network.")
+        raise DecodeError(_("The snapshot is too large to be one of the network."))
     reader = Reader(data)
     if data[:3] != _MAGIC:
         raise DecodeError(
-            "This is not a snapshot of rapid gossip sync. (If it is compressed, unpack it first.)"
+            _("This is not a snapshot of rapid gossip sync. (If it is compressed, unpack it first.)")
         )
     reader.bytes(3)
     version = reader.u8()
     if version not in _VERSIONS:
-        raise DecodeError(f"The snapshot is of version {version}; only 1 and 2 are known.")
+        raise DecodeError(
+            _("The snapshot is of version {version}; only 1 and 2 are known.").format(version=version)
+        )
     if reader.bytes(32) != network.chain_hash:
-        raise DecodeError("The snapshot is of another network.")
+        raise DecodeError(_("The snapshot is of another network."))
     seen_at = reader.u32()
     if seen_at < now_at - STALE_CHANNEL_SECONDS:
-        raise DecodeError("The snapshot is more than two weeks old, and what it tells is out of date.")
+        raise DecodeError(_("The snapshot is more than two weeks old, and what it tells is out of date."))
     if seen_at > now_at + MAX_FUTURE_SECONDS:
         raise DecodeError(
-            "The snapshot is from the future: its date, or the clock of this computer, is wrong."
+            _("The snapshot is from the future: its date, or the clock of this computer, is wrong.")
         )
     nodes = _nodes(reader, version)
     channels = _channels(reader, version, nodes)
-    count = _count(reader, 2 * MAX_CHANNELS_IN_RANGE, "updates")
+    count = _count(
+        reader,
+        2 * MAX_CHANNELS_IN_RANGE,
+        _("The snapshot claims to have {count} updates; there are not so many."),
+    )
     defaults, terms = (_defaults(reader, seen_at), _terms(reader, version, count)) if count else (None, ())
     # What stands behind is passed over, as others do.
     return Snapshot(seen_at=seen_at, channels=channels, terms=terms, defaults=defaults)
 
 
-def _count(reader: Reader, limit: int, what: str) -> int:
+def _count(reader: Reader, limit: int, too_many: str) -> int:
     count = reader.u32()
     if count > limit:
-        raise DecodeError(f"The snapshot claims to have {count} {what}; there are not so many.")
+        raise DecodeError(too_many.format(count=count))
     return count
 
 
@@ -165,7 +172,7 @@ def _skip_more(reader: Reader) -> bytes:
     length = reader.u16()
     # From here on the length itself would be longer.
     if length == 0xFFFF:
-        raise DecodeError("The snapshot has an addition that is too long.")
+        raise DecodeError(_("The snapshot has an addition that is too long."))
     return reader.bytes(length)
 
 
@@ -173,10 +180,16 @@ def _nodes(reader: Reader, version: int) -> list[NodeId]:
     default_features = 0
     if version >= 2:
         default_features = reader.u8()
-        for _ in range(default_features):
+        for _number in range(default_features):
             reader.u16_bytes()
     nodes: list[NodeId] = []
-    for _ in range(_count(reader, 2 * MAX_CHANNELS_IN_RANGE, "nodes")):
+    for _number in range(
+        _count(
+            reader,
+            2 * MAX_CHANNELS_IN_RANGE,
+            _("The snapshot claims to have {count} nodes; there are not so many."),
+        )
+    ):
         raw = reader.bytes(33)
         details = 0
         if version >= 2:
@@ -184,7 +197,7 @@ def _nodes(reader: Reader, version: int) -> list[NodeId]:
             raw = bytes((raw[0] & _NODE_PARITY,)) + raw[1:]
         # An onion for such a node could not be made.
         if not curve.is_valid_pubkey(raw):
-            raise DecodeError("The snapshot has a node whose id is no public key.")
+            raise DecodeError(_("The snapshot has a node whose id is no public key."))
         nodes.append(NodeId(raw))
         if details:
             _pass_over_details(reader, details, default_features)
@@ -193,13 +206,13 @@ def _nodes(reader: Reader, version: int) -> list[NodeId]:
 
 def _pass_over_details(reader: Reader, details: int, default_features: int) -> None:
     if details & _NODE_HAS_ADDRESSES:
-        for _ in range(reader.u8()):
+        for _number in range(reader.u8()):
             reader.bytes(reader.u8())
     features = details >> _NODE_FEATURES_SHIFT & _NODE_FEATURES_MASK
     if features == _NODE_OWN_FEATURES:
         reader.u16_bytes()
     elif features > default_features:
-        raise DecodeError("The snapshot has a node with features that are not listed.")
+        raise DecodeError(_("The snapshot has a node with features that are not listed."))
     if details & _NODE_HAS_MORE:
         _skip_more(reader)
 
@@ -207,14 +220,20 @@ def _pass_over_details(reader: Reader, details: int, default_features: int) -> N
 def _next_scid(reader: Reader, before: int) -> int:
     scid = before + reader.bigsize()
     if scid >= 1 << 64:
-        raise DecodeError("The snapshot has a channel id that is too large.")
+        raise DecodeError(_("The snapshot has a channel id that is too large."))
     return scid
 
 
 def _channels(reader: Reader, version: int, nodes: list[NodeId]) -> tuple[SnapshotChannel, ...]:
     channels: list[SnapshotChannel] = []
     scid = 0
-    for _ in range(_count(reader, MAX_CHANNELS_IN_RANGE, "channels")):
+    for _number in range(
+        _count(
+            reader,
+            MAX_CHANNELS_IN_RANGE,
+            _("The snapshot claims to have {count} channels; there are not so many."),
+        )
+    ):
         features = reader.u16_bytes()
         scid = _next_scid(reader, scid)
         first, second = reader.bigsize(), reader.bigsize()
@@ -223,12 +242,12 @@ def _channels(reader: Reader, version: int, nodes: list[NodeId]) -> tuple[Snapsh
             # Its first number is what the channel holds, which nobody has looked up here.
             Reader(_skip_more(reader)).bigsize()
         if max(first, second) >= len(nodes):
-            raise DecodeError("The snapshot has a channel with a node that is not listed.")
+            raise DecodeError(_("The snapshot has a channel with a node that is not listed."))
         # BOLT 7, channel_announcement: node ids ascend; which direction is which depends on it.
         if nodes[first] >= nodes[second]:
-            raise DecodeError("The snapshot has a channel with its nodes in the wrong order.")
+            raise DecodeError(_("The snapshot has a channel with its nodes in the wrong order."))
         if len(features) > MAX_STORED_GOSSIP_LENGTH:
-            raise DecodeError("The snapshot has a channel with too many features.")
+            raise DecodeError(_("The snapshot has a channel with too many features."))
         channels.append(
             SnapshotChannel(
                 short_channel_id=ShortChannelId(scid), nodes=(nodes[first], nodes[second]), features=features
@@ -254,7 +273,7 @@ def _defaults(reader: Reader, seen_at: int) -> DirectionInfo:
 def _terms(reader: Reader, version: int, count: int) -> tuple[SnapshotTerms, ...]:
     found: list[SnapshotTerms] = []
     scid, before = 0, -1
-    for _ in range(count):
+    for _number in range(count):
         step_start = scid
         scid = _next_scid(reader, scid)
         flags = reader.u8()

@@ -242,12 +242,12 @@ async def _ordered(
         raise node.orders.unusable(name, error) from None
     key = local_id(uri.node_id, order.order_id)
     if key in node.orders.records:
-        raise node.orders.unusable(name, "it gives two orders one name")
+        raise node.orders.unusable(name, _("it gives two orders one name"))
     payment_hash = b""
     if order.bolt11 is not None:
         payment_hash = bytes(decode(node, order.bolt11.invoice).payment_hash)
     if payment_hash and payment_hash in node.ledger.payments:
-        raise node.orders.unusable(name, "its invoice is one that you paid before")
+        raise node.orders.unusable(name, _("its invoice is one that you paid before"))
     with node.core.entry():
         record = node.orders.put(
             OrderRecord(
