@@ -135,7 +135,7 @@ class _SocksProxy(aiorpcx.SOCKSProxy):  # type: ignore[misc]  # aiorpcx is untyp
     async def _connect_one(self, remote_address: object) -> socket.socket | Exception:
         loop = asyncio.get_running_loop()
         failure: Exception = OSError(_("its name cannot be looked up"))
-        for family, _, _, _, address in await loop.getaddrinfo(
+        for family, _kind, _protocol, _name, address in await loop.getaddrinfo(
             str(self.address.host), self.address.port, type=socket.SOCK_STREAM
         ):
             sock = socket.socket(family=family)
@@ -340,7 +340,7 @@ async def connect(
     )
     try:
         async with asyncio.timeout(timeout_seconds):
-            _, transport = await client.create_connection()
+            _loop, transport = await client.create_connection()
     except aiorpcx.SOCKSError as exc:
         raise ConnectionError(_("the proxy says: {words}").format(words=exc)) from None
     except UnicodeError:
