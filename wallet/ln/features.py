@@ -235,7 +235,9 @@ class Features:
 
     def unknown_required(self, context: FeatureContext) -> tuple[int, ...]:
         """List the even bits that this program does not know in `context`."""
-        return tuple(Features(self.bits & _EVEN_BITS & ~_KNOWN_MASKS[context]).set_bits())
+        unknown = self.bits & _EVEN_BITS & ~_KNOWN_MASKS[context]
+        # Gossip asks a hundred thousand times, and has none.
+        return tuple(Features(unknown).set_bits()) if unknown else ()
 
     def required_but_not_in(self, ours: Features) -> tuple[int, ...]:
         """List the even bits here whose feature `ours` does not offer; empty means we can talk."""
