@@ -243,7 +243,7 @@ class FakeNode(FakeChannels, FakeOrders, FakeRecovery, FakeSettings, FakeSend, F
             graph_nodes=3,
             graph_channels=2,
             graph_updated_at=now_at - 240,
-            backup_text="Backup saved",
+            backup_text="Words and channel backup are up to date",
             safe_until_height=None,
             problem="",
         )

@@ -49,7 +49,10 @@ class FakeRecovery:
         elif recovery.is_restored:
             sentence = "This wallet file may be an old copy"
         recovery = replace(recovery, problem=sentence or recovery.backup_problem)
-        self.status = replace(self.status, recovery=recovery, problem=recovery.problem)
+        failing = "The channel backup is not up to date"
+        whole = "Words and channel backup are up to date"
+        text = failing if recovery.backup_problem else whole
+        self.status = replace(self.status, recovery=recovery, problem=recovery.problem, backup_text=text)
         self.tell(channels=list(self.channels))
 
     def _recovery_rows(self, way: str) -> list[Json]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from wallet import i18n
 from wallet.gui import format as fmt
+from wallet.gui import languages
 
 T = fmt.THIN
 
@@ -72,6 +73,20 @@ def test_times() -> None:
     assert fmt.blocks_long(1) == "about 10 minutes (1 block)"
     assert fmt.seconds_long(3_600) == "about an hour"
     assert fmt.until(2_000, now_at=2_000) == "now"
+    assert fmt.until(2_060, now_at=2_000) == "in about a minute"
+    assert fmt.blocks_ahead(84) == "in about 14 hours (84 blocks)"
+
+
+def test_german_says_in_which_days() -> None:
+    languages.use("de")
+    assert fmt.seconds_long(7 * 86_400) == "etwa 7 Tage"
+    assert [fmt.seconds_ahead(s) for s in (60, 600, 3_600, 7_200, 7 * 86_400)] == [
+        "in etwa einer Minute",
+        "in etwa 10 Minuten",
+        "in etwa einer Stunde",
+        "in etwa 2 Stunden",
+        "in etwa 7 Tagen",
+    ]
 
 
 def test_ids_keep_both_ends() -> None:

@@ -33,7 +33,7 @@ from wallet.gui.pages.send import SendPage
 from wallet.gui.pages.settings import SettingsPage
 from wallet.gui.pages.settings_backup import WordsDialog
 from wallet.gui.pages.unlock import UnlockPage
-from wallet.gui.pages.wizard import Wizard
+from wallet.gui.pages.wizard import Step, Wizard
 from wallet.gui.pages.wizard_words import RestoreGrid
 from wallet.gui.theme import theme
 from wallet.gui.widgets.basic import Button
@@ -102,7 +102,19 @@ def test_real_words_are_shown_and_checked(qtbot: QtBot, host: FakeHost) -> None:
     for edit in edits:
         edit.setText(words[int(edit._number) - 1])
     click(go)
-    assert len(wizard.step.findChildren(PasswordEdit)) == 2
+    step = wizard.step
+    assert isinstance(step, Step)
+    first, second = step.findChildren(PasswordEdit)
+    # Whatever keeps the button from being pressed stands beside it.
+    for typed, again, reason in (
+        ("", "", "Type a password first."),
+        ("short", "", "Type a longer one first."),
+        ("long enough", "", "Type it once more."),
+        ("long enough", "long enough", ""),
+    ):
+        first.setText(typed)
+        second.setText(again)
+        assert step.reason.text() == reason
     window.close()
 
 

@@ -15,8 +15,9 @@ from wallet.i18n import _, ngettext
 from wallet.node.api import FiatView
 
 __all__ = [
-    "AmountStyle", "ago", "amount", "blocks_long", "date", "date_time", "fee_with_share", "group", "msat_exact",
-    "node_name", "number", "plain", "seconds_long", "short_id", "signed", "style", "unit",
+    "AmountStyle", "ago", "amount", "blocks_ahead", "blocks_long", "date", "date_time", "fee_with_share", "group",
+    "msat_exact", "node_name", "number", "plain", "seconds_ahead", "seconds_long", "short_id", "signed", "style",
+    "unit",
 ]  # fmt: skip
 
 THIN = "\u202f"
@@ -190,6 +191,28 @@ def seconds_long(seconds: int) -> str:
     return ngettext("about {n} day", "about {n} days", days).format(n=days)
 
 
+def seconds_ahead(seconds: int) -> str:
+    """The same length of time, as what is still to come: in some languages its words change behind "in"."""
+    if seconds < 90:
+        return _("in about a minute")
+    minutes = (seconds + 30) // 60
+    if 55 <= minutes < 90:
+        return _("in about an hour")
+    if minutes < 90:
+        return ngettext("in about {n} minute", "in about {n} minutes", minutes).format(n=minutes)
+    hours = (seconds + 1800) // 3600
+    if hours < 48:
+        return ngettext("in about {n} hour", "in about {n} hours", hours).format(n=hours)
+    days = (seconds + 43_200) // 86_400
+    return ngettext("in about {n} day", "in about {n} days", days).format(n=days)
+
+
+def blocks_ahead(blocks: int) -> str:
+    """As `blocks_long`, still to come: "in about 14 hours (84 blocks)"."""
+    count = ngettext("{n} block", "{n} blocks", blocks).format(n=group(blocks))
+    return f"{seconds_ahead(blocks * SECONDS_PER_BLOCK)} ({count})"
+
+
 def blocks_long(blocks: int) -> str:
     """Time first, blocks second: "about 14 hours (84 blocks)"."""
     count = ngettext("{n} block", "{n} blocks", blocks).format(n=group(blocks))
@@ -229,7 +252,7 @@ def until(moment_at: int, *, now_at: int | None = None) -> str:
     left_seconds = moment_at - (now() if now_at is None else now_at)
     if left_seconds <= 0:
         return _("now")
-    return _("in {time}").format(time=seconds_long(left_seconds))
+    return seconds_ahead(left_seconds)
 
 
 def network_word(network: str) -> str:

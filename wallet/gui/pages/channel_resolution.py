@@ -94,8 +94,8 @@ class Resolution(QWidget):
         if isinstance(until_height, int) and until_height > best_height:
             blocks = until_height - best_height
             free_at = fmt.now() + blocks * fmt.SECONDS_PER_BLOCK
-            countdown = _("Free in {time}, around {date}, from block {height}.").format(
-                time=fmt.blocks_long(blocks), date=fmt.date(free_at), height=fmt.group(until_height)
+            countdown = _("Free {when}, around {date}, from block {height}.").format(
+                when=fmt.blocks_ahead(blocks), date=fmt.date(free_at), height=fmt.group(until_height)
             )
             box.addWidget(Label(countdown, "strong", wrap=True))
         stepper = Stepper()

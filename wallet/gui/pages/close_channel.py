@@ -94,13 +94,15 @@ class CloseChannelDialog(Dialog):
         if not isinstance(quote, Mapping):
             return
         fee = fmt.amount_sat(int(quote.get("fee_sat") or 0))
-        wait = fmt.blocks_long(int(quote.get("available_blocks") or 0))
+        blocks = int(quote.get("available_blocks") or 0)
         sentence = (
-            _("Closing together with the peer would cost {fee}, and the money would be free in {time}.")
+            _("Closing together with the peer would cost {fee}, and the money would be free {when}.")
             if self._force
             else _("Forcing it without the peer would cost {fee}, and lock the money for {time}.")
         )
-        self.other_way.setText(sentence.format(fee=fee, time=wait))
+        self.other_way.setText(
+            sentence.format(fee=fee, time=fmt.blocks_long(blocks), when=fmt.blocks_ahead(blocks))
+        )
         self.other_way.show()
         self.fit()
 
@@ -120,9 +122,9 @@ class CloseChannelDialog(Dialog):
         blocks = int(quote.get("available_blocks") or 0)
         wait = fmt.blocks_long(blocks)
         height = quote.get("available_height")
-        spendable = _("in {time}").format(time=wait)
+        spendable = fmt.blocks_ahead(blocks)
         if isinstance(height, int):
-            spendable = _("in {time}, from block {height}").format(time=wait, height=fmt.group(height))
+            spendable = _("{when}, from block {height}").format(when=spendable, height=fmt.group(height))
         self._facts.show_facts(
             [
                 (_("Fee"), fmt.fee_with_share(fee_sat * 1000, max(1, amount_sat) * 1000)),
@@ -138,7 +140,7 @@ class CloseChannelDialog(Dialog):
     def _update(self) -> None:
         reason = ""
         if self._force and self.quote is not None and not self.agreed.isChecked():
-            reason = _("Tick that you know first.")
+            reason = _("Tick the box above first.")
         self.reason.setText(reason)
         self.close_button.setEnabled(self.quote is not None and not reason)
         self.close_button.setAccessibleDescription(reason)

@@ -434,7 +434,9 @@ class Wizard(QWidget):
             short, differs = len(first.text()) < LEAST_PASSWORD, first.text() != second.text()
             go.setEnabled(not short and not differs)
             if short:
-                step.reason.setText(_("Type a longer one first.") if first.text() else "")
+                step.reason.setText(
+                    _("Type a longer one first.") if first.text() else _("Type a password first.")
+                )
             else:
                 step.reason.setText(_("Type it once more.") if differs else "")
 
