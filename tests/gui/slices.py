@@ -2,9 +2,10 @@
 
 The tour walks through the sandbox in this process. Each event that Qt delivers is a slice: its own CPU time, and how
 long it stood at a lock, a condition or a future of ours. Where the driver presses a button, or would take a picture,
-another slice begins: a person would have acted twice. What listening to Qt's events costs is taken off. Prints a line
-of JSON: of each step of the tour its longest slice, what it waited of that, and what it was; and how long a fixed piece
-of work takes here.
+another slice begins: a person would have acted twice. What listening to Qt's events costs is taken off. Beside it a
+thread that only sleeps tells how late it wakes: who calls into C and keeps the interpreter's lock keeps it waiting.
+Prints a line of JSON: of each step of the tour its longest slice, what it waited of that, and what it was; the longest
+that the lock was kept; and how long a fixed piece of work takes here.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ os.environ["QT_QPA_PLATFORM"] = "offscreen"
 from PyQt6.QtCore import QEvent, QObject
 from PyQt6.QtWidgets import QApplication
 
-__all__ = ["Counted", "Waits", "work"]
+__all__ = ["Counted", "LockWatch", "Longest", "Waits", "work"]
 
 WORK_MS = 10
 """What `work` takes on the machine that the limit was meant for."""
@@ -107,6 +108,39 @@ def count_waits(waits: Waits) -> None:
     threading.Condition.wait = waited  # type: ignore[method-assign]
 
 
+class LockWatch:
+    """For how long at a stretch others have kept the interpreter's lock, in ms: the longest since it was asked last.
+
+    A thread that sleeps a moment is late by that, or by what other programs took of the processor: of the two times,
+    its clock's and what this process worked meanwhile, the shorter one counts. Python's own lines hand the lock on
+    twice a millisecond when they are asked to.
+    """
+
+    NAP_SECONDS = 0.001
+
+    def __init__(self) -> None:
+        self._longest_ms = 0.0
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lock-watch", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        clock, worked = time.perf_counter, time.process_time
+        while not self._ends.is_set():
+            began, worked_before = clock(), worked()
+            time.sleep(self.NAP_SECONDS)
+            late_seconds = min(clock() - began - self.NAP_SECONDS, worked() - worked_before)
+            self._longest_ms = max(self._longest_ms, 1000 * late_seconds)
+
+    def longest_ms(self) -> float:
+        found, self._longest_ms = self._longest_ms, 0.0
+        return found
+
+    def end(self) -> None:
+        self._ends.set()
+        self._thread.join()
+
+
 @dataclass(slots=True)
 class Longest:
     """Of each step its longest slice: (milliseconds, of these waited, what it was)."""
@@ -185,18 +219,24 @@ def main(folder: Path) -> int:
     from wallet.gui.widgets.basic import Button
     from wallet.node.cli import parse
     from wallet.node.warm_up import import_core
+    from wallet.sandbox import consensus
     from wallet.sandbox.host import SandboxHost
 
     sys.setswitchinterval(0.0005)
     import_core()
+    # A library of the tests, which people do not have: loading it keeps the interpreter's lock for 0.1 s.
+    consensus.is_installed()
     ahead = Ahead(app)
     while ahead.left:
         ahead._next()
     longest = app.longest = Longest(waits)
     longest.heard_ms = cost_of_hearing_ms(app)
     scale = work()
+    watch = LockWatch()
+    kept: dict[int, float] = {}
 
     def say(self: tour.Tour, _sentence: str) -> None:
+        kept[longest.step] = watch.longest_ms()
         longest.step += 1
 
     def cut(_tour: tour.Tour | None, name: str) -> None:
@@ -214,8 +254,9 @@ def main(folder: Path) -> int:
     tour.Tour.picture = cut  # type: ignore[method-assign,assignment]
     options = parse(["--sandbox", "--dir", str(folder)]).options
     code = tour.run_tour(SandboxHost(options), "sandbox", folder / "pictures")
+    watch.end()
     told = {
-        "code": code, "slices": longest.slices, "steps": longest.found, "waits": waits.times,
+        "code": code, "slices": longest.slices, "steps": longest.found, "waits": waits.times, "kept": kept,
         "scale": max(scale, work()), "hearing_ms": longest.heard_ms,
     }  # fmt: skip
     print(json.dumps(told))
