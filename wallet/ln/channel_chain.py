@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from wallet.bitcoin.tx import BlockHash
+from wallet.i18n import _
 from wallet.ln import msgs
 from wallet.ln.channel_htlcs import drop_held_adds
 from wallet.ln.channel_reestablish import send_channel_ready
@@ -151,7 +152,7 @@ def best_block(
         if isinstance(held, HeldAdd) and (
             held.add.cltv_expiry_height <= best_height + LATENCY_GRACE_PERIOD_BLOCKS
         ):
-            draft.tells.append(TellHeldAddFailed(held, "The HTLC waited too long to be offered."))
+            draft.tells.append(TellHeldAddFailed(held, _("The payment waited too long to be offered.")))
         else:
             kept.append(held)
     if len(kept) != len(draft.held):
@@ -161,5 +162,5 @@ def best_block(
 
 
 def _close(draft: Draft, reason: ClosureReason, *, broadcast: bool) -> None:
-    drop_held_adds(draft, "The channel is closed.")
+    drop_held_adds(draft, _("The channel is closed."))
     draft.tells.append(TellChannelClosed(reason, broadcast=broadcast, message=reason.message))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from wallet.bitcoin import curve
+from wallet.i18n import _
 from wallet.ln import msgs
 from wallet.ln.chan_utils import ClosingTransaction, build_closing_transaction, commitment_sighash
 from wallet.ln.channel_htlcs import drop_held_adds
@@ -68,7 +69,7 @@ def begin_shutdown(
             target_feerate_sat_per_kw=target_feerate_sat_per_kw,
         ),
     )
-    drop_held_adds(draft, "The channel is being closed.")
+    drop_held_adds(draft, _("The channel is being closed."))
     if draft.link is Link.UP:
         send_shutdown(draft)
 
@@ -95,7 +96,7 @@ def receive_shutdown(draft: Draft, msg: msgs.Shutdown, our_script: bytes, *, any
         raise PeerError("shutdown came again with another script.")
     if closing.counterparty_script is None:
         draft.core = replace(draft.core, closing=replace(closing, counterparty_script=msg.script_pubkey))
-        drop_held_adds(draft, "The channel is being closed.")
+        drop_held_adds(draft, _("The channel is being closed."))
     if closing.holder_script is None:
         begin_shutdown(draft, our_script, holder_initiated=False)
 

@@ -13,6 +13,7 @@ from typing import Final
 from wallet.bitcoin.frozen import replace
 from wallet.bitcoin.hashes import sha256
 from wallet.chain.interfaces import FLOOR_FEERATE_SAT_PER_KW
+from wallet.i18n import _
 from wallet.ln import msgs
 from wallet.ln.chan_utils import commit_tx_fee_sat
 from wallet.ln.channel_commitment import anchors_cost_sat
@@ -79,19 +80,23 @@ MAX_CLTV_EXPIRY_HEIGHT: Final = 500_000_000
 def refusal_to_add(channel: FundedChannel, amount_msat: int, max_dust_exposure_msat: int) -> str | None:
     """Why an HTLC of this amount cannot be offered now; None if it can."""
     if not channel.is_ready:
-        return "The channel is not ready yet."
+        return _("The channel is not ready yet.")
     if channel.is_shutting_down:
-        return "The channel is being closed."
+        return _("The channel is being closed.")
     if channel.link is not Link.UP:
-        return "The peer is not connected."
+        return _("The peer is not connected.")
     balances = available_balances(channel, max_dust_exposure_msat)
     # BOLT 2, update_add_htlc, sender: not below the peer's minimum, not above any limit.
     if amount_msat < balances.next_outbound_htlc_minimum_msat:
-        return f"The channel takes no less than {balances.next_outbound_htlc_minimum_msat} msat now."
+        return _("The channel takes no less than {amount} msat now.").format(
+            amount=balances.next_outbound_htlc_minimum_msat
+        )
     if amount_msat > balances.next_outbound_htlc_limit_msat:
-        return f"The channel takes no more than {balances.next_outbound_htlc_limit_msat} msat now."
+        return _("The channel takes no more than {amount} msat now.").format(
+            amount=balances.next_outbound_htlc_limit_msat
+        )
     if exceeds_dust_exposure(channel, amount_msat, max_dust_exposure_msat):
-        return "Too many payments that are too small for the chain are on their way."
+        return _("Too many payments that are too small for the chain are on their way.")
     return None
 
 

@@ -214,6 +214,20 @@ _TENTHS_MSAT: Final[dict[str, int]] = {
 _MAX_AMOUNT_DIGITS: Final = 20
 
 
+def _title(network: Network) -> str:
+    match network.name:
+        case "testnet4":
+            return _("Bitcoin test network 4")
+        case "signet":
+            return _("Bitcoin signet")
+        case "regtest":
+            return _("Bitcoin regression test")
+        case "sandbox":
+            return _("Sandbox")
+        case _:
+            return network.title
+
+
 def _parse_readable_part(hrp: str, network: Network) -> int | None:
     match = _READABLE_PART.fullmatch(hrp)
     if match is None:
@@ -225,7 +239,7 @@ def _parse_readable_part(hrp: str, network: Network) -> int | None:
             if other.bolt11_prefix == prefix:
                 raise DecodeError(
                     _("This invoice is for {other}; this wallet is on {ours}.").format(
-                        other=other.title, ours=network.title
+                        other=_title(other), ours=_title(network)
                     )
                 )
         if prefix.startswith(("lno", "lnr", "lni")):

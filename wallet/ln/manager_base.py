@@ -38,6 +38,7 @@ from wallet.chain.interfaces import (
     Persist,
     Row,
 )
+from wallet.i18n import _
 from wallet.ln import msgs
 from wallet.ln.chan_utils import funding_script, sign_funding_witness
 from wallet.ln.channel_chain import funding_deadline_height
@@ -731,7 +732,7 @@ class ManagerBase(ABC):
     def _give_back(self, channel: FundedChannel) -> None:
         """HTLCs that were never offered: no commitment holds them."""
         draft = Draft(channel)
-        drop_held_adds(draft, "The channel is closed.")
+        drop_held_adds(draft, _("The channel is closed."))
         for tell in draft.tells:
             self._tells.append((channel.channel_id, channel, tell))
 

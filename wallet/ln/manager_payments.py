@@ -346,14 +346,14 @@ class PaymentRoom(MessageRoom):
     def _offer(self, channel: FundedChannel, add: AddedHtlc, source: HTLCSource) -> str | None:
         """Queues an HTLC on a channel; its commitment_signed comes at the entry's end. A refusal, or None."""
         if channel.channel_id in self._frozen:
-            return "The channel is out of order."
+            return _("The channel is out of order.")
         if self._is_chain_silent:
-            return "No block has come for too long."
+            return _("No block has come for too long.")
         refusal = refusal_to_add(channel, add.amount_msat, self._max_dust_exposure_msat(channel))
         if refusal is not None:
             return refusal
         if not self._run(channel, lambda draft: add_htlc(draft, add, source)):
-            return "The channel is out of order."
+            return _("The channel is out of order.")
         self._to_commit[channel.channel_id] = None
         return None
 

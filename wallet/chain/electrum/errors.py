@@ -9,6 +9,8 @@ from __future__ import annotations
 import unicodedata
 from enum import Enum, auto
 
+from wallet.i18n import _
+
 __all__ = ["ServerError", "ServerErrorKind", "ServerRefused", "clean_text"]
 
 _MAX_TEXT_CHARS = 300
@@ -92,4 +94,7 @@ class ServerRefused(ServerError):
     def __init__(self, method: str, code: int, text: str) -> None:
         self.code = code
         self.text = clean_text(text)
-        super().__init__(ServerErrorKind.REFUSED, f"The server refused {method}: {self.text}")
+        super().__init__(
+            ServerErrorKind.REFUSED,
+            _("The server refused {method}: {text}").format(method=method, text=self.text),
+        )
