@@ -370,6 +370,7 @@ class _StandIn:
         self.keys_manager = SimpleNamespace(get_node_id=lambda: PUBKEY)
         self.core = SimpleNamespace(locked=contextlib.nullcontext)
         self.manager = SimpleNamespace(list_usable_channels=list)
+        self.onchain = SimpleNamespace(sent_to=lambda script: [])
 
     def wall_clock_at(self) -> int:
         return 1_700_000_000
