@@ -6,7 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -20,9 +20,9 @@ from wallet.chain.electrum import filter as filter_module
 from wallet.chain.electrum import session as session_module
 from wallet.chain.electrum import sync as sync_module
 from wallet.chain.electrum.broadcast import Verdict
-from wallet.chain.electrum.errors import ServerErrorKind
+from wallet.chain.electrum.errors import ServerErrorKind, ServerRefused
 from wallet.chain.electrum.server import Server, ServerState
-from wallet.chain.electrum.session import Tip
+from wallet.chain.electrum.session import ElectrumSession, Tip
 from wallet.chain.electrum.sync import ElectrumSync, ServerAddress, SyncState
 from wallet.chain.interfaces import (
     BestBlock,
@@ -669,6 +669,10 @@ def test_after_a_refusal_for_its_fee_the_rates_are_asked_until_they_are_others(
     run(scenario())
 
 
+async def too_busy(_session: ElectrumSession, _height: int, _position: int) -> NoReturn:
+    raise ServerRefused("blockchain.transaction.id_from_pos", -102, "server busy - request timed out")
+
+
 def test_look_up_of_channels() -> None:
     async def scenario() -> None:
         async with network(before=with_coin) as net:
@@ -687,6 +691,10 @@ def test_look_up_of_channels() -> None:
 
             assert await ask(place) == UtxoAnswer(place, TxOut(coin.output.value_sat, SCRIPT), None)
             assert (await ask(place + (1 << 40))).error is UtxoError.UNKNOWN_TX
+            with pytest.MonkeyPatch.context() as patch:
+                # A busy server refuses as well: that says nothing of the channel.
+                patch.setattr(ElectrumSession, "id_from_pos", too_busy)
+                assert (await ask(place)).error is UtxoError.UNAVAILABLE
             net.chain.send(spend(net.chain, [(outpoint, coin)]))
             assert (await ask(place)).error is UtxoError.UNKNOWN_TX
             net.servers[0].lies.wrong_proof = True

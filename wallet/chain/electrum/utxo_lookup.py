@@ -35,12 +35,18 @@ Enter = Callable[[Callable[[], None]], None]
 AT_ONCE = 8
 MAX_PENDING = 100_000
 SERVERS_TO_TRY = 3
+BAD_REQUEST = 1
+"""How servers refuse a place that is not in a block; a busy one, or one whose node is, has another code."""
 
 
 class LookupPool(Protocol):
     chain: HeaderChain
 
     def online(self) -> list[Server]: ...
+
+
+class _NoSuchPlace(Exception):
+    """The server says that the block has no transaction there."""
 
 
 class ElectrumUtxoLookup:
@@ -111,20 +117,22 @@ class ElectrumUtxoLookup:
     async def _find(self, short_channel_id: int) -> UtxoAnswer:
         servers = self._servers()
         self._random.shuffle(servers)
-        refused = False
+        no_such_place = False
         for server in servers[:SERVERS_TO_TRY]:
             try:
                 output = await self._ask(server, short_channel_id)
-            except ServerRefused:
-                refused = True
+            except _NoSuchPlace:
+                no_such_place = True
             except ServerError:
+                # A refusal too: it may be busy, or its node may.
                 continue
             else:
                 if output is None:
                     return UtxoAnswer(short_channel_id, None, UtxoError.UNKNOWN_TX)
                 return UtxoAnswer(short_channel_id, output, None)
         # BOLT 7, short_channel_id: a place that no server can show holds no channel.
-        return UtxoAnswer(short_channel_id, None, UtxoError.UNKNOWN_TX if refused else UtxoError.UNAVAILABLE)
+        error = UtxoError.UNKNOWN_TX if no_such_place else UtxoError.UNAVAILABLE
+        return UtxoAnswer(short_channel_id, None, error)
 
     async def _ask(self, server: Server, short_channel_id: int) -> TxOut | None:
         height, index, vout = (
@@ -139,7 +147,12 @@ class ElectrumUtxoLookup:
         if start is not None:
             await fetch_period(server, chain, start)
         session = server.need()
-        txid, proof = await server.guard(session.id_from_pos(height, index))
+        try:
+            txid, proof = await server.guard(session.id_from_pos(height, index))
+        except ServerRefused as refusal:
+            if refusal.code == BAD_REQUEST:
+                raise _NoSuchPlace from None
+            raise
         header = chain.header(height)
         if header is None:
             return None

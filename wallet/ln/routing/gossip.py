@@ -270,6 +270,11 @@ _WANT_ALL: Final = 0b11111
 _FEATURES: Final = Features.of(optional=(Feature.GOSSIP_QUERIES, Feature.GOSSIP_QUERIES_EX))
 
 
+def _may_be_relayed(msg: NodeAnnouncement) -> bool:
+    """BOLT 7, node_announcement, receiver: not passed on with more than one host name."""
+    return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY and count_hostnames(msg.address_data) <= 1
+
+
 def _is_for_others(update: ChannelUpdate) -> bool:
     """BOLT 7, channel_update: not what its sender keeps between the two ends; and nothing bulky."""
     return not update.dont_forward and len(update.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
@@ -573,7 +578,8 @@ class NetGraphMsgHandler:
             if capacity_sat is not None or last:
                 waiting = self._waiting_nodes.pop(node_id, None)
                 if waiting is not None and self.network_graph.apply_node_announcement(waiting):
-                    self._events.append(BroadcastMessage(waiting))
+                    if self._node_may_be_told(waiting) and _may_be_relayed(waiting):
+                        self._events.append(BroadcastMessage(waiting))
         for peer_id, sync in self._peers.items():
             self._query_next(peer_id, sync)
 
@@ -616,6 +622,16 @@ class NetGraphMsgHandler:
                 continue
             if _is_for_others(update):
                 self._events.append(BroadcastMessage(update))
+        for node_id in (announcement.node_id_1, announcement.node_id_2):
+            node = graph.node_announcement(node_id)
+            # Until this channel nobody was to hear of a node that has no other.
+            if node is not None and not self._node_may_be_told(node, besides=scid) and _may_be_relayed(node):
+                self._events.append(BroadcastMessage(node))
+
+    def _node_may_be_told(self, msg: NodeAnnouncement, besides: ShortChannelId | None = None) -> bool:
+        """BOLT 7, node_announcement, receiver: only of nodes with a channel that others have heard of."""
+        scids = self.network_graph.announced_channels_of(msg.node_id)
+        return any(scid != besides and self._may_be_told(scid) for scid in scids)
 
     def _may_be_told(self, scid: ShortChannelId) -> bool:
         """BOLT 7, channel_announcement, receiver: what is not checked is not passed on, in an answer either."""
@@ -757,10 +773,7 @@ class NetGraphMsgHandler:
             return False
         if not graph.apply_node_announcement(msg, encoded):
             return False
-        if not graph.has_announced_channel(msg.node_id):
-            return False
-        # BOLT 7, node_announcement, receiver: not passed on with more than one host name.
-        return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY and count_hostnames(msg.address_data) <= 1
+        return self._node_may_be_told(msg) and _may_be_relayed(msg)
 
     # --- gossip out -------------------------------------------------------------------------------
 
@@ -781,8 +794,14 @@ class NetGraphMsgHandler:
         return announcement, graph.channel_update(scid, 0), graph.channel_update(scid, 1)
 
     def get_next_node_announcement(self, start: NodeId | None) -> NodeAnnouncement | None:
-        node_id = self.network_graph.next_announced_node(start)
-        return None if node_id is None else self.network_graph.node_announcement(node_id)
+        graph = self.network_graph
+        node_id = graph.next_announced_node(start)
+        while node_id is not None:
+            found = graph.node_announcement(node_id)
+            if found is not None and self._node_may_be_told(found):
+                return found
+            node_id = graph.next_announced_node(node_id)
+        return None
 
     # --- their queries ----------------------------------------------------------------------------
 

@@ -302,10 +302,12 @@ class NetworkGraph:
         index = self._channel_index.get(short_channel_id)
         return index is not None and self._announcements.has(index)
 
-    def has_announced_channel(self, node_id: NodeId) -> bool:
-        """Tell whether the node has such a channel."""
+    def announced_channels_of(self, node_id: NodeId) -> Iterator[ShortChannelId]:
+        """Those of the node's channels that have an announcement."""
         index = self._node_index.get(node_id)
-        return index is not None and any(map(self._announcements.has, self._node_channels[index]))
+        channels = () if index is None else self._node_channels[index]
+        scids = self._arrays.channel_scid
+        return (ShortChannelId(scids[channel]) for channel in channels if self._announcements.has(channel))
 
     def has_node(self, node_id: NodeId) -> bool:
         """Tell whether the node has a channel."""

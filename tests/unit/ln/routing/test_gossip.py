@@ -323,6 +323,30 @@ def test_an_unchecked_channel_is_told_to_nobody_before_it_is_checked() -> None:
     assert net.handle_channel_update(OTHER_PEER, later)
 
 
+def test_a_node_is_told_to_nobody_before_one_of_its_channels_was_checked() -> None:
+    utxos = Utxos()
+    second = announce_channel("A", "C", scid(101))
+    for channel in (CHANNEL, second):
+        utxos.fund(channel)
+    net = believing(utxos)
+    net.peer_connected(PEER, GOSSIPS, False)
+    for channel in (CHANNEL, second):
+        net.handle_channel_announcement(OTHER_PEER, channel)
+    node = announce_node("A")
+    assert not net.handle_node_announcement(OTHER_PEER, node)
+    assert net.network_graph.node_announcement(node.node_id) == node
+    assert net.get_next_node_announcement(None) is None
+    net.get_and_clear_pending_msg_events()
+    net.timer_tick_occurred()
+    utxos.answer()
+    news = [e.msg for e in net.get_and_clear_pending_msg_events() if isinstance(e, BroadcastMessage)]
+    # With the first of its channels, and once.
+    assert news.count(node) == 1
+    assert {CHANNEL, second} <= set(news)
+    assert net.get_next_node_announcement(None) == node
+    assert net.handle_node_announcement(OTHER_PEER, announce_node("A", node.timestamp_at + 1))
+
+
 def test_nothing_but_gossip_looks_up_a_funding_output() -> None:
     """Never because of a payment: what is looked up when would tell a server each route."""
     wallet = Path(gossip.__file__).parents[2]
