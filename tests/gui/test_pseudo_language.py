@@ -50,7 +50,7 @@ ALLOWED = {
     "ids": r"\b[0-9a-fA-F]{6,}…?[0-9a-fA-F]*|…[0-9a-fA-F]+|\d+x\d+x\d+",
     "addresses": r"\b(?:bc1|tb1|bcrt1|lnbc|lntb|lnbcrt|lnurl)\w*…?\w*|lightning:\S+|bitcoin:\S+",
     "a phrase that is typed as it stands": r"I may lose this channel",
-    "libraries": r"^[\w-]+ \d+(?:\.\d+)+$|^(?:Inter|FFmpeg)$",
+    "libraries": r"^[\w-]+ \d+(?:\.\d+)+$|^(?:Inter|FFmpeg|OpenSSL)$",
     "recovery words": r"\b1 [a-z]+(?:, \d+ [a-z]+)+",
     "places": r"(?:https?|lnurlp?)://\S*|[\w.-]+\.(?:org|com|onion|net|example|exchange)\b\S*|\S*[\w…]:\d+(?::\w)?",
     "files": r"~?/[\w./ -]+|\b[\w-]+\.(?:csv|json|txt|db|psbt|sqlite|backup|log|scb|pdf|png)\b",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,8 +23,8 @@ from wallet.i18n import _
 __all__ = ["AboutDialog", "Part", "parts"]
 
 PACKAGES = (
-    "PyQt6", "PyQt6-Qt6", "aiorpcx", "appdirs", "coincurve", "cryptography", "dnspython", "qrcode", "wallycore",
-    "zxing-cpp",
+    "PyQt6", "PyQt6-Qt6", "PyQt6-sip", "aiorpcx", "appdirs", "cffi", "coincurve", "cryptography", "dnspython", "qrcode",
+    "wallycore", "zxing-cpp",
 )  # fmt: skip
 LICENCE_FILES = ("licen", "copying", "notice")
 
@@ -67,11 +68,25 @@ def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
+def _beneath() -> list[Part]:
+    """What the packages stand on, and the packaged program brings: none of it is a package that could be asked."""
+
+    def text(name: str) -> str:
+        return _read(asset("licences", name))
+
+    return [
+        Part("Python", platform.python_version(), "PSF-2.0", text("Python-PSF.txt")),
+        # Of both only their own files know which version it is; Qt reads the camera with the second.
+        Part("OpenSSL", "", "Apache-2.0", text("Apache-2.0.txt")),
+        Part("FFmpeg", "", "LGPL-2.1-or-later", text("LGPL-2.1.txt")),
+    ]
+
+
 def parts(version: str) -> list[Part]:
-    """Leyden itself, its typeface, and the packages that are there."""
+    """Leyden itself, its typeface, what it stands on, and the packages that are there."""
     own = Part("Leyden", version, "GPL-3.0-or-later", _read(assets_folder().parent / "LICENSE"))
     face = Part("Inter", "", "OFL-1.1", _read(asset("licences", "Inter-OFL.txt")))
-    made = [own, face]
+    made = [own, face, *_beneath()]
     for name in PACKAGES:
         try:
             found = metadata.distribution(name)
