@@ -23,15 +23,16 @@ from wallet.gui.widgets.fields import PasswordEdit
 
 __all__ = ["PAID", "PASSWORD", "WAY", "FirstPayment"]
 
+MINE = "Mine"
 WAY = (
     "Practise with play money",
     "Create a new wallet",
     "Create wallet",
     "Get 1",
-    "Mine",
+    MINE,
     "Open a channel",
     "Open with",
-    "Mine",
+    MINE,
     "Buy a coffee",
     "Pay 21",
 )
@@ -67,12 +68,18 @@ class FirstPayment:
     def walk(self) -> None:
         from wallet.gui.pages.send import SendPage
 
-        for text in WAY:
+        for text, then in zip(WAY, (*WAY[1:], ""), strict=True):
             for field in self.shown().findChildren(PasswordEdit):
                 if field.isVisible() and not field.text():
                     type_text(field, PASSWORD)
                     self.typed.append(PASSWORD)
-            self.wait(text, partial(self._can_go_on, text))
+            if text == MINE:
+                # The sandbox's own next block may have come first: then there is nothing to mine for.
+                self.wait(text, partial(self._can_go_on, MINE, then))
+                if self._can_go_on(then):
+                    continue
+            else:
+                self.wait(text, partial(self._can_go_on, text))
             click(self.filled()[0])
             self.clicks += 1
         send = self._window.findChild(SendPage)
@@ -81,9 +88,10 @@ class FirstPayment:
         assert send.result is not None
         assert send.result.title == PAID
 
-    def _can_go_on(self, text: str) -> bool:
-        """One filled button, and it leads on."""
-        return [text in b.text() and b.isEnabled() for b in self.filled()] == [True]
+    def _can_go_on(self, *texts: str) -> bool:
+        """One filled button, it can be pressed, and says one of these."""
+        said = [b.text() for b in self.filled() if b.isEnabled()]
+        return len(said) == len(self.filled()) == 1 and any(text in said[0] for text in texts)
 
 
 def main(folder: Path) -> int:

@@ -16,9 +16,10 @@ from tests.gui.conftest import Desk
 from tests.gui.fake_channels import suggested_id
 from tests.gui.fake_node import FakeNode
 from tests.gui.hands import click, type_text
-from wallet.gui.pages.receive import ReceivePage, payment_uri
+from wallet.gui.pages.receive import SHOWN_REQUESTS, ReceivePage, payment_uri
 from wallet.gui.pages.receive_more import AskForChannelDialog
 from wallet.gui.pages.receive_sheet import save_picture, sheet_image
+from wallet.gui.widgets.basic import Button, Label
 from wallet.gui.widgets.qr import QrWindow
 from wallet.node.api import RequestStatus
 
@@ -140,3 +141,41 @@ def test_a_click_shows_the_code_as_large_as_the_screen(typical: Desk) -> None:
     window = page.findChildren(QrWindow)[0]
     click(window)
     typical.until(lambda: not [w for w in page.findChildren(QrWindow) if w.isVisible()])
+
+
+def in_view(page: ReceivePage) -> bool:
+    """Whether a person sees the whole code without scrolling."""
+    seen = page.code.visibleRegion().boundingRect()
+    return bool(seen.size() == page.code.size())
+
+
+def test_the_code_comes_into_view_when_it_is_made_in_a_small_window(typical: Desk) -> None:
+    typical.window.resize(800, 600)
+    page = asked(typical)
+    typical.until(lambda: in_view(page))
+
+
+def test_an_open_request_shows_its_code_again(typical: Desk) -> None:
+    page = asked(typical)
+    code = page.code.text()
+    page.reset()
+    again = next(b for b in page.findChildren(Button) if b.text() == "Show the code")
+    click(again)
+    assert page.code.text() == code
+    assert page._right.currentIndex() == 1
+    typical.until(lambda: in_view(page))
+
+
+def test_all_requests_can_be_seen(typical: Desk) -> None:
+    typical.go("receive")
+    page = typical.page(ReceivePage)
+
+    def shown() -> int:
+        return sum(label.text() == "Number" for label in page.findChildren(Label))
+
+    for _number in range(SHOWN_REQUESTS + 2):
+        typical.node.call("add_request", amount_msat=1_000_000, message="Number", both=True)
+    typical.until(lambda: page.more_requests.isVisible())
+    typical.until(lambda: shown() == SHOWN_REQUESTS)
+    click(page.more_requests)
+    assert shown() == SHOWN_REQUESTS + 2

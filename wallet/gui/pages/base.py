@@ -3,7 +3,7 @@ scrolls."""
 
 from __future__ import annotations
 
-from PyQt6.QtCore import Qt
+from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtGui import QShowEvent
 from PyQt6.QtWidgets import QHBoxLayout, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
@@ -64,7 +64,13 @@ class Page(QWidget):
         self.setMinimumWidth(theme().px(320))
         self._outer = vbox(spacing=S4)
         self._outer.addLayout(self.head)
-        self._outer.addWidget(scroller(self._body_holder) if scrolls else self._body_holder, 1)
+        self._area = scroller(self._body_holder) if scrolls else None
+        self._outer.addWidget(self._area or self._body_holder, 1)
+        self._wanted: QWidget | None = None
+        self._turns = 0
+        self._settling = QTimer(self)
+        self._settling.setSingleShot(True)
+        self._settling.timeout.connect(self._settled)
         self.setLayout(self._outer)
         head_rows = theme().px(36)
         self.title.setMinimumHeight(head_rows)
@@ -77,6 +83,35 @@ class Page(QWidget):
         self._outer.setContentsMargins(0, side, 0, 0)
         self.head.setContentsMargins(side, 0, side, 0)
         self.body.setContentsMargins(side - self._inset, 0, side - self._inset, side)
+
+    def bring_into_view(self, part: QWidget) -> None:
+        """Scrolls as far as it takes to see a part of the body; what has just changed is laid out before."""
+        if self._area is None:
+            return
+        self._wanted = part
+        # Each layout around another hears of a change a turn later.
+        self._turns = 2
+        self._settling.start()
+
+    def _settled(self) -> None:
+        self._turns -= 1
+        if self._turns:
+            self._settling.start()
+        elif self._wanted is not None:
+            self._scroll_to(self._wanted)
+            self._wanted = None
+
+    def _scroll_to(self, part: QWidget) -> None:
+        bar = self._area.verticalScrollBar() if self._area is not None else None
+        if self._area is None or bar is None:
+            return
+        margin = theme().px(S4)
+        top = part.mapTo(self._body_holder, part.rect().topLeft()).y()
+        room = self._area.height()
+        if part.height() + 2 * margin > room or top - margin < bar.value():
+            bar.setValue(top - margin)
+        else:
+            bar.setValue(max(bar.value(), top + part.height() + margin - room))
 
     def changed(self, changes: ChangeSet) -> None:
         """Called by the window for the page that is shown; the others are refreshed when they are shown

@@ -103,9 +103,12 @@ def attention(snapshot: WalletSnapshot) -> list[tuple[str, str, str]]:
     for coin in snapshot.balance.locked:
         reason = fmt.plain(coin.reason, 160).rstrip(".")
         if coin.until_height is not None and coin.until_height > height:
-            left = fmt.blocks_long(coin.until_height - height)
-            sentence = _("{amount} is free in {time}. {reason}.").format(
-                amount=fmt.amount_sat(coin.amount_sat), time=left, reason=reason
+            blocks = coin.until_height - height
+            sentence = _("{amount} is free {when}, on {date}. {reason}.").format(
+                amount=fmt.amount_sat(coin.amount_sat),
+                when=fmt.blocks_ahead(blocks),
+                date=fmt.date(fmt.now() + blocks * fmt.SECONDS_PER_BLOCK),
+                reason=reason,
             )
         else:
             sentence = _("{amount} is on its way home. {reason}.").format(

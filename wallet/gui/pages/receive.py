@@ -46,6 +46,8 @@ from wallet.node.api import RequestStatus, RequestView
 __all__ = ["ReceivePage"]
 
 SHOWN_REQUESTS = 5
+MORE_REQUESTS = 20
+"""So many more with each press."""
 
 
 def payment_uri(address: str, amount_msat: int | None, invoice: str = "") -> str:
@@ -113,7 +115,11 @@ class ReceivePage(Page):
 
         self._list_holder = QWidget()
         self._list = Card(vbox(spacing=0), padding=0)
-        self._list_holder.setLayout(vbox(Label(_("Requests"), "section"), self._list, spacing=S2))
+        self.more_requests = Button(_("Show older requests"), "text", on_click=self._show_more)
+        self._list_holder.setLayout(
+            vbox(Label(_("Requests"), "section"), self._list, self.more_requests, spacing=S2)
+        )
+        self._most_requests = SHOWN_REQUESTS
         self.body.addWidget(self._list_holder)
         self.body.addStretch(1)
         # On a large screen the code stays beside what it is made of.
@@ -267,6 +273,7 @@ class ReceivePage(Page):
         self.create_button.setEnabled(True)
         if isinstance(answer, Mapping):
             self._show_code(answer)
+            self.bring_into_view(self.code)
             invoice = answer.get("lightning_invoice")
             if invoice:
                 copy_text(self, str(invoice), _("Invoice"))
@@ -412,7 +419,9 @@ class ReceivePage(Page):
             self._show_paid(request, amount_msat)
 
     def _show_requests(self) -> None:
-        requests = sorted(self.context.snapshot.requests, key=lambda r: -r.created_at)[:SHOWN_REQUESTS]
+        requests = sorted(self.context.snapshot.requests, key=lambda r: -r.created_at)
+        self.more_requests.setVisible(len(requests) > self._most_requests)
+        requests = requests[: self._most_requests]
         self._list_holder.setVisible(bool(requests))
         shown = (tuple(requests), fmt.style.unit, fmt.style.hidden)
         layout = self._list.layout()
@@ -424,6 +433,28 @@ class ReceivePage(Page):
             if number:
                 layout.addWidget(Rule())
             layout.addWidget(self._request_row(request))
+
+    def _show_more(self) -> None:
+        self._most_requests += MORE_REQUESTS
+        self._show_requests()
+
+    def _show_again(self, request: RequestView) -> None:
+        """The code of a request that is still open, as when it was made."""
+        lives_seconds = None if request.expires_at is None else request.expires_at - request.created_at
+        self._paid = None
+        self._problem.say("")
+        self._show_code(
+            {
+                "request_id": request.request_id,
+                "amount_msat": request.amount_msat,
+                "message": request.message,
+                "address": request.address,
+                "lightning_invoice": request.invoice,
+                "timestamp": request.created_at,
+                "expiry": lives_seconds,
+            }
+        )
+        self.bring_into_view(self.code)
 
     def _request_row(self, request: RequestView) -> QWidget:
         row = QWidget()
@@ -445,6 +476,8 @@ class ReceivePage(Page):
         text = request.invoice or request.address or ""
         if text and request.status is RequestStatus.UNPAID:
             line.addWidget(CopyId(_("Invoice") if request.invoice else _("Address"), text))
+            again = Button(_("Show the code"), "text", small=True, on_click=lambda: self._show_again(request))
+            lines.addWidget(again, 0, Qt.AlignmentFlag.AlignLeft)
         # Where it is narrow, what belongs to the request goes below its name.
         row.setLayout(vbox(Beside(names, line, least=160), margins=(S4, S2, S4, S2)))
         return row

@@ -261,7 +261,11 @@ class Wizard(QWidget):
             ),
         )
         step.body.addWidget(Card(vbox(WordGrid(self._words))))
-        note = _("The words bring back your coins on chain. For channels there is a backup besides.")
+        note = _(
+            "These words alone bring back your coins on chain. What you hold in channels needs the channel backup as "
+            "well: a file that Leyden writes anew at each change, and of which peers keep a copy where they can. With "
+            "both, the peers close those channels, and Leyden tells you by which date the money is back."
+        )
         step.body.addWidget(Banner(note, "info"))
         go = step.add(_("I have written them down"), "filled", self._check_words)
         step.add(_("Back"), "outlined", self._start)
