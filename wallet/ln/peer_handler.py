@@ -13,13 +13,15 @@ What a peer can make us keep is bounded. Input: one message and what one read br
 dropped (or not yet made) above `OUTBOUND_BUFFER_SIZE_LIMIT_DROP_GOSSIP`; reading pauses above
 `OUTBOUND_BUFFER_LIMIT_READ_PAUSE`; a peer that lets more than `OUTBOUND_BUFFER_SIZE_LIMIT_DISCONNECT` pile
 up is disconnected. Answers to gossip queries, and the backfill of a gossip filter, are made only as its
-socket drains.
+socket drains. News of a channel or a node that come too often are held back, the newest of each
+(`RelayLimit`); what we say ourselves never is.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar, assert_never
@@ -102,6 +104,7 @@ from wallet.ln.peer_channel_encryptor import (
     MAC_LENGTH,
     PeerChannelEncryptor,
 )
+from wallet.ln.relay_limit import RelayLimit
 from wallet.ln.sign import EntropySource, NodeSigner
 from wallet.ln.types import ChannelError, ChannelId, NodeId, PeerError, ShortChannelId
 
@@ -137,6 +140,8 @@ MAX_BATCH_SIZE: Final = 20
 RELAY_INTERVAL_TICKS: Final = 6
 """BOLT 7, rebroadcasting: gossip of others is flushed once every 60 seconds."""
 RELAY_QUEUE_LIMIT: Final = 4_096
+RELAY_HELD_LIMIT: Final = 1_024
+"""News that was told too often lately, and waits for its turn; what comes above it is not passed on."""
 BACKFILL_SCANS_PER_PUMP: Final = 512
 """Channels looked at for one peer in one go, when its filter lets few of them through."""
 PING_PADDING_LENGTH: Final = 64
@@ -159,6 +164,7 @@ _ASSUMED: Final = Features.of(
 
 
 _D = TypeVar("_D", bound=SocketDescriptor)
+_K = TypeVar("_K", bound=Hashable)
 
 
 class PeerManagerKeys(NodeSigner, EntropySource, Protocol):
@@ -342,6 +348,10 @@ class PeerManager(Generic[_D]):
         self._announcements_to_relay: dict[ShortChannelId, _RelayEntry] = {}
         self._updates_to_relay: dict[tuple[ShortChannelId, int], _RelayEntry] = {}
         self._nodes_to_relay: dict[NodeId, _RelayEntry] = {}
+        self._relay_limit = RelayLimit()
+        # The newest of those that have no token left.
+        self._held_updates: dict[tuple[ShortChannelId, int], _RelayEntry] = {}
+        self._held_nodes: dict[NodeId, _RelayEntry] = {}
         self._ticks = 0
         self._peers_changed = False
 
@@ -803,16 +813,19 @@ class PeerManager(Generic[_D]):
 
     def _flush_relay(self) -> None:
         """Pass queued gossip on to those who asked for it. BOLT 7, rebroadcasting."""
+        self._relay_limit.sweep(self._ticks // RELAY_INTERVAL_TICKS)
         announcements = self._announcements_to_relay
         batch: list[_RelayEntry] = []
-        for (scid, _direction), entry in self._updates_to_relay.items():
+        updates, self._held_updates = self._let_through(self._held_updates, self._updates_to_relay)
+        for (scid, _direction), entry in updates.items():
             # BOLT 7: an announcement has the time of an update, goes before it, and not without one.
             announcement = announcements.pop(scid, None)
             if announcement is not None:
                 announcement.timestamp_at = entry.timestamp_at
                 batch.append(announcement)
             batch.append(entry)
-        batch += self._nodes_to_relay.values()
+        nodes, self._held_nodes = self._let_through(self._held_nodes, self._nodes_to_relay)
+        batch += nodes.values()
         self._updates_to_relay = {}
         self._nodes_to_relay = {}
         if len(announcements) > RELAY_QUEUE_LIMIT // 2:
@@ -821,6 +834,20 @@ class PeerManager(Generic[_D]):
             for entry in batch:
                 if entry.origin != node_id and peer.wants(entry.timestamp_at):
                     self._queue_gossip(peer, entry.encoded)
+
+    def _let_through(
+        self, held: dict[_K, _RelayEntry], news: dict[_K, _RelayEntry]
+    ) -> tuple[dict[_K, _RelayEntry], dict[_K, _RelayEntry]]:
+        """Give what may be told now, and what is held back: the newest of what was told too often lately."""
+        minute = self._ticks // RELAY_INTERVAL_TICKS
+        passing: dict[_K, _RelayEntry] = {}
+        staying: dict[_K, _RelayEntry] = {}
+        for key, entry in (held | news).items():
+            if self._relay_limit.take(key, minute):
+                passing[key] = entry
+            elif len(staying) < RELAY_HELD_LIMIT:
+                staying[key] = entry
+        return passing, staying
 
     def _queue_gossip(self, peer: _Peer[_D], encoded: bytes) -> None:
         """Queue gossip for one peer, or drop it where too much waits."""

@@ -17,6 +17,9 @@ peers that tell them, an update that only repeats what is known is left out. The
 the one before is answered and its look-ups are done. A peer that does not answer is asked for two weeks of
 gossip by a filter instead.
 
+What is passed on: news. Terms that are only signed anew are kept here, but told once in half a week; how often a
+channel's news are told is limited by `PeerManager`. Answers to queries hold the newest always.
+
 Out: answers to a peer's queries are generators; `PeerManager` pulls the next message when the socket has
 room.
 
@@ -27,7 +30,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from functools import partial
 from typing import Final, Protocol
@@ -80,6 +83,9 @@ SUMMED_IDS_PER_REPLY: Final = 1_000
 """With checksums: making one takes some microseconds, under the lock, when it is asked for first."""
 REFRESH_SECONDS: Final = STALE_CHANNEL_SECONDS // 2
 """From this age on an update that differs in its time only is asked for as well, or it would be stale here."""
+KEEP_ALIVE_SECONDS: Final = STALE_CHANNEL_SECONDS // 4
+"""Of updates that differ in their time only one is passed on in each such spell. Two that are passed on are less than
+two spells apart, so nobody who hears of a living channel by us takes it for stale."""
 MAX_CHANNELS_IN_RANGE: Final = 250_000
 """About three times what the network has ever had: a peer that lists more is lying."""
 MAX_BELIEVED_CHANNELS: Final = 150_000
@@ -716,9 +722,24 @@ class NetGraphMsgHandler:
         # BOLT 7, channel_update: it cannot send more than there is; such terms are not used.
         if capacity_sat is not None and msg.htlc_maximum_msat > capacity_sat * 1_000:
             return False
-        if not self.network_graph.apply_update(msg, encoded):
+        may_be_told = (
+            _is_for_others(msg) and self._may_be_told(msg.short_channel_id) and not self._is_needless(msg)
+        )
+        return self.network_graph.apply_update(msg, encoded) and may_be_told
+
+    def _is_needless(self, msg: ChannelUpdate) -> bool:
+        """Tell whether an update says only that its channel lives, and others have heard that lately. BOLT 7,
+        channel_update: redundant ones are spam."""
+        scid, direction = msg.short_channel_id, msg.direction
+        known_at = self.network_graph.update_times(scid)[direction]
+        # The first of each spell is passed on, however often they come; by the id, not all channels in the same hour.
+        shift = scid % KEEP_ALIVE_SECONDS
+        if (known_at + shift) // KEEP_ALIVE_SECONDS != (msg.timestamp_at + shift) // KEEP_ALIVE_SECONDS:
             return False
-        return _is_for_others(msg) and self._may_be_told(msg.short_channel_id)
+        known = self.network_graph.channel_update(scid, direction)
+        return known is not None and msg == replace(
+            known, signature=msg.signature, timestamp_at=msg.timestamp_at
+        )
 
     def handle_node_announcement(self, their_node_id: NodeId | None, msg: NodeAnnouncement) -> bool:
         """Take in what a node says about itself; True when it is news that may be passed on."""

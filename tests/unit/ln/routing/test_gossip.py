@@ -217,6 +217,29 @@ def test_what_is_not_passed_on() -> None:
     assert net.handle_node_announcement(PEER, announce_node("B", address_data=name))
 
 
+def test_terms_that_are_only_signed_anew_are_passed_on_as_often_as_needed() -> None:
+    """Twice a day the same terms: others hear them often enough not to take the channel for stale."""
+    clock = Clock()
+    net = handler(clock=clock)
+    net.handle_channel_announcement(PEER, CHANNEL)
+    told = []
+    for _ in range(60):
+        clock.pass_seconds(12 * 3_600)
+        if net.handle_channel_update(PEER, announce_terms("A", "B", scid(100), timestamp_at=clock.now.at)):
+            told.append(clock.now.at)
+        # Our own graph has the newest.
+        assert max(net.network_graph.update_times(scid(100))) == clock.now.at
+    gaps = [after - before for before, after in pairwise(told)]
+    # 30 days have nine spells, or parts of them; and the first of all was news.
+    assert len(told) == 10
+    assert max(gaps) <= gossip.KEEP_ALIVE_SECONDS + 12 * 3_600 < STALE_CHANNEL_SECONDS // 2
+    # Other terms are news at any time; the other side's are another matter.
+    clock.pass_seconds(1)
+    other = announce_terms("A", "B", scid(100), timestamp_at=clock.now.at, disabled=True)
+    assert net.handle_channel_update(PEER, other)
+    assert net.handle_channel_update(PEER, announce_terms("B", "A", scid(100), timestamp_at=clock.now.at))
+
+
 # --- funding outputs ------------------------------------------------------------------------------
 
 
@@ -319,7 +342,7 @@ def test_an_unchecked_channel_is_told_to_nobody_before_it_is_checked() -> None:
     news = net.get_and_clear_pending_msg_events()
     assert [event.msg for event in news if isinstance(event, BroadcastMessage)] == [CHANNEL, terms]
     assert told(net) == (True, [CHANNEL, terms], (scid(100),))
-    later = announce_terms("A", "B", scid(100), timestamp_at=terms.timestamp_at + 1)
+    later = announce_terms("A", "B", scid(100), timestamp_at=terms.timestamp_at + 1, fee_base_msat=5)
     assert net.handle_channel_update(OTHER_PEER, later)
 
 
