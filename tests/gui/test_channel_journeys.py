@@ -187,11 +187,88 @@ def test_a_node_that_is_pasted_is_asked_before_the_amount_is(desk: Make) -> None
     clipboard.setText(f" {away}@node.example:9735\nand more")
     click(dialog.paste_button)
     assert dialog.peer.text() == f"{away}@node.example:9735"
-    one.until(lambda: "did not answer" in dialog._banner.text())
+    one.until(lambda: "did not answer" in dialog.away.text())
     assert not dialog._amount_row.isVisibleTo(dialog)
+    # A way on: once more, or one of those that are suggested.
+    assert "try again, or choose another" in dialog.away.text()
+    assert "could not be asked" in dialog.reason.text()
+    assert not dialog.open_button.isEnabled()
+    one.until(lambda: bool(dialog.choice.rows) and dialog.choice.isVisible())
+    node.unreachable.clear()
+    assert dialog.away.button is not None
+    click(dialog.away.button)
+    one.until(lambda: dialog.terms is not None)
+    assert not dialog.away.isVisibleTo(dialog)
+    assert not dialog.choice.isVisibleTo(dialog)
     dialog.peer.setText(f"{there}@node.example:9735")
     one.until(lambda: dialog.terms is not None)
     assert dialog._amount_row.isVisibleTo(dialog)
+    dialog.reject()
+
+
+def test_another_node_takes_the_quote_back_and_is_asked_for_its_minimum_first(desk: Make) -> None:
+    node = scenes.typical("mainnet")
+    easy, choosy, silent = suggested_id(7), suggested_id(8), suggested_id(9)
+    node.minimums[choosy], node.minimums[silent] = 1_000_000, None
+    one = desk(node)
+    one.shell.open_channel(f"{easy}@node.example:9735")
+    dialog = one.dialog(OpenChannelDialog)
+    one.until(lambda: dialog.terms is not None)
+    type_text(dialog.amount_field, "50000")
+    one.until(dialog.open_button.isEnabled)
+
+    quotes = len([call for call in node.calls if call[0] == "quote_open_channel"])
+    dialog.peer.setText(f"{choosy}@node.example:9735")
+    assert dialog.quote is None
+    assert not dialog.open_button.isEnabled()
+    assert not dialog._quote_box.isVisibleTo(dialog)
+    assert "asked what it takes first" in dialog.reason.text()
+    one.until(lambda: dialog.terms is not None)
+    # What was typed stays, and is held against the new node's minimum.
+    assert dialog.amount_field.amount_sat() == 50_000
+    assert f"takes channels from {fmt.amount_sat(1_000_000)}" in dialog.reason.text()
+    assert not dialog.open_button.isEnabled()
+    assert not dialog._timer.isActive()
+    assert len([call for call in node.calls if call[0] == "quote_open_channel"]) == quotes
+    click(dialog.least)
+    assert dialog.amount_field.amount_sat() == 1_000_000
+    one.until(dialog.open_button.isEnabled)
+    assert dialog.reason.text() == ""
+
+    dialog.peer.setText(f"{silent}@node.example:9735")
+    one.until(lambda: dialog.terms is not None)
+    assert "may refuse the amount" in dialog._terms_line.text()
+    one.until(dialog.open_button.isEnabled)
+    dialog.reject()
+
+
+def test_what_was_proposed_for_one_node_is_not_proposed_for_the_next(desk: Make) -> None:
+    node = scenes.typical("mainnet")
+    first, second = suggested_id(7), suggested_id(8)
+    node.minimums[first] = 600_000
+    one = desk(node)
+    one.shell.open_channel(f"{first}@node.example:9735")
+    dialog = one.dialog(OpenChannelDialog)
+    one.until(lambda: dialog.terms is not None)
+    assert dialog.amount_field.amount_sat() == 600_000
+    dialog.peer.setText(f"{second}@node.example:9735")
+    one.until(lambda: dialog.terms is not None)
+    assert dialog.amount_field.amount_sat() == 300_000
+    dialog.reject()
+
+
+def test_all_coins_that_do_not_reach_a_nodes_minimum_are_not_sent_to_it(desk: Make) -> None:
+    node = scenes.typical("mainnet")
+    there = suggested_id(8)
+    node.minimums[there] = 2_000_000_000
+    one = desk(node)
+    one.shell.open_channel(f"{there}@node.example:9735")
+    dialog = one.dialog(OpenChannelDialog)
+    one.until(lambda: dialog.terms is not None)
+    click(dialog.all_button)
+    one.until(lambda: dialog.quote is not None)
+    assert "Deposit more first, or choose another node" in dialog.reason.text()
+    assert not dialog.open_button.isEnabled()
     dialog.reject()
 
 

@@ -1,6 +1,7 @@
 """Opening a channel: to whom, how much, what it costs now and later, and what can be sent and received then.
 
-The node is asked what it takes before an amount is: nobody learns from a refusal that it wanted more.
+The node is asked what it takes before an amount is: nobody learns from a refusal that it wanted more. A quote holds
+for the node that it was made for: when the node is edited it is withdrawn, and the new one is asked first.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from wallet.gui.context import Context
 from wallet.gui.pages.peer_choice import PeerChoice, Terms
 from wallet.gui.scan.button import ScanButton
 from wallet.gui.tokens import S2, S3
-from wallet.gui.widgets.basic import Button, Label, Rule, hbox, vbox
+from wallet.gui.widgets.basic import Button, Flow, Label, Rule, hbox, vbox
 from wallet.gui.widgets.dialog import Dialog
 from wallet.gui.widgets.fields import AmountField, Field, LineEdit
 from wallet.gui.widgets.ids import Fold
 from wallet.gui.widgets.notices import Banner, Facts, toast
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _
 
 __all__ = ["OpenChannelDialog"]
@@ -38,8 +40,8 @@ def _sat(quote: Mapping[str, Any], key: str) -> int:
 
 
 class OpenChannelDialog(Dialog):
-    """Attributes: `peer`, `choice` (the suggestions), `terms` once the node has said what it takes, `amount_field`,
-    `sensible`, `quote` once there is one, `open_button`."""
+    """Attributes: `peer`, `choice` (the suggestions), `terms` once the node has said what it takes, `away` where it
+    could not be asked, `amount_field`, `sensible` and `least`, `quote` once there is one, `open_button`."""
 
     def __init__(self, parent: QWidget, context: Context, peer: str = "", *, stays: bool = False) -> None:
         """`stays`: the page below goes on by itself once the channel is being opened; else the channel is shown."""
@@ -50,6 +52,7 @@ class OpenChannelDialog(Dialog):
         self._all = False
         self._plans = False
         self._asked = 0
+        self._terms_asked = 0
         self.quote: Mapping[str, Any] | None = None
         self.peer = LineEdit(_("Node"), _("node id@host:port"), mono=True)
         self.peer.setText(peer)
@@ -75,6 +78,10 @@ class OpenChannelDialog(Dialog):
         self._terms_line = Label("", "body", "text2", wrap=True)
         self.body.addWidget(self._terms_line)
         self._terms_line.hide()
+        # Why the node could not be asked; None as long as it was not, or is being asked.
+        self._unasked: str | None = None
+        self.away = Banner("", "warning", _("Try again"), self._ask_terms)
+        self.body.addWidget(self.away)
         self.amount_field = AmountField(_("Amount"))
         self.all_button = Button(
             _("All"), "outlined", tall=True, name=_("Put in all coins"), on_click=self._put_all
@@ -87,8 +94,10 @@ class OpenChannelDialog(Dialog):
         self.sensible.setAccessibleDescription(
             _("A size at which today's fees for opening and closing do not matter much")
         )
+        self.least = Button("", "chip", "coins", on_click=self._put_least)
+        self.least.setAccessibleDescription(_("The smallest channel that this node takes"))
         self._sensible_row = QWidget()
-        self._sensible_row.setLayout(hbox(self.sensible, "stretch"))
+        self._sensible_row.setLayout(Flow(self.sensible, self.least, spacing=S2))
         self.body.addWidget(self._sensible_row)
         self._amount_row.hide()
         self._sensible_row.hide()
@@ -123,7 +132,6 @@ class OpenChannelDialog(Dialog):
         self._terms_timer.setSingleShot(True)
         self._terms_timer.setInterval(QUOTE_AFTER_MS)
         self._terms_timer.timeout.connect(self._ask_terms)
-        self._terms_asked = 0
         self.peer.textChanged.connect(lambda _text: self._peer_changed())
         self.amount_field.amount_changed.connect(self._typed)
         if peer:
@@ -167,6 +175,8 @@ class OpenChannelDialog(Dialog):
     def _peer_changed(self) -> None:
         self._terms_asked += 1
         self.terms = None
+        self._unasked = None
+        self.away.say("")
         text = self.peer.text().strip()
         self.choice.setVisible(not text)
         if not text and not self.choice.rows:
@@ -186,8 +196,11 @@ class OpenChannelDialog(Dialog):
     def _ask_terms(self) -> None:
         self._terms_asked += 1
         number = self._terms_asked
+        self._unasked = None
+        self.away.say("")
         self._terms_line.setText(_("Connecting, and asking the node what it takes…"))
         self._terms_line.show()
+        self._ask()
 
         def done(answer: Any) -> None:
             if number == self._terms_asked and isinstance(answer, Mapping):
@@ -195,15 +208,36 @@ class OpenChannelDialog(Dialog):
 
         def failed(sentence: str) -> None:
             if number == self._terms_asked:
-                self._terms_line.hide()
-                self._banner.say(sentence, "warning")
-                self.fit()
+                self._show_away(sentence)
 
         self._context.bridge.call("peer_terms", done, failed, owner=self, peer=self.peer.text().strip())
 
+    def _show_away(self, sentence: str) -> None:
+        """The node could not be asked: it is tried again, or another one is taken."""
+        self._unasked = sentence
+        self._terms_line.hide()
+        self.away.say(
+            _(
+                "{why} A channel can only be opened while the node answers: try again, or choose another."
+            ).format(why=sentence)
+        )
+        self.choice.show()
+        if not self.choice.rows:
+            self.choice.load()
+        self._ask()
+        self.fit()
+
     def _show_terms(self, terms: Terms) -> None:
         self.terms = terms
-        self._terms_line.setText(f"{terms.name}: {terms.text}" if terms.name else terms.text)
+        self._unasked = None
+        self.away.say("")
+        self.choice.hide()
+        said = f"{terms.name}: {terms.text}" if terms.name else terms.text
+        if terms.minimum_sat is None:
+            said = _(
+                "{said} It may refuse the amount when the channel is opened: that costs nothing."
+            ).format(said=said)
+        self._terms_line.setText(said)
         self._terms_line.show()
         spendable_sat = self._context.snapshot.balance.onchain_spendable_sat
         # Without coins there is no amount to ask for: the deposit will be it.
@@ -212,7 +246,6 @@ class OpenChannelDialog(Dialog):
         self.plan_note.setVisible(self._plans)
         fits = 0 < terms.sensible_sat <= spendable_sat
         self.sensible.setText(_("Sensible today: {amount}").format(amount=fmt.amount_sat(terms.sensible_sat)))
-        self._sensible_row.setVisible(fits)
         self._suggest(terms.sensible_sat if fits else 0)
         self._ask()
         self.fit()
@@ -230,6 +263,50 @@ class OpenChannelDialog(Dialog):
         if self.terms is not None:
             self.amount_field.set_amount_sat(self.terms.sensible_sat)
 
+    def _offer_sizes(self, *, too_little: bool) -> None:
+        """The sensible size, and the node's smallest where the amount is below that."""
+        terms = self.terms
+        if terms is None:
+            self._sensible_row.hide()
+            return
+        spendable_sat = self._context.snapshot.balance.onchain_spendable_sat
+        least_sat = terms.minimum_sat or 0
+        fits = 0 < terms.sensible_sat <= spendable_sat
+        is_other = too_little and least_sat <= spendable_sat and least_sat != terms.sensible_sat
+        self.sensible.setVisible(fits)
+        self.least.setText(_("Smallest here: {amount}").format(amount=fmt.amount_sat(least_sat)))
+        self.least.setVisible(is_other)
+        self._sensible_row.setVisible(fits or is_other)
+
+    def _put_least(self) -> None:
+        if self.terms is not None and self.terms.minimum_sat:
+            self.amount_field.set_amount_sat(self.terms.minimum_sat)
+
+    def _unasked_reason(self) -> str:
+        """Why no amount is asked for yet; empty once the node has answered."""
+        if self.terms is not None:
+            return ""
+        if self._unasked is not None:
+            return _("This node could not be asked: no channel can be opened with it now.")
+        if len(self.peer.text().strip()) < NODE_ID_LENGTH:
+            return _("The node's address is not complete yet.")
+        return _("The node is asked what it takes first.")
+
+    def _least_reason(self, amount_sat: int) -> str:
+        """Why the chosen node would not take an amount; empty where it would, or has not said."""
+        least_sat = 0 if self.terms is None else self.terms.minimum_sat or 0
+        if amount_sat >= least_sat:
+            return ""
+        spendable_sat = self._context.snapshot.balance.onchain_spendable_sat
+        if least_sat > spendable_sat:
+            return _(
+                "This node takes channels from {least}, and you have {amount}. Deposit more first, or choose another "
+                "node."
+            ).format(least=fmt.amount_sat(least_sat), amount=fmt.amount_sat(spendable_sat))
+        return _("This node takes channels from {least}: put in that much, or choose another node.").format(
+            least=fmt.amount_sat(least_sat)
+        )
+
     def _spendable_text(self) -> str:
         spendable_sat = self._context.snapshot.balance.onchain_spendable_sat
         return _("You have {amount} on chain.").format(amount=fmt.amount_sat(spendable_sat))
@@ -245,16 +322,25 @@ class OpenChannelDialog(Dialog):
     def _ask(self) -> None:
         self.quote = None
         self._asked += 1
+        too_little = ""
+        if self.terms is not None and not self._all and self.amount_field.amount_sat():
+            too_little = self._least_reason(self.amount_field.amount_sat() or 0)
         self._amount_row.set_problem(self.amount_field.problem)
+        self._offer_sizes(too_little=bool(too_little))
         self._banner.say("")
+        self.open_button.setText(_("Open channel"))
         reason = ""
         if not self.peer.text().strip():
             reason = _("Choose a node first.")
+        elif self.terms is None:
+            reason = self._unasked_reason()
         elif self._plans:
             self._offer_plan()
             return
         elif not self._all and not self.amount_field.amount_sat():
             reason = _("Type an amount first.")
+        elif too_little:
+            reason = too_little
         self._set_reason(reason)
         if reason:
             self._timer.stop()
@@ -263,10 +349,8 @@ class OpenChannelDialog(Dialog):
             self._timer.start()
 
     def _set_reason(self, reason: str) -> None:
-        self.reason.setText(reason)
-        ready = not reason and self.quote is not None
-        self.open_button.setEnabled(ready)
-        self.open_button.setAccessibleDescription(reason)
+        pending = "" if self.quote is not None else _("Working out what it costs.")
+        tell_why(self.open_button, reason or pending, self.reason)
 
     def _fetch(self) -> None:
         self._asked += 1
@@ -279,6 +363,8 @@ class OpenChannelDialog(Dialog):
         def failed(sentence: str) -> None:
             if number == self._asked:
                 self._quote_box.hide()
+                self.reason.setText("")
+                tell_why(self.open_button, sentence)
                 self._banner.say(sentence, "warning")
                 self.fit()
 
@@ -332,16 +418,14 @@ class OpenChannelDialog(Dialog):
         self._quote_box.show()
         self._banner.say(fmt.plain(str(quote.get("warning") or ""), 300), "warning")
         self.open_button.setText(_("Open with {amount}").format(amount=fmt.amount_sat(amount_sat)))
-        self._set_reason("")
+        self._set_reason(self._least_reason(amount_sat))
         self.fit()
 
     def _offer_plan(self) -> None:
         self._timer.stop()
         self._quote_box.hide()
-        self.reason.setText("")
         self.open_button.setText(_("Deposit, then open"))
-        self.open_button.setEnabled(True)
-        self.open_button.setAccessibleDescription("")
+        tell_why(self.open_button, "", self.reason)
 
     def _plan(self) -> None:
         """The peer is chosen; the deposit comes next."""
@@ -394,6 +478,7 @@ class OpenChannelDialog(Dialog):
         )
 
     def _busy(self, busy: bool) -> None:
+        sentence = _("Connecting and agreeing: at most a minute.") if busy else ""
         for widget in (self.peer, self.amount_field, self.all_button, self.open_button):
-            widget.setEnabled(not busy)
-        self.reason.setText(_("Connecting and agreeing: at most a minute.") if busy else "")
+            tell_why(widget, sentence)
+        self.reason.setText(sentence)
