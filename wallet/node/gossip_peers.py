@@ -256,9 +256,10 @@ class GossipPeers:
         return self._left_alone.get(uri.node_id, 0.0) <= now
 
     def _leave_alone(self, node_ids: Iterable[NodeId]) -> None:
-        until = asyncio.get_running_loop().time() + LEAVE_ALONE_SECONDS
+        now = asyncio.get_running_loop().time()
+        self._left_alone = {node_id: until for node_id, until in self._left_alone.items() if until > now}
         for node_id in node_ids:
-            self._left_alone[node_id] = until
+            self._left_alone[node_id] = now + LEAVE_ALONE_SECONDS
 
     def _let_go(self, node_ids: Iterable[NodeId]) -> None:
         """Hangs up on those that nothing but gossip keeps."""

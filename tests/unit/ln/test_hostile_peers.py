@@ -8,22 +8,27 @@ import pytest
 
 from tests.unit.ln.connection_pair import Node, Socket
 from tests.unit.ln.routing.graph_builder import (
+    NOW,
     announce_channel,
     announce_node,
     announce_terms,
+    node_id,
     scid,
     sign_update,
 )
-from tests.unit.ln.routing.test_gossip import CHANNEL, PEER, believing, handler
+from tests.unit.ln.routing.test_gossip import CHANNEL, OTHER_PEER, PEER, believing, handler
 from tests.unit.ln.routing.test_gossip import Utxos as NoUtxos
 from tests.unit.ln.test_peer_handler import CHANNEL_ID, UPDATE_FEE, Stranger
+from wallet.bitcoin.address import REGTEST
 from wallet.bitcoin.hashes import sha256
 from wallet.ln import msgs, peer_handler
 from wallet.ln.events import ErrorAction, HandleError
 from wallet.ln.features import Features
 from wallet.ln.msgs import ALL_CHANNELS, encode_message
 from wallet.ln.routing import gossip
-from wallet.ln.types import ChannelError, ChannelId, PeerError
+from wallet.ln.routing import graph as graph_module
+from wallet.ln.routing.graph import NetworkGraph
+from wallet.ln.types import ChannelError, ChannelId, NodeId, PeerError
 
 PER_TICK = peer_handler.COMPLAINTS_PER_TICK
 
@@ -236,6 +241,78 @@ def test_only_so_many_channels_are_believed(monkeypatch: pytest.MonkeyPatch) -> 
     for number in range(20):
         net.handle_channel_announcement(PEER, announce_channel("A", "B", scid(100 + number)))
     assert net.network_graph.channel_count == 10
+
+
+def test_one_peer_cannot_take_all_places_for_channels_that_nobody_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gossip, "MAX_BELIEVED_CHANNELS", 10)
+    monkeypatch.setattr(gossip, "MAX_BELIEVED_OF_ONE_PEER", 4)
+    net = believing(NoUtxos())
+    graph = net.network_graph
+
+    def tell(peer: NodeId | None, *heights: int) -> int:
+        """Channels; how many are new to the graph."""
+        before = graph.channel_count
+        for height in heights:
+            net.handle_channel_announcement(peer, announce_channel("A", "B", scid(height)))
+        return graph.channel_count - before
+
+    assert tell(PEER, *range(100, 110)) == 4
+    # To go and come again gives no new places.
+    net.peer_disconnected(PEER)
+    net.peer_connected(PEER, msgs.Init(features=Features()), False)
+    assert tell(PEER, 110) == 0
+    # Those of others, and ours, have room.
+    assert tell(OTHER_PEER, *range(200, 203)) == 3
+    assert tell(None, 300) == 1
+    # What is checked needs no place any more: of three that are left at most three are this peer's.
+    for height in range(100, 104):
+        graph.set_capacity(scid(height), 1_000_000)
+    graph.set_capacity(scid(300), 1_000_000)
+    assert tell(PEER, *range(400, 410)) == 1
+    for height in (*range(200, 203), 400):
+        graph.set_capacity(scid(height), 1_000_000)
+    net.prune(NOW)
+    assert tell(PEER, *range(500, 510)) == 4
+
+
+def test_the_first_peer_may_tell_the_whole_public_network() -> None:
+    """Of some 50,000 channels; and two of them may not fill the graph before anybody else is heard."""
+    assert gossip.MAX_BELIEVED_OF_ONE_PEER >= 75_000
+    assert gossip.MAX_BELIEVED_CHANNELS >= 2 * gossip.MAX_BELIEVED_OF_ONE_PEER
+
+
+def test_of_so_many_peers_it_is_known_how_much_they_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gossip, "MAX_TELLERS", 2)
+    net = believing(NoUtxos())
+    for number, name in enumerate("PPQQRS"):
+        net.handle_channel_announcement(node_id(name), announce_channel("A", "B", scid(100 + number)))
+    # Who told least is forgotten for who comes new.
+    assert len(net._told_unchecked) == 2
+    assert net.network_graph.channel_count == 6
+
+
+def test_made_up_channels_that_were_found_out_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place in the graph is kept until the next start: so there may be only so many that are empty."""
+    monkeypatch.setattr(gossip, "MAX_GONE_CHANNELS", 12)
+    utxos = NoUtxos()
+    net = believing(utxos)
+    for number in range(60):
+        net.handle_channel_announcement(PEER, announce_channel("A", "B", scid(100 + number)))
+        net.timer_tick_occurred()
+        utxos.answer()
+    assert net.network_graph.channel_count == 0
+    assert net.network_graph.channel_index_count == 12
+
+
+def test_channels_that_were_removed_are_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_module, "MAX_REMOVED", 3)
+    graph = NetworkGraph(REGTEST)
+    for number in (1, 2, 3, 1, 4):
+        graph.channel_failed_permanent(scid(number), NOW.at)
+    # The oldest goes; one that was removed again is not the oldest.
+    assert [graph.was_removed(scid(number)) for number in (1, 2, 3, 4)] == [True, False, True, True]
 
 
 def test_look_ups_that_a_peer_can_set_off_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -382,6 +382,15 @@ def test_who_cannot_be_reached_is_left_alone_and_pauses_grow() -> None:
     asyncio.run(turn_by_turn())
 
 
+def test_who_was_left_alone_long_enough_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gossip_peers, "LEAVE_ALONE_SECONDS", 0.0)
+    turns = Turns()
+    turns.node.dead |= turns.told | turns.shipped
+    looked(turns)
+    assert len(turns.called) == 6
+    assert set(turns.peers._left_alone) == {turns.node.called[-1].node_id}
+
+
 def test_one_of_many_that_are_dead_is_found() -> None:
     turns = Turns(told="abcd", shipped="wxyz")
     turns.node.dead |= {*turns.told, *turns.shipped} - {node_id("d")}

@@ -91,6 +91,13 @@ MAX_CHANNELS_IN_RANGE: Final = 250_000
 MAX_BELIEVED_CHANNELS: Final = 150_000
 """Channels in the graph from which on none is believed without a look-up: whoever has a key can make them up, and they
 cost memory until their turn comes."""
+MAX_BELIEVED_OF_ONE_PEER: Final = MAX_BELIEVED_CHANNELS // 2
+"""Half as many again as the public network has: the first peer may tell all of it, and leaves room for others."""
+MAX_TELLERS: Final = 1_024
+"""Peers of which it is known how many unchecked channels they told, connected still or not."""
+MAX_GONE_CHANNELS: Final = 150_000
+"""Places in the graph of channels that are gone, which stay until the next start: above it nothing is believed, or one
+peer could have us take in made-up channels, and check them, for ever."""
 MAX_STORED_GOSSIP_LENGTH: Final = 2_048
 """Of one message. The longest of today's network has a quarter of that; one of 65 kB is made to fill our memory."""
 QUERY_TIMEOUT_TICKS: Final = 6
@@ -316,6 +323,8 @@ class NetGraphMsgHandler:
         # Believed first, and told to nobody before they are checked; our own need no check.
         self._believes = utxo_lookup is not None and draw is not None
         self._own: set[ShortChannelId] = set()
+        # At most so many of what a peer told are unchecked still; kept when it goes, or it would come again.
+        self._told_unchecked: dict[NodeId, int] = {}
         self._chain_hash = network_graph.network.chain_hash
         self._peers: dict[NodeId, _PeerSync] = {}
         self._pending: dict[ShortChannelId, _PendingChannel] = {}
@@ -450,6 +459,10 @@ class NetGraphMsgHandler:
         removed = self.network_graph.remove_stale_channels_and_tracking(now.at)
         if removed:
             self._logger.log(LogLevel.DEBUG, "Pruned %d stale channels", removed)
+        unchecked = self.network_graph.unchecked_count
+        self._told_unchecked = {
+            peer: min(told, unchecked) for peer, told in self._told_unchecked.items() if unchecked
+        }
 
     # --- announcements in -------------------------------------------------------------------------
 
@@ -522,7 +535,7 @@ class NetGraphMsgHandler:
         if self._draw is not None:
             # BOLT 7, channel_announcement: what is not checked is not passed on.
             # One that a snapshot told counts already.
-            if graph.unchecked_count < MAX_BELIEVED_CHANNELS or graph.has_channel(scid):
+            if graph.has_channel(scid) or self._is_believed_by(their_node_id):
                 self._accept_channel(msg, None, encoded)
             return False
         if len(self._pending) >= MAX_PENDING_LOOKUPS:
@@ -538,6 +551,21 @@ class NetGraphMsgHandler:
         for node_id in (msg.node_id_1, msg.node_id_2):
             self._pending_nodes[node_id] = self._pending_nodes.get(node_id, 0) + 1
         return False
+
+    def _is_believed_by(self, their_node_id: NodeId) -> bool:
+        """Count one more channel that a peer tells and nobody checked; False where there is no room for it."""
+        graph, told = self.network_graph, self._told_unchecked
+        unchecked = graph.unchecked_count
+        if unchecked >= MAX_BELIEVED_CHANNELS or graph.gone_count >= MAX_GONE_CHANNELS:
+            return False
+        # Which of them were checked since is not kept; more than there are in all cannot be unchecked.
+        theirs = min(told.get(their_node_id, 0), unchecked)
+        if theirs >= MAX_BELIEVED_OF_ONE_PEER:
+            return False
+        if their_node_id not in told and len(told) >= MAX_TELLERS:
+            del told[min(told, key=told.__getitem__)]
+        told[their_node_id] = theirs + 1
+        return True
 
     def _accept_channel(
         self, msg: ChannelAnnouncement, capacity_sat: int | None, encoded: bytes | None = None

@@ -51,6 +51,8 @@ STALE_CHANNEL_SECONDS: Final = 1_209_600
 """BOLT 7, pruning: two weeks without an update."""
 REMOVED_MEMORY_SECONDS: Final = 7 * 86_400
 """So long a channel that was closed, or proved to be none, is not taken in again."""
+MAX_REMOVED: Final = 65_536
+"""Above it the oldest are forgotten sooner. In a week the public network closes some thousands."""
 
 CAPACITY_UNKNOWN: Final = -1
 
@@ -289,6 +291,11 @@ class NetworkGraph:
     def channel_index_count(self) -> int:
         """How many channel indices were given, those of channels that are gone included."""
         return len(self._arrays.channel_scid)
+
+    @property
+    def gone_count(self) -> int:
+        """How many channels that are gone have their index still."""
+        return len(self._arrays.channel_scid) - len(self._channel_index)
 
     def channel_index(self, short_channel_id: ShortChannelId) -> int | None:
         """Where a channel is in the arrays."""
@@ -635,7 +642,11 @@ class NetworkGraph:
 
     def channel_failed_permanent(self, short_channel_id: ShortChannelId, removed_at: int) -> None:
         """Remove a channel that is closed, and keep it out for a while."""
+        # The oldest stand first.
+        self._removed_at.pop(short_channel_id, None)
         self._removed_at[short_channel_id] = removed_at
+        while len(self._removed_at) > MAX_REMOVED:
+            del self._removed_at[next(iter(self._removed_at))]
         self.version += 1
         self._remove(short_channel_id)
 
