@@ -3,7 +3,9 @@ label that takes what others wrote for markup."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
+from pathlib import Path
 
 import pytest
 from PyQt6.QtCore import Qt
@@ -13,6 +15,7 @@ from PyQt6.QtWidgets import (
     QAbstractItemView,
     QApplication,
     QHeaderView,
+    QLabel,
     QLineEdit,
     QPlainTextEdit,
     QPushButton,
@@ -21,18 +24,22 @@ from PyQt6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 
+import wallet.gui
 from tests.gui import fit
 from tests.gui.hands import PATIENCE_MS, click, press
 from tests.gui.scene_kinds import unseen
 from tests.gui.shot_scenes import SCENES
 from tests.gui.shots import Stage
 from tests.gui.test_literal import markup
-from wallet.gui.widgets.basic import Button, ElidedLabel, Label
+from wallet.gui.tips import plain_tip
+from wallet.gui.widgets.basic import Button, ElidedLabel, Label, hbox
 from wallet.gui.widgets.fields import Segments
 from wallet.gui.widgets.focus import focus_watcher
 from wallet.gui.widgets.qr import QrCode
+from wallet.gui.widgets.why import tell_why, why_not
 
 LAYS_OUT_MS = 5_000
+WINDOW = Path(wallet.gui.__file__).parent
 INTERACTIVE = QAbstractButton | QLineEdit | QPlainTextEdit | QAbstractItemView | QrCode
 
 
@@ -99,16 +106,19 @@ def too_many_filled(where: QWidget) -> list[str]:
 
 
 def silent(where: QWidget) -> list[str]:
-    """Disabled main buttons with no sentence near them."""
+    """Disabled buttons that do not say why: each does by its tooltip, and to a screen reader; the page's filled one
+    where everybody reads it too."""
+    read = [label.text() for label in where.findChildren(QLabel) if label.isVisible()]
     found = []
-    for button in where.findChildren(Button):
-        holder = button.parentWidget()
-        if holder is None or not button.isVisible() or button.isEnabled():
+    for button in where.findChildren(QAbstractButton):
+        if button.isEnabled() or not button.isVisible():
             continue
-        if button.kind in {"filled", "danger"}:
-            told = [label for label in holder.findChildren(Label) if label.isVisible() and label.text()]
-            if not told:
-                found.append(f"does not say why it is disabled: {button.text()}")
+        name, reason = button.accessibleName() or button.text(), why_not(button)
+        if not reason:
+            found.append(f"does not say why it is disabled: {name}")
+        elif isinstance(button, Button) and button.kind in {"filled", "danger"}:
+            if not any(reason in text for text in [*read, button.text()]):
+                found.append(f"says only in its tooltip why it is disabled: {name}")
     return found
 
 
@@ -160,6 +170,46 @@ def test_each_page_is_for_everyone(name: str, qtbot: QtBot) -> None:
         assert problems() == []
     finally:
         stage.end()
+
+
+def test_nothing_is_disabled_without_a_sentence() -> None:
+    """`tell_why` is the only way."""
+    found = [
+        f"{path.relative_to(WINDOW)}:{node.lineno}"
+        for path in sorted(WINDOW.rglob("*.py"))
+        if path != WINDOW / "widgets" / "why.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in {"setEnabled", "setDisabled"}
+    ]
+    assert found == []
+
+
+def test_a_disabled_button_says_why_and_is_as_before_when_it_can_be_pressed(qtbot: QtBot) -> None:
+    page, line = QWidget(), Label()
+    plain, filled = Button("Plain"), Button("Filled", "filled")
+    plain.setToolTip("What it does")
+    plain.setAccessibleDescription("For what")
+    page.setLayout(hbox(plain, filled, line))
+    qtbot.addWidget(page)
+    page.show()
+    for button in (plain, filled):
+        button.setDisabled(True)
+    assert silent(page) == [f"does not say why it is disabled: {name}" for name in ("Plain", "Filled")]
+    for words in ("First <this>.", "Then that."):
+        for button in (plain, filled):
+            tell_why(button, words)
+        assert silent(page) == ["says only in its tooltip why it is disabled: Filled"]
+        tell_why(filled, words, line)
+        assert silent(page) == []
+        assert plain.accessibleDescription() == words
+        assert plain.toolTip() == plain_tip(words)
+    tell_why(plain, "")
+    tell_why(filled, "", line)
+    assert plain.isEnabled()
+    assert (plain.toolTip(), plain.accessibleDescription(), line.text()) == ("What it does", "For what", "")
+    # What is a part of something that is disabled has the reason of the whole.
+    tell_why(page, "Wait a moment.")
+    assert why_not(plain) == "Wait a moment."
 
 
 @pytest.mark.parametrize("name", [name for name in SCENES if name.startswith("dialog")])

@@ -14,6 +14,7 @@ from wallet.gui.widgets.basic import AmountLabel, Label, vbox
 from wallet.gui.widgets.dialog import Dialog
 from wallet.gui.widgets.fields import AmountField, Field, LineEdit, Segments
 from wallet.gui.widgets.notices import Banner, Facts, toast
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _
 
 __all__ = ["BuyChannelDialog"]
@@ -99,9 +100,7 @@ class BuyChannelDialog(Dialog):
             text = texts[self.offer is not None]
         self.buy_button.setText(text)
         reason = self._busy or self._why_not()
-        self.reason.setText(reason)
-        self.buy_button.setEnabled(not reason)
-        self.buy_button.setAccessibleDescription(reason)
+        tell_why(self.buy_button, reason, self.reason)
         self.fit()
 
     def _why_not(self) -> str:
@@ -154,7 +153,8 @@ class BuyChannelDialog(Dialog):
 
     def _show_price(self, order: dict[str, Any]) -> None:
         for key in (LIGHTNING, ONCHAIN):
-            self.way.button(key).setEnabled(order[key] is not None)
+            missing = order[key] is None
+            tell_why(self.way.button(key), _("The seller does not take this way to pay.") if missing else "")
         terms = self._chosen()
         self._price.set_sat(self._total_sat())
         on_lightning = self.way.current() == LIGHTNING
@@ -200,7 +200,7 @@ class BuyChannelDialog(Dialog):
         """While an answer is awaited nothing that it depends on can be changed."""
         self._busy = sentence
         for control in (self.seller, self.amount_field, self.way):
-            control.setEnabled(not sentence)
+            tell_why(control, sentence)
         self._show()
 
     def _failed(self, sentence: str) -> None:

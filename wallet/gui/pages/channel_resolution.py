@@ -14,6 +14,7 @@ from wallet.gui.widgets.basic import AmountLabel, Button, Card, Label, Pill, cle
 from wallet.gui.widgets.ids import CopyId
 from wallet.gui.widgets.notices import Banner, toast
 from wallet.gui.widgets.stepper import Step, Stepper
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _
 
 __all__ = ["Resolution"]
@@ -119,7 +120,7 @@ class Resolution(QWidget):
 
     def _hurry(self) -> None:
         for button in self.speed_up.values():
-            button.setEnabled(False)
+            tell_why(button, _("Sending it again with a higher fee."))
 
         def done(_answer: Any) -> None:
             toast(self, _("Sent again with a higher fee"), "check")
@@ -127,7 +128,7 @@ class Resolution(QWidget):
 
         def failed(sentence: str) -> None:
             for button in self.speed_up.values():
-                button.setEnabled(True)
+                tell_why(button, "")
             self._failed(sentence)
 
         self._context.bridge.call("speed_up_closing", done, failed, owner=self, channel_id=self._channel_id)

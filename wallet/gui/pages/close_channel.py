@@ -14,6 +14,7 @@ from wallet.gui.widgets.basic import AmountLabel, Label, vbox
 from wallet.gui.widgets.checks import CheckBox
 from wallet.gui.widgets.dialog import Dialog
 from wallet.gui.widgets.notices import Banner, Facts, toast
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _
 from wallet.node.api import ChannelView
 
@@ -139,15 +140,15 @@ class CloseChannelDialog(Dialog):
 
     def _update(self) -> None:
         reason = ""
-        if self._force and self.quote is not None and not self.agreed.isChecked():
+        if self.quote is None:
+            reason = self._banner.text() or _("Working out what it costs.")
+        elif self._force and not self.agreed.isChecked():
             reason = _("Tick the box above first.")
-        self.reason.setText(reason)
-        self.close_button.setEnabled(self.quote is not None and not reason)
-        self.close_button.setAccessibleDescription(reason)
+        tell_why(self.close_button, reason)
+        self.reason.setText("" if reason == self._banner.text() else reason)
 
     def _close(self) -> None:
-        self.close_button.setEnabled(False)
-        self.reason.setText(_("Closing…"))
+        tell_why(self.close_button, _("Closing…"), self.reason)
 
         def done(_answer: Any) -> None:
             parent = self.parentWidget() or self

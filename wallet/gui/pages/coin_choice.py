@@ -15,6 +15,7 @@ from wallet.gui.tokens import S2
 from wallet.gui.widgets.basic import Button, ElidedLabel, Label, clear, hbox, vbox
 from wallet.gui.widgets.checks import CheckBox
 from wallet.gui.widgets.notices import Banner
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _, ngettext
 
 __all__ = ["CoinChoice"]
@@ -90,7 +91,8 @@ class CoinChoice(QWidget):
             words = self._words(coin)
             box.setAccessibleName(f"{fmt.amount_sat(value_sat)}, {words}")
             box.setChecked(key in ticked and not frozen)
-            box.setEnabled(bool(coin.get("spendable")) and not frozen)
+            free = bool(coin.get("spendable")) and not frozen
+            tell_why(box, "" if free else _("It cannot be chosen: {state}.").format(state=_state(coin)))
             box.toggled.connect(lambda _checked: self._tell())
             self.boxes[key] = box
             row = hbox(box, spacing=S2)
@@ -119,22 +121,8 @@ class CoinChoice(QWidget):
 
     def _words(self, coin: Mapping[str, Any]) -> str:
         label = fmt.plain(str(coin.get("label") or ""), 60)
-        confirmations = int(coin.get("confirmations") or 0)
-        state = (
-            ngettext("{n} confirmation", "{n} confirmations", confirmations).format(
-                n=fmt.group(confirmations)
-            )
-            if confirmations
-            else _("waiting")
-        )
-        if coin.get("frozen"):
-            state = _("frozen")
-        elif coin.get("signed_for"):
-            state = _("set aside for a PSBT that you signed")
-        elif coin.get("reserved"):
-            state = _("set aside for a channel")
         where = fmt.short_id(str(coin.get("address") or coin.get("prevout_hash") or ""))
-        return " · ".join(part for part in (label, where, state) if part)
+        return " · ".join(part for part in (label, where, _state(coin)) if part)
 
     def _freeze(self, coin: str, frozen: bool) -> None:
         self._context.bridge.call(
@@ -155,3 +143,17 @@ class CoinChoice(QWidget):
 
 def _is_list(answer: object) -> bool:
     return isinstance(answer, Sequence) and not isinstance(answer, str)
+
+
+def _state(coin: Mapping[str, Any]) -> str:
+    """Whether it can be spent, in a few words."""
+    if coin.get("frozen"):
+        return _("frozen")
+    if coin.get("signed_for"):
+        return _("set aside for a PSBT that you signed")
+    if coin.get("reserved"):
+        return _("set aside for a channel")
+    confirmations = int(coin.get("confirmations") or 0)
+    if not confirmations:
+        return _("waiting")
+    return ngettext("{n} confirmation", "{n} confirmations", confirmations).format(n=fmt.group(confirmations))

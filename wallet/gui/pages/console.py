@@ -17,6 +17,7 @@ from wallet.gui.widgets.basic import hbox
 from wallet.gui.widgets.dialog import Dialog
 from wallet.gui.widgets.fields import LineEdit, TextArea
 from wallet.gui.widgets.notices import Banner
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _
 
 __all__ = ["ConsoleDialog", "ConsoleLine"]
@@ -123,13 +124,12 @@ class ConsoleDialog(Dialog):
             return
         self.line.remember(line)
         self.line.clear()
-        self.run_button.setEnabled(False)
         self._say(f"> {_masked(line)}")
-        self.reason.setText(_("Running…"))
+        tell_why(self.run_button, _("Running…"), self.reason)
         self._context.bridge.call("console", self._answered, self._refused, owner=self, line=line)
 
     def _ready(self) -> None:
-        self.run_button.setEnabled(True)
+        tell_why(self.run_button, "")
         self.reason.setText(_("Up and Down bring back earlier lines."))
 
     def _answered(self, answer: Any) -> None:

@@ -18,6 +18,7 @@ from wallet.gui.widgets.basic import Button, ElidedLabel, Label, clear, hbox, vb
 from wallet.gui.widgets.dialog import Dialog
 from wallet.gui.widgets.fields import Field, LineEdit
 from wallet.gui.widgets.notices import Banner
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _
 
 __all__ = ["ContactDialog", "ContactsBox", "NameDialog", "NodeName", "read_node_names"]
@@ -160,8 +161,7 @@ class ContactDialog(Dialog):
 
     def _check(self) -> None:
         missing = not self.name_field.text().strip() or not self.destination_field.text().strip()
-        self.save.setEnabled(not missing)
-        self.reason.setText(_("Type a name and a destination first.") if missing else "")
+        tell_why(self.save, _("Type a name and a destination first.") if missing else "", self.reason)
 
     def _save(self) -> None:
         name = fmt.plain(self.name_field.text(), MAX_NAME)

@@ -17,6 +17,7 @@ from wallet.gui.widgets.dialog import Dialog
 from wallet.gui.widgets.fields import Field, LineEdit
 from wallet.gui.widgets.ids import DetailsList, Fold, copy_text
 from wallet.gui.widgets.notices import Banner, Facts, toast
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _, ngettext
 from wallet.node.api import (
     ActivityDirection,
@@ -234,9 +235,12 @@ class ItemDialog(Dialog):
         self.body.addStretch(1)
         self.add_cancel(_("Close"))
         self.save = self.add_button(_("Save note"), "filled", self._save)
-        self.save.setEnabled(False)
-        self.note.textChanged.connect(lambda text: self.save.setEnabled(text.strip() != item.label))
+        self.note.textChanged.connect(lambda text: self._check_note(text.strip() != item.label))
+        self._check_note(changed=False)
         self.note.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _check_note(self, changed: bool) -> None:
+        tell_why(self.save, "" if changed else _("Change the note first."), self.reason)
 
     def _offer_speed(self, txid: str) -> None:
         """A transaction that waits can be made quicker: what that costs stands on the button."""
@@ -264,7 +268,7 @@ class ItemDialog(Dialog):
 
     def _speed_up(self, txid: str, feerate: str) -> None:
         if self.speed_up is not None:
-            self.speed_up.setEnabled(False)
+            tell_why(self.speed_up, _("Sending it again with a higher fee."))
 
         def done(_answer: Any) -> None:
             toast(self._context_parent(), _("Sent again with a higher fee"), "check")
@@ -272,7 +276,7 @@ class ItemDialog(Dialog):
 
         def failed(sentence: str) -> None:
             if self.speed_up is not None:
-                self.speed_up.setEnabled(True)
+                tell_why(self.speed_up, "")
             self.reason.setText(sentence)
 
         self._context.bridge.call("bump_fee", done, failed, owner=self, txid=txid, feerate=feerate)

@@ -17,6 +17,7 @@ from wallet.gui.pages.pay_cards import PayCard, paid_before_sentence
 from wallet.gui.widgets.basic import AmountLabel, Button, Label, button_row, hbox
 from wallet.gui.widgets.fields import AmountField, Field, LineEdit
 from wallet.gui.widgets.notices import Banner, Facts
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _
 
 __all__ = ["LinkCard", "NodeCard"]
@@ -78,11 +79,12 @@ class _LightningCard(PayCard):
             self._field.set_problem(self.amount_field.problem)
         reason = self._not_yet(amount_msat)
         self._reason.setText(reason)
-        self.button.setEnabled(bool(amount_msat) and not problem and not reason)
+        wrong = "" if self.amount_field is None else self.amount_field.problem
+        nothing = "" if amount_msat else _("Type an amount first.")
+        tell_why(self.button, problem or wrong or reason or nothing)
         self.button.setText(
             _("Pay {amount}").format(amount=fmt.amount(amount_msat)) if amount_msat else _("Pay")
         )
-        self.button.setAccessibleDescription(problem or reason)
 
     def refresh(self) -> None:
         if self._problem(self._amount_msat()) != self.banner.text():
@@ -151,10 +153,11 @@ class LinkCard(_LightningCard):
         self.again.hide()
         self.banner.say("")
         self._waiting.show()
-        self.button.setEnabled(False)
+        tell_why(self.button, self._waiting.text())
         self._reason.setText("")
 
         def failed(sentence: str) -> None:
+            tell_why(self.button, sentence)
             self._waiting.hide()
             self.banner.say(sentence, "warning")
             self.again.show()

@@ -38,6 +38,7 @@ from wallet.gui.widgets.basic import (
 from wallet.gui.widgets.fields import AmountField, Field, LineEdit, Segments
 from wallet.gui.widgets.ids import CopyId, DetailsList, Fold
 from wallet.gui.widgets.notices import Banner, Facts
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _, ngettext
 
 __all__ = ["InvoiceCard", "OnchainCard", "PayCard", "paid_before_sentence"]
@@ -237,11 +238,11 @@ class InvoiceCard(PayCard):
                 reason = _("Type an amount first.")
         reason = reason or self.fee_limit.problem
         self._reason.setText(reason)
-        ready = bool(amount_msat) and not problem and not reason
-        self.button.setEnabled(ready)
+        wrong = "" if self.amount_field is None else self.amount_field.problem
+        nothing = "" if amount_msat else _("Type an amount first.")
+        tell_why(self.button, problem or wrong or reason or nothing)
         words = _("Pay {amount}") if self.twice is None else _("Pay {amount} all the same")
         self.button.setText(words.format(amount=fmt.amount(amount_msat)) if amount_msat else _("Pay"))
-        self.button.setAccessibleDescription(problem or reason)
 
     def refresh(self) -> None:
         problem = self._problem(self._amount_msat())
@@ -385,9 +386,8 @@ class OnchainCard(PayCard):
             reason = _("Type an amount first.")
         elif own:
             reason = self._rate_problem()
-        self._reason.setText(reason)
+        tell_why(self.review, reason or _("Working out what it costs."), self._reason)
         self._banner.say("")
-        self.review.setEnabled(False)
         if not reason:
             self._timer.start()
         else:
@@ -416,6 +416,8 @@ class OnchainCard(PayCard):
 
         def failed(sentence: str) -> None:
             if number == self._asked:
+                self._reason.setText("")
+                tell_why(self.review, sentence)
                 self._banner.say(sentence, "warning")
                 self._facts.show_facts([])
 
@@ -434,8 +436,7 @@ class OnchainCard(PayCard):
             ]
         )
         self._banner.say(fmt.plain(str(quote.get("warning") or ""), 300), "warning")
-        self._reason.setText("")
-        self.review.setEnabled(True)
+        tell_why(self.review, "", self._reason)
 
     def _save_unsigned(self, arguments: dict[str, Any], banner: Banner) -> None:
         """The same payment, to be signed elsewhere; nothing is sent."""
@@ -493,7 +494,7 @@ class OnchainCard(PayCard):
         }
 
         def send() -> None:
-            button.setEnabled(False)
+            tell_why(button, _("Sending it."), note)
             self.pay.emit(order)
 
         button = Button(_("Send {amount}").format(amount=fmt.amount_sat(amount_sat)), "filled", main=True)

@@ -15,6 +15,7 @@ from wallet.gui.tokens import S2, S3
 from wallet.gui.widgets.basic import Button, Card, Label, clear, hbox, vbox
 from wallet.gui.widgets.ids import NodeDot
 from wallet.gui.widgets.notices import Banner
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _
 
 __all__ = ["PeerChoice", "Terms"]
@@ -59,7 +60,7 @@ class _Row(Card):
         self.state = Label(_("Connecting…"), "caption", "text2", wrap=True)
         self.choose = Button(_("Choose"), "outlined", small=True, on_click=self._chosen)
         self.choose.setAccessibleName(_("Choose {name}").format(name=name))
-        self.choose.setEnabled(False)
+        tell_why(self.choose, self.state.text())
         words = vbox(hbox(NodeDot(node_id), Label(name, "strong"), "stretch", spacing=S2), spacing=2)
         words.addWidget(
             Label(fmt.plain(str(suggestion.get("reason") or ""), 200), "body", "text2", wrap=True)
@@ -73,7 +74,7 @@ class _Row(Card):
     def answered(self, terms: Terms) -> None:
         self.terms = terms
         self.state.setText(terms.text)
-        self.choose.setEnabled(True)
+        tell_why(self.choose, "")
 
     def _chosen(self) -> None:
         if self.terms is not None:
@@ -137,7 +138,7 @@ class PeerChoice(QWidget):
             if number != self._asked:
                 return
             if not self._left:
-                row.state.setText(_("Not reachable now. {why}").format(why=sentence))
+                tell_why(row.choose, _("Not reachable now. {why}").format(why=sentence), row.state)
                 return
             self.rows.remove(row)
             self._rows_box.removeWidget(row)

@@ -18,6 +18,7 @@ from wallet.gui.widgets.basic import AmountLabel, Button, Label, button_row, hbo
 from wallet.gui.widgets.files import ask_new_file
 from wallet.gui.widgets.ids import CopyId, copy_text
 from wallet.gui.widgets.notices import Banner, Facts, toast
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _
 
 __all__ = ["PsbtCard", "save_psbt"]
@@ -60,7 +61,7 @@ class PsbtCard(PayCard):
             _("Copy PSBT"), "outlined", "copy", on_click=lambda: copy_text(self, self.psbt, _("PSBT"))
         )
         self.box.addLayout(hbox(self.save, self.copy, "stretch"))
-        self.button.setEnabled(False)
+        tell_why(self.button, _("Reading the transaction."), self._reason)
         self._amount.hide()
         self._read()
 
@@ -69,7 +70,8 @@ class PsbtCard(PayCard):
 
     def _failed(self, sentence: str) -> None:
         self.banner.say(sentence, "danger")
-        self.button.setEnabled(False)
+        self._reason.setText("")
+        tell_why(self.button, sentence)
 
     def _read(self) -> None:
         self.context.bridge.call("psbt_info", self._show, self._failed, owner=self, psbt=self.psbt)
@@ -108,8 +110,9 @@ class PsbtCard(PayCard):
         complete = bool(info.get("complete"))
         why_not = "" if complete else fmt.plain(str(info.get("why_not") or ""), 300)
         self.button.setText(_("Send it") if complete else _("Sign"))
-        self.button.setEnabled(complete or bool(info.get("can_sign")))
-        self.button.setAccessibleDescription(why_not)
+        possible = complete or bool(info.get("can_sign"))
+        tell_why(self.button, "" if possible else why_not or _("No key of this wallet is asked for."))
+        self.button.setAccessibleDescription(self.button.toolTip() or why_not)
         self.banner.say(why_not or note, "warning")
         self._reason.setText(
             _("A transaction on chain cannot be taken back.") if complete else _("Signing sends nothing.")
@@ -118,8 +121,9 @@ class PsbtCard(PayCard):
             self.set_first_focus()
 
     def _act(self) -> None:
-        self.button.setEnabled(False)
-        if self._info.get("complete"):
+        complete = bool(self._info.get("complete"))
+        tell_why(self.button, _("Sending it.") if complete else _("Signing it."), self._reason)
+        if complete:
             amount_sat = max(0, int(self._info.get("you_pay_sat") or 0))
             fee_sat = self._info.get("fee_sat")
             fee_sat = fee_sat if isinstance(fee_sat, int) else 0

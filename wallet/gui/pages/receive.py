@@ -40,6 +40,7 @@ from wallet.gui.widgets.fields import AmountField, Field, LineEdit, Segments
 from wallet.gui.widgets.ids import CopyId, copy_text
 from wallet.gui.widgets.notices import Banner, toast
 from wallet.gui.widgets.qr import QrCode
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _
 from wallet.node.api import RequestStatus, RequestView
 
@@ -72,6 +73,7 @@ class ReceivePage(Page):
         self._copy_text = ""
         self._shown: Mapping[str, Any] | None = None
         self._paid: str | None = None
+        self._making = False  # a request, until the answer
         self._fell_back = False  # to on chain, because nothing could be received over Lightning
         self._requests_shown: tuple[object, ...] | None = None
 
@@ -235,10 +237,11 @@ class ReceivePage(Page):
         reason = ""
         if lightning and balance.can_receive_msat <= 0:
             reason = _("No channel can receive now.")
+        if self._making:
+            reason = _("Making the request.")
         self._reason.setText(reason)
-        self.create_button.setEnabled(not problem and not reason)
+        tell_why(self.create_button, problem or reason)
         self.create_button.setText(_("Create request") if lightning else _("Put it into the code"))
-        self.create_button.setAccessibleDescription(problem or reason)
 
     def _show_address(self) -> None:
         if self._address:
@@ -253,12 +256,14 @@ class ReceivePage(Page):
         self.context.bridge.call("getunusedaddress", done, self._failed, owner=self)
 
     def _failed(self, sentence: str) -> None:
-        self.create_button.setEnabled(True)
+        self._making = False
+        self._check()
         self._problem.say(sentence, "warning")
 
     def _create(self) -> None:
         self._problem.say("")
-        self.create_button.setEnabled(False)
+        self._making = True
+        self._check()
         self.context.bridge.call(
             "add_request",
             self._created,
@@ -270,7 +275,8 @@ class ReceivePage(Page):
         )
 
     def _created(self, answer: Any) -> None:
-        self.create_button.setEnabled(True)
+        self._making = False
+        self._check()
         if isinstance(answer, Mapping):
             self._show_code(answer)
             self.bring_into_view(self.code)
@@ -381,7 +387,7 @@ class ReceivePage(Page):
             text = _("Without a channel you receive on chain. There is no limit.")
         self.can_receive.setText(text)
         lightning_button = self.layer.button("lightning")
-        lightning_button.setEnabled(balance.can_receive_msat > 0)
+        tell_why(lightning_button, "" if balance.can_receive_msat > 0 else _("No channel can receive now."))
         if balance.can_receive_msat <= 0 and self.is_lightning() and self._shown is None:
             self.layer.choose("onchain")
             self._layer_chosen()

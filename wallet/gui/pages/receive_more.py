@@ -17,6 +17,7 @@ from wallet.gui.widgets.fields import Field, LineEdit
 from wallet.gui.widgets.ids import CopyId
 from wallet.gui.widgets.notices import Banner
 from wallet.gui.widgets.qr import QrCode, QrWindow
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _
 
 __all__ = ["AskForChannelDialog", "WaysToReceive"]
@@ -93,18 +94,16 @@ class AskForChannelDialog(Dialog):
 
     def _update(self) -> None:
         empty = not self.peer.text().strip()
-        self.connect_button.setEnabled(not empty)
-        self.reason.setText(_("Name their node first.") if empty else "")
+        tell_why(self.connect_button, _("Name their node first.") if empty else "", self.reason)
 
     def _enlarge(self) -> None:
         QrWindow(self.code.text(), fmt.network_word(self._context.network), self).showFullScreen()
 
     def _connect(self) -> None:
-        self.connect_button.setEnabled(False)
-        self.reason.setText(_("Connecting: at most a minute."))
+        tell_why(self.connect_button, _("Connecting: at most a minute."), self.reason)
 
         def done(_answer: Any) -> None:
-            self.reason.setText("")
+            tell_why(self.connect_button, "", self.reason)
             self._told.say(_("Connected. Stay online until the channel is open: Leyden says so."), "success")
             self._own.show()
             self.fit()

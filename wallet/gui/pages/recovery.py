@@ -35,6 +35,7 @@ from wallet.gui.widgets.fields import Field, LineEdit, Segments
 from wallet.gui.widgets.ids import NodeDot
 from wallet.gui.widgets.notices import Banner, toast
 from wallet.gui.widgets.stepper import Step, Stepper
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _, ngettext
 from wallet.node.api import HELD_CHANNEL_PHRASE, ChannelView, NodeStatus
 
@@ -368,8 +369,7 @@ class OldInstallationDialog(Dialog):
         self.stopped = self.add_button(_("It does not run any more"), "filled", self._stopped)
 
     def _stopped(self) -> None:
-        self.stopped.setEnabled(False)
-        self.reason.setText(_("Calling the peers…"))
+        tell_why(self.stopped, _("Calling the peers…"), self.reason)
 
         def done(_answer: Any) -> None:
             parent = self.parentWidget() or self
@@ -377,8 +377,7 @@ class OldInstallationDialog(Dialog):
             toast(parent, _("The peers of your channels are being called"), "check")
 
         def failed(sentence: str) -> None:
-            self.stopped.setEnabled(True)
-            self.reason.setText("")
+            tell_why(self.stopped, "", self.reason)
             self._banner.say(sentence, "danger")
             self.fit()
 
@@ -432,14 +431,12 @@ class PublishHeldDialog(Dialog):
     def _update(self) -> None:
         typed = self.phrase.text().strip() == HELD_CHANNEL_PHRASE
         reason = "" if typed else _("Type the sentence first.")
-        self.reason.setText(reason)
-        self.publish.setEnabled(typed)
-        self.publish.setAccessibleDescription(reason)
+        tell_why(self.publish, reason, self.reason)
 
     def _publish(self) -> None:
         if not self.publish.isEnabled():
             return
-        self.publish.setEnabled(False)
+        tell_why(self.publish, _("Closing…"), self.reason)
 
         def done(_answer: Any) -> None:
             parent = self.parentWidget() or self

@@ -27,6 +27,7 @@ from wallet.gui.widgets.checks import CheckBox
 from wallet.gui.widgets.fields import Segments
 from wallet.gui.widgets.ids import CopyId
 from wallet.gui.widgets.notices import Banner, Facts
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _
 
 __all__ = ["SettingsPage"]
@@ -206,7 +207,6 @@ class SettingsPage(Page):
         )
         self.closing.chosen.connect(preferences.choose_closing)
         self.login = _tick(_("Start at login"), autostart.is_possible() and autostart.is_on())
-        self.login.setEnabled(autostart.is_possible())
         self.login.toggled.connect(self._set_login)
         self.notifies = _tick(_("Notifications"), preferences.notifies)
         self.notifies.toggled.connect(preferences.choose_notifies)
@@ -215,6 +215,7 @@ class SettingsPage(Page):
             if autostart.is_possible()
             else _("This desktop has its own settings for what starts at login: add Leyden there.")
         )
+        tell_why(self.login, "" if autostart.is_possible() else at_login)
         news = _("Of payments that come in and channels that close, while the window is not in front.")
         return section(
             _("Start and end"),
@@ -261,9 +262,10 @@ class SettingsPage(Page):
         self.fiat.setText(_("Off") if view is None else view.currency)
         name = _("Your money beside amounts")
         self.fiat.setAccessibleName(f"{name}: {self.fiat.text()}")
-        self.fiat.setEnabled(self.context.network == "mainnet")
-        if self.context.network != "mainnet":
-            text = _("Play money has no price.")
+        play = "" if self.context.network == "mainnet" else _("Play money has no price.")
+        tell_why(self.fiat, play)
+        if play:
+            text = play
         elif view is None:
             text = _("Off until you choose a currency: the rate is asked for on the web, through the proxy.")
         elif view.at:

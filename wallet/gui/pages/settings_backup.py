@@ -16,6 +16,7 @@ from wallet.gui.widgets.basic import Button, Card, Flow, Label, Rule, vbox
 from wallet.gui.widgets.dialog import Dialog
 from wallet.gui.widgets.fields import LEAST_PASSWORD, Field, PasswordEdit
 from wallet.gui.widgets.notices import Banner, toast
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _
 
 __all__ = ["BackupSection", "PasswordDialog", "WordsDialog"]
@@ -219,15 +220,13 @@ class WordsDialog(Dialog):
         self.password.setFocus()
 
     def _ask(self) -> None:
-        self.show_button.setEnabled(False)
-        self.reason.setText(_("Checking the password…"))
+        tell_why(self.show_button, _("Checking the password…"), self.reason)
         self._context.bridge.call(
             "getseed", self._shown, self._failed, owner=self, password=self.password.text()
         )
 
     def _failed(self, sentence: str) -> None:
-        self.show_button.setEnabled(True)
-        self.reason.setText("")
+        tell_why(self.show_button, "", self.reason)
         self._row.set_problem(sentence)
         self.fit()
 
@@ -277,9 +276,7 @@ class PasswordDialog(Dialog):
             reason = _("Type a longer one first.") if new else _("Type the new one first.")
         else:
             reason = "" if new == again else _("Type it once more.")
-        self.reason.setText(reason)
-        self.change.setEnabled(not reason)
-        self.change.setAccessibleDescription(reason)
+        tell_why(self.change, reason, self.reason)
 
     def _compare(self) -> None:
         differs = bool(self.again.text()) and self.again.text() != self.new.text()
@@ -289,8 +286,7 @@ class PasswordDialog(Dialog):
     def _change(self) -> None:
         if not self.change.isEnabled():
             return
-        self.change.setEnabled(False)
-        self.reason.setText(_("Changing it. This takes a few seconds."))
+        tell_why(self.change, _("Changing it. This takes a few seconds."), self.reason)
         self._old_row.set_problem("")
 
         def done(_answer: Any) -> None:

@@ -17,6 +17,7 @@ from wallet.gui.widgets.basic import Button, Flow, vbox
 from wallet.gui.widgets.checks import CheckBox
 from wallet.gui.widgets.fields import Field, LineEdit
 from wallet.gui.widgets.notices import Banner
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _, ngettext
 
 __all__ = ["GraphSection"]
@@ -50,11 +51,9 @@ class GraphSection(QWidget):
 
     def refresh(self) -> None:
         calls = self._context.snapshot.status.graph_sync.calls_public_nodes
-        self.calls.setEnabled(calls is not None)
+        absent = _("Not on this network, or not in this run of Leyden.") if calls is None else ""
+        tell_why(self.calls, absent)
         self.calls.setChecked(bool(calls))
-        self.calls.setToolTip(
-            _("Not on this network, or not in this run of Leyden.") if calls is None else ""
-        )
         self.snapshot.refresh()
 
     def _choose(self, on: bool) -> None:
@@ -111,8 +110,8 @@ class SnapshotRow(QWidget):
         """How far it is, whoever has asked for it."""
         percent = self._context.snapshot.status.graph_sync.imported_percent
         under_way = self._asked or percent is not None
-        self.address_button.setEnabled(not under_way)
-        self.file_button.setEnabled(not under_way)
+        for button in (self.address_button, self.file_button):
+            tell_why(button, _("The snapshot is fetched and read…") if under_way else "")
         if self._result:
             # It has come before the news of the node: what these said last is over.
             self.told.say(self._result, "success")

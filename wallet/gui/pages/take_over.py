@@ -7,6 +7,7 @@ from PyQt6.QtCore import Qt, pyqtSignal
 from wallet.gui.tokens import S3
 from wallet.gui.widgets.basic import Button, Card, Label, vbox
 from wallet.gui.widgets.notices import Banner
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _
 
 __all__ = ["TakeOverCard"]
@@ -51,12 +52,10 @@ class TakeOverCard(Card):
         )
 
     def _press(self) -> None:
-        self.take.setEnabled(False)
-        self.cancel.setEnabled(False)
         self.banner.say("")
-        self._state.setText(
-            _("The daemon is saving and closing the wallet. This takes seconds, a minute at most.")
-        )
+        sentence = _("The daemon is saving and closing the wallet. This takes seconds, a minute at most.")
+        tell_why(self.take, sentence, self._state)
+        tell_why(self.cancel, sentence)
         self._state.show()
         self.wanted.emit()
 
@@ -64,6 +63,6 @@ class TakeOverCard(Card):
         """The choice, after a try that came to nothing with what came of it."""
         self.banner.say(sentence)
         self._state.hide()
-        self.take.setEnabled(True)
-        self.cancel.setEnabled(True)
+        tell_why(self.take, "")
+        tell_why(self.cancel, "")
         self.take.setFocus(Qt.FocusReason.OtherFocusReason)

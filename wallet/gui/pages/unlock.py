@@ -20,6 +20,7 @@ from wallet.gui.tokens import S2, S3, S4
 from wallet.gui.widgets.basic import Button, Card, JarLabel, Label, hbox, vbox
 from wallet.gui.widgets.fields import Field, PasswordEdit
 from wallet.gui.widgets.notices import Banner
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _
 from wallet.node.api import CommandError, NodeApi, WalletHost, WalletInfo
 
@@ -85,7 +86,7 @@ class UnlockPage(QWidget):
         """Opens the wallet with what is in the field."""
         if not self.unlock.isEnabled():
             return
-        self.unlock.setEnabled(False)
+        tell_why(self.unlock, _("Opening…"))
         self.unlock.setText(_("Opening…"))
         self._banner.say("")
         opening = self._host.open(self._info, self.password.text())
@@ -110,7 +111,7 @@ class UnlockPage(QWidget):
         self._form.show()
         self.other.show()
         self.note.setVisible(self._noted)
-        self.unlock.setEnabled(True)
+        tell_why(self.unlock, "")
         self.unlock.setText(_("Unlock") if self._info.encrypted else _("Open"))
         self._banner.say(sentence)
         self.password.selectAll()

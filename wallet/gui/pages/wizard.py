@@ -40,6 +40,7 @@ from wallet.gui.widgets.basic import (
 )
 from wallet.gui.widgets.fields import LEAST_PASSWORD, Field, PasswordEdit, Segments, WordEdit
 from wallet.gui.widgets.notices import Banner
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _
 from wallet.node.api import NodeApi, WalletHost, WalletInfo, WordsReport
 
@@ -296,8 +297,7 @@ class Wizard(QWidget):
 
         def typed() -> None:
             missing = [edit for edit in edits if not edit.word()]
-            go.setEnabled(not missing)
-            step.reason.setText(_("Type all three first.") if missing else "")
+            tell_why(go, _("Type all three first.") if missing else "", step.reason)
 
         for edit in edits:
             edit.textChanged.connect(lambda _text: typed())
@@ -333,9 +333,11 @@ class Wizard(QWidget):
             else:
                 grid.mark(())
                 told.say("")
-            go.setEnabled(report is not None and report.usable)
             left = len(words) - filled
-            step.reason.setText(_("{n} words are missing.").format(n=left) if left else "")
+            missing = _("{n} words are missing.").format(n=left) if left else ""
+            unusable = "" if report is None or report.usable else told.text()
+            tell_why(go, missing or unusable)
+            step.reason.setText(missing)
 
         count.chosen.connect(lambda key: grid.set_count(int(key)))
         grid.count_changed.connect(lambda n: count.choose(str(n)))
@@ -364,10 +366,8 @@ class Wizard(QWidget):
         )
 
         def update() -> None:
-            go.setEnabled(choice.file is not None)
-            step.reason.setText(
-                "" if choice.file is not None else _("Choose the file first, or go on without.")
-            )
+            missing = "" if choice.file is not None else _("Choose the file first, or go on without.")
+            tell_why(go, missing, step.reason)
 
         def take() -> None:
             self._backup = choice.file
@@ -436,13 +436,11 @@ class Wizard(QWidget):
 
         def typed() -> None:
             short, differs = len(first.text()) < LEAST_PASSWORD, first.text() != second.text()
-            go.setEnabled(not short and not differs)
             if short:
-                step.reason.setText(
-                    _("Type a longer one first.") if first.text() else _("Type a password first.")
-                )
+                missing = _("Type a longer one first.") if first.text() else _("Type a password first.")
             else:
-                step.reason.setText(_("Type it once more.") if differs else "")
+                missing = _("Type it once more.") if differs else ""
+            tell_why(go, missing, step.reason)
 
         def compare() -> None:
             wrong = bool(second.text()) and first.text() != second.text()
@@ -464,13 +462,11 @@ class Wizard(QWidget):
         )
 
     def _create(self, password: str, step: Step, button: Button) -> None:
-        button.setEnabled(False)
         step.banner.say("")
-        step.reason.setText(_("Making the wallet. This takes a few seconds."))
+        tell_why(button, _("Making the wallet. This takes a few seconds."), step.reason)
 
         def failed(sentence: str) -> None:
-            button.setEnabled(True)
-            step.reason.setText("")
+            tell_why(button, "", step.reason)
             step.banner.say(sentence)
 
         def opened(info: WalletInfo, api: NodeApi) -> None:
