@@ -690,7 +690,11 @@ def test_look_up_of_channels() -> None:
                 return await asyncio.wait_for(answers.get(), 60)
 
             assert await ask(place) == UtxoAnswer(place, TxOut(coin.output.value_sat, SCRIPT), None)
-            assert (await ask(place + (1 << 40))).error is UtxoError.UNKNOWN_TX
+            assert (await ask(place + (99 << 16))).error is UtxoError.UNKNOWN_TX
+            # Above our headers there may be a block soon, but not so many.
+            assert net.sync.highest_announced == net.chain.height
+            assert (await ask((net.chain.height + 1) << 40)).error is UtxoError.UNAVAILABLE
+            assert (await ask(0xFFFFFF << 40)).error is UtxoError.UNKNOWN_TX
             with pytest.MonkeyPatch.context() as patch:
                 # A busy server refuses as well: that says nothing of the channel.
                 patch.setattr(ElectrumSession, "id_from_pos", too_busy)

@@ -154,6 +154,11 @@ class Server(SessionListener):
         return self.is_online and self.hash == self._owner.chain.tip_hash
 
     @property
+    def announced_height(self) -> int:
+        """Of the last tip that it told, while it is connected; else -1. Its headers may be missing here still."""
+        return -1 if self.session is None or self._announced is None else self._announced.height
+
+    @property
     def is_settled(self) -> bool:
         """Whether everything that was to be asked is answered."""
         return not self.todo and not self._asking

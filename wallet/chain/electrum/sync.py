@@ -364,6 +364,11 @@ class ElectrumSync:
 
     # --- FilterPool ---
 
+    @property
+    def highest_announced(self) -> int:
+        """The height of the highest tip that a server has told; -1 for none."""
+        return max((server.announced_height for server in self._servers), default=-1)
+
     def online(self) -> list[Server]:
         servers = [server for server in self._servers if server.is_online]
         primary = self._primary

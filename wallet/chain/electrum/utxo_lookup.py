@@ -4,6 +4,11 @@ A short channel id names a place in a block; the server says which transaction s
 against our header. Then the output, and whether it is unspent, which one server's word must do for: a
 channel that is wrongly believed to be open costs a failed payment at most.
 
+A place above our headers is no channel where they are known to reach the tip: a server stands there, none has
+told of a higher one, and it is not old. Until then, and in the few blocks that the next moments may bring, nothing
+is known of it (`UNAVAILABLE`), and no server is asked. A height that not even a block each minute since our tip
+would have reached is made up in any case.
+
 Look-ups run in the background, few at a time, in random order and at random servers: a server that saw which
 channels are looked up when, could tell what is about to be paid.
 """
@@ -13,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -35,14 +41,26 @@ Enter = Callable[[Callable[[], None]], None]
 AT_ONCE = 8
 MAX_PENDING = 100_000
 SERVERS_TO_TRY = 3
+BLOCKS_AHEAD = 6
+"""So far above our tip a block may be that we are about to hear of."""
+FASTEST_BLOCK_SECONDS = 60
+"""Ten times as fast as blocks come, so that no chain outruns it, nor a clock that is wrong by an hour."""
+OLD_TIP_SECONDS = 86_400
+"""With a tip of that age no server's word is taken for it that there is no higher one."""
 BAD_REQUEST = 1
 """How servers refuse a place that is not in a block; a busy one, or one whose node is, has another code."""
 
 
 class LookupPool(Protocol):
-    chain: HeaderChain
+    @property
+    def chain(self) -> HeaderChain: ...
 
     def online(self) -> list[Server]: ...
+
+    @property
+    def highest_announced(self) -> int:
+        """The height of the highest tip that a server has told, its headers here already or not; -1 for none."""
+        ...
 
 
 class _NoSuchPlace(Exception):
@@ -52,8 +70,16 @@ class _NoSuchPlace(Exception):
 class ElectrumUtxoLookup:
     """Answers come one by one, each through `enter`, which the node gives: it takes the lock."""
 
-    def __init__(self, pool: LookupPool, network: Network, enter: Enter | None = None) -> None:
+    def __init__(
+        self,
+        pool: LookupPool,
+        network: Network,
+        enter: Enter | None = None,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self._pool = pool
+        self._wall_clock = wall_clock
         self._network = network
         self._enter: Enter = enter if enter is not None else _call
         self._mutex = threading.Lock()
@@ -115,6 +141,10 @@ class ElectrumUtxoLookup:
             self._enter(partial(tell, answer))
 
     async def _find(self, short_channel_id: int) -> UtxoAnswer:
+        height = short_channel_id >> 40
+        if height > self._pool.chain.height:
+            above = UtxoError.UNKNOWN_TX if self._is_made_up(height) else UtxoError.UNAVAILABLE
+            return UtxoAnswer(short_channel_id, None, above)
         servers = self._servers()
         self._random.shuffle(servers)
         no_such_place = False
@@ -134,6 +164,20 @@ class ElectrumUtxoLookup:
         error = UtxoError.UNKNOWN_TX if no_such_place else UtxoError.UNAVAILABLE
         return UtxoAnswer(short_channel_id, None, error)
 
+    def _is_made_up(self, height: int) -> bool:
+        """Of a height above our headers: whether they reach far enough to tell that there is no such block."""
+        chain = self._pool.chain
+        tip = chain.tip()
+        ahead = height - chain.height - BLOCKS_AHEAD
+        if ahead <= 0 or tip is None:
+            return False
+        tip_age_seconds = max(0, int(self._wall_clock()) - tip.time_at)
+        if ahead > tip_age_seconds // FASTEST_BLOCK_SECONDS:
+            return True
+        # Who stands at our tip may be behind himself.
+        at_tip = any(server.is_at_tip for server in self._pool.online())
+        return at_tip and self._pool.highest_announced <= chain.height and tip_age_seconds < OLD_TIP_SECONDS
+
     async def _ask(self, server: Server, short_channel_id: int) -> TxOut | None:
         height, index, vout = (
             short_channel_id >> 40,
@@ -141,7 +185,7 @@ class ElectrumUtxoLookup:
             short_channel_id & 0xFFFF,
         )
         chain = self._pool.chain
-        if height == 0 or height > chain.height:
+        if height == 0:
             return None
         start = chain.missing_period(height)
         if start is not None:
