@@ -764,6 +764,7 @@ class FakeNode(FakeChannels, FakeOrders, FakeRecovery, FakeSettings, FakeSend, F
             "amount_sat": wanted_sat,
             "funding_fee_sat": FUNDING_FEE_SAT,
             "closing_fee_sat_estimate": CLOSING_FEE_SAT,
+            "forced_fee_sat_estimate": CLOSING_FEE_SAT * 4,
             "can_send_sat": wanted_sat - reserve_sat - COMMIT_FEE_SAT,
             "can_receive_sat": 0,
             "reserve_sat": reserve_sat,
@@ -826,8 +827,20 @@ class FakeNode(FakeChannels, FakeOrders, FakeRecovery, FakeSettings, FakeSend, F
     def do_quote_close(self, channel_id: str, force: bool) -> Json:
         channel = self.channels[channel_id]
         blocks = channel.to_self_delay_blocks if force else 1
-        fee_sat = CLOSING_FEE_SAT * 2 if force else CLOSING_FEE_SAT
+        parts: dict[str, Json] = {}
+        fee_sat = CLOSING_FEE_SAT
+        if force:
+            htlcs_sat = 900 if channel.inflight_out_msat else 0
+            parts = {
+                "commitment_sat": CLOSING_FEE_SAT * 2,
+                "bump_sat": CLOSING_FEE_SAT,
+                "htlcs_sat": htlcs_sat,
+                "sweep_sat": CLOSING_FEE_SAT,
+                "from_coins_sat": CLOSING_FEE_SAT + htlcs_sat,
+            }
+            fee_sat = CLOSING_FEE_SAT * 4 + htlcs_sat
         return {
+            **parts,
             "fee_sat": fee_sat,
             "amount_sat": channel.local_msat // 1000 - fee_sat,
             "available_height": self.status.height + blocks,

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from PyQt6.QtCore import Qt
 from PyQt6.QtGui import QGuiApplication
@@ -284,6 +285,112 @@ def test_both_ways_to_close_are_told_with_their_costs(typical: Desk) -> None:
         typical.until(partial(quoted, dialog))
         assert said in dialog.other_way.text()
         dialog.reject()
+
+
+def changed(desk: Desk, key: str, **fields: Any) -> None:
+    """The node tells that a channel has changed."""
+
+    def change() -> None:
+        desk.node.channels[key] = replace(desk.node.channels[key], **fields)
+        desk.node.tell(channels=[key])
+
+    desk.node.submit(change)
+
+
+def test_a_forced_close_names_all_that_is_paid_for(typical: Desk) -> None:
+    key = next(iter(typical.node.channels))
+    typical.node.channels[key] = replace(typical.node.channels[key], inflight_out_msat=21_000_000)
+    dialog = CloseChannelDialog(typical.window, typical.shell.context, typical.node.channels[key], force=True)
+    dialog.open()
+    typical.until(partial(quoted, dialog))
+    assert dialog.quote is not None
+    parts_sat = [dialog.quote[name] for name in ("commitment_sat", "bump_sat", "htlcs_sat", "sweep_sat")]
+    assert dialog.quote["fee_sat"] == sum(parts_sat)
+    click(dialog.parts.button)
+    told = words(dialog)
+    for amount_sat in (sum(parts_sat), *parts_sat, dialog.quote["from_coins_sat"]):
+        assert fmt.amount_sat(amount_sat) in told
+    dialog.reject()
+
+
+def test_before_a_channel_is_opened_both_ways_to_close_it_are_priced(desk: Make) -> None:
+    one = desk(scenes.typical("mainnet"))
+    one.shell.open_channel(f"{suggested_id(7)}@node.example:9735")
+    dialog = one.dialog(OpenChannelDialog)
+    one.until(lambda: dialog.quote is not None)
+    assert dialog.quote is not None
+    told = words(dialog)
+    for name in ("closing_fee_sat_estimate", "forced_fee_sat_estimate"):
+        assert fmt.amount_sat(dialog.quote[name]) in told
+    assert "together with the peer" in told
+    dialog.reject()
+
+
+def test_what_is_in_flight_and_who_is_there_is_followed_while_the_dialog_is_open(typical: Desk) -> None:
+    key = next(iter(typical.node.channels))
+    dialog = CloseChannelDialog(
+        typical.window, typical.shell.context, typical.node.channels[key], force=False
+    )
+    dialog.open()
+    typical.until(dialog.close_button.isEnabled)
+    assert not dialog.in_flight.isVisible()
+    assert not dialog.refused.isVisible()
+    changed(typical, key, inflight_out_msat=21_000_000)
+    typical.until(lambda: fmt.amount_sat(21_000) in dialog.in_flight.text())
+    assert "waits until it has arrived" in dialog.in_flight.text()
+    # That is no hindrance: the closing waits for it.
+    assert dialog.close_button.isEnabled()
+    changed(typical, key, inflight_out_msat=0, peer_online=False, phase=ChannelPhase.PEER_OFFLINE)
+    typical.until(lambda: not dialog.close_button.isEnabled())
+    assert not dialog.in_flight.isVisible()
+    assert "cannot agree to a closing" in dialog.refused.text()
+    changed(typical, key, peer_online=True, phase=ChannelPhase.READY)
+    typical.until(dialog.close_button.isEnabled)
+    assert not dialog.refused.isVisible()
+    changed(typical, key, phase=ChannelPhase.CLOSING, is_usable=False)
+    typical.until(lambda: not dialog.close_button.isEnabled())
+    assert dialog.reason.text() == "This channel is closed already."
+    dialog.reject()
+
+
+def test_what_a_close_costs_is_asked_again_when_the_channel_moves(typical: Desk) -> None:
+    key = next(iter(typical.node.channels))
+    dialog = CloseChannelDialog(typical.window, typical.shell.context, typical.node.channels[key], force=True)
+    dialog.open()
+    typical.until(partial(quoted, dialog))
+    assert dialog.quote is not None
+    before_sat = dialog.quote["fee_sat"]
+    changed(typical, key, inflight_out_msat=21_000_000)
+    typical.until(lambda: dialog.quote is not None and dialog.quote["fee_sat"] > before_sat)
+    dialog.reject()
+
+
+def test_where_the_peer_cannot_agree_the_forced_close_is_offered(desk: Make) -> None:
+    one = desk(scenes.trouble())
+    key = next(k for k, c in one.node.channels.items() if c.phase is ChannelPhase.PEER_OFFLINE)
+    one.go("channels")
+    one.shell.show_channel(key)
+    detail = one.page(ChannelDetail)
+    assert not detail.close_button.isEnabled()
+    assert detail.why_not.isVisible()
+    assert "not connected" in detail.why_not.text()
+    assert detail.force_button.isEnabled()
+    dialog = CloseChannelDialog(one.window, one.shell.context, detail.channel, force=False)
+    dialog.open()
+    assert not dialog.close_button.isEnabled()
+    assert dialog.refused.button is not None
+    click(dialog.refused.button)
+    one.until(lambda: any(d.isVisible() and d.close_button.kind == "danger" for d in closers(one)))
+    forced = next(d for d in closers(one) if d.isVisible())
+    one.until(lambda: forced.quote is not None)
+    forced.reject()
+    changed(one, key, peer_online=True, phase=ChannelPhase.READY)
+    one.until(detail.close_button.isEnabled)
+    assert not detail.why_not.isVisible()
+
+
+def closers(desk: Desk) -> list[CloseChannelDialog]:
+    return desk.window.findChildren(CloseChannelDialog)
 
 
 def closing(phase: ChannelPhase) -> tuple[FakeNode, str]:

@@ -18,7 +18,7 @@ from wallet.node.api import (
 
 __all__ = [
     "CLOSED", "channel_look", "channel_sentence", "item_amount", "item_icon", "item_state", "item_title", "item_tone",
-    "item_worth", "phase_look", "problem_sentence", "request_look", "restored_sentence",
+    "item_worth", "phase_look", "problem_sentence", "request_look", "restored_sentence", "together_problem",
 ]  # fmt: skip
 
 CLOSED = frozenset({ChannelPhase.CLOSING, ChannelPhase.FORCE_CLOSING, ChannelPhase.CLOSED})
@@ -114,6 +114,22 @@ def channel_sentence(channel: ChannelView) -> str:
             "itself once the peer is online."
         )
     return fmt.plain(channel.phase_text, 240)
+
+
+def together_problem(channel: ChannelView) -> str:
+    """Why a channel cannot be closed together with its peer now; empty where it can. Payments on their way are no
+    hindrance: the closing waits for them."""
+    if channel.phase in CLOSED:
+        return _("This channel is closed already.")
+    if channel.phase is ChannelPhase.SHUTTING_DOWN:
+        return _("Closing together is under way already. Should it take long, close without the peer.")
+    if channel.phase is ChannelPhase.NEGOTIATING:
+        return _("The opening is not agreed on yet: there is nothing to close together.")
+    if not channel.peer_online:
+        return _(
+            "The peer is not connected, so it cannot agree to a closing. Wait until it is back, or close without it."
+        )
+    return ""
 
 
 def restored_sentence(recovery: RecoveryView) -> str:

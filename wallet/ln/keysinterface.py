@@ -69,6 +69,7 @@ from wallet.ln.sign import ChannelSigner, KeysInterface, SignerRefusal, SignerSt
 from wallet.ln.types import NodeId
 
 __all__ = [
+    "DELAYED_INPUT_WEIGHT",
     "TO_REMOTE_KEYS",
     "ChannelSigner",
     "InMemorySigner",
@@ -654,6 +655,8 @@ _DELAYED_WITNESS_WEIGHT: Final = 1 + 74 + 1 + 1 + 80
 
 INPUT_BASE_WEIGHT: Final = 164
 """Outpoint 36, script length 1, sequence 4, times 4."""
+DELAYED_INPUT_WEIGHT: Final = INPUT_BASE_WEIGHT + _DELAYED_WITNESS_WEIGHT
+"""Of our own output of our own commitment, at most."""
 
 
 def spendable_witness_weight(descriptor: SpendableOutputDescriptor) -> int:

@@ -36,6 +36,7 @@ from wallet.ln.sign import ChannelSigner
 from wallet.ln.types import PaymentPreimage
 
 __all__ = [
+    "ANCHOR_INPUT_WEIGHT",
     "Claim",
     "CounterpartyHtlcClaim",
     "HolderCommitmentClaim",
@@ -79,7 +80,7 @@ _WITNESS_HEAD_WEIGHT: Final = 1 + 74
 _FRAME_WEIGHT: Final = 4 * 10 + 2
 _COIN_AND_CHANGE_WEIGHT: Final = _INPUT_BASE_WEIGHT + 109 + 4 * 31
 _OUTPUT_P2WSH_WEIGHT: Final = 4 * 43
-_ANCHOR_INPUT_WEIGHT: Final = _INPUT_BASE_WEIGHT + 1 + 74 + 1 + 40
+ANCHOR_INPUT_WEIGHT: Final = _INPUT_BASE_WEIGHT + 1 + 74 + 1 + 40
 
 
 # --- the kinds ----------------------------------------------------------------
@@ -318,7 +319,7 @@ def outside_weight(claims: Sequence[HolderHtlcClaim | HolderCommitmentClaim]) ->
     weight = _FRAME_WEIGHT + _COIN_AND_CHANGE_WEIGHT
     for claim in claims:
         if isinstance(claim, HolderCommitmentClaim):
-            weight += claim.weight + _ANCHOR_INPUT_WEIGHT
+            weight += claim.weight + ANCHOR_INPUT_WEIGHT
         else:
             weight += htlc_transaction_weight(claim)
     return weight

@@ -9,7 +9,7 @@ from PyQt6.QtWidgets import QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
-from wallet.gui.describe import CLOSED, channel_look, channel_sentence
+from wallet.gui.describe import CLOSED, channel_look, channel_sentence, together_problem
 from wallet.gui.models.channels import uptime_text
 from wallet.gui.pages.base import left_column, scroller
 from wallet.gui.pages.channel_history import ChannelStates
@@ -23,6 +23,7 @@ from wallet.gui.widgets.basic import AmountLabel, Button, Card, Flow, Label, Pil
 from wallet.gui.widgets.ids import CopyId, DetailsList, Fold, NodeDot
 from wallet.gui.widgets.notices import Banner, Facts
 from wallet.gui.widgets.stepper import Step, Stepper
+from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _, ngettext
 from wallet.node.api import ChannelPhase, ChannelView
 
@@ -64,8 +65,8 @@ def open_steps(channel: ChannelView) -> list[tuple[str, Step, str]]:
 
 
 class ChannelDetail(QWidget):
-    """Attributes: `channel`, `back`, `rename`, `close_button`, `force_button`; `publish_button` for a channel that is
-    held; `states` and its fold; `resolution`, once the channel is closed."""
+    """Attributes: `channel`, `back`, `rename`, `close_button`, `force_button`; `why_not`: the first cannot be used;
+    `publish_button` for a channel that is held; `states` and its fold; `resolution`, once the channel is closed."""
 
     def __init__(self, context: Context, channel: ChannelView, on_back: Callable[[], object]) -> None:
         super().__init__()
@@ -122,7 +123,12 @@ class ChannelDetail(QWidget):
         self._rules = QWidget()
         self._rules.setLayout(rules_box)
         self._actions = QWidget()
-        self._actions.setLayout(Flow(self.close_button, self.force_button, self.publish_button, spacing=S2))
+        buttons = Flow(self.close_button, self.force_button, self.publish_button, spacing=S2)
+        self.why_not = Label("", "caption", "text2", wrap=True)
+        actions = vbox(spacing=S2)
+        actions.addLayout(buttons)
+        actions.addWidget(self.why_not)
+        self._actions.setLayout(actions)
 
         holder = QWidget()
         holder.setMaximumWidth(theme().px(SETTINGS_WIDTH))
@@ -178,6 +184,9 @@ class ChannelDetail(QWidget):
         self.close_button.setVisible(not held)
         self.force_button.setVisible(not held)
         self.publish_button.setVisible(held)
+        problem = together_problem(channel) if is_open and not held else ""
+        tell_why(self.close_button, problem, self.why_not)
+        self.why_not.setVisible(bool(problem))
         steps = open_steps(channel)
         self._stepper.show_steps(steps)
         self._stepper.setVisible(bool(steps))

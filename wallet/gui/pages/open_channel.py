@@ -392,7 +392,10 @@ class OpenChannelDialog(Dialog):
                 (_("Opening costs now"), fmt.fee_with_share(fee_sat * 1000, amount_sat * 1000)),
                 (
                     _("Closing later, about"),
-                    fmt.amount_sat(_sat(quote, "closing_fee_sat_estimate")),
+                    _("{fee} together with the peer, {forced} without it").format(
+                        fee=fmt.amount_sat(_sat(quote, "closing_fee_sat_estimate")),
+                        forced=fmt.amount_sat(_sat(quote, "forced_fee_sat_estimate")),
+                    ),
                 ),
                 (_("You can send then"), fmt.amount_sat(_sat(quote, "can_send_sat"))),
                 (_("You can receive then"), receive),

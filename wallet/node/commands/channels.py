@@ -9,6 +9,7 @@ from wallet.bitcoin.tx import hash_from_hex, txid_hex
 from wallet.chain.interfaces import BroadcastPackage, ConfirmationTarget
 from wallet.i18n import _
 from wallet.ln.channel_details import ChannelDetails, ChannelState
+from wallet.ln.closing_costs import costs_of_state, forced_costs
 from wallet.ln.config import UserConfig
 from wallet.ln.events import ChannelClosed, ChannelPending
 from wallet.ln.types import APIError, ChannelId, NodeId
@@ -403,6 +404,14 @@ async def quote_open_channel(
     minimum_sat = _known_minimum_sat(node, peer)
     reserve_sat = max(value_sat // 100, 1_000)
     commit_fee_sat = COMMITMENT_WEIGHT * 2 * anchor_rate // 1000 + 660
+    forced = forced_costs(
+        is_funder=True,
+        anchors=True,
+        feerate_sat_per_kw=anchor_rate,
+        own_sat=max(0, value_sat - COMMITMENT_WEIGHT * anchor_rate // 1000 - 660),
+        htlcs=(),
+        **_closing_rates(node),
+    )
     if closing_fee_sat * 20 > value_sat:
         warning = _(
             "Closing may cost more than a twentieth of this channel. A larger one is cheaper in the long run."
@@ -415,6 +424,7 @@ async def quote_open_channel(
         "amount_sat": value_sat,
         "funding_fee_sat": fee_sat,
         "closing_fee_sat_estimate": closing_fee_sat,
+        "forced_fee_sat_estimate": forced.total_sat,
         "can_send_sat": max(0, value_sat - reserve_sat - commit_fee_sat),
         "can_receive_sat": 0,
         "reserve_sat": reserve_sat,
@@ -489,10 +499,20 @@ async def quote_close(node: Node, channel_id: str, *, force: bool = False) -> Js
             "explanation": _("Both sides agree on a transaction; your part is spendable once it confirms."),
         }
     delay_blocks = item.force_close_spend_delay_blocks or 0
-    fee_sat = COMMITMENT_WEIGHT * (item.feerate_sat_per_kw or close_rate) // 1000 if item.is_outbound else 0
+    with node.core.locked():
+        monitor = node.chain_monitor.get_monitor(item.channel_id)
+        costs = None if monitor is None else costs_of_state(monitor.state, **_closing_rates(node))
+    if costs is None:
+        return {
+            "fee_sat": 0,
+            "amount_sat": 0,
+            "available_height": None,
+            "available_blocks": 0,
+            "explanation": _("The opening is given up. Nothing has been published, and no coins were used."),
+        }
     return {
-        "fee_sat": fee_sat,
-        "amount_sat": max(0, local_sat - fee_sat),
+        "fee_sat": costs.total_sat,
+        "amount_sat": costs.home_sat,
         "available_height": node.best_height + 1 + delay_blocks,
         "available_blocks": delay_blocks + 1,
         "explanation": _(
@@ -500,6 +520,19 @@ async def quote_close(node: Node, channel_id: str, *, force: bool = False) -> Js
             "part stays locked for {blocks} blocks (about {days} "
             "days) after that confirms, so that the peer could object."
         ).format(blocks=delay_blocks, days=max(1, delay_blocks // 144)),
+        "commitment_sat": costs.commitment_sat,
+        "bump_sat": costs.bump_sat,
+        "htlcs_sat": costs.htlcs_sat,
+        "sweep_sat": costs.sweep_sat,
+        "from_coins_sat": costs.from_coins_sat,
+    }
+
+
+def _closing_rates(node: Node) -> dict[str, int]:
+    """What is paid per weight while a channel is closed without its peer, today."""
+    return {
+        "pressing_sat_per_kw": node.fee_sat_per_kw(ConfirmationTarget.URGENT_ON_CHAIN_SWEEP),
+        "patient_sat_per_kw": node.fee_sat_per_kw(ConfirmationTarget.OUTPUT_SPENDING_FEE),
     }
 
 
