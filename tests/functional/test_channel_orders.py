@@ -220,8 +220,28 @@ def test_a_channel_that_is_less_than_what_was_paid_for_is_refused(tmp_path: Path
             with pytest.raises(CommandError, match="less than what was ordered"):
                 await hub.call("open_channel", connection_string=alice.uri, amount_sat=BOUGHT_SAT - 1)
             assert not alice.channels_with(hub)
+            with pytest.raises(CommandError, match="a private one was ordered"):
+                await hub.call(
+                    "open_channel", connection_string=alice.uri, amount_sat=BOUGHT_SAT, public=True
+                )
+            assert "you paid for a private one" in (await alice.call("list_orders"))[0]["sentence"]
             await hub.call("open_channel", connection_string=alice.uri, amount_sat=BOUGHT_SAT + 1)
             await came(world, alice, order)
+            # What nobody ordered stays private; who orders a public channel gets that.
+            with pytest.raises(CommandError, match="Our channels are private"):
+                await hub.call(
+                    "open_channel", connection_string=alice.uri, amount_sat=BOUGHT_SAT, public=True
+                )
+            await hub.fund(2_000_000)
+            async with selling(hub):
+                public = await alice.call("buy_channel", peer=hub.uri, amount_sat=BOUGHT_SAT, public=True)
+                assert public["public"]
+                await alice.call("pay_order", order_id=public["order_id"])
+                await came(world, alice, public)
+            assert {c.channel_value_sat: c.is_announced for c in alice.channels_with(hub)} == {
+                BOUGHT_SAT + 1: False,
+                BOUGHT_SAT: True,
+            }
 
     play(scenario())
 
@@ -321,7 +341,6 @@ def test_what_would_be_refused_or_costs_more_than_allowed_is_not_even_ordered(
                             "buy_channel", **({"peer": hub.uri, "amount_sat": BOUGHT_SAT} | asked)
                         )
 
-                await refused("takes no public channel", public=True)
                 await refused(r"with 20\D000\Dsat to", amount_sat=19_999)
                 assert (await alice.call("channel_offer", peer=hub.uri))["max_sat"] == 30_000_000
                 with monkeypatch.context() as small:

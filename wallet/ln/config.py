@@ -189,7 +189,7 @@ class ChannelHandshakeLimits:
         their_to_self_delay_blocks: how long, at most, our coins may be locked after we force-close.
         max_minimum_depth_blocks: confirmations that the peer may ask of our funding transaction.
         force_announced_channel_preference: refuse a peer's channel that is to be announced, while ours are
-            private.
+            private. With `manually_accept_inbound_channels` that is left to whoever is asked.
         trust_own_funding_0conf: use a channel that we funded before it confirms, where the peer offers that.
     """
 

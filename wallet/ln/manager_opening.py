@@ -216,7 +216,7 @@ class OpeningRoom(ManagerBase):
                     msg,
                     their_node_id,
                     chain_hash=self._network.chain_hash,
-                    config=self._config,
+                    config=self._limits_for_inbound(),
                     ours=self._init_features(),
                     theirs=peer.features,
                     bounds=self._fee_bounds(anchors=anchors),
@@ -242,6 +242,14 @@ class OpeningRoom(ManagerBase):
                 return
             user_channel_id = int.from_bytes(self._keys.get_secure_random_bytes()[:8], "big")
             self._accept(their_node_id, peer, state, user_channel_id, zero_conf=False)
+
+    def _limits_for_inbound(self) -> UserConfig:
+        """Who answers `OpenChannelRequest` decides on public channels too: one may have been bought."""
+        config = self._config
+        if not config.manually_accept_inbound_channels:
+            return config
+        limits = replace(config.channel_handshake_limits, force_announced_channel_preference=False)
+        return replace(config, channel_handshake_limits=limits)
 
     def _may_begin_opening(self, their_node_id: NodeId) -> bool:
         """Those with a confirmed channel may always; of the others only so many at a time."""

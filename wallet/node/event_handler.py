@@ -85,6 +85,7 @@ class EventHandler:
             case ev.ChannelPending():
                 self._pending(event)
             case ev.ChannelReadyEvent():
+                self._node.orders.channels_changed()
                 self._node.log(LogLevel.INFO, "channel %s is ready", event.channel_id.hex())
             case ev.ChannelClosed():
                 self._closed(event)
@@ -172,12 +173,16 @@ class EventHandler:
     def _open_request(self, event: ev.OpenChannelRequest) -> None:
         node = self._node
         bought = node.orders.expects(event)
+        why = ""
         if bought is False:
             # bLIP 51, channel open: then the seller has to give the money back.
-            node.log(LogLevel.WARN, "a channel was refused: it is less than what was bought")
-            node.manager.reject_inbound_channel(
-                event.temporary_channel_id, event.counterparty_node_id, "It is less than what was ordered."
-            )
+            why = node.orders.refuse(event)
+        elif bought is None and event.is_announced and self._is_private():
+            # An announcement tells everybody who holds these coins: only who ordered that wants it.
+            why = "Our channels are private: please do not announce this one."
+        if why:
+            node.log(LogLevel.WARN, "a channel was refused: %s", why)
+            node.manager.reject_inbound_channel(event.temporary_channel_id, event.counterparty_node_id, why)
             return
         # Who has paid for it wants it; with nothing of ours in it, no close puts anything at risk.
         harmless = bought is True and not event.push_msat
@@ -188,8 +193,14 @@ class EventHandler:
             return
         node.manager.accept_inbound_channel(event.temporary_channel_id, event.counterparty_node_id, 0)
 
+    def _is_private(self) -> bool:
+        config = self._node.options.user_config
+        forced = config.channel_handshake_limits.force_announced_channel_preference
+        return forced and not config.channel_handshake_config.announce_for_forwarding
+
     def _pending(self, event: ev.ChannelPending) -> None:
         node = self._node
+        node.orders.channels_changed()
         waiter = self.channel_waiters.pop(event.temporary_channel_id, None)
         if waiter is not None:
             node.core.afterwards(lambda: waiter(event))
@@ -225,6 +236,7 @@ class EventHandler:
 
     def _closed(self, event: ev.ChannelClosed) -> None:
         node = self._node
+        node.orders.channels_changed()
         asked = self.probes.pop(event.channel_id, None)
         if asked is not None:
             node.forget_details(event.channel_id)

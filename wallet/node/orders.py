@@ -92,6 +92,8 @@ class OrderRecord:
         channel_id: the bought one; while the order is `PAYING`, one that may still come to nothing.
         problem: a sentence; what is not as it should be.
         coins_before: transactions that paid to the refund address before the order was paid: they are no refund.
+        paid_height: of the best block when it was paid; 0 before.
+        refusal: a sentence; which other channel the seller offered instead, and that it was refused.
     """
 
     local_id: bytes
@@ -107,6 +109,8 @@ class OrderRecord:
     channel_id: bytes | None = None
     problem: str = ""
     coins_before: frozenset[bytes] = field(default=frozenset(), metadata={"tlv": 101})
+    paid_height: int = field(default=0, metadata={"tlv": 103})
+    refusal: str = field(default="", metadata={"tlv": 105})
 
     @property
     def total_sat(self) -> int:
@@ -145,6 +149,8 @@ class ChannelOrders:
         self._task: asyncio.Task[None] | None = None
         self._questions: dict[bytes, asyncio.Task[None]] = {}
         self._asked: dict[bytes, tuple[object, float]] = {}
+        self._looked: dict[bytes, tuple[object, float]] = {}
+        self._news = 0  # of channels and of orders: any of them may be another one's
         self._came_back: dict[bytes, tuple[int, int]] = {}
 
     def read(self, rows: Callable[[str], Iterable[tuple[bytes, bytes]]]) -> None:
@@ -153,6 +159,7 @@ class ChannelOrders:
     def put(self, record: OrderRecord) -> OrderRecord:
         """Within an entry."""
         self.records[record.local_id] = record
+        self._news += 1
         self._node.core.write((row(ORDER_SPACE, record.local_id, record),))
         return record
 
@@ -254,13 +261,36 @@ class ChannelOrders:
             version = views.version
             for record in awaited:
                 try:
-                    self._look_after(record.local_id)
+                    if self._is_news(record):
+                        self._look_after(record.local_id)
                 except Exception as error:
                     # One order that cannot be looked after keeps no other waiting.
                     self._node.log(LogLevel.ERROR, "an order could not be looked after: %r", error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await views.changed_since(version)
+
+    def channels_changed(self) -> None:
+        """A channel has come, can be used, or is gone: any of them may be one that was bought."""
+        self._news += 1
+
+    def _is_news(self, record: OrderRecord) -> bool:
+        """Whether something happened that may matter to an order, or time has passed. Most changes of a node do not:
+        payments of others, say, come by the dozen in a second."""
+        state = self._seen(record)
+        now = self._node.loop.time()
+        before = self._looked.get(record.local_id)
+        if before is not None and before[0] == state and now - before[1] < POLL_SECONDS:
+            return False
+        self._looked[record.local_id] = (state, now)
+        return True
+
+    def _seen(self, record: OrderRecord) -> tuple[object, ...]:
+        node = self._node
+        payment = self.payment_state(record)
+        online = NodeId(record.node_id) in node.peers.online
+        paying = record.local_id in self.paying
+        return self._news, node.best_height, node.onchain.version, payment, online, paying
 
     # --- asking -----------------------------------------------------------------------
 
@@ -327,18 +357,57 @@ class ChannelOrders:
     def expects(self, request: OpenChannelRequest) -> bool | None:
         """Whether a channel that a peer offers is one that was bought: True; False where it is less than what that
         peer was paid for; None where nothing is awaited from it. Within an entry."""
+        waiting = self._waiting(request)
+        if not waiting:
+            return None
+        return any(
+            _is_as_ordered(
+                record.order.params, request.funding_sat, request.push_msat, public=request.is_announced
+            )
+            for record in waiting
+        )
+
+    def _waiting(self, request: OpenChannelRequest) -> list[OrderRecord]:
+        """Those that await a channel of the peer that offers one."""
         # One that is still being talked about is an order's too.
         with_channel = self._assigned(besides=request.temporary_channel_id)
-        waiting = [
+        return [
             record
             for record in self.awaited()
             if record.node_id == request.counterparty_node_id and record.local_id not in with_channel
         ]
-        if not waiting:
-            return None
-        return any(
-            _is_enough(record.order.params, request.funding_sat, request.push_msat) for record in waiting
-        )
+
+    def refuse(self, request: OpenChannelRequest) -> str:
+        """Notes that a seller offered another channel than was paid for; what it is told. Within an entry."""
+        name, told = self._node.alias_of(request.counterparty_node_id), ""
+        for record in self._waiting(request):
+            params = record.order.params
+            if request.is_announced == params.announce_channel:
+                told = "It is less than what was ordered."
+                sentence = _(
+                    "{name} offered a channel of {offered}, {ours} of it yours, instead of the {capacity}, {agreed} of "
+                    "it yours, that you paid for. Leyden refused it. Ask its owner for the right one or your money."
+                ).format(
+                    name=name,
+                    offered=sat_text(request.funding_sat),
+                    ours=sat_text(request.push_msat // 1000),
+                    capacity=sat_text(params.capacity_sat),
+                    agreed=sat_text(params.client_balance_sat),
+                )
+            elif request.is_announced:
+                told = told or "It is public, and a private one was ordered."
+                sentence = _(
+                    "{name} offered a public channel, and you paid for a private one. Leyden refused it. Ask its owner "
+                    "for the right one or your money."
+                ).format(name=name)
+            else:
+                told = told or "It is private, and a public one was ordered."
+                sentence = _(
+                    "{name} offered a private channel, and you paid for a public one. Leyden refused it. Ask its owner "
+                    "for the right one or your money."
+                ).format(name=name)
+            self.edit(record.local_id, refusal=sentence, problem=sentence)
+        return told
 
     def _look_after(self, key: bytes) -> None:
         """What can be seen here, and a question to the seller where one is due: that keeps no other order waiting."""
@@ -420,7 +489,7 @@ class ChannelOrders:
             self.edit(record.local_id, channel_id=bytes(found.channel_id), problem="")
             return
         name, amount = self._node.alias_of(record.node_id), sat_text(record.total_sat)
-        problem = ""
+        problem = record.refusal
         if told.channel is not None:
             outpoint = told.channel.funding_outpoint
             point = f"{txid_hex(outpoint.txid)[:16]}…:{outpoint.vout}"
@@ -578,8 +647,8 @@ def _satisfies(item: ChannelDetails, record: OrderRecord) -> bool:
     if item.counterparty_node_id != record.node_id or item.channel_id in record.channels_before:
         return False
     # One that was taken for it before may have been used since.
-    return item.channel_id == record.channel_id or _is_enough(
-        record.order.params, item.channel_value_sat, item.balance_msat
+    return item.channel_id == record.channel_id or _is_as_ordered(
+        record.order.params, item.channel_value_sat, item.balance_msat, public=item.is_announced
     )
 
 
@@ -588,9 +657,10 @@ def _is_certain(item: ChannelDetails) -> bool:
     return item.is_channel_ready or bool(item.confirmations)
 
 
-def _is_enough(params: lsps1.OrderParams, capacity_sat: int, ours_msat: int) -> bool:
-    """Whether a channel is at least what was ordered. bLIP 51, channel open."""
-    return capacity_sat >= params.capacity_sat and ours_msat >= params.client_balance_sat * 1000
+def _is_as_ordered(params: lsps1.OrderParams, capacity_sat: int, ours_msat: int, *, public: bool) -> bool:
+    """Whether a channel is at least what was ordered, and as public. bLIP 51, channel open."""
+    enough = capacity_sat >= params.capacity_sat and ours_msat >= params.client_balance_sat * 1000
+    return enough and public == params.announce_channel
 
 
 def _refusal(name: str, code: int) -> str:

@@ -14,7 +14,9 @@ import pytest
 from wallet.bitcoin.address import REGTEST, address_to_script, script_to_address
 from wallet.bitcoin.tx import OutPoint, Txid
 from wallet.ln import lsps1
+from wallet.ln.config import UserConfig
 from wallet.ln.lsps1 import BoughtChannel, OrderState
+from wallet.ln.types import NodeId
 from wallet.node.api import CommandError
 from wallet.node.commands.buying import order_sentence
 from wallet.node.event_handler import EventHandler
@@ -80,16 +82,20 @@ def channel_of(number: int, capacity_sat: int, confirmations: int | None = 1, re
         balance_msat=0,
         confirmations=confirmations,
         is_channel_ready=ready,
+        is_announced=False,
+        confirmations_required=1,
+        pending_htlcs=(),
     )
 
 
-def offer_of(capacity_sat: int, push_msat: int = 0, number: int = 99) -> Any:
+def offer_of(capacity_sat: int, push_msat: int = 0, number: int = 99, public: bool = False) -> Any:
     """What the seller's `open_channel` asks."""
     return SimpleNamespace(
         counterparty_node_id=SELLER,
         temporary_channel_id=bytes([number]) * 32,
         funding_sat=capacity_sat,
         push_msat=push_msat,
+        is_announced=public,
         needs_anchor_reserve=True,
     )
 
@@ -113,19 +119,21 @@ class FakeCore:
 
 
 class FakeOnchain:
-    """Attributes: `entries`, the history; `addresses`, handed out in turn, over and over."""
+    """Attributes: `entries`, the history; `paid`, the transaction that pays an order; `addresses`, handed out in turn,
+    over and over."""
 
     def __init__(self) -> None:
         self.version = 0
         self.entries: list[Any] = []
+        self.paid: Any = None
         self.addresses = [address_of(number) for number in range(10, 13)]
         self.handed = 0
 
     def history(self) -> list[Any]:
         return self.entries
 
-    def entry(self, _txid: bytes) -> None:
-        return None
+    def entry(self, _txid: bytes) -> Any:
+        return self.paid
 
     def new_address(self) -> str:
         self.handed += 1
@@ -151,6 +159,7 @@ class Rig:
         self.onchain = FakeOnchain()
         self.payments: dict[bytes, Any] = {}
         self.requests: dict[bytes, Any] = {}
+        self.closed: dict[bytes, Any] = {}
         self.log: list[str] = []
         self.kept: list[Any] = []
         self.core = FakeCore()
@@ -158,10 +167,12 @@ class Rig:
             core=self.core,
             manager=SimpleNamespace(list_channels=lambda: self.channels),
             onchain=self.onchain,
-            options=SimpleNamespace(network=REGTEST),
+            options=SimpleNamespace(network=REGTEST, user_config=UserConfig(), accept_without_reserve=True),
             alias_of=lambda _node_id: "The seller",
             peers=SimpleNamespace(online=frozenset(), keep=self.kept.append),
-            ledger=SimpleNamespace(payments=self.payments, requests=SimpleNamespace(live=self.requests)),
+            ledger=SimpleNamespace(
+                payments=self.payments, requests=SimpleNamespace(live=self.requests), closed=self.closed
+            ),
             best_height=100,
             fee_sat_per_kw=lambda _target: 1_000,
             wall_clock_at=lambda: 1_000,
@@ -178,6 +189,19 @@ class Rig:
 
     def now(self, record: OrderRecord) -> OrderRecord:
         return self.orders.records[record.local_id]
+
+    def offers(self, offered: Any) -> list[str]:
+        """What a seller is told whose channel is refused; nothing where it is taken."""
+        refused: list[str] = []
+        self.node.manager.accept_inbound_channel = lambda *_what: None
+        self.node.manager.reject_inbound_channel = lambda _id, _node_id, why: refused.append(why)
+        handler: Any = SimpleNamespace(_node=self.node, channel_requests={})
+        handler._is_private = lambda: EventHandler._is_private(handler)
+        EventHandler._open_request(handler, offered)
+        return refused
+
+    def sentence(self, record: OrderRecord) -> str:
+        return order_sentence(self.node, self.now(record))
 
     def told(self, record: OrderRecord, number: int) -> None:
         """The seller names an order's channel."""
@@ -278,10 +302,207 @@ def test_a_bought_channel_with_our_money_in_it_needs_coins_to_close_it(
     rig.node.has_anchor_reserve = lambda one_more: not one_more
     rig.node.manager.accept_inbound_channel = lambda channel_id, *_more: taken.append(channel_id)
     handler: Any = SimpleNamespace(_node=rig.node, channel_requests={})
+    handler._is_private = lambda: True
     offered = offer_of(300_000, push_msat)
     EventHandler._open_request(handler, offered)
     assert (taken == [offered.temporary_channel_id]) is accepted
     assert (offered.temporary_channel_id in handler.channel_requests) is not accepted
+
+
+# --- what a seller does instead ---------------------------------------------------------------
+
+
+def ordered(record: OrderRecord, **changes: Any) -> OrderRecord:
+    params = dataclasses.replace(record.order.params, **changes)
+    return dataclasses.replace(record, order=dataclasses.replace(record.order, params=params))
+
+
+@pytest.mark.parametrize(
+    ("bought_public", "offered", "told", "words"),
+    [
+        (False, offer_of(299_999), "less than what was ordered", "a channel of 299\u202f999\u00a0sat"),
+        (
+            False,
+            offer_of(300_000, public=True),
+            "It is public",
+            "a public channel, and you paid for a private",
+        ),
+        (True, offer_of(300_000), "It is private", "a private channel, and you paid for a public"),
+    ],
+    ids=["smaller", "public", "private"],
+)
+def test_another_channel_than_was_paid_for_is_refused_and_told_until_the_right_one_comes(
+    bought_public: bool, offered: Any, told: str, words: str
+) -> None:
+    record = ordered(order_of("a", 300_000), announce_channel=bought_public)
+    rig = Rig(record)
+    assert [told in why for why in rig.offers(offered)] == [True]
+    assert words in rig.sentence(record)
+    assert "Ask its owner" in rig.sentence(record)
+    # What the seller says afterwards takes nothing back.
+    rig.orders._take(rig.now(record), record.order)
+    assert words in rig.sentence(record)
+    assert rig.offers(offer_of(300_000, public=bought_public)) == []
+    rig.channels.append(channel_of(1, 300_000))
+    rig.channels[0].is_announced = bought_public
+    rig.look()
+    assert rig.now(record).step is OrderStep.ARRIVED
+    assert words not in rig.sentence(record)
+
+
+def test_a_public_channel_that_nobody_ordered_is_refused() -> None:
+    rig = Rig()
+    assert rig.offers(offer_of(300_000)) == []
+    assert rig.offers(offer_of(300_000, public=True)) == [
+        "Our channels are private: please do not announce this one."
+    ]
+
+
+def test_a_private_channel_is_not_the_public_one_that_was_ordered() -> None:
+    item = channel_of(1, 400_000)
+    record = order_of("a", 300_000)
+    assert assigned([record], [item]) == {record.local_id: item}
+    assert assigned([ordered(record, announce_channel=True)], [item]) == {}
+
+
+@pytest.mark.parametrize(
+    ("pay_by", "state", "words"),
+    [
+        (PayBy.LIGHTNING, PaymentState.PENDING, "come back by themselves, at block 240"),
+        (PayBy.LIGHTNING, PaymentState.SUCCEEDED, "Ask its owner for the channel or the money"),
+        (PayBy.ONCHAIN, None, "name the order a"),
+    ],
+    ids=["held", "taken", "on chain"],
+)
+def test_a_channel_that_does_not_come_in_time_is_told_with_what_to_do(
+    pay_by: PayBy, state: PaymentState | None, words: str
+) -> None:
+    record = dataclasses.replace(order_of("a", 300_000, pay_by), paid_height=100, paid_txid=b"p" * 32)
+    rig = Rig(record)
+    if state is not None:
+        rig.payments[HASH] = SimpleNamespace(state=state)
+    rig.onchain.paid = SimpleNamespace(height=100)
+    hangs = channel_of(9, 1)
+    hangs.pending_htlcs = (SimpleNamespace(outbound=True, payment_hash=HASH, cltv_expiry_height=240),)
+    rig.channels.append(hangs)
+    # Six blocks for the funding, six of grace, and on chain six more in which the payment is counted.
+    last = 100 + 6 + 6 + (6 if pay_by is PayBy.ONCHAIN else 0)
+    rig.node.best_height = last
+    assert "has not opened" not in rig.sentence(record)
+    rig.node.best_height = last + 1
+    assert "has not opened the channel of 300\u202f000\u00a0sat" in rig.sentence(record)
+    assert words in rig.sentence(record)
+    # Once it is there, and does not confirm, that is what is told.
+    rig.channels.append(channel_of(1, 300_000, None))
+    rig.look()
+    assert "is opening, but not confirmed" in rig.sentence(record)
+
+
+def test_a_payment_on_chain_that_is_not_confirmed_makes_no_seller_late() -> None:
+    record = dataclasses.replace(order_of("a", 300_000), paid_height=100, paid_txid=b"p" * 32)
+    rig = Rig(record)
+    rig.node.best_height = 10_000
+    for paid in (None, SimpleNamespace(height=None)):
+        rig.onchain.paid = paid
+        assert "is awaited" in rig.sentence(record)
+
+
+def test_a_channel_that_is_not_released_after_what_was_agreed_is_told() -> None:
+    record = ordered(order_of("a", 300_000), required_channel_confirmations=3)
+    rig = Rig(record)
+    rig.channels.append(channel_of(1, 300_000, 9))
+    rig.look()
+    assert "can be used once it is confirmed" in rig.sentence(record)
+    rig.channels[0].confirmations = 10
+    assert "has 10 confirmations, and The seller has not released it: 3 were agreed" in rig.sentence(record)
+    rig.channels[0].is_channel_ready = True
+    assert "is there" in rig.sentence(record)
+
+
+@pytest.mark.parametrize(
+    ("by_us", "closed_at", "told"),
+    [(False, 999, True), (False, 1_000, False), (True, 999, False)],
+    ids=["too early", "in time", "by us"],
+)
+def test_a_channel_that_is_closed_before_its_time_is_told(by_us: bool, closed_at: int, told: bool) -> None:
+    record = order_of("a", 300_000)
+    channel = BoughtChannel(
+        funded_at=0, funding_outpoint=OutPoint(Txid(bytes([1]) * 32), 0), expires_at=1_000
+    )
+    record = dataclasses.replace(
+        record,
+        order=dataclasses.replace(record.order, channel=channel),
+        step=OrderStep.ARRIVED,
+        channel_id=bytes([1]) * 32,
+    )
+    rig = Rig(record)
+    rig.closed[bytes([1]) * 32] = SimpleNamespace(by_us=by_us, closed_at=closed_at)
+    assert ("closed before its time" in rig.sentence(record)) is told
+
+
+def test_orders_are_looked_after_when_something_happened_to_them_and_not_with_each_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record = order_of("a", 300_000, PayBy.LIGHTNING)
+    rig = Rig(record)
+    rig.payments[HASH] = SimpleNamespace(state=PaymentState.PENDING)
+    looks = 0
+    clock = 0.0
+    listed = rig.node.manager.list_channels
+
+    def list_channels() -> Any:
+        nonlocal looks
+        looks += 1
+        return listed()
+
+    rig.node.manager.list_channels = list_channels
+    rig.node.loop = SimpleNamespace(time=lambda: clock)
+
+    def looked() -> int:
+        """How often, of a hundred changes of the node."""
+        nonlocal looks
+        looks = 0
+        for _change in range(100):
+            if rig.orders._is_news(record):
+                rig.orders._look_after(record.local_id)
+        return looks
+
+    def later() -> None:
+        nonlocal clock
+        clock += 30
+
+    def block() -> None:
+        rig.node.best_height += 1
+
+    def coins() -> None:
+        rig.onchain.version += 1
+
+    def connected() -> None:
+        rig.node.peers.online = frozenset({NodeId(SELLER)})
+        # The seller was just asked.
+        monkeypatch.setattr(rig.orders, "_is_due", lambda _record: False)
+
+    def being_paid() -> None:
+        rig.orders.paying.add(record.local_id)
+
+    def paid() -> None:
+        rig.orders.paying.discard(record.local_id)
+
+    def arrived() -> None:
+        rig.channels.append(channel_of(1, 300_000, None))
+        rig.orders.channels_changed()
+
+    assert looked() == 1
+    for happens in (later, block, coins, connected, being_paid, paid):
+        assert looked() == 0, happens
+        happens()
+        assert looked() == 1, happens
+    arrived()
+    # What it changed in the order is news once more.
+    assert looked() == 2
+    assert rig.now(record).channel_id == bytes([1]) * 32
+    rig.payments[HASH] = SimpleNamespace(state=PaymentState.SUCCEEDED)
+    assert looked() == 1
 
 
 # --- when the money is back ------------------------------------------------------------------

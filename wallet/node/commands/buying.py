@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wallet.bitcoin.address import address_to_script
 from wallet.bitcoin.errors import DecodeError
-from wallet.bitcoin.tx import TxOut, txid_hex
+from wallet.bitcoin.tx import Txid, TxOut, txid_hex
 from wallet.chain.interfaces import BroadcastPackage
 from wallet.i18n import _
 from wallet.ln import lsps1
@@ -27,7 +27,7 @@ from wallet.node.commands.payments import (
 from wallet.node.commands.registry import command, run
 from wallet.node.orders import OrderRecord, OrderStep, PayBy, local_id
 from wallet.node.records import PaymentState
-from wallet.node.sentences import sat_text
+from wallet.node.sentences import peer_text, sat_text
 from wallet.onchain.errors import OnchainError
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ QUICK_RATE_FACTOR = 2
 SPARE_BLOCKS = 3
 """On chain is paid only while so many blocks more than the seller asks for are likely before the offer ends."""
 BLOCK_SECONDS = 600
+ALWAYS_PAID_AFTER_BLOCKS = 6
+"""bLIP 51, onchain payments: with as many confirmations a payment counts, whatever the seller says."""
+LATE_BLOCKS = 6
+"""So many blocks above what was agreed before a person is told: a fee that was right can be too low in an hour."""
 AUTO, LIGHTNING, ONCHAIN = "auto", "lightning", "onchain"
 
 
@@ -87,16 +91,6 @@ def _taken_sat(node: Node, node_id: NodeId) -> tuple[int, int]:
 
 def _check_taken(node: Node, node_id: NodeId, params: lsps1.OrderParams) -> None:
     """Raises `CommandError` for a channel that this wallet would refuse once it is paid."""
-    config = node.options.user_config
-    forced = config.channel_handshake_limits.force_announced_channel_preference
-    if params.announce_channel and forced and not config.channel_handshake_config.announce_for_forwarding:
-        raise CommandError(
-            _(
-                "This wallet takes no public channel from others: it would tell everybody who holds these coins. "
-                "Nothing was ordered; order it without --public."
-            ),
-            code="public",
-        )
     smallest_sat, largest_sat = _taken_sat(node, node_id)
     if not smallest_sat <= params.capacity_sat <= largest_sat:
         raise CommandError(
@@ -148,7 +142,8 @@ async def buy_channel(
 ) -> Json:
     """Orders a channel in which AMOUNT_SAT can be received, of a node that sells channels (node_id@host:port). Prints
     its price, and how to pay; with --max_fee_sat, it is paid at once if no more than that leaves, --client_sat apart.
-    --pay is lightning, onchain, or auto; --client_sat comes to lie on your side, and is paid for on top."""
+    --pay is lightning, onchain, or auto; --client_sat comes to lie on your side, and is paid for on top. It is private,
+    so that only those learn of it whom you ask for a payment; with --public everybody sees that it is yours."""
     _check_way(pay)
     uri = peer_uri(node, peer)
     options = await _options(node, uri)
@@ -412,6 +407,8 @@ def _begin(node: Node, key: bytes, way: PayBy) -> OrderRecord:
         channels_before=before,
         coins_before=node.orders.coins_at_refund_address(record),
         problem="",
+        refusal="",
+        paid_height=node.best_height,
     )
 
 
@@ -528,6 +525,8 @@ def order_sentence(node: Node, record: OrderRecord) -> str:
     """Where an order is."""
     if record.problem:
         return record.problem
+    if late := late_sentence(node, record):
+        return late
     name = node.alias_of(record.node_id)
     amount, capacity = sat_text(record.total_sat), sat_text(record.order.params.capacity_sat)
     match record.step:
@@ -566,3 +565,86 @@ def _held_sentence(node: Node, record: OrderRecord) -> str:
     if state is PaymentState.SUCCEEDED:
         return _("{name} took your {amount}; its channel of {capacity} is awaited.")
     return _("{amount} are on their way to {name}; its channel of {capacity} is awaited.")
+
+
+def late_sentence(node: Node, record: OrderRecord) -> str:
+    """What a seller owes by now, and what to do about it; empty while all is as it was agreed."""
+    if record.step is OrderStep.PAYING:
+        return _not_opened_sentence(node, record)
+    if record.step is OrderStep.ARRIVED and record.channel_id is not None:
+        return _not_usable_sentence(node, record, record.channel_id)
+    return ""
+
+
+def _not_opened_sentence(node: Node, record: OrderRecord) -> str:
+    """bLIP 51, channel open: the funding confirms within so many blocks after the payment."""
+    params = record.order.params
+    with node.core.locked():
+        state = node.orders.payment_state(record)
+        paid = None if record.paid_txid is None else node.onchain.entry(Txid(record.paid_txid))
+        held = [
+            htlc.cltv_expiry_height
+            for channel in node.manager.list_channels()
+            for htlc in channel.pending_htlcs
+            if htlc.outbound and record.payment_hash and htlc.payment_hash == record.payment_hash
+        ]
+    if record.pay_by is PayBy.ONCHAIN:
+        if paid is None or paid.height is None:
+            return ""
+        # At the latest with these confirmations the seller counts it.
+        paid_height = paid.height + ALWAYS_PAID_AFTER_BLOCKS
+    else:
+        paid_height = record.paid_height
+    passed_blocks = node.best_height - paid_height
+    if not record.paid_height or passed_blocks <= params.funding_confirms_within_blocks + LATE_BLOCKS:
+        return ""
+    if record.channel_id is not None:
+        sentence = _(
+            "The channel of {capacity} from {name} is opening, but not confirmed after {blocks} blocks: {agreed} were "
+            "agreed. It can still come; ask its owner for a higher fee, and name the order {id}."
+        )
+    elif record.pay_by is PayBy.LIGHTNING and state is PaymentState.PENDING:
+        sentence = _(
+            "{name} has not opened the channel of {capacity} after {blocks} blocks: {agreed} were agreed. Your "
+            "{amount} come back by themselves, at block {height} at the latest; you can buy elsewhere meanwhile."
+        )
+    else:
+        sentence = _(
+            "{name} has your {amount}, and has not opened the channel of {capacity} after {blocks} blocks: {agreed} "
+            "were agreed. Ask its owner for the channel or the money, and name the order {id}."
+        )
+    return sentence.format(
+        name=node.alias_of(record.node_id),
+        capacity=sat_text(params.capacity_sat),
+        amount=sat_text(record.total_sat),
+        blocks=passed_blocks,
+        agreed=params.funding_confirms_within_blocks,
+        height=max(held, default=record.paid_height),
+        id=peer_text(record.order.order_id),
+    )
+
+
+def _not_usable_sentence(node: Node, record: OrderRecord, channel_id: bytes) -> str:
+    """A channel that is not released after the confirmations that were agreed, or that closed before its time."""
+    params, told = record.order.params, record.order.channel
+    with node.core.locked():
+        closed = node.ledger.closed.get(channel_id)
+        found = [item for item in node.manager.list_channels() if item.channel_id == channel_id]
+    name, id_text = node.alias_of(record.node_id), peer_text(record.order.order_id)
+    capacity = sat_text(params.capacity_sat)
+    if closed is not None and not closed.by_us:
+        leased_until = record.created_at + params.channel_expiry_blocks * BLOCK_SECONDS
+        if closed.closed_at < (leased_until if told is None else told.expires_at):
+            return _(
+                "The channel of {capacity} from {name} closed before its time was over. What was yours in it comes "
+                "back to you; ask its owner why, and name the order {id}."
+            ).format(capacity=capacity, name=name, id=id_text)
+    for item in found:
+        # Ours counts as well: both sides wait for their own.
+        agreed = max(params.required_channel_confirmations, item.confirmations_required or 0)
+        if not item.is_channel_ready and (item.confirmations or 0) > agreed + LATE_BLOCKS:
+            return _(
+                "The channel of {capacity} from {name} has {blocks} confirmations, and {name} has not released it: "
+                "{agreed} were agreed. Stay connected to it; ask its owner, and name the order {id}."
+            ).format(capacity=capacity, name=name, blocks=item.confirmations, agreed=agreed, id=id_text)
+    return ""
