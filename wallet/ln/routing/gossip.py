@@ -640,21 +640,27 @@ class NetGraphMsgHandler:
         capacity_sat = self._judge_utxo(announcement, answer)
         if capacity_sat is not None:
             self.network_graph.set_capacity(scid, capacity_sat)
-            self._pass_on(announcement, capacity_sat)
+            self._drop_impossible_terms(scid, capacity_sat)
+            self._pass_on(announcement)
         elif answer.error is UtxoError.UNKNOWN_TX:
             # BOLT 7: a channel whose output is spent is forgotten.
             self.network_graph.channel_failed_permanent(scid, self._clock().at)
 
-    def _pass_on(self, announcement: ChannelAnnouncement, capacity_sat: int) -> None:
+    def _drop_impossible_terms(self, scid: ShortChannelId, capacity_sat: int) -> None:
+        """What came before the capacity was known is treated as if it came now: see `_apply_update`."""
+        info = self.network_graph.channel(scid)
+        for direction, terms in enumerate(info.directions if info is not None else ()):
+            if terms is not None and terms.htlc_maximum_msat > capacity_sat * 1_000:
+                self.network_graph.forget_terms(scid, direction)
+
+    def _pass_on(self, announcement: ChannelAnnouncement) -> None:
         """Tell others of a channel that was believed so far, with the terms that came meanwhile."""
         scid, graph = announcement.short_channel_id, self.network_graph
         if scid in self._own or len(announcement.excess_data) > MAX_EXCESS_BYTES_FOR_RELAY:
             return
         self._events.append(BroadcastMessage(announcement))
         for update in (graph.channel_update(scid, 0), graph.channel_update(scid, 1)):
-            if update is None or update.htlc_maximum_msat > capacity_sat * 1_000:
-                continue
-            if _is_for_others(update):
+            if update is not None and _is_for_others(update):
                 self._events.append(BroadcastMessage(update))
         for node_id in (announcement.node_id_1, announcement.node_id_2):
             node = graph.node_announcement(node_id)
@@ -716,7 +722,7 @@ class NetGraphMsgHandler:
     def _updated_at(self, scid: ShortChannelId, direction: int) -> int:
         pending = self._pending.get(scid)
         if pending is None:
-            return self.network_graph.update_times(scid)[direction]
+            return self.network_graph.updated_at(scid, direction)
         known = pending.updates.get(direction)
         return known.timestamp_at if known is not None else 0
 
@@ -759,7 +765,9 @@ class NetGraphMsgHandler:
         """Tell whether an update says only that its channel lives, and others have heard that lately. BOLT 7,
         channel_update: redundant ones are spam."""
         scid, direction = msg.short_channel_id, msg.direction
-        known_at = self.network_graph.update_times(scid)[direction]
+        known_at = self.network_graph.updated_at(scid, direction)
+        if not known_at:
+            return False
         # The first of each spell is passed on, however often they come; by the id, not all channels in the same hour.
         shift = scid % KEEP_ALIVE_SECONDS
         if (known_at + shift) // KEEP_ALIVE_SECONDS != (msg.timestamp_at + shift) // KEEP_ALIVE_SECONDS:

@@ -401,6 +401,11 @@ class NetworkGraph:
         channel = self._channel_index.get(short_channel_id)
         return (0, 0) if channel is None else (self._signed_at(2 * channel), self._signed_at(2 * channel + 1))
 
+    def updated_at(self, short_channel_id: ShortChannelId, direction: int) -> int:
+        """The same of one direction."""
+        channel = self._channel_index.get(short_channel_id)
+        return 0 if channel is None else self._signed_at(2 * channel + direction)
+
     def _signed_at(self, index: int) -> int:
         return self._updated_at[index] if self._updates.has(index) else 0
 
@@ -570,6 +575,19 @@ class NetworkGraph:
             self._arrays.node_blocked.append(0)
         return index
 
+    def forget_terms(self, short_channel_id: ShortChannelId, direction: int) -> None:
+        """Drop one direction's terms, and the update that set them."""
+        channel = self._channel_index.get(short_channel_id)
+        if channel is not None:
+            self._clear(2 * channel + direction)
+            self._terms_changed(channel)
+
+    def _clear(self, index: int) -> None:
+        self._arrays.direction_flags[index] = 0
+        self._updates.put(index, None)
+        self._updated_at[index] = 0
+        self._checksums[index] = 0
+
     def set_capacity(self, short_channel_id: ShortChannelId, capacity_sat: int) -> None:
         """Learn what a channel's funding output holds."""
         index = self._channel_index.get(short_channel_id)
@@ -666,10 +684,7 @@ class NetworkGraph:
         arrays.channel_blocked[channel] = 1
         self._announcements.put(channel, None)
         for index in (2 * channel, 2 * channel + 1):
-            arrays.direction_flags[index] = 0
-            self._updates.put(index, None)
-            self._updated_at[index] = 0
-            self._checksums[index] = 0
+            self._clear(index)
         for node in (arrays.channel_node_1[channel], arrays.channel_node_2[channel]):
             self._node_channels[node] = tuple(c for c in self._node_channels[node] if c != channel)
             if not self._node_channels[node]:

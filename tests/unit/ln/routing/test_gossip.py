@@ -470,6 +470,40 @@ def test_terms_above_the_capacity_are_not_used() -> None:
     assert net.handle_channel_update(PEER, announce_terms("A", "B", scid(100), htlc_maximum_msat=100_000))
 
 
+def test_terms_above_the_capacity_are_dropped_when_it_becomes_known() -> None:
+    """As if they had come later: nobody is told of them, in no answer and no backfill."""
+    utxos = Utxos()
+    utxos.fund(CHANNEL, 100)
+    net = believing(utxos)
+    graph = net.network_graph
+    net.peer_connected(PEER, GOSSIPS, False)
+    net.handle_channel_announcement(OTHER_PEER, CHANNEL)
+    too_much = announce_terms("A", "B", scid(100), htlc_maximum_msat=100_001)
+    fitting = announce_terms("B", "A", scid(100), htlc_maximum_msat=100_000)
+    for terms in (too_much, fitting):
+        net.handle_channel_update(OTHER_PEER, terms)
+    assert graph.update_checksum(scid(100), too_much.direction)
+    net.get_and_clear_pending_msg_events()
+    net.timer_tick_occurred()
+    utxos.answer()
+    news = net.get_and_clear_pending_msg_events()
+    assert [event.msg for event in news if isinstance(event, BroadcastMessage)] == [CHANNEL, fitting]
+    assert told(net) == (True, [CHANNEL, fitting], (scid(100),))
+    found = net.get_next_channel_announcement(scid(0))
+    assert isinstance(found, tuple)
+    assert [update for update in found[1:] if update] == [fitting]
+    info = graph.channel(scid(100))
+    assert info is not None
+    assert info.directions[too_much.direction] is None
+    assert info.directions[fitting.direction] is not None
+    times = graph.update_times(scid(100))
+    assert (times[too_much.direction], times[fitting.direction]) == (0, fitting.timestamp_at)
+    assert graph.update_checksum(scid(100), too_much.direction) == 0
+    # Terms that can be kept to are taken at any time, the same age or not.
+    mended = announce_terms("A", "B", scid(100), htlc_maximum_msat=100_000)
+    assert net.handle_channel_update(OTHER_PEER, mended)
+
+
 def test_our_own_channel_is_not_looked_up() -> None:
     utxos = Utxos()
     net = handler(utxos)
