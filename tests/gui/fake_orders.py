@@ -55,13 +55,15 @@ class FakeOrders:
             "max_expiry_blocks": 52_560,
         }
 
-    def do_buy_channel(self, peer: str, amount_sat: int) -> Json:
+    def do_buy_channel(self, peer: str, amount_sat: int, public: bool = False) -> Json:
         fee_sat = price_sat(amount_sat)
         terms = {"total_sat": fee_sat, "fee_sat": fee_sat}
         number = next(self._order_numbers)
         order: dict[str, Any] = {
             "order_id": f"{number:016x}",
             "node_id": peer[:66],
+            "alias": "The hub",
+            "public": public,
             "status": "offered",
             "sentence": "Nothing is paid yet.",
             "problem": "",

@@ -34,13 +34,22 @@ def ask_for_channel(stage: Stage) -> None:
     wait_for(lambda: dialog._own.isVisible(), "our id")
 
 
-def buy_channel(stage: Stage) -> None:
+def _terms(stage: Stage) -> BuyChannelDialog:
     stage.on(scenes.funded(), "receive")
     page = _page(stage)
     page.ways.buy.click()
     dialog = page.findChild(BuyChannelDialog)
     assert dialog is not None
     wait_for(lambda: dialog.offer is not None and dialog.buy_button.isEnabled(), "the terms")
+    return dialog
+
+
+def buy_terms(stage: Stage) -> None:
+    _terms(stage).kind.button("public").click()
+
+
+def buy_channel(stage: Stage) -> None:
+    dialog = _terms(stage)
     dialog.buy_button.click()
     wait_for(lambda: dialog.order is not None and dialog.buy_button.isEnabled(), "the price")
 
@@ -69,6 +78,7 @@ def wallets(stage: Stage) -> None:
 RECEIVE_SCENES = {
     "wallets": wallets,
     "dialog-ask-for-channel": ask_for_channel,
+    "dialog-buy-terms": buy_terms,
     "dialog-buy-channel": buy_channel,
     "dialog-buy-refused": buy_of_a_stranger,
 }

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PyQt6.QtWidgets import QLabel
+import pytest
+from PyQt6.QtCore import Qt
+from PyQt6.QtWidgets import QLabel, QScrollBar
+from pytestqt.qtbot import QtBot
 
 from tests.gui import scenes
 from tests.gui.conftest import Desk
 from tests.gui.fake_channels import suggested_id
 from tests.gui.fake_node import HUB_URI, FakeNode
-from tests.gui.hands import click, type_text
+from tests.gui.hands import PATIENCE_MS, click, type_text
+from tests.gui.shot_scenes import SCENES
+from tests.gui.shots import Stage
 from wallet.gui.pages.buy_channel import BuyChannelDialog
 from wallet.gui.pages.receive import ReceivePage
 
@@ -76,6 +81,11 @@ def test_any_seller_can_be_named_and_is_paid_over_lightning_where_that_reaches(d
     one.until(lambda: "25\u00a0sat" in told(dialog))
     # No protocol makes sure of it.
     assert "An honest seller takes the money only once the channel is funded." in told(dialog)
+    # What the fee is of the whole stands beside it.
+    assert any("(0.50\u00a0%)" in text or "(0.50 %)" in text for text in told(dialog))
+    asked = next(arguments for command, arguments in one.node.calls if command == "buy_channel")
+    assert asked["public"] is False
+    assert any("A private channel from The hub" in text for text in told(dialog))
     click(dialog.way.button("onchain"))
     one.until(lambda: dialog.way.current() == "onchain")
     click(dialog.way.button("lightning"))
@@ -125,3 +135,52 @@ def test_an_order_that_is_under_way_is_told_first(desk: Make) -> None:
     one.until(lambda: dialog.earlier.text() == "Its channel is awaited.")
     one.until(lambda: dialog.offer is not None)
     dialog.reject()
+
+
+def test_a_public_channel_is_a_choice_that_says_what_it_means(desk: Make) -> None:
+    one = desk(scenes.funded())
+    dialog = opened(one)
+    priced(one, dialog)
+    assert not dialog.kind.isVisible()
+    # Back to what is ordered, and from there to the seller.
+    click(dialog.change)
+    assert dialog.order is None
+    assert any("Only those whom you ask for a payment" in text for text in told(dialog))
+    click(dialog.kind.button("public"))
+    one.until(lambda: any(text.startswith("Everybody: ") for text in told(dialog)))
+    priced(one, dialog)
+    assert any("A public channel from Friendly hub" in text for text in told(dialog))
+    asked = [arguments["public"] for command, arguments in one.node.calls if command == "buy_channel"]
+    assert asked == [False, True]
+    click(dialog.change)
+    assert not dialog.seller.isVisible()
+    click(dialog.change)
+    assert dialog.offer is None
+    assert dialog.seller.isVisible()
+    assert dialog.buy_button.text() == "Ask for the terms"
+    dialog.reject()
+
+
+def test_an_order_that_is_late_is_told_first(desk: Make) -> None:
+    node = scenes.new("mainnet")
+    node.orders.append({"status": "arrived", "problem": "", "late": True, "sentence": "It is not released."})
+    one = desk(node)
+    dialog = opened(one)
+    one.until(lambda: dialog.earlier.text() == "It is not released.")
+    assert dialog.earlier.isVisible()
+    dialog.reject()
+
+
+@pytest.mark.parametrize("name", ["dialog-buy-terms", "dialog-buy-channel"])
+def test_each_step_of_buying_is_seen_whole_in_the_smallest_window(name: str, qtbot: QtBot) -> None:
+    stage = Stage((800, 600), "light", language="de")
+    try:
+        SCENES[name](stage)
+        assert stage.window is not None
+        dialog = stage.window.findChild(BuyChannelDialog)
+        assert dialog is not None
+        bars = [b for b in dialog.findChildren(QScrollBar) if b.orientation() == Qt.Orientation.Vertical]
+        assert bars
+        qtbot.waitUntil(lambda: all(bar.maximum() == 0 for bar in bars), timeout=PATIENCE_MS)
+    finally:
+        stage.end()

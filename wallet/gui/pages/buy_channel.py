@@ -1,7 +1,9 @@
-"""Buying a channel: name a seller, see its terms, see the price, pay. bLIP 51's steps, one filled button at a time."""
+"""Buying a channel: name a seller, see its terms, see the price, pay. bLIP 51's steps, one at a time, each with one
+filled button: what was settled before is a line above, with a button to change it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from PyQt6.QtCore import Qt
@@ -10,7 +12,8 @@ from PyQt6.QtWidgets import QWidget
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
 from wallet.gui.tokens import S4
-from wallet.gui.widgets.basic import AmountLabel, Label, vbox
+from wallet.gui.widgets.basic import AmountLabel, Button, Label, vbox
+from wallet.gui.widgets.beside import Beside
 from wallet.gui.widgets.dialog import Dialog
 from wallet.gui.widgets.fields import AmountField, Field, LineEdit, Segments
 from wallet.gui.widgets.notices import Banner, Facts, toast
@@ -22,11 +25,19 @@ __all__ = ["BuyChannelDialog"]
 BOUGHT_SAT = 1_000_000
 LABEL_WIDTH = 176
 LIGHTNING, ONCHAIN = "lightning", "onchain"
+PRIVATE, PUBLIC = "private", "public"
+
+
+_KINDS: dict[str, Callable[[], str]] = {
+    PRIVATE: lambda: _("Only those whom you ask for a payment. Right for a wallet that receives and pays."),
+    PUBLIC: lambda: _("Everybody: the channel and its size stand in the public map, under your node's id."),
+}
 
 
 class BuyChannelDialog(Dialog):
-    """Attributes: `seller`, `amount_field`, `buy_button` (which asks, then orders, then pays), `way` (how to pay),
-    `offer` and `order` as the node answered; `earlier` tells of orders that are under way."""
+    """Attributes: `seller`, `amount_field`, `kind` (private or public), `buy_button` (which asks, then orders, then
+    pays), `way` (how to pay), `change` (a step back), `offer` and `order` as the node answered; `earlier` tells of
+    orders that are under way."""
 
     def __init__(self, parent: QWidget, context: Context) -> None:
         super().__init__(parent, _("Buy a channel"), network=context.network)
@@ -37,7 +48,8 @@ class BuyChannelDialog(Dialog):
         sentence = _(
             "Somebody who sells channels opens one to you, filled on their side: you can receive that much at once."
         )
-        self.body.addWidget(Label(sentence, "body", "text2", wrap=True))
+        self._intro = Label(sentence, "body", "text2", wrap=True)
+        self.body.addWidget(self._intro)
         self.earlier = Banner("", "info")
         self.body.addWidget(self.earlier)
         self.seller = LineEdit(_("Seller"), _("node id@host:port"), mono=True)
@@ -45,11 +57,20 @@ class BuyChannelDialog(Dialog):
             _("Whom you buy from"), self.seller, _("A node that sells channels tells you its address.")
         )
         self.body.addWidget(self._seller_row)
+        self._settled = QWidget()
+        self._settled_text = Label("", "strong", wrap=True)
+        self.change = Button("", "text", small=True, on_click=self._step_back)
+        self._settled.setLayout(Beside(self._settled_text, self.change, spacing=S4))
+        self.body.addWidget(self._settled)
         self._terms = QWidget()
         self._terms_facts = Facts(label_width=LABEL_WIDTH)
         self.amount_field = AmountField(_("Size"))
         self._amount_row = Field(_("How much you want to receive"), self.amount_field)
-        self._terms.setLayout(vbox(self._terms_facts, self._amount_row, spacing=S4))
+        self.kind = Segments(
+            _("Private or public"), [(PRIVATE, _("Private")), (PUBLIC, _("Public"))], PRIVATE
+        )
+        self._kind_row = Field(_("Who learns of it"), self.kind, _KINDS[PRIVATE]())
+        self._terms.setLayout(vbox(self._terms_facts, self._amount_row, self._kind_row, spacing=S4))
         self.body.addWidget(self._terms)
         self._price_box = QWidget()
         self._price = AmountLabel("amount")
@@ -67,6 +88,7 @@ class BuyChannelDialog(Dialog):
         self.amount_field.set_amount_sat(BOUGHT_SAT, quietly=True)
         self.seller.textChanged.connect(lambda _text: self._seller_changed())
         self.amount_field.amount_changed.connect(lambda _sat: self._amount_changed())
+        self.kind.chosen.connect(lambda _key: self._kind_changed())
         self.way.chosen.connect(lambda _key: self._show())
         self._show()
         context.bridge.call("list_orders", self._tell_earlier, None, owner=self)
@@ -82,17 +104,23 @@ class BuyChannelDialog(Dialog):
 
     def _tell_earlier(self, orders: list[dict[str, Any]]) -> None:
         """Orders that are paid and not there yet, or that ended without a channel."""
-        told = [item for item in orders if item["status"] == "paying" or item["problem"]]
-        self.earlier.say(" ".join(fmt.plain(str(item["sentence"]), 300) for item in told[:2]))
-        self.fit()
+        told = [item for item in orders if item["status"] == "paying" or item["problem"] or item.get("late")]
+        self.earlier.say(" ".join(fmt.plain(str(item["sentence"]), 400) for item in told[:2]))
+        self._show()
 
     def _show(self) -> None:
-        self._terms.setVisible(self.offer is not None)
-        # In their place stands the price, so that it is seen whole in a small window.
-        self._terms_facts.setVisible(self.order is None)
+        # Each step takes the place of the one before, so that it is seen whole in a small window.
+        for widget in (self._intro, self._seller_row):
+            widget.setVisible(self.offer is None)
+        self.earlier.setVisible(self.offer is None and bool(self.earlier.text()))
+        self._settled.setVisible(self.offer is not None)
+        self._terms.setVisible(self.offer is not None and self.order is None)
         self._price_box.setVisible(self.order is not None)
         if self.order is not None:
             self._show_price(self.order)
+        elif self.offer is not None:
+            self._settled_text.setText(self._seller_name(self.offer))
+            self.change.setText(_("Another seller"))
         texts = (_("Ask for the terms"), _("Show the price"))
         if self.order is not None:
             text = _("Buy for {price}").format(price=fmt.amount_sat(self._total_sat()))
@@ -145,13 +173,24 @@ class BuyChannelDialog(Dialog):
         )
         self._terms_facts.show_facts(
             [
-                (_("Seller"), fmt.node_name(str(offer["alias"]), str(offer["node_id"]))),
                 (_("To receive"), sizes),
                 (_("Kept open, at most"), fmt.blocks_long(int(offer["max_expiry_blocks"]))),
             ]
         )
 
+    @staticmethod
+    def _seller_name(offer: dict[str, Any]) -> str:
+        return _("From {name}").format(name=fmt.node_name(str(offer["alias"]), str(offer["node_id"])))
+
     def _show_price(self, order: dict[str, Any]) -> None:
+        words = (
+            _("A public channel from {name}, {amount} to receive")
+            if order["public"]
+            else _("A private channel from {name}, {amount} to receive")
+        )
+        name = fmt.node_name(str(order["alias"]), str(order["node_id"]))
+        self._settled_text.setText(words.format(name=name, amount=fmt.amount_sat(int(order["amount_sat"]))))
+        self.change.setText(_("Change it"))
         for key in (LIGHTNING, ONCHAIN):
             missing = order[key] is None
             tell_why(self.way.button(key), _("The seller does not take this way to pay.") if missing else "")
@@ -167,8 +206,11 @@ class BuyChannelDialog(Dialog):
         ways: dict[str, Any] = order.get("ways") or {}
         extra_sat = ways.get("routing_fee_sat_at_most" if on_lightning else "mining_fee_sat")
         extra = _("On the way, at most") if on_lightning else _("Network fee")
+        fee_msat, size_msat = int(terms.get("fee_sat", 0)) * 1000, int(order["amount_sat"]) * 1000
+        ours_sat = int(order.get("client_sat") or 0)
         facts: list[tuple[str, QWidget | str]] = [
-            (_("Of this, the fee"), fmt.amount_sat(int(terms.get("fee_sat", 0)))),
+            (_("Of this, the fee"), fmt.fee_with_share(fee_msat, size_msat)),
+            *([(_("Yours, on your side of it"), fmt.amount_sat(ours_sat))] if ours_sat else []),
             *([] if extra_sat is None else [(extra, fmt.amount_sat(int(extra_sat)))]),
             (_("Kept open for"), fmt.blocks_long(int(order["expiry_blocks"]))),
             (_("The offer ends"), fmt.date_time(int(order["expires_at"]))),
@@ -182,6 +224,23 @@ class BuyChannelDialog(Dialog):
         self.offer = self.order = None
         self.banner.say("")
         self._show()
+
+    def _kind_changed(self) -> None:
+        self._kind_row.set_help(_KINDS[self.kind.current()]())
+        self.order = None
+        self._show()
+
+    def _step_back(self) -> None:
+        """From the price to what is ordered, from there to the seller."""
+        if self.order is not None:
+            self.order = None
+            target: QWidget = self.amount_field
+        else:
+            self.offer = None
+            target = self.seller
+        self.banner.say("")
+        self._show()
+        target.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _amount_changed(self) -> None:
         self._amount_row.set_problem(self.amount_field.problem)
@@ -199,7 +258,7 @@ class BuyChannelDialog(Dialog):
     def _wait(self, sentence: str) -> None:
         """While an answer is awaited nothing that it depends on can be changed."""
         self._busy = sentence
-        for control in (self.seller, self.amount_field, self.way):
+        for control in (self.seller, self.amount_field, self.kind, self.way, self.change):
             tell_why(control, sentence)
         self._show()
 
@@ -226,6 +285,7 @@ class BuyChannelDialog(Dialog):
             self.order = order
             self.way.choose(self._better_way(order))
             self._wait("")
+            self.to_top()
             self.buy_button.setFocus(Qt.FocusReason.OtherFocusReason)
 
         self.banner.say("")
@@ -237,6 +297,7 @@ class BuyChannelDialog(Dialog):
             owner=self,
             peer=self.seller.text().strip(),
             amount_sat=self.amount_field.amount_sat() or 0,
+            public=self.kind.current() == PUBLIC,
         )
 
     def _better_way(self, order: dict[str, Any]) -> str:

@@ -35,7 +35,7 @@ class FeeLimit(QWidget):
         name.setFixedWidth(theme().px(label_width))
         self._shown = Label("", "body")
         self.button = Button(
-            _("Change"), "text", small=True, name=_("Change the largest fee"), on_click=self._open
+            _("Change it"), "text", small=True, name=_("Change the largest fee"), on_click=self._open
         )
         self.field = AmountField(_("Largest fee"), large=False)
         self.field.setMaximumWidth(theme().px(200))

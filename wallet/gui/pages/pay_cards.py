@@ -506,7 +506,7 @@ class OnchainCard(PayCard):
             self.button = None
             self._content.show()
 
-        change = Button(_("Change"), "outlined", main=True, on_click=back)
+        change = Button(_("Change it"), "outlined", main=True, on_click=back)
         self.unsigned = Button(
             _("Save unsigned instead (PSBT)"),
             "text",

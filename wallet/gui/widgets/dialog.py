@@ -76,6 +76,12 @@ class Dialog(QDialog):
     def add_cancel(self, text: str = "") -> Button:
         return self.add_button(text or _("Cancel"), "outlined", self.reject)
 
+    def to_top(self) -> None:
+        """Another step begins at its first line."""
+        bar = self._scroll.verticalScrollBar()
+        if bar is not None:
+            bar.setValue(0)
+
     def fit(self) -> None:
         """As wide as it may be, as high as what it holds, within the window it stands on.
 

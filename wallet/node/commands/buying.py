@@ -512,6 +512,7 @@ def order_json(node: Node, record: OrderRecord) -> dict[str, Json]:
         "paid_txid": None if record.paid_txid is None else txid_hex(record.paid_txid),
         "channel_id": None if record.channel_id is None else record.channel_id.hex(),
         "problem": record.problem,
+        "late": bool(late_sentence(node, record)),
     }
 
 
