@@ -162,12 +162,13 @@ class RoutingMessageHandler(MessageSendEventsProvider, Protocol):
 
     def handle_channel_update(self, their_node_id: NodeId | None, msg: ChannelUpdate) -> bool: ...
 
-    def get_next_channel_announcement(self, start: ShortChannelId) -> ChannelGossip | None:
-        """The first channel whose id is `start` or higher, and which has at least one update."""
+    def get_next_channel_announcement(self, start: ShortChannelId) -> ChannelGossip | ShortChannelId | None:
+        """The first channel whose id is `start` or higher, and which has at least one update; or an id to go on from
+        another time, as there are many that may not be told."""
         ...
 
-    def get_next_node_announcement(self, start: NodeId | None) -> NodeAnnouncement | None:
-        """The first announced node behind `start`, or the first of all."""
+    def get_next_node_announcement(self, start: NodeId | None) -> NodeAnnouncement | NodeId | None:
+        """The first announced node behind `start`, or the first of all; or a node to go on behind, as above."""
         ...
 
     def handle_reply_channel_range(self, their_node_id: NodeId, msg: ReplyChannelRange) -> None: ...
@@ -181,7 +182,8 @@ class RoutingMessageHandler(MessageSendEventsProvider, Protocol):
     def handle_query_short_channel_ids(self, their_node_id: NodeId, msg: QueryShortChannelIds) -> None: ...
 
     def get_next_query_reply(self, their_node_id: NodeId) -> Message | None:
-        """The next message that answers a peer's query; asked for as the peer's socket drains."""
+        """The next message that answers a peer's query; asked for as the peer's socket drains. None: there is none, or
+        more is to be looked through another time."""
         ...
 
     def timer_tick_occurred(self) -> None:

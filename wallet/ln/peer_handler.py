@@ -875,12 +875,15 @@ class PeerManager(Generic[_D]):
                 break
 
     def _backfill_one(self, peer: _Peer[_D]) -> bool:
-        """Look at the next channel or node for the backfill; False when there is none."""
+        """Look at the next channel or node for the backfill; False when there is none, or none yet."""
         if peer.backfill is _Backfill.CHANNELS:
             found = self._route_handler.get_next_channel_announcement(peer.backfill_channel)
             if found is None:
                 peer.backfill = _Backfill.NODES
                 return True
+            if not isinstance(found, tuple):
+                peer.backfill_channel = found
+                return False
             announcement, *updates = found
             peer.backfill_channel = ShortChannelId(announcement.short_channel_id + 1)
             wanted = [update for update in updates if update and peer.wants(update.timestamp_at)]
@@ -893,6 +896,9 @@ class PeerManager(Generic[_D]):
             node = self._route_handler.get_next_node_announcement(peer.backfill_node)
             if node is None:
                 peer.backfill = _Backfill.DONE
+                return False
+            if not isinstance(node, NodeAnnouncement):
+                peer.backfill_node = node
                 return False
             peer.backfill_node = node.node_id
             if peer.wants(node.timestamp_at):

@@ -28,6 +28,7 @@ Who calls: `PeerManager`, under the lock; and `prune` hourly.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -110,6 +111,9 @@ PENDING_LOOKUPS_HIGH: Final = 256
 """Look-ups under way above which no more gossip is asked for or read."""
 MAX_PENDING_LOOKUPS: Final = 2_048
 MAX_WAITING_NODES: Final = 1_024
+CHANNELS_PER_LOOK: Final = 8_192
+NODES_PER_LOOK: Final = 512
+"""So many are looked at in one go for something to tell a peer: a millisecond or so, under the lock."""
 CHECKS_PER_TICK: Final = 5
 """Of channels that were believed first. With ticks of ten seconds, 50,000 channels take a bit more than a day."""
 
@@ -251,7 +255,7 @@ class _PeerSync:
         asked: how many the query under way asks for.
         synced: all that it listed is here.
         ticks: since the last answer.
-        replies: what answers its own queries.
+        replies: what answers its own queries; None is a pause, in which others have the lock.
     """
 
     asks_for_times: bool
@@ -265,7 +269,7 @@ class _PeerSync:
     asked: int = 0
     synced: bool = False
     ticks: int = 0
-    replies: Iterator[Message] | None = None
+    replies: Iterator[Message | None] | None = None
 
     @property
     def missing(self) -> int:
@@ -612,7 +616,7 @@ class NetGraphMsgHandler:
             if capacity_sat is not None or last:
                 waiting = self._waiting_nodes.pop(node_id, None)
                 if waiting is not None and self.network_graph.apply_node_announcement(waiting):
-                    if self._node_may_be_told(waiting) and _may_be_relayed(waiting):
+                    if self._node_may_be_told(node_id) and _may_be_relayed(waiting):
                         self._events.append(BroadcastMessage(waiting))
         for peer_id, sync in self._peers.items():
             self._query_next(peer_id, sync)
@@ -622,9 +626,15 @@ class NetGraphMsgHandler:
         lookup, draw = self._utxo_lookup, self._draw
         if lookup is None or draw is None:
             return
-        unchecked = [scid for scid in self.network_graph.unchecked_channels() if scid not in self._checking]
-        for _ in range(min(CHECKS_PER_TICK - len(self._checking), len(unchecked))):
-            scid = unchecked.pop(int.from_bytes(draw(), "big") % len(unchecked))
+        graph = self.network_graph
+        for _ in range(CHECKS_PER_TICK - len(self._checking)):
+            count = graph.to_check_count
+            # From the one drawn on, past those that are under way already: fewer than there are draws.
+            first = int.from_bytes(draw(), "big") if count else 0
+            drawn = (graph.to_check((first + step) % count) for step in range(min(count, CHECKS_PER_TICK)))
+            scid = next((scid for scid in drawn if scid not in self._checking), None)
+            if scid is None:
+                return
             self._checking.add(scid)
             answer = lookup.get_utxo(self._chain_hash, scid, self._checked)
             if answer is not None:
@@ -665,12 +675,16 @@ class NetGraphMsgHandler:
         for node_id in (announcement.node_id_1, announcement.node_id_2):
             node = graph.node_announcement(node_id)
             # Until this channel nobody was to hear of a node that has no other.
-            if node is not None and not self._node_may_be_told(node, besides=scid) and _may_be_relayed(node):
+            if (
+                node is not None
+                and not self._node_may_be_told(node_id, besides=scid)
+                and _may_be_relayed(node)
+            ):
                 self._events.append(BroadcastMessage(node))
 
-    def _node_may_be_told(self, msg: NodeAnnouncement, besides: ShortChannelId | None = None) -> bool:
+    def _node_may_be_told(self, node_id: NodeId, besides: ShortChannelId | None = None) -> bool:
         """BOLT 7, node_announcement, receiver: only of nodes with a channel that others have heard of."""
-        scids = self.network_graph.announced_channels_of(msg.node_id)
+        scids = self.network_graph.announced_channels_of(node_id)
         return any(scid != besides and self._may_be_told(scid) for scid in scids)
 
     def _may_be_told(self, scid: ShortChannelId) -> bool:
@@ -830,18 +844,23 @@ class NetGraphMsgHandler:
             return False
         if not graph.apply_node_announcement(msg, encoded):
             return False
-        return self._node_may_be_told(msg) and _may_be_relayed(msg)
+        return self._node_may_be_told(msg.node_id) and _may_be_relayed(msg)
 
     # --- gossip out -------------------------------------------------------------------------------
 
-    def get_next_channel_announcement(self, start: ShortChannelId) -> ChannelGossip | None:
+    def get_next_channel_announcement(self, start: ShortChannelId) -> ChannelGossip | ShortChannelId | None:
         """The first channel with id `start` or higher that has an update and may be told, and its updates."""
-        graph, own = self.network_graph, self._own
-        scid = graph.next_checked_channel(start, own) if self._believes else graph.next_channel(start)
-        while scid is not None and graph.update_times(scid) == (0, 0):
-            after = scid + 1
-            scid = graph.next_checked_channel(after, own) if self._believes else graph.next_channel(after)
-        return None if scid is None else self._gossip_of(scid)
+        graph = self.network_graph
+        looked_at = graph.channels_from(start, CHANNELS_PER_LOOK)
+        for scid in looked_at:
+            found = self._gossip_of(scid) if self._has_news(scid) else None
+            if found is not None:
+                return found
+        return ShortChannelId(looked_at[-1] + 1) if len(looked_at) == CHANNELS_PER_LOOK else None
+
+    def _has_news(self, scid: ShortChannelId) -> bool:
+        """Tell whether a channel may be told of. BOLT 7: not without an update."""
+        return self._may_be_told(scid) and self.network_graph.has_update(scid)
 
     def _gossip_of(self, scid: ShortChannelId) -> ChannelGossip | None:
         graph = self.network_graph
@@ -850,19 +869,17 @@ class NetGraphMsgHandler:
             return None
         return announcement, graph.channel_update(scid, 0), graph.channel_update(scid, 1)
 
-    def get_next_node_announcement(self, start: NodeId | None) -> NodeAnnouncement | None:
-        graph = self.network_graph
-        node_id = graph.next_announced_node(start)
-        while node_id is not None:
-            found = graph.node_announcement(node_id)
-            if found is not None and self._node_may_be_told(found):
+    def get_next_node_announcement(self, start: NodeId | None) -> NodeAnnouncement | NodeId | None:
+        looked_at = self.network_graph.announced_nodes_behind(start, NODES_PER_LOOK)
+        for node_id in looked_at:
+            found = self.network_graph.node_announcement(node_id) if self._node_may_be_told(node_id) else None
+            if found is not None:
                 return found
-            node_id = graph.next_announced_node(node_id)
-        return None
+        return looked_at[-1] if len(looked_at) == NODES_PER_LOOK else None
 
     # --- their queries ----------------------------------------------------------------------------
 
-    def _answer(self, their_node_id: NodeId, replies: Iterator[Message]) -> None:
+    def _answer(self, their_node_id: NodeId, replies: Iterator[Message | None]) -> None:
         sync = self._peers.get(their_node_id)
         if sync is None:
             return
@@ -872,48 +889,57 @@ class NetGraphMsgHandler:
         sync.replies = replies
 
     def get_next_query_reply(self, their_node_id: NodeId) -> Message | None:
-        """The next message that answers a peer's query; None when there is none."""
+        """The next message that answers a peer's query; None when there is none, or none yet."""
         sync = self._peers.get(their_node_id)
         if sync is None or sync.replies is None:
             return None
-        reply = next(sync.replies, None)
-        if reply is None:
-            sync.replies = None
-        return reply
+        for reply in sync.replies:
+            return reply
+        sync.replies = None
+        return None
 
     def handle_query_channel_range(self, their_node_id: NodeId, msg: QueryChannelRange) -> None:
         if msg.number_of_blocks == 0:
             raise PeerError("A query_channel_range asks for no block.", disconnect=False)
         self._answer(their_node_id, self._range_replies(msg))
 
-    def _range_replies(self, query: QueryChannelRange) -> Iterator[Message]:
+    def _range_replies(self, query: QueryChannelRange) -> Iterator[Message | None]:
         """Answer a range. BOLT 7: replies ascend, overlap the range, and the last one reaches its end."""
         option = query.query_option_flags or 0
         wants_times, wants_checksums = bool(option & _WITH_TIMES), bool(option & _WITH_CHECKSUMS)
+        graph = self.network_graph
         first, end = query.first_block_height, query.end_height
-        scids: list[ShortChannelId] = []
-        if query.chain_hash == self._chain_hash:
-            graph = self.network_graph
-            # BOLT 7: without an update a channel is not told of.
-            in_range = graph.short_channel_ids(first << 40, end << 40)
-            scids = [
-                scid for scid in in_range if graph.update_times(scid) != (0, 0) and self._may_be_told(scid)
-            ]
         batch_length = SHORT_IDS_PER_REPLY // 3 if wants_times else SHORT_IDS_PER_REPLY
         if wants_checksums:
             batch_length = min(batch_length, SUMMED_IDS_PER_REPLY)
-        start = 0
+        scids: list[ShortChannelId] = []
+        start, goes_on = first << 40, query.chain_hash == self._chain_hash
         while True:
-            batch = tuple(scids[start : start + batch_length])
-            start += batch_length
-            complete = start >= len(scids)
+            # One more than fits tells that this reply is not the last.
+            while goes_on and len(scids) <= batch_length:
+                before = len(scids)
+                looked_at = graph.channels_from(start, CHANNELS_PER_LOOK)
+                in_range = looked_at[: bisect_left(looked_at, end << 40)]
+                for scid in in_range:
+                    start = scid + 1
+                    if self._has_news(scid):
+                        scids.append(scid)
+                        if len(scids) > batch_length:
+                            break
+                else:
+                    goes_on = len(in_range) == CHANNELS_PER_LOOK
+                if goes_on and len(scids) == before:
+                    yield None
+            batch = tuple(scids[:batch_length])
+            del scids[:batch_length]
+            complete = not scids
             last = end - 1 if complete else batch[-1] >> 40
             timestamps = None
             if wants_times:
-                timestamps = tuple(self.network_graph.update_times(scid) for scid in batch)
+                timestamps = tuple(graph.update_times(scid) for scid in batch)
             checksums = None
             if wants_checksums:
-                checksum = self.network_graph.update_checksum
+                checksum = graph.update_checksum
                 checksums = tuple((checksum(scid, 0), checksum(scid, 1)) for scid in batch)
             yield ReplyChannelRange(
                 chain_hash=query.chain_hash,

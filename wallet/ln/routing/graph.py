@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from operator import eq, lt
@@ -25,6 +25,7 @@ from wallet.bitcoin.address import Network
 from wallet.bitcoin.errors import APIError, DecodeError
 from wallet.ln.features import FeatureContext, Features
 from wallet.ln.msgs import ChannelAnnouncement, ChannelUpdate, NodeAnnouncement, update_checksum
+from wallet.ln.routing.bag import Bag
 from wallet.ln.routing.graph_file import (
     PREFIX_LENGTH,
     GraphImage,
@@ -236,6 +237,7 @@ class NetworkGraph:
         self._removed_at: dict[ShortChannelId, int] = {}
         self._node_count = 0
         self._unchecked_count = 0
+        self._to_check = Bag()
         self._snapshot: GraphSnapshot | None = None
         # By whether the kernel that made it is compiled; kept up with the arrays.
         self._layouts: dict[bool, Layout] = {}
@@ -401,6 +403,11 @@ class NetworkGraph:
         channel = self._channel_index.get(short_channel_id)
         return (0, 0) if channel is None else (self._signed_at(2 * channel), self._signed_at(2 * channel + 1))
 
+    def has_update(self, short_channel_id: ShortChannelId) -> bool:
+        """Tell whether a message has set terms of it, in any direction."""
+        channel = self._channel_index.get(short_channel_id)
+        return channel is not None and (self._updates.has(2 * channel) or self._updates.has(2 * channel + 1))
+
     def updated_at(self, short_channel_id: ShortChannelId, direction: int) -> int:
         """The same of one direction."""
         channel = self._channel_index.get(short_channel_id)
@@ -438,38 +445,33 @@ class NetworkGraph:
         scids = self._sorted_scids
         return scids[bisect_left(scids, start) : bisect_left(scids, end)]
 
-    def unchecked_channels(self) -> list[ShortChannelId]:
-        """The ids of those whose funding output was not looked up, and can be: their announcement names its keys."""
-        capacities, index, announced = self._arrays.capacity_sat, self._channel_index, self._announcements.has
-        return [
-            scid
-            for scid in self._sorted_scids
-            if capacities[index[scid]] == CAPACITY_UNKNOWN and announced(index[scid])
-        ]
+    def channels_from(self, start: int, count: int) -> list[ShortChannelId]:
+        """The ids from `start` on, ascending, up to so many."""
+        position = bisect_left(self._sorted_scids, start)
+        return self._sorted_scids[position : position + count]
+
+    @property
+    def to_check_count(self) -> int:
+        """How many were not looked up, and can be: their announcement names the funding output's keys."""
+        return len(self._to_check)
+
+    def to_check(self, number: int) -> ShortChannelId:
+        """One of them, by a number below `to_check_count`; in no order, so that any can be drawn at once."""
+        return ShortChannelId(self._arrays.channel_scid[self._to_check[number]])
 
     @property
     def unchecked_count(self) -> int:
         """How many were not looked up, without announcement or with."""
         return self._unchecked_count
 
-    def next_channel(self, start: int) -> ShortChannelId | None:
-        """The first channel whose id is `start` or higher."""
-        position = bisect_left(self._sorted_scids, start)
-        return self._sorted_scids[position] if position < len(self._sorted_scids) else None
-
-    def next_checked_channel(self, start: int, besides: Collection[ShortChannelId]) -> ShortChannelId | None:
-        """The same among those whose funding output was looked up, and those in `besides`."""
-        scids, capacities, index = self._sorted_scids, self._arrays.capacity_sat, self._channel_index
-        for position in range(bisect_left(scids, start), len(scids)):
-            scid = scids[position]
-            if capacities[index[scid]] != CAPACITY_UNKNOWN or scid in besides:
-                return scid
-        return None
+    def announced_nodes_behind(self, start: NodeId | None, count: int) -> list[NodeId]:
+        """Nodes that have announced themselves, ascending, the first of all or those behind `start`, up to so many."""
+        position = 0 if start is None else bisect_left(self._sorted_announced, start + b"\x00")
+        return self._sorted_announced[position : position + count]
 
     def next_announced_node(self, start: NodeId | None) -> NodeId | None:
         """The first node behind `start` that has announced itself."""
-        position = 0 if start is None else bisect_left(self._sorted_announced, start + b"\x00")
-        return self._sorted_announced[position] if position < len(self._sorted_announced) else None
+        return next(iter(self.announced_nodes_behind(start, 1)), None)
 
     def node_ids(self) -> Iterator[NodeId]:
         """All nodes that have a channel."""
@@ -558,6 +560,8 @@ class NetworkGraph:
         self._received_at.append(received_at)
         self._channel_index[scid] = index
         insort(self._sorted_scids, scid)
+        if capacity_sat is None and encoded is not None:
+            self._to_check.add(index)
         for node in (node_1, node_2):
             if not self._node_channels[node]:
                 self._node_count += 1
@@ -594,6 +598,7 @@ class NetworkGraph:
         if index is not None:
             self._unchecked_count -= self._arrays.capacity_sat[index] == CAPACITY_UNKNOWN
             self._arrays.capacity_sat[index] = capacity_sat
+            self._to_check.discard(index)
             self._terms_changed(index)
 
     def apply_update(self, update: ChannelUpdate, encoded: bytes | None = None) -> bool:
@@ -682,6 +687,7 @@ class NetworkGraph:
         arrays = self._arrays
         self._unchecked_count -= arrays.capacity_sat[channel] == CAPACITY_UNKNOWN
         arrays.channel_blocked[channel] = 1
+        self._to_check.discard(channel)
         self._announcements.put(channel, None)
         for index in (2 * channel, 2 * channel + 1):
             self._clear(index)
@@ -839,7 +845,13 @@ class NetworkGraph:
             neighbours[second].append(channel)
         self._node_channels = list(map(tuple, neighbours))
         self._node_count = sum(map(bool, neighbours))
-        self._unchecked_count = arrays.capacity_sat.count(CAPACITY_UNKNOWN)
+        unchecked = [
+            channel
+            for channel, capacity_sat in enumerate(arrays.capacity_sat)
+            if capacity_sat == CAPACITY_UNKNOWN
+        ]
+        self._unchecked_count = len(unchecked)
+        self._to_check = Bag([channel for channel in unchecked if self._announcements.has(channel)])
         self._sorted_announced = [
             node_id for index, node_id in enumerate(self._node_ids) if self._node_announcements.has(index)
         ]

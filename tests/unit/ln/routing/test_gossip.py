@@ -307,7 +307,7 @@ def test_checks_are_few_at_a_time_and_in_disorder() -> None:
     assert len(utxos.asked) == CHECKS_PER_TICK
     net.timer_tick_occurred()
     assert len(utxos.asked) == CHECKS_PER_TICK
-    while net.network_graph.unchecked_channels():
+    while net.network_graph.to_check_count:
         utxos.answer()
         net.timer_tick_occurred()
     assert sorted(utxos.asked) == [scid(100 + number) for number in range(20)]
@@ -368,6 +368,66 @@ def test_a_node_is_told_to_nobody_before_one_of_its_channels_was_checked() -> No
     assert {CHANNEL, second} <= set(news)
     assert net.get_next_node_announcement(None) == node
     assert net.handle_node_announcement(OTHER_PEER, announce_node("A", node.timestamp_at + 1))
+
+
+def unchecked_but_one(count: int) -> tuple[NetGraphMsgHandler, ShortChannelId]:
+    """Channels with terms, and nodes that say who they are; the last channel was looked up."""
+    net = believing(Utxos())
+    names = [f"node {number}" for number in range(count)]
+    for number, name in enumerate(names):
+        channel = scid(100 + number)
+        net.handle_channel_announcement(OTHER_PEER, announce_channel("hub", name, channel))
+        net.handle_channel_update(OTHER_PEER, announce_terms("hub", name, channel))
+    for name in names:
+        net.handle_node_announcement(OTHER_PEER, announce_node(name))
+    last = scid(100 + count - 1)
+    net.network_graph.set_capacity(last, 10**9)
+    net.peer_connected(PEER, GOSSIPS, False)
+    net.get_and_clear_pending_msg_events()
+    return net, last
+
+
+def test_what_may_not_be_told_is_passed_by_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is held for one look only, however many there are."""
+    monkeypatch.setattr(gossip, "CHANNELS_PER_LOOK", 3)
+    monkeypatch.setattr(gossip, "NODES_PER_LOOK", 3)
+    net, last = unchecked_but_one(10)
+    starts = [scid(0)]
+    while isinstance(found := net.get_next_channel_announcement(starts[-1]), int):
+        starts.append(found)
+    assert starts == [scid(0), scid(102) + 1, scid(105) + 1, scid(108) + 1]
+    assert isinstance(found, tuple)
+    assert found[0].short_channel_id == last
+    assert net.get_next_channel_announcement(ShortChannelId(last + 1)) is None
+    behind: list[NodeId | None] = [None]
+    told = []
+    while (node := net.get_next_node_announcement(behind[-1])) is not None:
+        if isinstance(node, msgs.NodeAnnouncement):
+            told.append(node.node_id)
+        behind.append(node.node_id if isinstance(node, msgs.NodeAnnouncement) else node)
+    assert told == [node_id("node 9")]
+    assert len(behind) > 3
+    net.handle_query_channel_range(PEER, query_range(0, 1_000))
+    replies = [net.get_next_query_reply(PEER) for _ in range(5)]
+    assert replies[:3] == [None] * 3
+    assert isinstance(replies[3], msgs.ReplyChannelRange)
+    assert (replies[3].short_channel_ids, replies[3].sync_complete) == ((last,), True)
+    assert replies[4] is None
+    # That was all: another query is welcome.
+    net.handle_query_channel_range(PEER, query_range(0, 101))
+    assert net.get_next_query_reply(PEER) == replace(replies[3], short_channel_ids=(), number_of_blocks=101)
+
+
+def test_a_backfill_goes_on_behind_what_may_not_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gossip, "CHANNELS_PER_LOOK", 3)
+    monkeypatch.setattr(gossip, "NODES_PER_LOOK", 3)
+    net, last = unchecked_but_one(10)
+    a, b = Node(1, gossip=net), GossipNode(2)
+    pair = ConnectionPair(a, b).connect()
+    for _ in range(12):
+        settle(pair)
+    assert b.graph.short_channel_ids() == [last]
+    assert [name for name in range(10) if b.graph.alias(node_id(f"node {name}"))] == [9]
 
 
 def test_nothing_but_gossip_looks_up_a_funding_output() -> None:
@@ -591,6 +651,7 @@ def test_there_and_back() -> None:
     assert read.channel(scid(102)) == graph.channel(scid(102))
     assert read.alias(node_id("A")) == "node A"
     assert read.was_removed(scid(103))
+    assert sorted(read.to_check(number) for number in range(read.to_check_count)) == [scid(100), scid(102)]
     with pytest.raises(DecodeError):
         NetworkGraph.read(raw, MAINNET)
     for damaged in (b"", raw[:-1], raw[:50], raw[:200] + b"\x00" + raw[201:], raw + b"\x00"):

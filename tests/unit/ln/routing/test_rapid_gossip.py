@@ -93,7 +93,7 @@ def test_both_versions_say_the_same(version: int, additions: bool) -> None:
     graph = NetworkGraph(REGTEST)
     data = snapshot(seen_at=SEEN_AT, version=version, additions=additions)
     assert applied(data, graph) == Applied(channels=2, terms=2)
-    assert (graph.node_count, graph.unchecked_count, graph.unchecked_channels()) == (3, 2, [])
+    assert (graph.node_count, graph.unchecked_count, graph.to_check_count) == (3, 2, 0)
     assert graph.nodes_of(scid(100)) == tuple(map(node_id, ordered("A", "B")))
     found = side(graph, 100, 0)
     assert found is not None
@@ -159,7 +159,8 @@ def test_what_peers_prove_takes_its_place() -> None:
     signed = side(graph, 100, 0)
     assert signed is not None
     assert (signed.fee_base_msat, signed.updated_at) == (5, SEEN_AT - 60)
-    assert graph.unchecked_channels() == [scid(100)]
+    assert graph.to_check_count == 1
+    assert graph.to_check(0) == scid(100)
     # From now on no snapshot changes it.
     assert applied(snapshot(seen_at=NOW.at), graph) == Applied(channels=0, terms=1)
     assert side(graph, 100, 0) == signed
