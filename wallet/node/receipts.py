@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
-from wallet.bitcoin.address import address_to_script
+from wallet.bitcoin.address import Network, address_to_script
 from wallet.bitcoin.tx import Transaction, Txid
 from wallet.node.records import RequestRecord, RequestState
 
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
     from wallet.onchain.accounting import OnchainEntry
 
 __all__ = ["note_receipts", "paid_onchain"]
+
+SCRIPTS_KEPT: Final = 16_384
+"""Of addresses of requests that may still be paid: to decode each again at every step of the chain would take longer
+than all the rest. Addresses come round, so there are fewer of them than requests."""
+
+
+@lru_cache(maxsize=SCRIPTS_KEPT)
+def _script_of(address: str, network: Network) -> bytes:
+    return address_to_script(address, network)
 
 
 def paid_onchain(node: Node, record: RequestRecord) -> OnchainEntry | None:
@@ -38,7 +48,7 @@ def note_receipts(node: Node, txs: Sequence[Transaction]) -> None:
     for record in node.ledger.requests.live.values():
         if record.address is None or record.state not in (RequestState.UNPAID, RequestState.PAID):
             continue
-        script = address_to_script(record.address, node.options.network)
+        script = _script_of(record.address, node.options.network)
         if script in scripts:
             asked.setdefault(script, []).append(record)
     for script, records in asked.items():

@@ -8,9 +8,10 @@ from typing import cast
 
 import pytest
 
-from wallet.bitcoin.address import REGTEST, script_to_address
+from wallet.bitcoin.address import REGTEST, Network, address_to_script, script_to_address
 from wallet.bitcoin.tx import OutPoint, Transaction, Txid, TxIn, TxOut
 from wallet.chain.interfaces import Row
+from wallet.node import receipts
 from wallet.node.ledger import Ledger
 from wallet.node.node import Node
 from wallet.node.receipts import note_receipts
@@ -127,3 +128,20 @@ def test_what_a_block_holds_is_not_replaced_by_what_is_seen_later() -> None:
     books.seen(first, height=7)
     books.seen(payment(30, coin=2))
     assert books.paid_by() == [first.txid]
+
+
+def test_an_address_is_decoded_once_not_at_each_step_of_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+
+    def counted(address: str, network: Network) -> bytes:
+        decoded.append(address)
+        return address_to_script(address, network)
+
+    monkeypatch.setattr(receipts, "address_to_script", counted)
+    receipts._script_of.cache_clear()
+    books = Books(*[(UNPAID, 30)] * 5)
+    for coin in range(3):
+        books.seen(payment(10, coin=coin))
+    assert decoded == [script_to_address(SCRIPT, REGTEST)]
+    books.seen(payment(30))
+    assert sum(txid is not None for txid in books.paid_by()) == 1
