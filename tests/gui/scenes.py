@@ -312,7 +312,16 @@ def trouble() -> FakeNode:
         can_send_msat=0,
         can_receive_msat=0,
     )
-    node.peers[HUB] = replace(node.peers[HUB], online=False)
+    now_at = int(time.time())
+    node.peers[HUB] = replace(
+        node.peers[HUB],
+        online=False,
+        last_seen_at=now_at - 3 * 3_600,
+        attempts=38,
+        tried_at=now_at - 120,
+        next_try_at=now_at + 170,
+        problem="Connection refused",
+    )
     coin = LockedCoin(
         amount_sat=1_301_400,
         reason="Held back by the force-close of the channel to ACINQ",

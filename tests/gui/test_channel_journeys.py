@@ -25,9 +25,10 @@ from wallet.gui.pages.channels import ChannelsPage
 from wallet.gui.pages.close_channel import CloseChannelDialog
 from wallet.gui.pages.open_channel import OpenChannelDialog
 from wallet.gui.pages.overview import OverviewPage
+from wallet.gui.pages.peer_away import away_facts
 from wallet.gui.widgets.bars import channel_segments
 from wallet.gui.widgets.basic import Button, Label
-from wallet.node.api import ChannelPhase, ChannelView
+from wallet.node.api import ChannelPhase, ChannelView, PeerView
 
 Make = Callable[[FakeNode], Desk]
 
@@ -387,6 +388,42 @@ def test_where_the_peer_cannot_agree_the_forced_close_is_offered(desk: Make) -> 
     changed(one, key, peer_online=True, phase=ChannelPhase.READY)
     one.until(detail.close_button.isEnabled)
     assert not detail.why_not.isVisible()
+
+
+def test_a_peer_that_is_away_is_told_of_with_what_was_tried_and_what_can_be_done(desk: Make) -> None:
+    one = desk(scenes.trouble())
+    key = next(k for k, c in one.node.channels.items() if c.phase is ChannelPhase.PEER_OFFLINE)
+    peer_id = one.node.channels[key].peer_id
+    one.go("channels")
+    one.shell.show_channel(key)
+    detail = one.page(ChannelDetail)
+    away = detail.away
+    assert away.isVisible()
+    told = words(away)
+    for said in ("3 hours ago", "38 times, last ", ": Connection refused", "in about "):
+        assert said in told
+    assert one.node.peers[peer_id].address in told
+    # Wait, or close.
+    one.node.unreachable.add(peer_id)
+    click(away.try_button)
+    one.until(lambda: "cannot be reached" in away._banner.text())
+    assert away.try_button.isEnabled()
+    click(away.close_button)
+    dialog = one.dialog(CloseChannelDialog)
+    assert dialog.close_button.kind == "danger"
+    dialog.reject()
+    changed(one, key, peer_online=True, phase=ChannelPhase.READY)
+    one.until(lambda: not away.isVisible())
+
+
+def test_a_peer_whose_address_nobody_knows_has_to_call() -> None:
+    peer = PeerView(node_id="02" * 33, alias="", address="", online=False, last_seen_at=None, channels=1)
+    assert [value for _name, value in away_facts(peer)] == [
+        "not known",
+        "none is known: the peer has to call you",
+    ]
+    called = replace(peer, address="198.51.100.1:9735")
+    assert away_facts(called)[-1] == ("Next call", "now")
 
 
 def closers(desk: Desk) -> list[CloseChannelDialog]:

@@ -188,12 +188,26 @@ class ChannelView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerView:
+    """A peer that is connected, or that we connect to by ourselves.
+
+    Attributes:
+        address: where it is called; empty where we know none, and it has to call us.
+        last_seen_at: unix time; None where that is not known.
+        attempts: how often it was called in vain since it went, or since Leyden began.
+        tried_at, next_try_at: unix time of the last call and of the next; None where there is none.
+        problem: why the last call failed, a few words; empty where none did.
+    """
+
     node_id: str
     alias: str
     address: str
     online: bool
     last_seen_at: int | None
     channels: int
+    attempts: int = 0
+    tried_at: int | None = None
+    next_try_at: int | None = None
+    problem: str = ""
 
 
 class ActivityKind(Enum):

@@ -963,6 +963,7 @@ class Node:
 
     def _count_uptime(self) -> None:
         """One tick more for every channel that is ready; what a sleeping computer missed is not counted."""
+        self.peers.note_seen()
         step_seconds = int(MANAGER_TICK_SECONDS)
         for item in self.manager.list_channels():
             if not item.is_channel_ready:

@@ -12,6 +12,7 @@ import dataclasses
 import errno
 import random
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wallet.chain.interfaces import LogLevel
@@ -24,13 +25,31 @@ if TYPE_CHECKING:
     from wallet.node.node import Node
     from wallet.node.sockets import PeerSocket
 
-__all__ = ["PeerKeeper"]
+__all__ = ["Calls", "PeerKeeper"]
 
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 300.0
 STABLE_SECONDS = 60.0
 """A connection that held this long was a good one: the next is tried soon again."""
 HANDSHAKE_TIMEOUT_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """How a peer that is away is being called; all unix time.
+
+    Attributes:
+        seen_at: when it was there last, since we began; None where it was not.
+        attempts: in vain, since it went or since we began.
+        next_at: None while it is being called.
+        problem: of the last call, in a few words.
+    """
+
+    seen_at: int | None = None
+    attempts: int = 0
+    tried_at: int | None = None
+    next_at: int | None = None
+    problem: str = ""
 
 
 class PeerKeeper:
@@ -44,6 +63,11 @@ class PeerKeeper:
         self._online: set[NodeId] = set()
         self._closing = False
         self._kick: dict[NodeId, asyncio.Event] = {}
+        self._calls: dict[NodeId, Calls] = {}
+
+    def calls(self, node_id: NodeId) -> Calls:
+        """For the views; from any thread."""
+        return self._calls.get(node_id, Calls())
 
     @property
     def online(self) -> frozenset[NodeId]:
@@ -111,6 +135,7 @@ class PeerKeeper:
 
     def connected(self, node_id: NodeId) -> None:
         self._online.add(node_id)
+        self._calls[node_id] = Calls(seen_at=self._node.wall_clock_at())
         self._gone.setdefault(node_id, asyncio.Event()).clear()
         for done in self._waiting.pop(node_id, []):
             if not done.done():
@@ -118,6 +143,7 @@ class PeerKeeper:
 
     def disconnected(self, node_id: NodeId) -> None:
         self._online.discard(node_id)
+        self._calls[node_id] = Calls(seen_at=self._node.wall_clock_at())
         self._gone.setdefault(node_id, asyncio.Event()).set()
 
     # --- keeping ----------------------------------------------------------------------
@@ -133,14 +159,31 @@ class PeerKeeper:
                 if time.monotonic() - since_seconds > STABLE_SECONDS:
                     delay_seconds = FIRST_RETRY_SECONDS
             else:
+                self._tell(uri.node_id, next_at=None)
                 try:
                     await self.connect(uri)
                     continue
                 except (OSError, TimeoutError) as error:
+                    self._failed(uri.node_id, error)
                     self._node.log(LogLevel.INFO, "cannot reach %s: %r", uri.node_id.hex()[:12], error)
             # Also after a connection that did hold: a peer that takes us and hangs up at once is not to be hammered.
-            await self._wait_or_kick(uri.node_id, delay_seconds * random.uniform(0.8, 1.2))
+            wait_seconds = delay_seconds * random.uniform(0.8, 1.2)
+            self._tell(uri.node_id, next_at=self._node.wall_clock_at() + int(wait_seconds))
+            await self._wait_or_kick(uri.node_id, wait_seconds)
             delay_seconds = min(delay_seconds * 2, LAST_RETRY_SECONDS)
+
+    def _failed(self, node_id: NodeId, error: OSError | TimeoutError) -> None:
+        known = self.calls(node_id)
+        problem = _("no answer in time")
+        if not isinstance(error, TimeoutError):
+            problem = error.strerror or type(error).__name__
+        self._calls[node_id] = dataclasses.replace(
+            known, attempts=known.attempts + 1, tried_at=self._node.wall_clock_at(), problem=problem
+        )
+
+    def _tell(self, node_id: NodeId, *, next_at: int | None) -> None:
+        self._calls[node_id] = dataclasses.replace(self.calls(node_id), next_at=next_at)
+        self._node.views.publish_soon()
 
     async def _wait_or_kick(self, node_id: NodeId, wait_seconds: float) -> None:
         kick = self._kick.setdefault(node_id, asyncio.Event())
@@ -148,6 +191,14 @@ class PeerKeeper:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_seconds):
                 await kick.wait()
+
+    def note_seen(self) -> None:
+        """Writes down who is there now, so that it can be told after a restart as well; within an entry."""
+        for node_id in self.online:
+            known = self._node.ledger.peers.get(node_id)
+            if known is not None:
+                now_at = self._node.core.now.at
+                self._node.ledger.put_peer(dataclasses.replace(known, last_seen_at=now_at))
 
     def remember(self, uri: NodeUri) -> None:
         """Writes the peer's address down; within an entry."""

@@ -17,7 +17,7 @@ from wallet.i18n import _, ngettext
 from wallet.ln.channel_details import ChannelDetails, ChannelState
 from wallet.ln.events import Balance, BalanceKind, SentPart
 from wallet.ln.routing.gossip import SyncState as GossipState
-from wallet.ln.types import PaymentId
+from wallet.ln.types import NodeId, PaymentId
 from wallet.node.activity import ActivityIndex
 from wallet.node.api import (
     ActivityKind,
@@ -350,14 +350,20 @@ class Views:
         views = []
         for node_id in sorted(known):
             record = node.ledger.peers.get(node_id)
+            calls = node.peers.calls(NodeId(node_id))
+            seen_at = record.last_seen_at if record is not None else None
             views.append(
                 PeerView(
                     node_id=node_id.hex(),
                     alias=node.alias_of(node_id),
                     address=f"{record.host}:{record.port}" if record is not None else "",
                     online=node_id in online,
-                    last_seen_at=record.last_seen_at if record is not None else None,
+                    last_seen_at=max(filter(None, (seen_at, calls.seen_at)), default=None),
                     channels=sum(1 for item in details if item.counterparty_node_id == node_id),
+                    attempts=calls.attempts,
+                    tried_at=calls.tried_at,
+                    next_try_at=calls.next_at,
+                    problem=calls.problem,
                 )
             )
         return tuple(views)

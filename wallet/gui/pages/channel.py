@@ -16,6 +16,7 @@ from wallet.gui.pages.channel_history import ChannelStates
 from wallet.gui.pages.channel_resolution import Resolution
 from wallet.gui.pages.channels import show_bar
 from wallet.gui.pages.contacts import NameDialog
+from wallet.gui.pages.peer_away import PeerAway
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S1, S2, S3, S4, S6, SETTINGS_WIDTH
 from wallet.gui.widgets.bars import CapacityBar
@@ -65,7 +66,7 @@ def open_steps(channel: ChannelView) -> list[tuple[str, Step, str]]:
 
 
 class ChannelDetail(QWidget):
-    """Attributes: `channel`, `back`, `rename`, `close_button`, `force_button`; `why_not`: the first cannot be used;
+    """Attributes: `channel`, `back`, `rename`, `close_button`, `force_button`; `why_not`: it cannot be; `away`;
     `publish_button` for a channel that is held; `states` and its fold; `resolution`, once the channel is closed."""
 
     def __init__(self, context: Context, channel: ChannelView, on_back: Callable[[], object]) -> None:
@@ -105,6 +106,8 @@ class ChannelDetail(QWidget):
         self.resolution = Resolution(context, channel.channel_id)
         self._height = -1
 
+        self.away = PeerAway(context, lambda: self._close(True))
+
         self._left_name = Label("", "caption", "text2")
         self._right_name = Label("", "caption", "text2", align=Qt.AlignmentFlag.AlignRight)
         send = vbox(self._left_name, self._can_send, spacing=0)
@@ -133,6 +136,7 @@ class ChannelDetail(QWidget):
         holder = QWidget()
         holder.setMaximumWidth(theme().px(SETTINGS_WIDTH))
         box = vbox(hbox(self.back, "stretch"), self._banner, card, spacing=S4, margins=(0, 0, 0, S6))
+        box.addWidget(self.away)
         box.addWidget(self.resolution)
         box.addSpacing(theme().px(S1))
         box.addLayout(peer_box)
@@ -195,6 +199,10 @@ class ChannelDetail(QWidget):
         self._actions.setVisible(is_open)
         self.resolution.setVisible(not is_open)
         self.states_fold.setVisible(is_open and channel.funding_txid is not None)
+        is_away = is_open and not channel.peer_online and channel.phase is not ChannelPhase.NEGOTIATING
+        self.away.setVisible(is_away)
+        if is_away:
+            self.away.show_channel(channel)
         height = self._context.snapshot.status.height
         news = channel != self._shown
         if not is_open and (news or height != self._height):
