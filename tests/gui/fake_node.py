@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.gui.fake_channels import FakeChannels
+from tests.gui.fake_history import FakeHistory
 from tests.gui.fake_map import FakeMap
 from tests.gui.fake_orders import FakeOrders, price_sat
 from tests.gui.fake_recovery import FakeRecovery
@@ -27,9 +28,6 @@ from tests.gui.fake_settings import FakeSettings
 from wallet.node.api import (
     ActivityItem,
     ActivityKind,
-    ActivityOrder,
-    ActivityPage,
-    ActivityQuery,
     ActivityStatus,
     AttemptView,
     BackupReport,
@@ -153,18 +151,6 @@ def digest(*parts: object) -> str:
     return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()
 
 
-def matches(item: ActivityItem, query: ActivityQuery) -> bool:
-    """Whether an item is wanted."""
-    return (
-        (query.kind is None or item.kind is query.kind)
-        and (query.status is None or item.status is query.status)
-        and (query.direction is None or item.direction is query.direction)
-        and (query.since_at is None or item.at >= query.since_at)
-        and (query.until_at is None or item.at < query.until_at)
-        and query.text.lower() in f"{item.label} {item.counterparty} {item.item_id}".lower()
-    )
-
-
 class FakeSandbox:
     """The practice network's controls."""
 
@@ -193,11 +179,12 @@ class FakeSandbox:
         return self._node.submit(self._node.be_paid, invoice)
 
 
-class FakeNode(FakeChannels, FakeOrders, FakeRecovery, FakeSettings, FakeSend, FakeMap):
+class FakeNode(FakeHistory, FakeChannels, FakeOrders, FakeRecovery, FakeSettings, FakeSend, FakeMap):
     """See the module. Everything that changes state runs on the one worker thread."""
 
     def __init__(self, *, network: str = "sandbox", name: str = "Practice") -> None:
         FakeChannels.__init__(self)
+        FakeHistory.__init__(self)
         FakeOrders.__init__(self)
         FakeRecovery.__init__(self)
         FakeSend.__init__(self)
@@ -212,7 +199,6 @@ class FakeNode(FakeChannels, FakeOrders, FakeRecovery, FakeSettings, FakeSend, F
         self._counter = itertools.count(1)
         self._sandbox = FakeSandbox(self) if network == "sandbox" else None
         self.calls: list[tuple[str, dict[str, Json]]] = []
-        self.queries: list[ActivityQuery] = []
         self.attempts: dict[str, tuple[AttemptView, ...]] = {}
         self.network = network
         self.confirmed_sat = 0
@@ -220,7 +206,6 @@ class FakeNode(FakeChannels, FakeOrders, FakeRecovery, FakeSettings, FakeSend, F
         self.locked: tuple[LockedCoin, ...] = ()
         self.channels: dict[str, ChannelView] = {}
         self.peers: dict[str, PeerView] = {}
-        self.activity: list[ActivityItem] = []
         self.requests: dict[str, RequestView] = {}
         self.invoices: dict[str, dict[str, Any]] = {}
         self.paid: set[str] = set()
@@ -286,43 +271,6 @@ class FakeNode(FakeChannels, FakeOrders, FakeRecovery, FakeSettings, FakeSend, F
                 recent=tuple(self.activity[:10]),
             )
 
-    def activity_page(
-        self,
-        *,
-        offset: int,
-        limit: int,
-        text: str = "",
-        kind: ActivityKind | None = None,
-        status: ActivityStatus | None = None,
-    ) -> ActivityPage:
-        with self._lock:
-            wanted = [
-                item
-                for item in self.activity
-                if (kind is None or item.kind is kind)
-                and (status is None or item.status is status)
-                and text.lower() in f"{item.label} {item.counterparty} {item.item_id}".lower()
-            ]
-        return ActivityPage(items=tuple(wanted[offset : offset + limit]), offset=offset, total=len(wanted))
-
-    def activity_ids(self, query: ActivityQuery) -> Sequence[str]:
-        self.queries.append(query)
-        with self._lock:
-            found = [item for item in self.activity if matches(item, query)]
-        match query.order:
-            case ActivityOrder.AMOUNT:
-                found.sort(key=lambda item: abs(item.amount_msat) or item.moved_msat)
-            case ActivityOrder.FEE:
-                found.sort(key=lambda item: item.fee_msat)
-            case _:
-                found.reverse()
-        return [item.item_id for item in (reversed(found) if query.descending else found)]
-
-    def activity_items(self, item_ids: Sequence[str]) -> Sequence[ActivityItem | None]:
-        with self._lock:
-            known = {item.item_id: item for item in self.activity}
-        return [known.get(item_id) for item_id in item_ids]
-
     def payment_attempts(self, item_id: str) -> Sequence[AttemptView]:
         return self.attempts.get(item_id, ())
 
@@ -356,6 +304,7 @@ class FakeNode(FakeChannels, FakeOrders, FakeRecovery, FakeSettings, FakeSend, F
         for event in list(self._held.values()):
             event.set()
         self._pay_pool.shutdown(wait=True)
+        self.stop_searching()
         self._pool.shutdown(wait=True)
 
     def tell(

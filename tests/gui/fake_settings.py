@@ -6,7 +6,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from wallet.node.api import ActivityItem, CommandError, FiatView, Json, NodeStatus
+from tests.gui.fake_history import Items
+from wallet.node.api import CommandError, FiatView, Json, NodeStatus
 from wallet.node.version import VERSION
 
 __all__ = ["FakeSettings"]
@@ -16,7 +17,7 @@ class FakeSettings:
     """Part of `FakeNode`. Attributes: `servers`, as `list_servers` tells them; `proxy`; `languages` asked for."""
 
     status: NodeStatus
-    activity: list[ActivityItem]
+    activity: Items
 
     def __init__(self) -> None:
         self.proxy = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
@@ -12,10 +13,19 @@ from PyQt6.QtTest import QAbstractItemModelTester
 from pytestqt.qtbot import QtBot
 
 from tests.gui import scenes
-from tests.gui.fake_node import matches
-from wallet.gui.models.activity import AMOUNT, FEE, KEPT, ONE_BY_ONE, PAGE, WHAT, ActivityModel
+from tests.gui.fake_history import matches
+from tests.gui.hands import PATIENCE_MS
+from wallet.gui.models.activity import AMOUNT, FEE, KEPT, LOOKED_AT, ONE_BY_ONE, PAGE, WHAT, ActivityModel
 from wallet.gui.models.channels import CAN_SEND, PEER, ChannelsModel
-from wallet.node.api import ActivityItem, ActivityKind, ActivityOrder, ActivityQuery, ChannelView
+from wallet.node.api import (
+    ActivityItem,
+    ActivityKind,
+    ActivityOrder,
+    ActivityPage,
+    ActivityQuery,
+    ChannelView,
+    CommandError,
+)
 
 
 def watched(model: QAbstractItemModel) -> QAbstractItemModelTester:
@@ -30,10 +40,20 @@ class History:
         self.read = 0
         self.asked = 0
 
-    def activity_ids(self, query: ActivityQuery) -> Sequence[str]:
+    def find_activity(self, query: ActivityQuery) -> Future[Sequence[str]]:
         self.asked += 1
+        answer: Future[Sequence[str]] = Future()
+        answer.set_result(self.answer(query))
+        return answer
+
+    def answer(self, query: ActivityQuery) -> Sequence[str]:
         found = [item.item_id for item in self.items if matches(item, query)]
         return found if query.descending else found[::-1]
+
+    def activity_page(self, *, offset: int, limit: int) -> ActivityPage:
+        return ActivityPage(
+            items=tuple(self.items[offset : offset + limit]), offset=offset, total=len(self.items)
+        )
 
     def activity_items(self, item_ids: Sequence[str]) -> Sequence[ActivityItem | None]:
         self.read += len(item_ids)
@@ -246,3 +266,128 @@ def test_headers_name_the_unit(qtbot: QtBot, size: int) -> None:
     heads = [model.headerData(n, Qt.Orientation.Horizontal) for n in range(model.columnCount())]
     amounts = ["Can send (sat)", "Can receive (sat)", "Capacity (sat)"]
     assert heads[2:] == [*amounts, "Uptime", "Earned (sat)"]
+
+
+class SlowHistory(History):
+    """Its answers come when the test gives them."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.waiting: list[tuple[ActivityQuery, Future[Sequence[str]]]] = []
+
+    def find_activity(self, query: ActivityQuery) -> Future[Sequence[str]]:
+        answer: Future[Sequence[str]] = Future()
+        self.waiting.append((query, answer))
+        return answer
+
+    def give(self) -> None:
+        """The answer to the question that has waited longest."""
+        query, answer = self.waiting.pop(0)
+        if not answer.cancelled():
+            answer.set_result(self.answer(query))
+
+
+def test_a_long_history_begins_with_its_newest_rows(qtbot: QtBot) -> None:
+    history = SlowHistory(5 * PAGE)
+    model = ActivityModel(history)
+    tester = watched(model)
+    resets, _inserted, removed, _changed = watch(model)
+    assert shown_ids(model) == [item.item_id for item in history.items[:PAGE]]
+    assert not model.is_whole
+    with qtbot.waitSignal(model.arrived, timeout=PATIENCE_MS):
+        history.give()
+    assert shown_ids(model) == [item.item_id for item in history.items]
+    # The first rows stay where they are.
+    assert (resets, removed) == ([], [])
+    assert tester is not None
+
+
+def test_a_new_question_shows_no_row_of_the_one_before(qtbot: QtBot) -> None:
+    history = SlowHistory(50)
+    model = ActivityModel(history)
+    tester = watched(model)
+    with qtbot.waitSignal(model.arrived, timeout=PATIENCE_MS):
+        history.give()
+    model.ask(ActivityQuery(text="coffee"))
+    assert model.rowCount() == 0
+    assert not model.is_whole
+    model.ask(ActivityQuery(text="nothing like it"))
+    # Nobody wants the first answer any more.
+    assert history.waiting[0][1].cancelled()
+    model.ask(ActivityQuery(kind=ActivityKind.ONCHAIN))
+    history.give()
+    history.give()
+    with qtbot.waitSignal(model.arrived, timeout=PATIENCE_MS):
+        history.give()
+    assert shown_ids(model) == [item.item_id for item in history.items if item.kind is ActivityKind.ONCHAIN]
+    assert history.waiting == []
+    assert tester is not None
+
+
+def test_an_answer_that_is_late_is_not_taken(qtbot: QtBot) -> None:
+    history = SlowHistory(50)
+    model = ActivityModel(history)
+    # It is given, and on its way to the window, when another question is asked.
+    history.give()
+    model.ask(ActivityQuery(text="coffee"))
+    with qtbot.waitSignal(model.arrived, timeout=PATIENCE_MS):
+        history.give()
+    assert model.query.text == "coffee"
+    assert shown_ids(model) == list(history.answer(model.query))
+    assert 0 < model.rowCount() < 50
+
+
+def test_news_waits_for_the_answer_and_asks_once_more(qtbot: QtBot) -> None:
+    history = SlowHistory(50)
+    model = ActivityModel(history)
+    tester = watched(model)
+    for number in range(3):
+        history.items.insert(0, replace(history.items[0], item_id=f"ln:fresh{number}"))
+        model.changed()
+    assert len(history.waiting) == 1
+    query, first = history.waiting[0]
+    with qtbot.waitSignal(model.arrived, timeout=PATIENCE_MS):
+        history.waiting.pop(0)
+        first.set_result(list(history.answer(query))[3:])
+    assert model.rowCount() == 50
+    assert len(history.waiting) == 1
+    with qtbot.waitSignal(model.arrived, timeout=PATIENCE_MS):
+        history.give()
+    assert shown_ids(model) == [item.item_id for item in history.items]
+    assert history.waiting == []
+    assert tester is not None
+
+
+def test_what_is_looked_at_is_read_again_before_the_answer(qtbot: QtBot) -> None:
+    history = SlowHistory(50)
+    model = ActivityModel(history)
+    with qtbot.waitSignal(model.arrived, timeout=PATIENCE_MS):
+        history.give()
+    assert model.item(3) is not None
+    _resets, _inserted, _removed, changed = watch(model)
+    history.items[3] = replace(history.items[3], label="Another note")
+    model.changed()
+    assert changed == [3]
+    assert model.item(3) == history.items[3]
+
+
+def test_a_search_that_fails_is_told_and_the_next_one_is_answered(qtbot: QtBot) -> None:
+    history = SlowHistory(50)
+    model = ActivityModel(history)
+    with qtbot.waitSignal(model.failed, timeout=PATIENCE_MS) as told:
+        history.waiting.pop(0)[1].set_exception(CommandError("The file is closed."))
+    assert told.args == ["The file is closed."]
+    model.changed()
+    with qtbot.waitSignal(model.arrived, timeout=PATIENCE_MS):
+        history.give()
+    assert model.rowCount() == 50
+
+
+def test_of_a_long_history_news_reads_only_what_is_looked_at(qtbot: QtBot) -> None:
+    history = History(3 * KEPT)
+    model = ActivityModel(history)
+    for row in range(0, model.rowCount(), 50):
+        assert model.item(row) is not None
+    before = history.read
+    model.changed()
+    assert history.read - before <= LOOKED_AT

@@ -7,6 +7,9 @@ books changed is looked at again and nothing else. What is settled lies in the p
 as they are. A refresh makes a new list and swaps it in, so that a reader needs no lock. Items, with all their
 sentences, are made only for what is shown.
 
+What the last two questions found is kept (`Found`), and the lines that came and went since are put into it. A question
+to a long history is answered by a thread of the index (`find`): the window's thread neither searches nor sorts.
+
 Opening and closing a channel moves one's own money: such an item has no amount, `moved_msat`, and its fee as the only
 cost. What opened a channel, and what brings an output of a closed one home, is in `Ledger.moves`; a closing
 transaction, and what spends one, is recognised by `Ledger.closings`. A commitment, which pays no address of ours, is an
@@ -19,11 +22,14 @@ lines come and go.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from itertools import chain, compress
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -34,12 +40,12 @@ from wallet.node.api import (
     ActivityDirection,
     ActivityItem,
     ActivityKind,
-    ActivityOrder,
     ActivityPage,
     ActivityQuery,
     ActivityStatus,
 )
 from wallet.node.core import SOON_SECONDS
+from wallet.node.found import Found, Hit, keys_of
 from wallet.node.pages import DONE, FAILED, IN, LIGHTNING, MOVED, ONCHAIN, OUT, PENDING, Page
 from wallet.node.records import (
     ClosedChannelRecord,
@@ -66,6 +72,12 @@ _STATUS_BITS = {ActivityStatus.PENDING: PENDING, ActivityStatus.DONE: DONE, Acti
 _DIRECTION_BITS = {ActivityDirection.IN: IN, ActivityDirection.OUT: OUT, ActivityDirection.MOVED: MOVED}
 ITEMS_AT_ONCE: Final = 256
 """Of which the records are in memory together."""
+SHORT: Final = 2_000
+"""A history of no more is searched on the spot: that takes a few milliseconds."""
+CHANGES_KEPT: Final = 64
+"""So many refreshes behind, an answer can still be brought up to date."""
+MOST_CHANGED: Final = 2_048
+"""With more lines that came and went, searching anew is as quick."""
 
 
 class _Line(NamedTuple):
@@ -104,15 +116,42 @@ def _line(item: ActivityItem, party: bytes) -> _Line:
     )
 
 
+class _Change(NamedTuple):
+    """What one refresh took out of the lines in memory and put into them."""
+
+    generation: int
+    gone: tuple[_Line, ...]
+    new: tuple[_Line, ...]
+
+
 class _View(NamedTuple):
-    """What a reader sees: lines of what is in memory, and pages, those that end last first."""
+    """What a reader sees: lines of what is in memory, and pages, those that end last first.
+
+    Attributes:
+        changes: the last ones up to `generation`; none is missing between them.
+    """
 
     lines: list[_Line]
     pages: tuple[Page, ...]
+    generation: int = 0
+    changes: tuple[_Change, ...] = ()
 
     @property
     def shown(self) -> int:
         return len(self.lines) + sum(page.shown for page in self.pages)
+
+
+class _Sought(NamedTuple):
+    """A question as lines are compared with it. Attributes: as of `Page.matching`."""
+
+    bits: int
+    wanted: str
+    id_part: str
+    named: frozenset[bytes]
+
+
+class _GivenUp(Exception):
+    """Nobody wants to know any more."""
 
 
 class ActivityIndex:
@@ -130,26 +169,116 @@ class ActivityIndex:
         self._parties: dict[bytes, int] = {}
         self._days: dict[int, int] = {}
         self._version: tuple[int, int, int] | None = None
-        self._found: tuple[tuple[int, ActivityQuery], Sequence[str]] | None = None
+        self._found: tuple[Found, ...] = ()
+        self._thread: ThreadPoolExecutor | None = None
+        self._is_closed = False
         self._zone_seconds = 0
-        self.generation = 0
+
+    @property
+    def generation(self) -> int:
+        return self._view.generation
+
+    def close(self) -> None:
+        """No question is answered from now on."""
+        self._is_closed = True
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
 
     # --- items ------------------------------------------------------------------------
 
     def ids(self, query: ActivityQuery, *, wait: bool = True) -> Sequence[str]:
         """The ids of all that match, in the order that is asked for."""
         self.refresh(wait=wait)
-        key = (self.generation, query)
-        found = self._found
-        if found is not None and found[0] == key:
-            return found[1]
-        ids = tuple(map(itemgetter(1), self._matching(self._view, query)))
-        self._found = (key, ids)
-        return ids
+        return self._answer(query, self._view, lambda: False).ids
+
+    def find(self, query: ActivityQuery) -> Future[Sequence[str]]:
+        """The same for a window's thread, which does not wait: done already where the history is short or the answer
+        is known, else by a thread of the index. Who does not want to know any more cancels it."""
+        found: Future[Sequence[str]] = Future()
+        view = self._view
+        if self._version == self._versions():
+            known = self._known(query)
+            if known is not None and known.generation == view.generation:
+                found.set_result(known.ids)
+                return found
+        if view.shown + len(self._node.ledger.dirty) <= SHORT:
+            found.set_result(self.ids(query, wait=False))
+        elif self._is_closed:
+            found.cancel()
+        else:
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
+            self._thread.submit(self._find, query, found)
+        return found
+
+    def _find(self, query: ActivityQuery, found: Future[Sequence[str]]) -> None:
+        """On the thread of the index. `found` is never said to be running, so that it can be cancelled at any time."""
+        if found.cancelled():
+            return
+        with contextlib.suppress(_GivenUp, InvalidStateError):
+            try:
+                self.refresh()
+                ids = self._answer(query, self._view, found.cancelled).ids
+            except _GivenUp:
+                raise
+            except Exception as error:
+                found.set_exception(error)
+            else:
+                found.set_result(ids)
+
+    def _known(self, query: ActivityQuery) -> Found | None:
+        return next((found for found in self._found if found.query == query), None)
+
+    def _answer(self, query: ActivityQuery, view: _View, is_given_up: Callable[[], bool]) -> Found:
+        """On any thread. Raises `_GivenUp`."""
+        before = self._known(query)
+        if before is not None and before.generation >= view.generation:
+            return before
+        sought = self._sought(view, query)
+        found = None
+        if before is not None and before.named == sought.named:
+            found = self._brought_up_to_date(before, view, sought)
+        if found is None:
+            keys = keys_of(query, self._matching(view.lines, (), query, sought))
+            for page in view.pages:
+                if is_given_up():
+                    raise _GivenUp
+                keys += keys_of(query, self._matching([], (page,), query, sought))
+            found = Found.of(query, view.generation, sought.named, view.pages, keys)
+        # Two threads may come by here at once: then one of the answers is not kept.
+        self._found = (*[other for other in self._found if other.query != query][-1:], found)
+        return found
+
+    def _brought_up_to_date(self, before: Found, view: _View, sought: _Sought) -> Found | None:
+        """None where too much has changed."""
+        changes = [change for change in view.changes if change.generation > before.generation]
+        if len(changes) != view.generation - before.generation:
+            return None
+        old, new = set(before.pages), set(view.pages)
+        gone_pages, new_pages = old - new, new - old
+        gone = sorted(line for change in changes for line in change.gone)
+        came = sorted(line for change in changes for line in change.new)
+        many = len(gone) + len(came) + sum(page.count for page in gone_pages | new_pages)
+        if many > MOST_CHANGED:
+            return None
+        query = before.query
+        # One line may come and go several times, or from memory into a page: what counts is the sum.
+        times: Counter[tuple[int, int, str]] = Counter()
+        times.update(keys_of(query, self._matching(came, tuple(new_pages), query, sought)))
+        times.subtract(keys_of(query, self._matching(gone, tuple(gone_pages), query, sought)))
+        return before.after(
+            view.generation,
+            view.pages,
+            [key for key, count in times.items() if count < 0],
+            [key for key, count in times.items() if count > 0],
+        )
 
     def items(self, item_ids: Sequence[str], *, wait: bool = True) -> tuple[ActivityItem | None, ...]:
-        """None for what is gone. What is on chain is as the index has it, so that no lock is needed for each item."""
-        if any(not item_id.startswith("ln:") for item_id in item_ids):
+        """None for what is gone. What is on chain is as the index has it, so that no lock is needed for each item. Who
+        does not wait sees a long history as it was looked at last: he is told once it was looked at again."""
+        if any(not item_id.startswith("ln:") for item_id in item_ids) and (
+            wait or self._view.shown + len(self._node.ledger.dirty) <= SHORT
+        ):
             self.refresh(wait=wait)
         made: list[ActivityItem | None] = []
         ledger = self._node.ledger
@@ -182,8 +311,7 @@ class ActivityIndex:
         items = self.items(ids[offset : offset + limit], wait=wait)
         return ActivityPage(items=tuple(item for item in items if item), offset=offset, total=total)
 
-    def _matching(self, view: _View, query: ActivityQuery) -> list[tuple[int, str, int, int]]:
-        """(at, item id, size, fee) of each, in the order that is asked for."""
+    def _sought(self, view: _View, query: ActivityQuery) -> _Sought:
         bits = 0
         if query.kind is not None:
             bits |= _KIND_BITS[query.kind]
@@ -193,32 +321,27 @@ class ActivityIndex:
             bits |= _DIRECTION_BITS[query.direction]
         wanted = query.text.strip().casefold()
         id_part = wanted if _ID_PART.fullmatch(wanted) else ""
-        named = self._named(view, wanted) if wanted else frozenset()
-        found = [(line.at, line.item_id, line.size_msat, line.fee_msat) for line in _hits(
-            view.lines, query, bits, wanted, id_part, named
-        )]  # fmt: skip
+        return _Sought(bits, wanted, id_part, self._named(view, wanted) if wanted else frozenset())
+
+    def _matching(
+        self, lines: list[_Line], pages: tuple[Page, ...], query: ActivityQuery, sought: _Sought
+    ) -> list[Hit]:
+        """Those of some lines, sorted by time, and of some pages that match, in no order."""
         since_at, until_at = query.since_at, query.until_at
-        for page in view.pages:
+        found = [
+            (line.at, line.item_id, line.size_msat, line.fee_msat) for line in _hits(lines, query, sought)
+        ]
+        for page in pages:
             if (since_at is not None and page.last_at < since_at) or (
                 until_at is not None and page.first_at >= until_at
             ):
                 continue
-            lines = page.matching(bits, wanted, id_part, named)
+            hits = page.matching(*sought)
             if since_at is not None and page.first_at < since_at:
-                lines = [line for line in lines if line[0] >= since_at]
+                hits = [hit for hit in hits if hit[0] >= since_at]
             if until_at is not None and page.last_at >= until_at:
-                lines = [line for line in lines if line[0] < until_at]
-            found += lines
-        descending = query.descending
-        match query.order:
-            case ActivityOrder.WHEN:
-                found.sort(reverse=descending)
-            case ActivityOrder.AMOUNT:
-                found.sort()
-                found.sort(key=itemgetter(2), reverse=descending)
-            case ActivityOrder.FEE:
-                found.sort()
-                found.sort(key=itemgetter(3), reverse=descending)
+                hits = [hit for hit in hits if hit[0] < until_at]
+            found += hits
         return found
 
     def _named(self, view: _View, wanted: str) -> frozenset[bytes]:
@@ -415,13 +538,22 @@ class ActivityIndex:
         if self._version is None or version[1:] != self._version[1:]:
             dirty |= self._changed_entries(again=version[2] != (self._version or (0, 0, -1))[2])
         many = len(dirty) > 256
+        gone, new = [], []
         for item_id in dirty:
-            self._take(item_id, lines, many=many)
+            old, line = self._take(item_id, lines, many=many)
+            if old is not None:
+                gone.append(old)
+            if line is not None:
+                new.append(line)
         if many:
             lines = sorted(self._by_id.values())
-        self._view = _View(lines, self._current_pages())
+        generation = self.generation + 1
+        changes = (*self._view.changes[1 - CHANGES_KEPT :], _Change(generation, tuple(gone), tuple(new)))
+        if len(gone) + len(new) > MOST_CHANGED:
+            # Nobody reads that many; it would only be kept.
+            changes = ()
+        self._view = _View(lines, self._current_pages(), generation, changes)
         self._version = version
-        self.generation += 1
 
     def _current_pages(self) -> tuple[Page, ...]:
         """The pages of the books, with what came and went counted."""
@@ -464,7 +596,8 @@ class ActivityIndex:
             if record.closing_txid is not None and record.commitment_cost_msat is not None
         }
 
-    def _take(self, item_id: str, lines: list[_Line], *, many: bool) -> None:
+    def _take(self, item_id: str, lines: list[_Line], *, many: bool) -> tuple[_Line | None, _Line | None]:
+        """The line that was there, and the one that is."""
         old = self._by_id.pop(item_id, None)
         if old is not None:
             self._count(old, -1)
@@ -472,12 +605,13 @@ class ActivityIndex:
                 del lines[bisect_left(lines, old)]
         made = self._make(item_id) if self._belongs(item_id) else None
         if made is None:
-            return
+            return old, None
         line = _line(*made)
         self._by_id[item_id] = line
         self._count(line, 1)
         if not many:
             insort(lines, line)
+        return old, line
 
     def _count(self, line: _Line, times: int) -> None:
         day = (line.at + self._zone_seconds) // DAY_SECONDS
@@ -507,7 +641,8 @@ class ActivityIndex:
     def each_change(self, since_at: int, total_sat: int) -> list[tuple[int, int]]:
         """(at, sat) from `since_at` on: the balance after each change. The first point is what there was before."""
         self.refresh()
-        lines, pages = self._view
+        view = self._view
+        lines, pages = view.lines, view.pages
         changes = [(line.at, line.change_msat) for line in lines[_place(lines, since_at) :]]
         for page in pages:
             if page.last_at >= since_at:
@@ -537,10 +672,9 @@ class ActivityIndex:
         return points
 
 
-def _hits(
-    lines: list[_Line], query: ActivityQuery, bits: int, wanted: str, id_part: str, named: frozenset[bytes]
-) -> list[_Line]:
+def _hits(lines: list[_Line], query: ActivityQuery, sought: _Sought) -> list[_Line]:
     """Those of the lines in memory that match."""
+    bits, wanted, id_part, named = sought
     if query.since_at is not None or query.until_at is not None:
         first = 0 if query.since_at is None else _place(lines, query.since_at)
         last = len(lines) if query.until_at is None else _place(lines, query.until_at)

@@ -558,7 +558,13 @@ class NodeApi(Protocol):
     ) -> ActivityPage: ...
 
     def activity_ids(self, query: ActivityQuery) -> Sequence[str]:
-        """The ids of all that match, in order; a hundred thousand of them take a few milliseconds."""
+        """The ids of all that match, in order; of a hundred thousand they take a tenth of a second. For whoever may
+        wait: a window asks `find_activity`."""
+        ...
+
+    def find_activity(self, query: ActivityQuery) -> Future[Sequence[str]]:
+        """The same, and it never waits: done when it returns where the history is short or the answer is known. Who
+        does not want to know any more cancels it."""
         ...
 
     def activity_items(self, item_ids: Sequence[str]) -> Sequence[ActivityItem | None]:

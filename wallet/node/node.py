@@ -1159,6 +1159,9 @@ class Node:
     def activity_ids(self, query: ActivityQuery) -> Sequence[str]:
         return self.views.activity.ids(query, wait=self.views.waits)
 
+    def find_activity(self, query: ActivityQuery) -> concurrent.futures.Future[Sequence[str]]:
+        return self.views.activity.find(query)
+
     def activity_items(self, item_ids: Sequence[str]) -> Sequence[ActivityItem | None]:
         try:
             return self.views.activity.items(item_ids, wait=self.views.waits)

@@ -138,6 +138,7 @@ class Views:
         if self._scheduled is not None:
             self._scheduled.cancel()
         self._listeners.clear()
+        self.activity.close()
 
     def _publish(self) -> None:
         self._scheduled = None

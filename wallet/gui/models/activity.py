@@ -1,24 +1,31 @@
 """The history as a table of any length: the node sorts and filters, the model knows all ids, and reads items by pages.
 
-`query` asks anew. `changed` brings the rows to the node's list: what came is inserted where it stands, what went is
+`ask` asks anew. `changed` brings the rows to the node's list: what came is inserted where it stands, what went is
 removed, what changed is announced, and the others stay as they are. No reset, and no proxy over thousands of rows.
+
+The node answers at once for a short history. A long one is searched by a thread of its own: until its answer is there,
+a new question has no rows, but for the newest ones of a history that nothing is asked of. News waits for an answer
+under way and asks once more; a new question does not, and the answer to the one before is not taken any more.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
-from PyQt6.QtCore import QModelIndex, Qt
+from PyQt6.QtCore import QModelIndex, Qt, pyqtSignal
 
 from wallet.gui import format as fmt
+from wallet.gui.bridge import run
 from wallet.gui.describe import item_amount, item_state, item_title, item_worth
 from wallet.gui.models.columns import ColumnsModel
 from wallet.gui.tips import plain_tip
 from wallet.i18n import _
-from wallet.node.api import ActivityItem, ActivityOrder, ActivityQuery, ActivityStatus
+from wallet.node.api import ActivityItem, ActivityOrder, ActivityPage, ActivityQuery, ActivityStatus
 
 __all__ = ["ITEM_ROLE", "ActivityModel", "ActivitySource"]
 
@@ -26,6 +33,9 @@ ITEM_ROLE = Qt.ItemDataRole.UserRole + 1
 PAGE = 100
 KEPT = 1_000
 """Items that are kept: a screen holds twenty."""
+LOOKED_AT = 200
+"""Of these, those that were looked at last, and are read again when something changes: no screen holds more."""
+BLOCK = 1_024
 ONE_BY_ONE = 500
 """More differences than this are announced in one piece."""
 WHAT, WHEN, FEE, AMOUNT = range(4)
@@ -35,13 +45,21 @@ ORDERS = {WHEN: ActivityOrder.WHEN, FEE: ActivityOrder.FEE, AMOUNT: ActivityOrde
 class ActivitySource(Protocol):
     """The part of `NodeApi` that the model reads."""
 
-    def activity_ids(self, query: ActivityQuery) -> Sequence[str]: ...
+    def find_activity(self, query: ActivityQuery) -> Future[Sequence[str]]: ...
+
+    def activity_page(self, *, offset: int, limit: int) -> ActivityPage: ...
 
     def activity_items(self, item_ids: Sequence[str]) -> Sequence[ActivityItem | None]: ...
 
 
 class ActivityModel(ColumnsModel):
-    """Columns: what, when, fee, amount."""
+    """Columns: what, when, fee, amount.
+
+    Signals: `arrived`, the rows are brought to an answer that was waited for. `failed(str)`, there is none, and why.
+    """
+
+    arrived = pyqtSignal()
+    failed = pyqtSignal(str)
 
     columns = 4
     first_number = FEE
@@ -50,12 +68,17 @@ class ActivityModel(ColumnsModel):
         super().__init__()
         self._source = source
         self._query = ActivityQuery()
-        self._ids: list[str] = list(source.activity_ids(self._query))
+        self._ids: list[str] = []
         self._kept: OrderedDict[str, ActivityItem] = OrderedDict()
+        self._answer: Sequence[str] | None = None
+        self._asked: Future[Sequence[str]] | None = None
+        self._asks_again = False
+        self._look()
 
     @property
-    def total(self) -> int:
-        return len(self._ids)
+    def is_whole(self) -> bool:
+        """Whether the rows are all that the question has."""
+        return self._answer is not None
 
     @property
     def query(self) -> ActivityQuery:
@@ -68,6 +91,8 @@ class ActivityModel(ColumnsModel):
         if found is None:
             self._read(row)
             found = self._kept.get(self._ids[row])
+        else:
+            self._kept.move_to_end(found.item_id)
         return found
 
     def _read(self, row: int) -> None:
@@ -136,7 +161,53 @@ class ActivityModel(ColumnsModel):
         """Begins anew with what matches."""
         if query != self._query:
             self._query = query
-            self._exchange(list(self._source.activity_ids(query)))
+            self._answer = None
+            self._asks_again = False
+            if self._asked is not None:
+                self._asked.cancel()
+                self._asked = None
+            self._look()
+
+    def _look(self) -> None:
+        """Brings the rows to the node's list, now or when a thread of the node's has it."""
+        if self._asked is not None:
+            self._asks_again = True
+            return
+        asked = self._source.find_activity(self._query)
+        if asked.done() and not asked.cancelled() and asked.exception() is None:
+            if self._answer is None:
+                self._remove(0, len(self._ids))
+            self._take(asked.result())
+            return
+        self._asked = asked
+        if self._answer is None:
+            # What is shown is no answer to this question.
+            self._remove(0, len(self._ids))
+            if self._query == ActivityQuery():
+                newest = self._source.activity_page(offset=0, limit=PAGE)
+                self._insert(0, [item.item_id for item in newest.items])
+        run(asked, partial(self._found, asked), partial(self._not_found, asked), owner=self)
+
+    def _found(self, asked: Future[Sequence[str]], ids: Sequence[str]) -> None:
+        if asked is self._asked:
+            self._asked = None
+            self._take(ids)
+            if self._asks_again:
+                self._asks_again = False
+                self._look()
+            self.arrived.emit()
+
+    def _not_found(self, asked: Future[Sequence[str]], sentence: str) -> None:
+        if asked is self._asked:
+            self._asked = None
+            self._asks_again = False
+            if not asked.cancelled():
+                self.failed.emit(sentence)
+
+    def _take(self, ids: Sequence[str]) -> None:
+        if ids is not self._answer:
+            self._answer = ids
+            self._bring(list(ids))
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """The node sorts; what an item is cannot be sorted by."""
@@ -144,14 +215,13 @@ class ActivityModel(ColumnsModel):
         if wanted is not None:
             self.ask(replace(self._query, order=wanted, descending=order == Qt.SortOrder.DescendingOrder))
 
-    def _exchange(self, ids: list[str]) -> None:
-        self._remove(0, len(self._ids))
-        self._insert(0, ids)
-
     def changed(self) -> None:
         """Something in the history changed: brings the rows to the node's list, and what was read up to date."""
+        # What nobody looks at is read when somebody does.
+        while len(self._kept) > LOOKED_AT:
+            self._kept.popitem(last=False)
         kept = list(self._kept)
-        differing = set()
+        differing: set[str] = set()
         # Before the rows: whoever is told of those reads what is kept.
         for item_id, item in zip(kept, self._source.activity_items(kept), strict=True):
             if item is None:
@@ -159,18 +229,20 @@ class ActivityModel(ColumnsModel):
             elif item != self._kept[item_id]:
                 self._kept[item_id] = item
                 differing.add(item_id)
-        self._bring(list(self._source.activity_ids(self._query)))
-        if differing:
-            for row, item_id in enumerate(self._ids):
-                if item_id in differing:
-                    self.dataChanged.emit(self.index(row, 0), self.index(row, 3))
+        self._look()
+        for first in range(0, len(self._ids) if differing else 0, BLOCK):
+            block = self._ids[first : first + BLOCK]
+            if not differing.isdisjoint(block):
+                for row, item_id in enumerate(block, first):
+                    if item_id in differing:
+                        self.dataChanged.emit(self.index(row, 0), self.index(row, 3))
 
     def _bring(self, wanted: list[str]) -> None:
         have = self._ids
-        if wanted == have:
-            return
         head = _alike(have, wanted)
-        tail = _alike(have[head:][::-1], wanted[head:][::-1])
+        if head == len(have) == len(wanted):
+            return
+        tail = _alike_at_the_end(have, wanted, min(len(have), len(wanted)) - head)
         old, new = have[head : len(have) - tail], wanted[head : len(wanted) - tail]
         if max(len(old), len(new)) > ONE_BY_ONE:
             # Also a plain insertion is a single piece.
@@ -206,12 +278,23 @@ class ActivityModel(ColumnsModel):
 
 
 def _alike(a: list[str], b: list[str]) -> int:
-    """How many are the same from the front. By halves: comparing slices is what Python does fast."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    """How many are the same from the front. By blocks: comparing slices is what Python does fast."""
+    most = min(len(a), len(b))
+    place = 0
+    while place + BLOCK <= most and a[place : place + BLOCK] == b[place : place + BLOCK]:
+        place += BLOCK
+    while place < most and a[place] == b[place]:
+        place += 1
+    return place
+
+
+def _alike_at_the_end(a: list[str], b: list[str], most: int) -> int:
+    """How many are the same from the end, `most` of them at most."""
+    count = 0
+    while count + BLOCK <= most and (
+        a[len(a) - count - BLOCK : len(a) - count] == b[len(b) - count - BLOCK : len(b) - count]
+    ):
+        count += BLOCK
+    while count < most and a[len(a) - count - 1] == b[len(b) - count - 1]:
+        count += 1
+    return count

@@ -256,6 +256,8 @@ class ActivityPageView(Page):
         self._timer.timeout.connect(self.ask)
         self.search.textChanged.connect(lambda _text: self._timer.start())
         context.preferences.amounts_changed.connect(self.model.repaint_amounts)
+        self.model.arrived.connect(self._choose_view)
+        self.model.failed.connect(self._failed)
         self.set_narrow(False)
 
     def set_narrow(self, narrow: bool) -> None:
@@ -309,18 +311,22 @@ class ActivityPageView(Page):
         count = self.filters.count()
         filtered = bool(self.search.text().strip()) or count > 0
         rows = self.model.rowCount()
-        if rows:
+        is_whole = self.model.is_whole
+        if rows or not is_whole:
             self._stack.setCurrentWidget(self.table)
         else:
             self._stack.setCurrentWidget(self._nothing if filtered else self._empty)
-        any_at_all = filtered or rows > 0
+        any_at_all = filtered or rows > 0 or not is_whole
         self.search.setVisible(any_at_all)
         self.filter_button.setVisible(any_at_all)
         self.filter_button.setText(_("Filters ({n})").format(n=count) if count else _("Filters"))
         self.filters.setVisible(any_at_all and self.filter_button.isChecked())
         self.clear_button.setVisible(filtered)
         self.count.setVisible(any_at_all)
-        self.count.setText(ngettext("{n} item", "{n} items", rows).format(n=fmt.group(rows)))
+        if is_whole:
+            self.count.setText(ngettext("{n} item", "{n} items", rows).format(n=fmt.group(rows)))
+        else:
+            self.count.setText(_("Looking through the history…"))
         self.more.setVisible(any_at_all)
 
     def changed(self, changes: ChangeSet) -> None:

@@ -88,6 +88,7 @@ class BalanceChart(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.points: list[Point] = []
+        self._step_sat = nice_step_sat(0)
         self.until_at = 0
         self.place = -1
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -104,6 +105,8 @@ class BalanceChart(QWidget):
         """Oldest first; the last one holds until `until_at`."""
         self.until_at = max([until_at, *(at for at, _sat in points[-1:])])
         self.points = without_emptiness(points, self.until_at)
+        # Once: each point's place is reckoned with it.
+        self._step_sat = nice_step_sat(max((sat for _at, sat in self.points), default=0))
         self._choose(-1)
         self.update()
 
@@ -197,11 +200,8 @@ class BalanceChart(QWidget):
             left, top, max(1.0, self.width() - left - px(INSET)), self.height() - top - px(28) - px(INSET)
         )
 
-    def _step_sat(self) -> int:
-        return nice_step_sat(max((sat for _at, sat in self.points), default=0))
-
     def _amounts(self) -> list[str]:
-        step_sat = self._step_sat()
+        step_sat = self._step_sat
         return [fmt.number_sat(step_sat * line) for line in range(LINES + 1)]
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
@@ -218,7 +218,7 @@ class BalanceChart(QWidget):
             painter.drawRoundedRect(QRectF(self.rect()).adjusted(1, 1, -1, -1), 6, 6)
 
     def _y(self, area: QRectF, sat: int) -> float:
-        return area.bottom() - area.height() * sat / max(1, self._step_sat() * LINES)
+        return area.bottom() - area.height() * sat / max(1, self._step_sat * LINES)
 
     def _x(self, area: QRectF, at: int) -> float:
         first_at = self.points[0][0]

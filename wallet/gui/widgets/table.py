@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PyQt6.QtCore import QModelIndex, QPoint, QRect, Qt
+from PyQt6.QtCore import QAbstractItemModel, QModelIndex, QPoint, QRect, Qt
 from PyQt6.QtGui import QFontMetrics, QPainter, QResizeEvent
 from PyQt6.QtWidgets import (
     QAbstractItemView,
@@ -30,7 +30,8 @@ __all__ = ["ActivityDelegate", "StateDelegate", "Table"]
 
 
 class Table(QTableView):
-    """Enter or a double click opens a row, a right click its menu."""
+    """Enter or a double click opens a row, a right click its menu. Rows that come or go above what is seen do not move
+    it; at the very top, what is new is seen."""
 
     def __init__(self, name: str, on_open: Callable[[QModelIndex], object], *, rows: int = ROW) -> None:
         super().__init__()
@@ -38,6 +39,7 @@ class Table(QTableView):
         self._least = 0
         self._widths: dict[int, int] = {}
         self._left_out: set[int] = set()
+        self._seen_from = 0
         self.setAccessibleName(name)
         self.setAccessibleDescription(_("Arrow keys move within, Enter opens a row"))
         self.setFont(theme().font("body"))
@@ -65,6 +67,40 @@ class Table(QTableView):
         self.activated.connect(on_open)
         self.clicked.connect(on_open)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+
+    def setModel(self, model: QAbstractItemModel | None) -> None:
+        super().setModel(model)
+        if model is not None:
+            model.rowsAboutToBeInserted.connect(self._note_place)
+            model.rowsAboutToBeRemoved.connect(self._note_place)
+            # After the view's own: it knows of the rows by then.
+            model.rowsInserted.connect(self._rows_came)
+            model.rowsRemoved.connect(self._rows_went)
+
+    def _note_place(self) -> None:
+        bar = self.verticalScrollBar()
+        self._seen_from = 0 if bar is None else bar.value()
+
+    def _rows_came(self, _parent: QModelIndex, first: int, last: int) -> None:
+        height = self._row_height()
+        if self._seen_from > 0 and first <= self._seen_from // height:
+            self._see_from(self._seen_from + (last - first + 1) * height)
+
+    def _rows_went(self, _parent: QModelIndex, first: int, last: int) -> None:
+        height = self._row_height()
+        top = self._seen_from // height
+        if self._seen_from > 0 and first < top:
+            self._see_from(self._seen_from - (min(last + 1, top) - first) * height)
+
+    def _row_height(self) -> int:
+        down = self.verticalHeader()
+        return max(1, 0 if down is None else down.defaultSectionSize())
+
+    def _see_from(self, value: int) -> None:
+        bar = self.verticalScrollBar()
+        if bar is not None:
+            self.updateGeometries()
+            bar.setValue(value)
 
     def set_widths(
         self, stretch: int, widths: dict[int, int], *, gives_way: Sequence[int] = (), least: int = 0
