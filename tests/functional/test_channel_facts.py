@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.functional.whole_nodes import WAIT_SECONDS, Json, WholeNode, WholeWorld, play
-from wallet.node.api import CommandError
+from wallet.node.api import ChannelPhase, CommandError
 
 
 def test_each_past_state_of_a_channel_is_there_newest_first(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_forced_close_is_followed_until_the_money_is_home(tmp_path: Path) -> N
         async with WholeWorld.made(tmp_path, ["alice", "bob"]) as world:
             alice, bob = world.nodes
             await alice.fund(1_000_000)
-            channel_id = await alice.open_channel(bob, 500_000)
+            channel_id = await alice.open_channel(bob, 500_000, push_sat=120_000)
             with pytest.raises(CommandError, match="There is no channel"):
                 await alice.call("closing_report", channel_id=channel_id)
             await alice.call("close_channel", channel_id=channel_id, force=True)
@@ -82,6 +82,8 @@ def test_a_forced_close_is_followed_until_the_money_is_home(tmp_path: Path) -> N
 
             await alice.until("a closing transaction", report)
             asked = await alice.call("closing_report", channel_id=channel_id)
+            (view,) = alice.node.views.snapshot().channels
+            assert view.phase is ChannelPhase.FORCE_CLOSING
             await world.mined(asked["closing_txid"])
             height = world.chain.height
             waits = await reported(
@@ -90,7 +92,9 @@ def test_a_forced_close_is_followed_until_the_money_is_home(tmp_path: Path) -> N
             assert waits["best_height"] == height
             (output,) = waits["outputs"]
             assert output["until_height"] > height
-            assert 490_000 < output["amount_sat"] < 500_000
+            assert 370_000 < output["amount_sat"] < 380_000
+            assert waits["peer_sat"] == 120_000
+            assert output["goes"] == "home"
             assert [step[1] for step in output["steps"]] == ["done", "current", "waiting"]
             with pytest.raises(CommandError, match="waits for a delay"):
                 await alice.call("speed_up_closing", channel_id=channel_id)
@@ -130,6 +134,8 @@ def test_a_close_by_agreement_pays_the_wallet_and_can_be_sped_up(tmp_path: Path)
             await alice.until("its output", lambda: alice.node.onchain.entry_by_hex(txid))
             (output,) = (await alice.call("closing_report", channel_id=channel_id))["outputs"]
             assert (output["state"], output["txid"]) == ("confirming", txid)
+            (view,) = alice.node.views.snapshot().channels
+            assert view.phase is not ChannelPhase.FORCE_CLOSING
             await world.mined(txid)
             (home,) = (await reported(alice, channel_id, lambda r: states(r) == ["home"]))["outputs"]
             assert home["amount_sat"] == output["amount_sat"]

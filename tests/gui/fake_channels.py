@@ -19,7 +19,8 @@ def suggested_id(number: int) -> str:
 
 
 class FakeChannels:
-    """A third of `FakeNode`. Attributes: `unreachable`, node ids that do not answer; `minimums`, what nodes take."""
+    """A third of `FakeNode`. Attributes: `unreachable`, node ids that do not answer; `minimums`, what nodes take;
+    `outputs` and `peer_sat`: what is told of a closed channel, where a test says it."""
 
     channels: dict[str, ChannelView]
     status: NodeStatus
@@ -29,6 +30,8 @@ class FakeChannels:
         self.minimums: dict[str, int | None] = {}
         self.suggestions = 5
         self.hurried: set[str] = set()
+        self.outputs: list[Json] | None = None
+        self.peer_sat = 0
 
     if TYPE_CHECKING:
 
@@ -137,7 +140,8 @@ class FakeChannels:
             "closing_confirmations": 0 if channel.phase is ChannelPhase.CLOSING else 11,
             "closed_at": int(time.time()),
             "reason": channel.closure_text,
-            "outputs": outputs,
+            "outputs": outputs if self.outputs is None else self.outputs,
+            "peer_sat": self.peer_sat,
             "best_height": height,
         }
 

@@ -8,9 +8,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from PyQt6.QtCore import Qt
-from PyQt6.QtGui import QGuiApplication
+import pytest
+from PyQt6.QtCore import QRect, Qt
+from PyQt6.QtGui import QGuiApplication, QImage, QPainter
 from PyQt6.QtTest import QAbstractItemModelTester
+from PyQt6.QtWidgets import QStyleOptionViewItem
 from pytestqt.qtbot import QtBot
 
 from tests.gui import scenes
@@ -19,15 +21,18 @@ from tests.gui.fake_channels import PAST_STATES, suggested_id
 from tests.gui.fake_node import FakeNode, digest
 from tests.gui.hands import click, type_text
 from wallet.gui import format as fmt
-from wallet.gui.models.channels import CAPACITY, ORDERS, ChannelsModel, arranged
+from wallet.gui.describe import channel_wait
+from wallet.gui.models import channels as channels_model
+from wallet.gui.models.channels import CAPACITY, ORDERS, STATE, WAIT_ROLE, ChannelsModel, arranged
 from wallet.gui.pages.channel import ChannelDetail
 from wallet.gui.pages.channels import ChannelsPage
 from wallet.gui.pages.close_channel import CloseChannelDialog
 from wallet.gui.pages.open_channel import OpenChannelDialog
 from wallet.gui.pages.overview import OverviewPage
 from wallet.gui.pages.peer_away import away_facts
+from wallet.gui.widgets import channel_cells
 from wallet.gui.widgets.bars import channel_segments
-from wallet.gui.widgets.basic import Button, Label
+from wallet.gui.widgets.basic import AmountLabel, Button, Card, Label, Pill
 from wallet.node.api import ChannelPhase, ChannelView, PeerView
 
 Make = Callable[[FakeNode], Desk]
@@ -454,6 +459,110 @@ def test_after_the_end_each_output_is_followed_and_hurried(desk: Make) -> None:
     click(next(iter(resolution.speed_up.values())))
     one.until(lambda: resolution.speed_up == {})
     assert node.hurried == {key}
+
+
+def output(amount_sat: int, goes: str = "home", **fields: Any) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "amount_sat": amount_sat,
+        "state": "locked",
+        "text": "It waits.",
+        "steps": [["The closing transaction is confirmed", "done", ""]],
+        "txid": digest("closing"),
+        "until_height": 912_500,
+        "can_speed_up": False,
+        "goes": goes,
+    }
+    return {**told, **fields}
+
+
+def test_what_comes_home_what_may_and_what_goes_to_the_peer_are_told_apart(desk: Make) -> None:
+    node, key = closing(ChannelPhase.FORCE_CLOSING)
+    node.outputs = [output(410_000), output(30_000, "if proven"), output(20_000, "unless taken")]
+    node.peer_sat = 540_000
+    one = desk(node)
+    one.shell.show_channel(key)
+    resolution = one.page(ChannelDetail).resolution
+    one.until(lambda: resolution.report is not None)
+    assert resolution.summary.text() == " ".join(
+        (
+            f"{fmt.amount_sat(410_000)} is still on its way; Leyden brings it home by itself.",
+            f"{fmt.amount_sat(20_000)} comes home unless its payee takes it.",
+            f"{fmt.amount_sat(30_000)} comes home only if its proof arrives in time; else it goes to the peer.",
+            f"{fmt.amount_sat(540_000)} goes to the peer: its own part.",
+        )
+    )
+    pills = [pill.text() for pill in resolution.findChildren(Pill)]
+    assert pills == ["On its way", "If the proof arrives", "Unless it is taken"]
+    assert "The peer may take it in about" in words(resolution)
+
+
+def test_outputs_of_one_sweep_share_one_button(desk: Make) -> None:
+    node, key = closing(ChannelPhase.FORCE_CLOSING)
+    sweep = {"txid": digest("sweep"), "state": "sweeping", "can_speed_up": True, "until_height": None}
+    alone = {**sweep, "txid": digest("another sweep")}
+    node.outputs = [output(410_000, **sweep), output(60_000, **alone), output(30_000, **sweep)]
+    one = desk(node)
+    one.shell.show_channel(key)
+    resolution = one.page(ChannelDetail).resolution
+    one.until(lambda: resolution.report is not None)
+    buttons = [b for b in resolution.findChildren(Button) if b.text() == "Speed up"]
+    assert len(buttons) == 2
+    assert set(resolution.speed_up.values()) == set(buttons)
+    shared = next(card for card in resolution.findChildren(Card) if "2 outputs go home" in words(card))
+    assert len(shared.findChildren(AmountLabel)) == 2
+    assert resolution.speed_up[digest("sweep")] in shared.findChildren(Button)
+    click(resolution.speed_up[digest("sweep")])
+    one.until(lambda: node.hurried == {key})
+
+
+def cell(page: ChannelsPage, column: int, row: int) -> QImage:
+    """A cell of the table, as its delegate paints it."""
+    index = page.model.index(row, column)
+    option = QStyleOptionViewItem()
+    option.widget = page.table
+    option.rect = QRect(0, 0, 176, 44)
+    picture = QImage(176, 44, QImage.Format.Format_ARGB32)
+    picture.fill(0)
+    painter = QPainter(picture)
+    delegate = page.table.itemDelegateForColumn(column)
+    assert delegate is not None
+    delegate.paint(painter, option, index)
+    painter.end()
+    return picture
+
+
+def test_the_table_itself_says_how_far_an_opening_is(desk: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = desk(many())
+    one.go("channels")
+    page = one.page(ChannelsPage)
+    row, channel = next(
+        (row, c) for row, c in enumerate(shown(page.model)) if c.phase is ChannelPhase.AWAITING_CONFIRMATIONS
+    )
+    index = page.model.index(row, STATE)
+    assert index.data(WAIT_ROLE) == "1 of 3, about 20 minutes"
+    assert "1 of 3, about 20 minutes" in index.data(Qt.ItemDataRole.AccessibleTextRole)
+    with_it = cell(page, STATE, row)
+    assert with_it == cell(page, STATE, row)
+    monkeypatch.setattr(channels_model, "channel_wait", lambda _channel: "")
+    assert cell(page, STATE, row) != with_it
+    assert channel_wait(replace(channel, phase=ChannelPhase.READY)) == ""
+
+
+def test_the_smallest_channels_bar_can_still_be_read(desk: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = many()
+    key = next(iter(node.channels))
+    node.channels[key] = replace(node.channels[key], capacity_sat=20_000)
+    one = desk(node)
+    one.go("channels")
+    page = one.page(ChannelsPage)
+    page.sort("capacity")
+    widths: list[float] = []
+    monkeypatch.setattr(channel_cells, "paint_bar", lambda _painter, bar, _parts: widths.append(bar.width()))
+    for row in range(page.model.rowCount()):
+        cell(page, CAPACITY, row)
+    assert len(widths) == page.model.rowCount()
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] == 48
 
 
 def test_a_locked_output_counts_down_with_each_block(desk: Make) -> None:

@@ -17,8 +17,8 @@ from wallet.node.api import (
 )
 
 __all__ = [
-    "CLOSED", "channel_look", "channel_sentence", "item_amount", "item_icon", "item_state", "item_title", "item_tone",
-    "item_worth", "phase_look", "problem_sentence", "request_look", "restored_sentence", "together_problem",
+    "CLOSED", "channel_look", "channel_sentence", "channel_wait", "item_amount", "item_icon", "item_state", "item_title",
+    "item_tone", "item_worth", "phase_look", "problem_sentence", "request_look", "restored_sentence", "together_problem",
 ]  # fmt: skip
 
 CLOSED = frozenset({ChannelPhase.CLOSING, ChannelPhase.FORCE_CLOSING, ChannelPhase.CLOSED})
@@ -114,6 +114,16 @@ def channel_sentence(channel: ChannelView) -> str:
             "itself once the peer is online."
         )
     return fmt.plain(channel.phase_text, 240)
+
+
+def channel_wait(channel: ChannelView) -> str:
+    """How far an opening is, short enough for a cell: "1 of 3, about 20 minutes"; empty for all else."""
+    if channel.phase is not ChannelPhase.AWAITING_CONFIRMATIONS:
+        return ""
+    need = max(1, channel.confirmations_required)
+    have = min(channel.confirmations, need)
+    time = fmt.seconds_long(max(1, need - have) * fmt.SECONDS_PER_BLOCK)
+    return _("{have} of {need}, {time}").format(have=have, need=need, time=time)
 
 
 def together_problem(channel: ChannelView) -> str:

@@ -317,6 +317,20 @@ class ChannelMonitor:
         own = (item for _height, item in self.spendable_outputs() if item.outpoint.txid == txid)
         return txid, sum(item.output.value_sat for item in own)
 
+    def peers_output_of_commitment(self) -> int | None:
+        """What of the commitment that confirmed is the peer's without an HTLC, in satoshis. None where no valid
+        commitment did."""
+        confirmed = _confirmed_spend(self.state)
+        known = self._classified
+        if confirmed is None or known is None or known.spend.tx.txid != confirmed.tx.txid:
+            return None
+        if known.spend.kind is SpendKind.HOLDER:
+            return known.holder.commitment.commitment.to_countersignatory_sat
+        if known.spend.kind is not SpendKind.COUNTERPARTY:
+            return None
+        found = (item for item in known.counterparty if item.number == known.spend.number)
+        return next((item.to_broadcaster_sat for item in found), None)
+
     @property
     def is_spent(self) -> bool:
         """Whether a spend of the funding output is confirmed."""

@@ -51,6 +51,9 @@ class ClaimWithoutCoins:
     asked_height: int
 
 
+_BY_AGREEMENT = frozenset({ev.ClosureKind.COOPERATIVE_BY_COUNTERPARTY, ev.ClosureKind.COOPERATIVE_BY_HOLDER})
+
+
 def _traced(trace: bytes, *attempts: Attempt) -> bytes:
     """A payment's record of what was tried, with more of it."""
     found = read_trace(trace)
@@ -271,6 +274,7 @@ class EventHandler:
                 closed_height=node.best_height,
                 reason=closure_sentence(event.reason),
                 was_funded=event.was_funded,
+                forced=event.was_funded and event.reason.kind not in _BY_AGREEMENT,
                 by_us=event.reason.kind
                 in (ev.ClosureKind.HOLDER_FORCE_CLOSED, ev.ClosureKind.COOPERATIVE_BY_HOLDER),
                 is_outbound=before.is_outbound if before is not None else False,

@@ -123,6 +123,7 @@ class ClosedChannelRecord:
     Attributes:
         final_msat: what was ours when it closed, before fees; None for one that an earlier release closed.
         commitment_own_sat: the output that is ours in the commitment which confirmed; None before, and otherwise.
+        forced: it was not closed by agreement; False as well for one that an earlier release closed.
     """
 
     channel_id: bytes
@@ -142,6 +143,7 @@ class ClosedChannelRecord:
     to_self_delay_blocks: int = 0
     final_msat: int | None = field(default=None, metadata={"tlv": 101})
     commitment_own_sat: int | None = field(default=None, metadata={"tlv": 103})
+    forced: bool = field(default=False, metadata={"tlv": 105})
 
     @property
     def commitment_cost_msat(self) -> int | None:

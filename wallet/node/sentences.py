@@ -9,6 +9,7 @@ from typing import assert_never
 from wallet.i18n import _, ngettext
 from wallet.ln.events import ClosureKind, ClosureReason, FailedAttempt, PaymentFailureReason
 from wallet.ln.onion_failure import FailureCode
+from wallet.node.suggestions import minimum_in
 
 __all__ = [
     "attempt_sentence",
@@ -17,6 +18,7 @@ __all__ = [
     "duration_text",
     "msat_text",
     "not_sent_sentence",
+    "opening_sentence",
     "payment_failure_sentence",
     "peer_text",
     "sat_text",
@@ -241,3 +243,46 @@ def closure_sentence(reason: ClosureReason) -> str:
             return _("You called off the opening. No coins were used.")
         case _:
             assert_never(reason.kind)
+
+
+_TOO_TIGHT = ("max_accepted_htlcs", "max_htlc_value_in_flight", "htlc_minimum")
+
+
+def opening_sentence(reason: ClosureReason, amount_sat: int) -> str:
+    """Why an opening came to nothing. What is known is told in the person's language, the rest in the peer's words."""
+    message = reason.message
+    if reason.kind is ClosureKind.COUNTERPARTY_FORCE_CLOSED:
+        return _peers_refusal(message, amount_sat)
+    if reason.kind is not ClosureKind.PROCESSING_ERROR:
+        return closure_sentence(reason)
+    if message.startswith(_TOO_TIGHT):
+        why = _("The peer's terms let too little through the channel.")
+    elif message.startswith("channel_reserve"):
+        why = _("The peer's terms for the channel's reserve are not safe for you.")
+    elif message.startswith("dust_limit"):
+        why = _("The peer's limit for small amounts is not safe for you.")
+    elif message.startswith("The peer wants to wait for"):
+        why = _("The peer wants to wait for more confirmations than is sensible.")
+    elif "channel_type" in message:
+        why = _("The peer answered with another kind of channel than was asked for.")
+    elif message.startswith("The opening took too long"):
+        why = _("The peer did not answer the opening in time.")
+    else:
+        said = peer_text(message)
+        why = _("The peer broke the rules of an opening (“{said}”).").format(said=said)
+    return _("{why} No coins were used: try another peer.").format(why=why)
+
+
+def _peers_refusal(message: str, amount_sat: int) -> str:
+    """A peer's `error` about an opening."""
+    said = peer_text(message)
+    least_sat = minimum_in(message, amount_sat)
+    if least_sat is not None:
+        return _(
+            "The peer takes channels from {least} only. No coins were used: put in more, or try another peer."
+        ).format(least=sat_text(least_sat))
+    if not said:
+        return _("The peer refused it, and did not say why. No coins were used: try another peer.")
+    return _("The peer refused it, and said: “{said}”. No coins were used: try another peer.").format(
+        said=said
+    )

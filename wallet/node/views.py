@@ -466,7 +466,9 @@ class Views:
     def _closed_channel(self, record: ClosedChannelRecord, locked: list[LockedCoin]) -> ChannelView:
         node = self._node
         mine = tuple(coin for coin in locked if coin.channel_id == record.channel_id.hex())
-        phase = ChannelPhase.CLOSING if mine else ChannelPhase.CLOSED
+        phase = ChannelPhase.CLOSED
+        if mine:
+            phase = ChannelPhase.FORCE_CLOSING if record.forced else ChannelPhase.CLOSING
         if mine:
             heights = [coin.until_height for coin in mine if coin.until_height is not None]
             if heights and max(heights) > node.best_height:

@@ -19,11 +19,14 @@ from wallet.node.sentences import (
     closure_sentence,
     msat_text,
     not_sent_sentence,
+    opening_sentence,
     payment_failure_sentence,
     peer_text,
     sat_text,
 )
 
+REFUSED = ClosureKind.COUNTERPARTY_FORCE_CLOSED
+OURS = ClosureKind.PROCESSING_ERROR
 THIN = "\u202f"
 NBSP = "\u00a0"
 
@@ -216,3 +219,33 @@ def test_every_reason_of_a_failed_payment(reason: PaymentFailureReason) -> None:
     )
     assert "ask for an invoice" in unasked
     assert once.endswith("Hop 1 of 2, Bob: no balance")
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "said"),
+    [
+        (REFUSED, "We take channels from 400000 sat on.", f"takes channels from 400{THIN}000{NBSP}sat only"),
+        (REFUSED, "we are full", "The peer refused it, and said: “we are full”."),
+        (REFUSED, "", "did not say why"),
+        (OURS, "dust_limit is 9000 sat, above 1000.", "limit for small amounts is not safe"),
+        (OURS, "channel_reserve is 90000 sat, which is too much for us.", "reserve are not safe"),
+        (OURS, "htlc_minimum is as much as the channel can carry.", "let too little through"),
+        (OURS, "accept_channel has no channel_type.", "another kind of channel"),
+        (OURS, "The peer wants to wait for 9000 confirmations.", "more confirmations than is sensible"),
+        (OURS, "The opening took too long.", "did not answer the opening in time"),
+        (
+            OURS,
+            "accept_channel came when none was due.",
+            "broke the rules of an opening (“accept_channel came",
+        ),
+        (ClosureKind.DISCONNECTED_BEFORE_FUNDING, "", "went away before the channel was funded"),
+    ],
+    ids=lambda value: value.name if isinstance(value, ClosureKind) else value[:24] or "silent",
+)
+def test_an_opening_that_failed_says_why_and_that_no_coins_were_used(
+    kind: ClosureKind, message: str, said: str
+) -> None:
+    sentence = opening_sentence(ClosureReason(kind, message), 200_000)
+    assert said in sentence
+    assert "No coins were used" in sentence
+    assert "force-closed" not in sentence

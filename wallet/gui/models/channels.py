@@ -9,17 +9,28 @@ from typing import Any
 from PyQt6.QtCore import QModelIndex, Qt
 
 from wallet.gui import format as fmt
-from wallet.gui.describe import channel_look, channel_sentence
+from wallet.gui.describe import channel_look, channel_sentence, channel_wait
 from wallet.gui.models.columns import ColumnsModel
 from wallet.gui.tips import plain_tip
 from wallet.i18n import _
 from wallet.node.api import ChannelPhase, ChannelView
 
-__all__ = ["CHANNEL_ROLE", "ORDERS", "WORTH_ROLE", "ChannelsModel", "arranged", "order_words", "uptime_text"]
+__all__ = [
+    "CHANNEL_ROLE",
+    "ORDERS",
+    "WAIT_ROLE",
+    "WORTH_ROLE",
+    "ChannelsModel",
+    "arranged",
+    "order_words",
+    "uptime_text",
+]
 
 CHANNEL_ROLE = Qt.ItemDataRole.UserRole + 1
 WORTH_ROLE = Qt.ItemDataRole.UserRole + 2
 """What an amount is worth in the person's money, where that was chosen."""
+WAIT_ROLE = Qt.ItemDataRole.UserRole + 3
+"""How far an opening is."""
 PEER, STATE, CAN_SEND, CAN_RECEIVE, CAPACITY, UPTIME, EARNED = COLUMNS = range(7)
 
 ORDERS = ("name", "state", "send", "receive", "capacity", "uptime", "earned")
@@ -126,6 +137,8 @@ class ChannelsModel(ColumnsModel):
             return None
         if role == CHANNEL_ROLE:
             return channel
+        if role == WAIT_ROLE:
+            return channel_wait(channel) if index.column() == STATE else ""
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return self.alignment(index.column())
         if role == Qt.ItemDataRole.ToolTipRole and index.column() == STATE:
@@ -140,6 +153,8 @@ class ChannelsModel(ColumnsModel):
         if role == Qt.ItemDataRole.AccessibleTextRole:
             header = self.headerData(index.column(), Qt.Orientation.Horizontal)
             worth = self._worth(channel, index.column())
+            if index.column() == STATE:
+                worth = channel_wait(channel)
             return f"{header}: {self._text(channel, index.column())} {worth}".rstrip()
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(channel, index.column())

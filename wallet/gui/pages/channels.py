@@ -42,11 +42,11 @@ from wallet.gui.widgets.basic import (
     vbox,
 )
 from wallet.gui.widgets.beside import Beside
-from wallet.gui.widgets.channel_cells import CapacityDelegate, WorthDelegate
+from wallet.gui.widgets.channel_cells import CapacityDelegate, WaitDelegate, WorthDelegate
 from wallet.gui.widgets.fields import LineEdit
 from wallet.gui.widgets.ids import Fold, NodeDot, copy_text
 from wallet.gui.widgets.notices import Banner, EmptyState, toast
-from wallet.gui.widgets.table import StateDelegate, Table
+from wallet.gui.widgets.table import Table
 from wallet.i18n import _, ngettext
 from wallet.node.api import ChannelView
 
@@ -185,11 +185,11 @@ class ChannelsPage(Page):
         self.table.setModel(self.model)
         self.table.set_widths(
             PEER,
-            {STATE: 128, CAN_SEND: 128, CAN_RECEIVE: 132, CAPACITY: 150, UPTIME: 92, EARNED: 104},
+            {STATE: 176, CAN_SEND: 128, CAN_RECEIVE: 132, CAPACITY: 150, UPTIME: 92, EARNED: 104},
             gives_way=(UPTIME, EARNED, CAPACITY, CAN_RECEIVE),
             least=120,
         )
-        self.table.setItemDelegateForColumn(STATE, StateDelegate(self.table))
+        self.table.setItemDelegateForColumn(STATE, WaitDelegate(self.table))
         worth = WorthDelegate(self.table)
         for column in (CAN_SEND, CAN_RECEIVE, EARNED):
             self.table.setItemDelegateForColumn(column, worth)

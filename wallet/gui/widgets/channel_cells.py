@@ -4,23 +4,60 @@ the largest row."""
 from __future__ import annotations
 
 from PyQt6.QtCore import QModelIndex, QRect, QRectF, Qt
-from PyQt6.QtGui import QPainter
+from PyQt6.QtGui import QFontMetrics, QPainter
 from PyQt6.QtWidgets import QApplication, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
-from wallet.gui.models.channels import CHANNEL_ROLE, WORTH_ROLE
+from wallet.gui.models.channels import CHANNEL_ROLE, WAIT_ROLE, WORTH_ROLE
 from wallet.gui.theme import theme
-from wallet.gui.tokens import S2, S3
+from wallet.gui.tokens import S1, S2, S3
 from wallet.gui.widgets.bars import HEIGHT, channel_segments, paint_bar
+from wallet.gui.widgets.table import StateDelegate
 from wallet.node.api import ChannelView
 
-__all__ = ["CapacityDelegate", "WorthDelegate"]
+__all__ = ["CapacityDelegate", "WaitDelegate", "WorthDelegate"]
 
-LEAST_BAR = 24
+LEAST_BAR = 48
+WAIT_LINE = 18
+
+
+class WaitDelegate(StateDelegate):
+    """A channel's state, and below it how far its opening is, where it is being opened."""
+
+    def paint(self, painter: QPainter | None, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        wait = index.data(WAIT_ROLE)
+        if painter is None or not wait:
+            super().paint(painter, option, index)
+            return
+        self.initStyleOption(option, index)
+        text, icon = _ground(painter, option), option.icon
+        px = theme().px
+        inner = option.rect.adjusted(px(S3), 0, -px(S1), 0)
+        line, mark = px(WAIT_LINE), px(16)
+        top = inner.center().y() - line
+        side = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        painter.save()
+        icon.paint(painter, QRect(inner.left(), top + (line - mark) // 2, mark, mark))
+        for words, role, token, place in (
+            (
+                text,
+                "body",
+                "text",
+                QRect(inner.left() + mark + px(S1), top, inner.width() - mark - px(S1), line),
+            ),
+            (str(wait), "caption", "text2", QRect(inner.left(), inner.center().y(), inner.width(), line)),
+        ):
+            font = theme().font(role)
+            painter.setFont(font)
+            painter.setPen(theme().colour(token))
+            shown = QFontMetrics(font).elidedText(words, Qt.TextElideMode.ElideRight, place.width())
+            painter.drawText(place, side, shown)
+        painter.restore()
 
 
 def _ground(painter: QPainter, option: QStyleOptionViewItem) -> str:
-    """Paints a cell without its text, which is returned."""
+    """Paints a cell without its text, which is returned, and without its mark."""
     text, option.text = option.text or "", ""
+    option.features &= ~QStyleOptionViewItem.ViewItemFeature.HasDecoration
     view: QWidget | None = option.widget
     style = QApplication.style() if view is None else view.style()
     if style is not None:

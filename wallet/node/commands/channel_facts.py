@@ -8,6 +8,8 @@ from wallet.bitcoin.errors import DecodeError
 from wallet.bitcoin.tx import txid_hex
 from wallet.i18n import _, ngettext
 from wallet.ln.channel_details import ChannelDetails, PendingHtlcState
+from wallet.ln.channelmonitor import ChannelMonitor
+from wallet.ln.events import BalanceKind
 from wallet.ln.monitor_state import MonitorState, decode_revoked, revoked_key
 from wallet.ln.monitor_update import CommitmentHtlc
 from wallet.ln.sweep import SweptOutput
@@ -25,6 +27,14 @@ __all__: list[str] = []
 
 MOST_STATES = 200
 WEIGHT_PER_VBYTE = 4
+HOME = "home"
+UNLESS_TAKEN = "unless taken"
+IF_PROVEN = "if proven"
+"""Where an output goes: to us for certain, to us unless its payee takes it, to us only if its proof arrives in time."""
+_GOES = {
+    BalanceKind.MAYBE_TIMEOUT_CLAIMABLE_HTLC: UNLESS_TAKEN,
+    BalanceKind.MAYBE_PREIMAGE_CLAIMABLE_HTLC: IF_PROVEN,
+}
 
 
 def _channel_id(text: str) -> ChannelId:
@@ -158,6 +168,7 @@ def _swept_json(node: Node, item: SweptOutput) -> dict[str, Json]:
             "txid": txid_hex(item.spent.txid),
             "until_height": None,
             "can_speed_up": False,
+            "goes": HOME,
         }
     sent = item.sweep is not None
     return {
@@ -170,6 +181,7 @@ def _swept_json(node: Node, item: SweptOutput) -> dict[str, Json]:
         "txid": txid_hex(item.sweep.tx.txid) if item.sweep is not None else None,
         "until_height": None if item.not_before_height <= node.best_height else item.not_before_height,
         "can_speed_up": sent,
+        "goes": HOME,
     }
 
 
@@ -200,8 +212,32 @@ def _by_agreement(node: Node, record: ClosedChannelRecord, txid: str) -> list[di
             "txid": txid,
             "until_height": None,
             "can_speed_up": entry.height is None and (entry.can_bump or entry.can_cpfp),
+            "goes": HOME,
         }
     ]
+
+
+def _wait_step(goes: str, height: int | None, wait_blocks: int) -> str:
+    """What an output that is locked waits for."""
+    if goes == IF_PROVEN:
+        if height is None:
+            return _("The proof of payment")
+        return _("The proof of payment, before block {height}").format(height=height)
+    if goes == UNLESS_TAKEN:
+        return _("Its time limit, unless the payee takes it")
+    return _("The delay that the channel's rules ask for") if wait_blocks else _("Claimed by Leyden")
+
+
+def _peers_sat(node: Node, monitor: ChannelMonitor | None, txid: str | None, by_agreement_sat: int) -> int:
+    """What of the channel goes to the peer for certain: its own part."""
+    if by_agreement_sat and txid is not None:
+        with node.core.locked():
+            entry = node.onchain.entry_by_hex(txid)
+        return 0 if entry is None else max(0, entry.tx.total_output_sat - by_agreement_sat)
+    if monitor is None:
+        return 0
+    with node.core.locked():
+        return monitor.peers_output_of_commitment() or 0
 
 
 @command
@@ -231,9 +267,13 @@ async def closing_report(node: Node, channel_id: str) -> Json:
         "",
     ]
     outputs = [] if txid is None else _by_agreement(node, record, txid)
+    peer_sat = _peers_sat(
+        node, monitor, txid, sum(out["amount_sat"] for out in outputs if isinstance(out["amount_sat"], int))
+    )
     for balance in () if outputs else balances:
         coin = node.views.locked_coin(balance)
         wait = 0 if coin.until_height is None else max(0, coin.until_height - node.best_height)
+        goes = _GOES.get(balance.kind, HOME)
         outputs.append(
             {
                 "amount_sat": coin.amount_sat,
@@ -241,16 +281,13 @@ async def closing_report(node: Node, channel_id: str) -> Json:
                 "text": coin.reason,
                 "steps": [
                     closing_step,
-                    [
-                        _("The delay that the channel's rules ask for") if wait else _("Claimed by Leyden"),
-                        "current" if depth else "waiting",
-                        "",
-                    ],
+                    [_wait_step(goes, coin.until_height, wait), "current" if depth else "waiting", ""],
                     [_("In your on-chain coins"), "waiting", ""],
                 ],
                 "txid": txid_hex(balance.outpoint_txid) if balance.outpoint_txid is not None else txid,
                 "until_height": coin.until_height,
                 "can_speed_up": False,
+                "goes": goes,
             }
         )
     outputs += [_swept_json(node, item) for item in swept]
@@ -261,6 +298,7 @@ async def closing_report(node: Node, channel_id: str) -> Json:
         "closed_at": record.closed_at,
         "reason": record.reason,
         "outputs": outputs,
+        "peer_sat": peer_sat,
         "best_height": node.best_height,
     }
 

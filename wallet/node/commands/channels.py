@@ -19,7 +19,7 @@ from wallet.node.commands.registry import EVERYTHING, command, sat_from_btc
 from wallet.node.details import in_flight_msat, type_name
 from wallet.node.futures import resolve
 from wallet.node.records import ClosedChannelRecord
-from wallet.node.sentences import closure_sentence, sat_text
+from wallet.node.sentences import opening_sentence, sat_text
 from wallet.node.sockets import NodeUri, parse_node_uri
 from wallet.node.suggestions import sensible_sat
 from wallet.node.views import scid_text
@@ -294,7 +294,7 @@ async def open_to(
     if isinstance(outcome, ChannelClosed):
         raise CommandError(
             _("The channel of {amount} was not opened. {why}").format(
-                amount=sat_text(value_sat), why=closure_sentence(outcome.reason)
+                amount=sat_text(value_sat), why=opening_sentence(outcome.reason, value_sat)
             ),
             code="channel",
         )
