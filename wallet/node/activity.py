@@ -28,7 +28,7 @@ import threading
 import time
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from itertools import chain, compress
 from operator import itemgetter
@@ -296,6 +296,14 @@ class ActivityIndex:
                     shown = self._make(item_id)
                     made.append(None if shown is None else shown[0])
         return tuple(made)
+
+    def each(self, query: ActivityQuery) -> Iterator[ActivityItem]:
+        """All that match, with some hundred in memory at a time; not for a window's thread."""
+        ids = self.ids(query)
+        for first in range(0, len(ids), ITEMS_AT_ONCE):
+            for item in self.items(ids[first : first + ITEMS_AT_ONCE]):
+                if item is not None:
+                    yield item
 
     def page(self, query: ActivityQuery, *, offset: int, limit: int, wait: bool = True) -> ActivityPage:
         """Takes the lock for a moment. The newest of all are found without looking at the others: the window asks

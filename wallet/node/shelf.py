@@ -10,6 +10,7 @@ Reading is for any thread: what moves is found in `_leaving` until the next page
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Final, Generic, TypeVar
@@ -192,9 +193,15 @@ class Shelf(Generic[T]):
         if not wanted:
             return ()
         found = self.many(wanted)
-        for number, page in list(self.pages.items()):
-            if found and page.holds(found):
-                left = [line for line in page.lines() if line.key not in found]
+        missing = set(found)
+        times = sorted(self._line(record).at for record in found.values())
+        # First the pages of their time: there are hundreds of others.
+        for number, page in sorted(self.pages.items(), key=lambda entry: not _is_within(entry[1], times)):
+            if not missing:
+                break
+            if page.holds(missing):
+                left = [line for line in page.lines() if line.key not in missing]
+                missing.difference_update(page.keys)
                 self._write_page(number, pack(left) if left else None)
                 self._old_count -= page.count - len(left)
         self.live.update(found)
@@ -217,3 +224,9 @@ class Shelf(Generic[T]):
             pages[number] = Page(page)
             self._persist.write((row(self.page_space, key, page),))
         self.pages = pages
+
+
+def _is_within(page: Page, times: list[int]) -> bool:
+    """Whether one of the times, in order, lies within the page's."""
+    place = bisect_left(times, page.first_at)
+    return place < len(times) and times[place] <= page.last_at

@@ -354,7 +354,10 @@ class Edit:
         changed = {item: text for item, text in texts.items() if self.state.labels.get(item, "") != text}
         if not changed:
             return
-        labels = {item: text for item, text in {**self.state.labels, **changed}.items() if text}
+        # A copy at a stretch: there may be a hundred thousand, and the core stands still meanwhile.
+        labels = {**self.state.labels, **changed}
+        for item in [item for item, text in changed.items() if not text]:
+            del labels[item]
         self.state = replace(self.state, labels=labels)
         for item, text in changed.items():
             self._change(Row(LABEL_SPACE, item.encode(), encode(Label(text=text)) if text else None))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +16,7 @@ from wallet.chain.interfaces import Row
 from wallet.node import activity, shelf
 from wallet.node.activity import ActivityIndex
 from wallet.node.api import ActivityDirection, ActivityOrder, ActivityQuery, ActivityStatus
+from wallet.node.commands import history, run
 from wallet.node.found import AT_ONCE, Key, in_order
 from wallet.node.ledger import PAYMENT_SPACE, Ledger, _payment_line
 from wallet.node.pages import pack
@@ -277,3 +280,34 @@ def test_sorting_in_pieces_is_sorting(count: int, spread: int) -> None:
         for _number in range(count)
     ]
     assert in_order(keys) == sorted(keys)
+
+
+def test_a_table_of_a_long_history_has_a_few_hundred_items_in_memory(
+    books: LongBooks, index: ActivityIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And none of it is made on the thread of the loop."""
+    sizes: list[int] = []
+    threads: set[int] = set()
+    items = index.items
+
+    def watched(item_ids: Sequence[str], *, wait: bool = True) -> Any:
+        sizes.append(len(item_ids))
+        threads.add(threading.get_ident())
+        return items(item_ids, wait=wait)
+
+    monkeypatch.setattr(index, "items", watched)
+    node: Any = SimpleNamespace(failure="", views=SimpleNamespace(activity=index))
+    text = cast("str", asyncio.run(cast("Any", run(node, "export_history", {}))))
+    count = len(books.ledger.payments)
+    assert text.count("\n") == count + 1
+    assert sum(sizes) == count
+    assert max(sizes) <= activity.ITEMS_AT_ONCE
+    assert threading.get_ident() not in threads
+
+
+def test_a_chart_of_many_changes_has_a_point_for_each_hour() -> None:
+    few = [(START_AT + number, number) for number in range(history.MOST_POINTS)]
+    assert history.by_hour(few) == few
+    at = START_AT - START_AT % 3_600
+    many = [(at + 60 * number, number) for number in range(60 * 24)]
+    assert history.by_hour(many) == [many[0], *many[59::60]]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ from wallet.bitcoin.errors import DecodeError
 from wallet.bitcoin.tx import OutPoint, txid_from_hex, txid_hex
 from wallet.i18n import _, ngettext
 from wallet.node.activity import ANTI_REORG_BLOCKS
-from wallet.node.api import ActivityKind, ActivityQuery, CommandError, Json
+from wallet.node.api import ActivityItem, ActivityKind, ActivityQuery, CommandError, Json
 from wallet.node.backup import write_durably
 from wallet.node.commands.registry import command
 from wallet.node.labels import LabelRecord, history_csv, iso_time, read_labels, write_labels
@@ -26,8 +27,17 @@ __all__: list[str] = []
 
 MAX_LABELS_BYTES: Final = 8 * 1024 * 1024
 MAX_LABEL_RECORDS: Final = 200_000
+AT_ONCE: Final = 250
+"""So many labels are changed in one entry into the core: a few milliseconds."""
+PAYMENTS_AT_ONCE: Final = 64
+"""Of payments fewer: they come from the disk and go back there."""
+BREATH_SECONDS: Final = 0.001
+"""Between two entries: whoever waits for the core gets in."""
 EACH_CHANGE_DAYS: Final = 31
 """Up to a month each change is a point of the balance; above, each day."""
+MOST_POINTS: Final = 1_000
+"""With more changes than a chart has room for, the last one of each hour is a point."""
+HOUR_SECONDS: Final = 3_600
 DAY_SECONDS: Final = 86_400
 _HASH_TEXT = re.compile(r"[0-9a-f]{64}")
 _OUTPUT_TEXT = re.compile(r"([0-9a-f]{64}):([0-9]{1,9})")
@@ -82,11 +92,15 @@ async def export_history(node: Node, file: str | None = None) -> Json:
     Amounts are in thousandths of a satoshi, and times in UTC; what moved into or out of a channel is no payment."""
     index = node.views.activity
 
-    def make() -> tuple[str, int]:
-        items = [item for item in index.items(index.ids(ActivityQuery(descending=False))) if item is not None]
-        return history_csv(items), len(items)
+    count = 0
 
-    text, count = await asyncio.get_running_loop().run_in_executor(None, make)
+    def each() -> Iterator[ActivityItem]:
+        nonlocal count
+        for item in index.each(ActivityQuery(descending=False)):
+            count += 1
+            yield item
+
+    text = await asyncio.get_running_loop().run_in_executor(None, lambda: history_csv(each()))
     return await _give(file, text, count)
 
 
@@ -118,8 +132,8 @@ def _records(node: Node) -> list[dict[str, object]]:
             records.append({"type": "addr", "ref": ref, "label": label})
     records += [{"type": "output", "ref": ref, "spendable": False} for ref in sorted(frozen - labels.keys())]
     index = node.views.activity
-    for item in index.items(index.ids(ActivityQuery(kind=ActivityKind.LIGHTNING, descending=False))):
-        if item is not None and item.label and item.payment_hash is not None:
+    for item in index.each(ActivityQuery(kind=ActivityKind.LIGHTNING, descending=False)):
+        if item.label and item.payment_hash is not None:
             records.append({"type": "payment", "ref": item.payment_hash, "label": item.label})
     return records
 
@@ -150,7 +164,8 @@ def _script_of(node: Node, text: str) -> bytes | None:
 @command
 async def import_labels(node: Node, file: str) -> Json:
     """Takes over labels from a file of another wallet (BIP 329), and which coins are not to be spent. What it says of
-    transactions, addresses and payments that are not of this wallet is left out, and counted."""
+    transactions, addresses and payments that are not of this wallet is left out, and counted. Should Leyden be ended
+    meanwhile, a part of it may be taken over: doing it again does no harm."""
     path = _absolute(file)
 
     def read() -> tuple[list[LabelRecord | None], dict[str, bytes]]:
@@ -188,8 +203,12 @@ async def import_labels(node: Node, file: str) -> Json:
             ),
             code="file",
         )
+    taken = 0
+    for piece in await loop.run_in_executor(None, _pieces, node, records):
+        with node.core.entry():
+            taken += _take_over(node, piece, scripts)
+        await asyncio.sleep(BREATH_SECONDS)
     with node.core.entry():
-        taken = _take_over(node, records, scripts)
         durable = node.durable()
     await durable
     node.views.publish_soon()
@@ -219,52 +238,113 @@ def _import_sentence(taken: int, left: int, cut: int) -> str:
     return " ".join(words)
 
 
-def _take_over(node: Node, records: list[LabelRecord], scripts: Mapping[str, bytes]) -> int:
-    """How many were about something of ours; within an entry. `scripts` are those of the addresses that are one."""
+@dataclass(slots=True)
+class _Wish:
+    """What a file says of one thing.
+
+    Attributes:
+        label, spendable: None where no line says it; else what the last one says.
+        lines: how many there are.
+    """
+
+    type: str
+    ref: str
+    label: str | None = None
+    spendable: bool | None = None
+    lines: int = 0
+
+    @property
+    def outpoint(self) -> OutPoint:
+        txid_text, _colon, vout = self.ref.partition(":")
+        return OutPoint(txid_from_hex(txid_text), int(vout))
+
+
+def _pieces(node: Node, records: list[LabelRecord]) -> list[list[_Wish]]:
+    """What may be about something of ours, in pieces of which each is one entry; off the loop."""
+    wishes: dict[tuple[str, str], _Wish] = {}
+    for record in records:
+        ref = record.ref.lower() if record.type in ("tx", "output") else record.ref
+        wish = wishes.setdefault((record.type, ref), _Wish(record.type, ref))
+        wish.lines += 1
+        if record.label is not None:
+            wish.label = record.label
+        if record.spendable is not None:
+            wish.spendable = record.spendable
+    of_type: dict[str, list[_Wish]] = {"tx": [], "addr": [], "output": [], "payment": []}
+    for wish in wishes.values():
+        of_type.get(wish.type, []).append(wish)
+    outputs = [wish for wish in of_type["output"] if _OUTPUT_TEXT.fullmatch(wish.ref)]
+    if outputs:
+        with node.core.locked():
+            coins = node.onchain.coins()
+        # What is spent before its turn comes is named all the same: that changes nothing that can be spent.
+        ours = {coin.outpoint for coin in coins}
+        outputs = [wish for wish in outputs if wish.outpoint in ours]
+    onchain = [wish for wish in of_type["tx"] if _HASH_TEXT.fullmatch(wish.ref)] + of_type["addr"] + outputs
+    payments = _by_page(node, of_type["payment"])
+    return [list(piece) for piece in _split(onchain, AT_ONCE)] + [
+        list(piece) for piece in _split(payments, PAYMENTS_AT_ONCE)
+    ]
+
+
+def _split(wishes: list[_Wish], count: int) -> Iterator[list[_Wish]]:
+    for first in range(0, len(wishes), count):
+        yield wishes[first : first + count]
+
+
+def _by_page(node: Node, wishes: list[_Wish]) -> list[_Wish]:
+    """Those of payments and requests that we know. What lies on one page of the disk comes one after the other: a page
+    is taken apart once."""
+    left = {bytes.fromhex(wish.ref): wish for wish in wishes if _HASH_TEXT.fullmatch(wish.ref)}
+    found: list[_Wish] = []
+    for shelf in (node.ledger.payments, node.ledger.requests):
+        for key in shelf:
+            wish = left.pop(key, None)
+            if wish is not None:
+                found.append(wish)
+    return found
+
+
+def _take_over(node: Node, wishes: list[_Wish], scripts: Mapping[str, bytes]) -> int:
+    """How many lines were about something of ours; within an entry. `scripts` are those of the addresses in them."""
     onchain, ledger = node.onchain, node.ledger
-    coins = {f"{txid_hex(coin.outpoint.txid)}:{coin.outpoint.vout}" for coin in onchain.coins()}
-    # Of one thing, the last line counts; it is changed once, however many lines there are.
     labels: dict[str, str] = {}
-    freezes: dict[str, bool] = {}
     payments: dict[str, str] = {}
     taken = 0
-    for record in records:
-        ours = False
-        match record.type:
-            case "tx":
-                ref = record.ref.lower()
-                ours = _HASH_TEXT.fullmatch(ref) is not None and onchain.entry_by_hex(ref) is not None
-                if ours and record.label is not None:
-                    labels[ref] = record.label
-                    ledger.onchain_changed(ref)
-            case "addr":
-                script = scripts.get(record.ref)
-                ours = script is not None and onchain.is_mine(script)
-                if ours and record.label is not None:
-                    labels[record.ref] = record.label
-            case "output":
-                ref = record.ref.lower()
-                ours = ref in coins
-                if ours and record.label is not None:
-                    labels[ref] = record.label
-                if ours and record.spendable is not None:
-                    freezes[ref] = not record.spendable
-            case "payment":
-                key = bytes.fromhex(record.ref) if _HASH_TEXT.fullmatch(record.ref) else b""
-                ours = key in ledger.payments or key in ledger.requests
-                if ours and record.label is not None:
-                    payments[record.ref] = record.label
-            case _:
-                pass
-        taken += ours
-    onchain.label_all(labels)
-    for ref, frozen in freezes.items():
-        txid_text, _colon, vout = ref.partition(":")
-        onchain.freeze(OutPoint(txid_from_hex(txid_text), int(vout)), frozen)
-    ledger.bring_back([bytes.fromhex(payment_hash) for payment_hash in payments])
+    for wish in wishes:
+        if wish.type == "tx" and onchain.entry_by_hex(wish.ref) is None:
+            continue
+        if wish.type == "addr":
+            script = scripts.get(wish.ref)
+            if script is None or not onchain.is_mine(script):
+                continue
+        taken += wish.lines
+        if wish.label is not None:
+            named = payments if wish.type == "payment" else labels
+            named[wish.ref] = wish.label
+            if wish.type == "tx":
+                ledger.onchain_changed(wish.ref)
+        if wish.spendable is not None and wish.type == "output":
+            onchain.freeze(wish.outpoint, not wish.spendable)
+    if labels:
+        onchain.label_all(labels)
+    if payments:
+        ledger.bring_back([bytes.fromhex(payment_hash) for payment_hash in payments])
     for payment_hash, label in payments.items():
         node.set_label(f"ln:{payment_hash}", label)
     return taken
+
+
+def by_hour(points: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Where there are many, the last one of each hour and what there was before."""
+    if len(points) <= MOST_POINTS:
+        return points
+    hours = [at // HOUR_SECONDS for at, _sat in points]
+    return [
+        point
+        for place, point in enumerate(points)
+        if place == 0 or place + 1 == len(points) or hours[place] != hours[place + 1]
+    ]
 
 
 @command
@@ -278,7 +358,7 @@ async def balance_history(node: Node, *, days: int = 0) -> Json:
     since_at = now_at - days * DAY_SECONDS if days else None
     index = node.views.activity
     if since_at is not None and days <= EACH_CHANGE_DAYS:
-        points = index.each_change(since_at, total_sat)
+        points = by_hour(index.each_change(since_at, total_sat))
     else:
         points = index.each_day(since_at, total_sat)
     return {"points": [[at, sat] for at, sat in points], "until": now_at, "total_sat": total_sat}
