@@ -127,6 +127,17 @@ def test_the_last_of_a_burst_is_passed_on_when_its_turn_comes() -> None:
     assert told_times(reader) == [2_001]
 
 
+def test_who_is_quiet_again_takes_no_memory() -> None:
+    node, reader, source = reader_and_source()
+    source.send(channel_update(9))
+    source.send(node_announcement(9))
+    minute(reader, source)
+    assert len(gossip_heard(reader)) == len(node.peers._relay_limit) == 2
+    for _ in range(REFILL_MINUTES):
+        minute(reader, source)
+    assert len(node.peers._relay_limit) == 0
+
+
 def test_what_is_held_back_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_limit, "BURST", 0)
     monkeypatch.setattr(peer_handler, "RELAY_HELD_LIMIT", 3)

@@ -23,6 +23,7 @@ from tests.unit.ln.routing.graph_builder import (
     scid,
     sign_update,
 )
+from tests.unit.ln.test_peer_handler import FILTER_ALL, Stranger
 from wallet.bitcoin import script
 from wallet.bitcoin.address import MAINNET, REGTEST
 from wallet.bitcoin.errors import DecodeError
@@ -422,12 +423,15 @@ def test_a_backfill_goes_on_behind_what_may_not_be_told(monkeypatch: pytest.Monk
     monkeypatch.setattr(gossip, "CHANNELS_PER_LOOK", 3)
     monkeypatch.setattr(gossip, "NODES_PER_LOOK", 3)
     net, last = unchecked_but_one(10)
-    a, b = Node(1, gossip=net), GossipNode(2)
-    pair = ConnectionPair(a, b).connect()
+    node = Node(1, gossip=net)
+    stranger = Stranger(node).greet()
+    stranger.send(FILTER_ALL)
+    heard: list[Message] = []
     for _ in range(12):
-        settle(pair)
-    assert b.graph.short_channel_ids() == [last]
-    assert [name for name in range(10) if b.graph.alias(node_id(f"node {name}"))] == [9]
+        node.peers.process_events()
+        heard += stranger.hear()
+    expected = net.network_graph.channel_announcement(last)
+    assert heard == [expected, announce_terms("hub", "node 9", last), announce_node("node 9")]
 
 
 def test_nothing_but_gossip_looks_up_a_funding_output() -> None:
