@@ -321,9 +321,13 @@ def _judge(path: Path, decoded: DecodedFailure) -> Verdict:
 def learn_from(params: PaymentParameters, attempt: FailedAttempt) -> PaymentParameters:
     """The same parameters, once a probe has come back from on the way."""
     scid, index = attempt.short_channel_id, attempt.hop_index
-    if scid is None:
-        return params
     hops = attempt.path.hops
+    if scid is None:
+        if index is None:
+            # Unreadable, and nobody to name: the same channels as after a payment's failure.
+            for suspect in _suspects(attempt.path):
+                params = params.with_failed_channel(suspect)
+        return params
     lacks = attempt.failure_code == FailureCode.TEMPORARY_CHANNEL_FAILURE
     # The last hop has no channel behind it, whatever it says of one.
     if lacks and index is not None and index + 1 < len(hops):
@@ -333,7 +337,16 @@ def learn_from(params: PaymentParameters, attempt: FailedAttempt) -> PaymentPara
             amount_msat=attempt.path.amount_over_msat(index + 1),
         )
         return params.with_shunned(lack, held_msat=0)
+    failure = Failure(attempt.failure_code)
+    if failure.is_node and not failure.is_bad_onion and index is not None and index + 1 < len(hops):
+        # BOLT 4, origin node: with NODE set, none of the erring node's channels is to be used.
+        params = params.with_failed_channel(hops[index + 1].short_channel_id)
     return params.with_failed_channel(scid)
+
+
+def _suspects(path: Path) -> tuple[ShortChannelId, ...]:
+    """The channels between the first and the last hop; of two hops, the last. Our own is never among them."""
+    return tuple(hop.short_channel_id for hop in (path.hops[1:-1] or path.hops[1:]))
 
 
 def _verdict(
@@ -364,7 +377,7 @@ def _unreadable(path: Path, decoded: DecodedFailure) -> Verdict:
         # The channel into the first hop without valid attribution: one of its two ends has tampered.
         channels = (hops[failed_at].short_channel_id,)
     else:
-        channels = tuple(hop.short_channel_id for hop in (hops[1:-1] or hops[1:]))
+        channels = _suspects(path)
     # From a payee who is our own peer, unreadable is final.
     return _verdict(path, decoded, channels, channels[0] if len(channels) == 1 else None, len(hops) == 1)
 
@@ -1062,8 +1075,10 @@ class OutboundPayments:
             self.abandon_payment(payment_id, PaymentFailureReason.PAYMENT_EXPIRED)
             return
         limit_msat = context.max_total_routing_fee_msat
+        # The parts that are still out count to the number that the payment may have at a time.
+        parts_left = max(1, context.payment_params.max_path_count - len(state.parts))
         route_params = RouteParameters(
-            payment_params=context.payment_params,
+            payment_params=replace(context.payment_params, max_path_count=parts_left),
             final_value_msat=missing_msat,
             max_total_routing_fee_msat=None
             if limit_msat is None

@@ -544,6 +544,19 @@ def test_of_two_parts_only_the_failed_one_is_sent_again_within_the_fees_left() -
     assert state.amount_msat == 1_000_000
 
 
+def test_parts_that_are_out_count_to_the_number_that_a_payment_may_have() -> None:
+    w = world(by_hub, by_hub2, by_mid, split=2)
+    w.pay()
+    allowed = w.router.asked[0].payment_params.max_path_count
+    for number in (1, 2):
+        part = next(args for args in w.offered.values() if carry(args)[0] == "hub2")
+        w.fail(part, "payee", Failure.mpp_timeout())
+        w.router.split, w.router.ways = 1, [by_hub2]
+        w.retry()
+        # One is out each time; what was allowed at first is not forgotten.
+        assert w.router.asked[number].payment_params.max_path_count == allowed - 1
+
+
 def test_a_part_may_arrive_after_the_payment_was_given_up() -> None:
     w = world(split=2)
     pid = w.pay(retry=Retry())
@@ -933,6 +946,29 @@ def test_a_payee_that_speaks_of_a_channel_behind_it_teaches_no_amount() -> None:
     failed = w.take_events()[-1]
     assert isinstance(failed, PaymentFailed)
     assert learn_from(PaymentParameters(payee=PAYEE, final_cltv_delta=18), failed.attempts[0]).shunned == ()
+
+
+def test_a_probe_whose_answer_cannot_be_read_is_not_sent_the_same_way_again() -> None:
+    w = world()
+    pid = probe(w, by_mid)
+    args = w.one_part(pid)
+    del w.offered[pid, args.part_id]
+    w.payments.fail_htlc(pid, args.part_id, FailurePacket(b"\x55" * 292))
+    w.retry()
+    failed = w.take_events()[-1]
+    assert isinstance(failed, PaymentFailed)
+    params = PaymentParameters(payee=PAYEE, final_cltv_delta=18)
+    assert learn_from(params, failed.attempts[0]).previously_failed_channels == (5,)
+
+
+def test_a_node_that_fails_a_probe_is_gone_around() -> None:
+    w = world()
+    w.fail(w.one_part(probe(w, by_mid)), "mid", Failure.permanent_node_failure())
+    w.retry()
+    failed = w.take_events()[-1]
+    assert isinstance(failed, PaymentFailed)
+    params = PaymentParameters(payee=PAYEE, final_cltv_delta=18)
+    assert set(learn_from(params, failed.attempts[0]).previously_failed_channels) == {5, 6}
 
 
 def test_two_probes_are_two_payments() -> None:
