@@ -138,15 +138,19 @@ def write_trace(trace: Trace) -> bytes:
 # --- from the core's words ------------------------------------------------------------
 
 
-def _hops(path: Path, hold_times_ms: tuple[int, ...]) -> tuple[AttemptHop, ...]:
+def _hops(path: Path, hold_times_ms: tuple[int, ...], took_ms: int | None) -> tuple[AttemptHop, ...]:
+    """A hop that says it held the payment for longer than all of it took says nothing that is worth keeping."""
     last = len(path.hops) - 1
+    longest_ms = None if took_ms is None else took_ms + CLOCK_TOLERANCE_MS
     return tuple(
         AttemptHop(
             node_id=bytes(hop.node_id),
             short_channel_id=hop.short_channel_id,
             amount_msat=path.amount_over_msat(index),
             fee_msat=0 if index == last and path.blinded_tail is None else hop.fee_msat,
-            hold_time_ms=hold_times_ms[index] if index < len(hold_times_ms) else None,
+            hold_time_ms=hold_times_ms[index]
+            if index < len(hold_times_ms) and (longest_ms is None or hold_times_ms[index] <= longest_ms)
+            else None,
         )
         for index, hop in enumerate(path.hops)
     )
@@ -160,12 +164,13 @@ def took_ms(sent_at: int, sent_mono_ms: int, now: Now) -> int:
 
 
 def failed(attempt: FailedAttempt, now: Now) -> Attempt:
+    took = took_ms(attempt.sent_at, attempt.sent_mono_ms, now)
     return Attempt(
         part_id=attempt.part_id,
         sent_at=attempt.sent_at,
         state=AttemptState.FAILED,
-        hops=_hops(attempt.path, attempt.hold_times_ms),
-        took_ms=took_ms(attempt.sent_at, attempt.sent_mono_ms, now),
+        hops=_hops(attempt.path, attempt.hold_times_ms, took),
+        took_ms=took,
         failed_hop=attempt.hop_index,
         failed_channel=attempt.short_channel_id,
         failure_code=attempt.failure_code,
@@ -178,25 +183,27 @@ def arrived(event: PaymentSent, now: Now) -> tuple[Attempt, ...]:
     found = []
     for part in event.parts:
         first = part.part_id == event.part_id
+        took = took_ms(part.sent_at, part.sent_mono_ms, now) if first else None
         found.append(
             Attempt(
                 part_id=part.part_id,
                 sent_at=part.sent_at,
                 state=AttemptState.ARRIVED,
-                hops=_hops(part.path, event.hold_times_ms if first else ()),
-                took_ms=took_ms(part.sent_at, part.sent_mono_ms, now) if first else None,
+                hops=_hops(part.path, event.hold_times_ms if first else (), took),
+                took_ms=took,
             )
         )
     return tuple(found)
 
 
 def settled(event: PaymentPathSuccessful, now: Now) -> Attempt:
+    took = took_ms(event.sent_at, event.sent_mono_ms, now)
     return Attempt(
         part_id=event.part_id,
         sent_at=event.sent_at,
         state=AttemptState.ARRIVED,
-        hops=_hops(event.path, event.hold_times_ms),
-        took_ms=took_ms(event.sent_at, event.sent_mono_ms, now),
+        hops=_hops(event.path, event.hold_times_ms, took),
+        took_ms=took,
     )
 
 
@@ -205,7 +212,7 @@ def under_way(part: SentPart, now: Now) -> Attempt:
         part_id=part.part_id,
         sent_at=part.sent_at,
         state=AttemptState.UNDER_WAY,
-        hops=_hops(part.path, ()),
+        hops=_hops(part.path, (), None),
         took_ms=took_ms(part.sent_at, part.sent_mono_ms, now),
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,6 +95,15 @@ def test_a_failure_says_where_why_and_after_how_long() -> None:
     told = attempt_json(view)
     assert told["text"] == view.text
     assert cast("Any", told["path"])[0]["short_channel_id"] == "1x2x7"
+
+
+@pytest.mark.parametrize(("said_ms", "kept_ms"), [(3_200, 3_200), (3_300, None), (0xFFFF_FFFF * 100, None)])
+def test_a_hop_that_held_it_for_longer_than_it_took_is_not_believed(
+    said_ms: int, kept_ms: int | None
+) -> None:
+    """It took 1.25 s, and the clocks may differ by two."""
+    told = replace(a_failure(), hold_times_ms=(said_ms, 100))
+    assert [hop.hold_time_ms for hop in failed(told, NOW).hops] == [kept_ms, 100]
 
 
 def test_a_failure_at_home_names_nobody() -> None:
