@@ -498,8 +498,13 @@ def test_what_comes_home_what_may_and_what_goes_to_the_peer_are_told_apart(desk:
 
 def test_outputs_of_one_sweep_share_one_button(desk: Make) -> None:
     node, key = closing(ChannelPhase.FORCE_CLOSING)
-    sweep = {"txid": digest("sweep"), "state": "sweeping", "can_speed_up": True, "until_height": None}
-    alone = {**sweep, "txid": digest("another sweep")}
+    sweep: dict[str, Any] = {
+        "txid": digest("sweep"),
+        "state": "sweeping",
+        "can_speed_up": True,
+        "until_height": None,
+    }
+    alone: dict[str, Any] = {**sweep, "txid": digest("another sweep")}
     node.outputs = [output(410_000, **sweep), output(60_000, **alone), output(30_000, **sweep)]
     one = desk(node)
     one.shell.show_channel(key)

@@ -17,8 +17,9 @@ from wallet.node.api import (
 )
 
 __all__ = [
-    "CLOSED", "channel_look", "channel_sentence", "channel_wait", "item_amount", "item_icon", "item_state", "item_title",
-    "item_tone", "item_worth", "phase_look", "problem_sentence", "request_look", "restored_sentence", "together_problem",
+    "CLOSED", "channel_look", "channel_sentence", "channel_wait", "item_amount", "item_icon", "item_state",
+    "item_title", "item_tone", "item_worth", "phase_look", "problem_sentence", "request_look",
+    "restored_sentence", "together_problem",
 ]  # fmt: skip
 
 CLOSED = frozenset({ChannelPhase.CLOSING, ChannelPhase.FORCE_CLOSING, ChannelPhase.CLOSED})
