@@ -29,7 +29,7 @@ def texts(dialog: ItemDialog) -> list[str]:
     return [label.text() for label in dialog.findChildren(Label)]
 
 
-def test_a_payment_that_hangs_says_until_when_at_most(typical: Desk) -> None:
+def test_a_payment_that_hangs_says_when_its_time_ends_and_what_happens_then(typical: Desk) -> None:
     node = typical.node
     page = send_page(typical)
     invoice = node.foreign_invoice(21_000_000, "Coffee")
@@ -41,13 +41,18 @@ def test_a_payment_that_hangs_says_until_when_at_most(typical: Desk) -> None:
     typical.until(lambda: page.progress.sentence.text() == "Trying a route of 2 hops")
     # As after ten seconds.
     page.progress._slow.timeout.emit()
-    typical.until(lambda: f"within {IN_A_DAY} at most" in page.progress.note.text())
+    typical.until(lambda: f"Its time limit ends in {IN_A_DAY}:" in page.progress.note.text())
+    assert "back on chain, which takes longer" in page.progress.note.text()
     assert "never made twice" in page.progress.note.text()
     item_id = f"ln:{node.invoices[invoice]['payment_hash']}"
     page.context.show_item(item_id)
     dialog = typical.dialog(ItemDialog)
-    typical.until(lambda: f"It arrives or comes back within {IN_A_DAY}" in texts(dialog))
+    typical.until(lambda: any(text.startswith(f"Ends in {IN_A_DAY}.") for text in texts(dialog)))
+    assert any("back on chain, which takes longer" in text for text in texts(dialog))
     dialog.reject()
+    page.progress.say_deadline(0)
+    assert "Leyden closes the channel" in page.progress.note.text()
+    assert "0 blocks" not in page.progress.note.text()
     node.release("lnpay")
     typical.until(lambda: page.result is not None)
 

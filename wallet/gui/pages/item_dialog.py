@@ -282,14 +282,19 @@ class ItemDialog(Dialog):
         self._context.bridge.call("bump_fee", done, failed, owner=self, txid=txid, feerate=feerate)
 
     def _show_deadline(self, shown: Facts, facts: list[tuple[str, QWidget | str]], payment_hash: str) -> None:
-        """A payment that hangs arrives or comes back by itself: until when at most."""
+        """A payment that hangs arrives or comes back by itself: when its time limit ends, and what happens then."""
 
         def told(answer: Any) -> None:
             if isinstance(answer, Mapping) and "blocks" in answer:
-                words = _("It arrives or comes back within {time}").format(
-                    time=fmt.blocks_long(int(answer["blocks"]))
-                )
-                shown.show_facts([*facts, (_("At most"), words)])
+                words = _(
+                    "Ends in {time}. By then it mostly has arrived or come back; should it hang even then, Leyden "
+                    "closes the channel and takes the amount back on chain, which takes longer."
+                ).format(time=fmt.blocks_long(int(answer["blocks"])))
+                if int(answer["blocks"]) <= 0:
+                    words = _(
+                        "Over. Leyden closes the channel, and takes the amount back on chain unless it still arrives."
+                    )
+                shown.show_facts([*facts, (_("Time limit"), words)])
 
         self._context.bridge.call(
             "payment_deadline", told, lambda _sentence: None, owner=self, payment_hash=payment_hash

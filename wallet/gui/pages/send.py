@@ -164,11 +164,20 @@ class _Progress(QWidget):
         self.slow.emit()
 
     def say_deadline(self, blocks: int) -> None:
-        """Until when at most that is."""
+        """When its time limit ends. That is not yet the money: what hangs beyond has to be fetched on chain."""
+        if blocks <= 0:
+            self.note.setText(
+                _(
+                    "A node on the way has not answered within the payment's time limit. Leyden closes the channel, "
+                    "and takes the amount back on chain unless it still arrives; it is never paid twice."
+                )
+            )
+            return
         self.note.setText(
             _(
-                "A node on the way has not answered yet. The payment either arrives or comes back to you by itself "
-                "within {time} at most; it is never made twice. You can go to another page meanwhile."
+                "A node on the way has not answered yet. The payment either arrives or comes back to you by itself; it "
+                "is never made twice. Its time limit ends in {time}: should it hang even then, Leyden closes the "
+                "channel and takes the amount back on chain, which takes longer. You can go to another page meanwhile."
             ).format(time=fmt.blocks_long(blocks))
         )
 

@@ -13,6 +13,7 @@ say that themselves.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -66,6 +67,28 @@ _FEE_BASE: Final = 0b0001_0000
 _HTLC_MINIMUM: Final = 0b0010_0000
 _CLTV_EXPIRY: Final = 0b0100_0000
 _INCREMENTAL: Final = 0b1000_0000
+
+
+class _SnapshotReader(Reader):
+    """Says what is wrong with the file, rather than how many bytes are missing."""
+
+    __slots__ = ()
+
+    def bytes(self, length: int) -> builtins.bytes:
+        try:
+            return super().bytes(length)
+        except DecodeError:
+            raise _damaged() from None
+
+    def bigsize(self) -> int:
+        try:
+            return super().bigsize()
+        except DecodeError:
+            raise _damaged() from None
+
+
+def _damaged() -> DecodeError:
+    return DecodeError(_("It is damaged or cut short."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +151,7 @@ def read_snapshot(data: bytes, network: Network, now_at: int) -> Snapshot:
     """Read a snapshot; raises `DecodeError` for what is none, of another network, too old or from the future."""
     if len(data) > MAX_SNAPSHOT_LENGTH:
         raise DecodeError(_("The snapshot is too large to be one of the network."))
-    reader = Reader(data)
+    reader = _SnapshotReader(data)
     if data[:3] != _MAGIC:
         raise DecodeError(
             _("This is not a snapshot of rapid gossip sync. (If it is compressed, unpack it first.)")
@@ -240,7 +263,7 @@ def _channels(reader: Reader, version: int, nodes: list[NodeId]) -> tuple[Snapsh
         if version >= 2 and second & _CHANNEL_HAS_MORE:
             second &= ~_CHANNEL_HAS_MORE
             # Its first number is what the channel holds, which nobody has looked up here.
-            Reader(_skip_more(reader)).bigsize()
+            _SnapshotReader(_skip_more(reader)).bigsize()
         if max(first, second) >= len(nodes):
             raise DecodeError(_("The snapshot has a channel with a node that is not listed."))
         # BOLT 7, channel_announcement: node ids ascend; which direction is which depends on it.

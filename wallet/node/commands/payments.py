@@ -461,6 +461,8 @@ async def lnpay(
     decoded = decode(node, invoice)
     if paused := node.pause_sentence():
         raise CommandError(_("{why} Nothing was paid.").format(why=paused), code="paused")
+    if max_fee_msat is not None and max_fee_msat < 0:
+        raise CommandError(_("A fee limit is not below 0."), code="usage")
     value_msat = _payable_amount_msat(node, decoded, amount_msat)
     limit_msat = max_fee_msat if max_fee_msat is not None else default_max_fee_msat(value_msat)
     known = node.ledger.payments.get(bytes(decoded.payment_hash))
@@ -559,8 +561,9 @@ async def pay(
 
 @command
 async def payment_deadline(node: Node, payment_hash: str) -> Json:
-    """Tells until when a payment that is under way has arrived or come back, at the latest: the block height, and how
-    many blocks that is from now. Empty where nothing of it is under way."""
+    """Tells when the time limit of a payment that is under way ends: the block height, and how many blocks that is from
+    now. By then it mostly has arrived or come back. If it hangs even then, Leyden closes the channel a few blocks later
+    and takes the amount back on chain, which takes longer. Empty where nothing of it is under way."""
     try:
         key = bytes.fromhex(payment_hash)
     except ValueError:
