@@ -14,6 +14,7 @@ from PyQt6.QtWidgets import (
     QLineEdit,
     QListView,
     QPushButton,
+    QScrollBar,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QVBoxLayout,
@@ -29,6 +30,7 @@ from tests.gui.shots import Stage
 from wallet.gui.pages.receive import ReceivePage
 from wallet.gui.widgets.basic import ElidedLabel, Label
 from wallet.gui.widgets.beside import Beside
+from wallet.gui.widgets.dialog import Dialog
 
 TYPICAL = (
     "overview-typical", "overview-new", "send-onchain", "send-invoice", "send-success", "receive-code",
@@ -220,4 +222,52 @@ def test_a_row_becomes_a_column_where_it_is_narrow(qtbot: QtBot) -> None:
     holder.resize(first.sizeHint().width() + second.sizeHint().width() + 60, 300)
     qtbot.waitUntil(lambda: field.geometry().bottom() < first.geometry().top())
     assert not row.is_row(row.geometry().width())
+    assert findings(holder) == []
+
+
+def test_a_dialog_never_scrolls_for_the_sake_of_its_own_bar(qtbot: QtBot) -> None:
+    host = QWidget()
+    qtbot.addWidget(host)
+    host.resize(1160, 760)
+    host.show()
+    dialog = Dialog(host, "A title")
+    told = Label("", wrap=True)
+    dialog.body.addWidget(told)
+    dialog.open()
+    bar = next(b for b in dialog.findChildren(QScrollBar) if b.orientation() == Qt.Orientation.Vertical)
+    # A line that just fits, and would no more beside a bar.
+    words = "w"
+    qtbot.waitUntil(lambda: dialog.width() == 560 and told.width() > 400)
+    room = told.width()
+    while QFontMetrics(told.font()).horizontalAdvance(words + "w") < room - 2:
+        words += "w"
+    for text in (" ".join([words] * 10), " ".join([words] * 3), words):
+        told.setText(text)
+        # Too low for a moment, while its size is not yet what its content asks for.
+        dialog.resize(dialog.width(), 200)
+        settle()
+        dialog.fit()
+        qtbot.waitUntil(lambda: dialog.height() >= dialog._whole_height and bar.maximum() == 0)
+        assert not bar.isVisible()
+    # What has no room at all scrolls.
+    host.resize(640, 300)
+    told.setText("word " * 2_000)
+    dialog.fit()
+    qtbot.waitUntil(lambda: bar.isVisible() and bar.maximum() > 0)
+    dialog.reject()
+
+
+def test_what_is_kept_narrow_in_a_wide_row_has_the_height_that_it_needs(qtbot: QtBot) -> None:
+    form = QWidget()
+    form.setMaximumWidth(100)
+    inside = QVBoxLayout(form)
+    told = Label("One sentence that fits into a wide line, and takes a few narrow ones.", wrap=True)
+    inside.addWidget(told)
+    holder = QWidget()
+    holder.setLayout(Beside(form, QPushButton("Beside"), least=80, top=True))
+    qtbot.addWidget(holder)
+    holder.resize(900, 400)
+    holder.show()
+    qtbot.waitUntil(lambda: told.height() >= told.heightForWidth(told.width()))
+    assert form.width() == 100
     assert findings(holder) == []

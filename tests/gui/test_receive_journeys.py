@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PyQt6.QtCore import QPoint
 from PyQt6.QtGui import QGuiApplication, QImage
-from PyQt6.QtWidgets import QFileDialog
+from PyQt6.QtWidgets import QAbstractButton, QFileDialog
 from pytestqt.qtbot import QtBot
 
 from tests.gui import scenes
@@ -20,6 +21,7 @@ from wallet.gui.pages.receive import SHOWN_REQUESTS, ReceivePage, payment_uri
 from wallet.gui.pages.receive_more import AskForChannelDialog
 from wallet.gui.pages.receive_sheet import save_picture, sheet_image
 from wallet.gui.widgets.basic import Button, Label
+from wallet.gui.widgets.notices import Toast
 from wallet.gui.widgets.qr import QrWindow
 from wallet.node.api import RequestStatus
 
@@ -159,11 +161,98 @@ def test_an_open_request_shows_its_code_again(typical: Desk) -> None:
     page = asked(typical)
     code = page.code.text()
     page.reset()
-    again = next(b for b in page.findChildren(Button) if b.text() == "Show the code")
-    click(again)
+    click(again(page))
     assert page.code.text() == code
     assert page._right.currentIndex() == 1
     typical.until(lambda: in_view(page))
+
+
+def again(page: ReceivePage, number: int = 0) -> Button:
+    return [b for b in page.findChildren(Button) if b.text() == "Show the code"][number]
+
+
+def calls(one: Desk) -> int:
+    return sum(command in {"add_request", "getunusedaddress"} for command, _arguments in one.node.calls)
+
+
+def test_the_switch_shows_both_sides_of_a_request_that_is_shown_again_and_makes_no_other(
+    typical: Desk,
+) -> None:
+    page = asked(typical)
+    both = page.code.text()
+    address = next(iter(typical.node.requests.values())).address
+    click(page.new_button)
+    assert not page.new_button.isVisible()
+    assert page.amount_field.amount_sat() is None
+    click(page.layer.button("onchain"))
+    typical.until(lambda: page.code.text() != both and page._right.currentIndex() == 1)
+    click(again(page))
+    assert page.layer.current() == "lightning"
+    assert page.code.text() == both
+    # It stands beside what it was made of.
+    assert (page.amount_field.amount_sat(), page.note.text()) == (15_000, "Two tickets")
+    before = calls(typical)
+    click(page.layer.button("onchain"))
+    assert page.code.text() == f"bitcoin:{address}?amount=0.00015000"
+    assert "expires" in page.waiting.text()
+    click(page.layer.button("lightning"))
+    assert page.code.text() == both
+    assert calls(typical) == before
+    # The switch is as it was before the request was looked at.
+    click(page.new_button)
+    assert page.layer.current() == "onchain"
+    assert page.note.text() == ""
+
+
+def test_a_side_that_a_request_does_not_have_cannot_be_switched_to(typical: Desk) -> None:
+    typical.go("receive")
+    page = typical.page(ReceivePage)
+    for kind in ({"lightning": True}, {}):
+        typical.node.call("add_request", amount_msat=1_000_000, message="", **kind)
+    typical.until(lambda: sum(b.text() == "Show the code" for b in page.findChildren(Button)) == 2)
+    requests = sorted(typical.node.requests.values(), key=lambda r: -r.created_at)
+    for number, request in enumerate(requests):
+        click(again(page, number))
+        has, lacks = ("lightning", "onchain") if request.invoice else ("onchain", "lightning")
+        assert page.layer.current() == has
+        assert page.layer.button(has).isEnabled()
+        assert not page.layer.button(lacks).isEnabled()
+        assert "alone" in page.layer.button(lacks).toolTip()
+    click(page.new_button)
+    assert page.layer.current() == "lightning"
+    assert page.layer.button("onchain").isEnabled()
+
+
+def test_a_request_that_is_shown_says_when_it_has_run_out(typical: Desk) -> None:
+    page = asked(typical)
+    request = next(iter(typical.node.requests.values()))
+
+    def runs_out() -> None:
+        typical.node.requests[request.request_id] = replace(request, status=RequestStatus.EXPIRED)
+        typical.node.tell(requests=[request.request_id])
+
+    typical.node.submit(runs_out)
+    typical.until(lambda: page.waiting.text() == "This request has run out. Make a new one.")
+
+
+@pytest.mark.parametrize(("width", "height"), [(800, 600), (1160, 760)])
+def test_what_was_copied_is_told_beside_what_can_be_pressed(typical: Desk, width: int, height: int) -> None:
+    typical.window.resize(width, height)
+    page = asked(typical)
+    typical.until(lambda: in_view(page))
+    click(page.copy)
+
+    def covered() -> list[str]:
+        toast = typical.window.findChild(Toast)
+        assert toast is not None
+        return [
+            button.text() or button.accessibleName()
+            for button in typical.window.findChildren(QAbstractButton)
+            if not (seen := button.visibleRegion().boundingRect()).isEmpty()
+            and seen.translated(button.mapTo(typical.window, QPoint(0, 0))).intersects(toast.geometry())
+        ]
+
+    typical.until(lambda: typical.window.findChild(Toast) is not None and covered() == [])
 
 
 def test_all_requests_can_be_seen(typical: Desk) -> None:
@@ -178,4 +267,4 @@ def test_all_requests_can_be_seen(typical: Desk) -> None:
     typical.until(lambda: page.more_requests.isVisible())
     typical.until(lambda: shown() == SHOWN_REQUESTS)
     click(page.more_requests)
-    assert shown() == SHOWN_REQUESTS + 2
+    typical.until(lambda: shown() == SHOWN_REQUESTS + 2)

@@ -420,23 +420,18 @@ def test_a_channel_that_is_not_released_after_what_was_agreed_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("by_us", "closed_at", "told"),
-    [(False, 999, True), (False, 1_000, False), (True, 999, False)],
+    ("by_us", "closed_height", "told"),
+    [(False, 109, True), (False, 110, False), (True, 109, False)],
     ids=["too early", "in time", "by us"],
 )
-def test_a_channel_that_is_closed_before_its_time_is_told(by_us: bool, closed_at: int, told: bool) -> None:
-    record = order_of("a", 300_000)
-    channel = BoughtChannel(
-        funded_at=0, funding_outpoint=OutPoint(Txid(bytes([1]) * 32), 0), expires_at=1_000
-    )
+def test_a_channel_that_is_closed_before_its_time_is_told(
+    by_us: bool, closed_height: int, told: bool
+) -> None:
     record = dataclasses.replace(
-        record,
-        order=dataclasses.replace(record.order, channel=channel),
-        step=OrderStep.ARRIVED,
-        channel_id=bytes([1]) * 32,
+        order_of("a", 300_000, step=OrderStep.ARRIVED), channel_id=bytes([1]) * 32, paid_height=100
     )
     rig = Rig(record)
-    rig.closed[bytes([1]) * 32] = SimpleNamespace(by_us=by_us, closed_at=closed_at)
+    rig.closed[bytes([1]) * 32] = SimpleNamespace(by_us=by_us, closed_height=closed_height)
     assert ("closed before its time" in rig.sentence(record)) is told
 
 

@@ -65,7 +65,7 @@ def payment_uri(address: str, amount_msat: int | None, invoice: str = "") -> str
 
 class ReceivePage(Page):
     """Attributes: `layer` chooses Lightning or on chain, `code` is the QR widget, `create_button` the main
-    button."""
+    button; `new_button` leaves a request that is shown."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context, _("Receive"))
@@ -74,6 +74,7 @@ class ReceivePage(Page):
         self._shown: Mapping[str, Any] | None = None
         self._paid: str | None = None
         self._making = False  # a request, until the answer
+        self._layer_before = ""  # a request of the list was shown again
         self._fell_back = False  # to on chain, because nothing could be received over Lightning
         self._requests_shown: tuple[object, ...] | None = None
 
@@ -98,10 +99,11 @@ class ReceivePage(Page):
         self.note.setMaxLength(300)
         self._note_row = Field(_("Note"), self.note, _("The payer sees it."))
         self.create_button = Button(_("Create request"), "filled", main=True, on_click=self._create)
+        self.new_button = Button(_("Start over"), "text", main=True, on_click=self.reset)
         self._reason = Label("", "caption", "text2", wrap=True)
         self._problem = Banner("", "warning")
         form = vbox(self.layer, self._amount_row, self._note_row, self._problem, spacing=S4)
-        form.addLayout(button_row(self.create_button, reason=self._reason))
+        form.addLayout(button_row(self.create_button, self.new_button, reason=self._reason))
         form.addStretch(1)
         left.setLayout(form)
 
@@ -198,6 +200,10 @@ class ReceivePage(Page):
         """A new request: the form is empty again."""
         self._shown = None
         self._paid = None
+        if self._layer_before:
+            can_receive = self.context.snapshot.balance.can_receive_msat > 0
+            self.layer.choose(self._layer_before if can_receive else "onchain")
+            self._layer_before = ""
         self.amount_field.clear()
         self.note.clear()
         self._problem.say("")
@@ -214,7 +220,18 @@ class ReceivePage(Page):
 
     def _choose_layer(self) -> None:
         self._fell_back = False
-        self._layer_chosen()
+        shown = self._request()
+        if shown is None:
+            self._layer_chosen()
+        else:
+            # Another side of the same request; it makes no other.
+            self._show_code(shown)
+            self._check()
+
+    def _request(self) -> Mapping[str, Any] | None:
+        """The request that is shown and waits; None for an address alone, and for what is paid."""
+        shown = self._shown
+        return shown if shown is not None and "request_id" in shown and self._paid is None else None
 
     def _layer_chosen(self) -> None:
         self._shown = None
@@ -226,6 +243,7 @@ class ReceivePage(Page):
 
     def _check(self) -> None:
         balance = self.context.snapshot.balance
+        self._check_layers(can_receive=balance.can_receive_msat > 0)
         problem = self.amount_field.problem
         amount_msat = self.amount_field.amount_msat()
         lightning = self.is_lightning()
@@ -242,6 +260,20 @@ class ReceivePage(Page):
         self._reason.setText(reason)
         tell_why(self.create_button, problem or reason)
         self.create_button.setText(_("Create request") if lightning else _("Put it into the code"))
+
+    def _check_layers(self, *, can_receive: bool) -> None:
+        """The switch offers what can be had; of a request that is shown, what that one has."""
+        request = self._request()
+        self.new_button.setVisible(request is not None)
+        lightning = onchain = ""
+        if request is None:
+            lightning = "" if can_receive else _("No channel can receive now.")
+        elif not request.get("lightning_invoice"):
+            lightning = _("This request is for on chain alone. A new one can be paid either way.")
+        elif not request.get("address"):
+            onchain = _("This request is for Lightning alone. A new one can be paid either way.")
+        tell_why(self.layer.button("lightning"), lightning)
+        tell_why(self.layer.button("onchain"), onchain)
 
     def _show_address(self) -> None:
         if self._address:
@@ -278,16 +310,19 @@ class ReceivePage(Page):
         self._making = False
         self._check()
         if isinstance(answer, Mapping):
+            self._paid = None
             self._show_code(answer)
+            self._check()
             self.bring_into_view(self.code)
             invoice = answer.get("lightning_invoice")
             if invoice:
                 copy_text(self, str(invoice), _("Invoice"))
 
     def _show_code(self, request: Mapping[str, Any]) -> None:
-        """Shows an answer of `add_request`, or an address alone."""
+        """Shows an answer of `add_request`, or an address alone; of a request the side that is chosen."""
         self._shown = request
-        invoice = request.get("lightning_invoice")
+        made_for_both = bool(request.get("lightning_invoice"))
+        invoice = request.get("lightning_invoice") if self.is_lightning() else None
         address = str(request.get("address") or "")
         amount_msat = request.get("amount_msat")
         text = payment_uri(address, amount_msat if isinstance(amount_msat, int) else None, str(invoice or ""))
@@ -306,7 +341,7 @@ class ReceivePage(Page):
         if isinstance(amount_msat, int):
             self.code_amount.set_msat(amount_msat)
         made_at, lives_seconds = request.get("timestamp"), request.get("expiry")
-        if invoice and isinstance(made_at, int) and isinstance(lives_seconds, int):
+        if made_for_both and isinstance(made_at, int) and isinstance(lives_seconds, int):
             expires_at = made_at + lives_seconds
             self.waiting.setText(
                 _("Waiting for the payment. It expires {when}.").format(when=fmt.until(expires_at))
@@ -316,7 +351,9 @@ class ReceivePage(Page):
         self._right.setCurrentIndex(1)
 
     def _copy(self) -> None:
-        copy_text(self, self._copy_text, _("Request") if self.is_lightning() else _("Address"))
+        # An address with an amount is a request too.
+        words = _("Address") if self._copy_text == (self._shown or {}).get("address") else _("Request")
+        copy_text(self, self._copy_text, words)
 
     def _open_more(self) -> None:
         shown = self._shown or {}
@@ -386,8 +423,6 @@ class ReceivePage(Page):
         else:
             text = _("Without a channel you receive on chain. There is no limit.")
         self.can_receive.setText(text)
-        lightning_button = self.layer.button("lightning")
-        tell_why(lightning_button, "" if balance.can_receive_msat > 0 else _("No channel can receive now."))
         if balance.can_receive_msat <= 0 and self.is_lightning() and self._shown is None:
             self.layer.choose("onchain")
             self._layer_chosen()
@@ -413,8 +448,11 @@ class ReceivePage(Page):
         if request.status is RequestStatus.PENDING:
             on_chain = _("It is arriving: seen on the network, and paid with its first confirmation.")
             self.waiting.setText(on_chain if request.txid else _("It is arriving."))
+        elif request.status is RequestStatus.EXPIRED:
+            self.waiting.setText(_("This request has run out. Make a new one."))
         elif request.status is RequestStatus.PAID:
             self._paid = request.request_id
+            self._check_layers(can_receive=self.context.snapshot.balance.can_receive_msat > 0)
             amount_msat = request.amount_msat
             if amount_msat is None:
                 wanted = {f"ln:{request.payment_hash}", f"tx:{request.txid}"}
@@ -448,7 +486,16 @@ class ReceivePage(Page):
         """The code of a request that is still open, as when it was made."""
         lives_seconds = None if request.expires_at is None else request.expires_at - request.created_at
         self._paid = None
+        self._fell_back = False
         self._problem.say("")
+        self._layer_before = self._layer_before or self.layer.current()
+        self.layer.choose("lightning" if request.invoice else "onchain")
+        # It stands beside what it was made of.
+        whole = request.amount_msat is not None and request.amount_msat % 1000 == 0
+        self.amount_field.set_amount_sat(
+            request.amount_msat // 1000 if whole and request.amount_msat is not None else None, quietly=True
+        )
+        self.note.setText(request.message)
         self._show_code(
             {
                 "request_id": request.request_id,
@@ -460,6 +507,7 @@ class ReceivePage(Page):
                 "expiry": lives_seconds,
             }
         )
+        self._check()
         self.bring_into_view(self.code)
 
     def _request_row(self, request: RequestView) -> QWidget:

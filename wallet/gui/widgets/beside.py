@@ -90,13 +90,15 @@ class Beside(PlacingLayout):
         widths = [0 if item is growing else item.sizeHint().width() for item in shown]
         rest = rect.width() - sum(widths) - self._gap * (len(widths) - 1)
         widths = [rest if item is growing else width for item, width in zip(shown, widths, strict=True)]
-        heights = [self._height(item, width) for item, width in zip(shown, widths, strict=True)]
+        # What is kept narrower than its place is as high as that makes it.
+        kept = [min(width, item.maximumSize().width()) for item, width in zip(shown, widths, strict=True)]
+        heights = [self._height(item, width) for item, width in zip(shown, kept, strict=True)]
         tall = max(heights)
         if move:
             x = rect.x()
             whole = max(rect.height(), tall)
-            for item, width, height in zip(shown, widths, heights, strict=True):
+            for item, width, own, height in zip(shown, widths, kept, heights, strict=True):
                 y = rect.y() + (0 if self._top else (whole - height) // 2)
-                item.setGeometry(QRect(x, y, min(width, item.maximumSize().width()), height))
+                item.setGeometry(QRect(x, y, own, height))
                 x += width + self._gap
         return tall

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PyQt6.QtCore import QEvent, QObject, Qt, QTimer
-from PyQt6.QtGui import QShowEvent
+from PyQt6.QtGui import QResizeEvent, QShowEvent
 from PyQt6.QtWidgets import QDialog, QScrollArea, QVBoxLayout, QWidget
 
 from wallet.gui import format as fmt
@@ -58,6 +58,7 @@ class Dialog(QDialog):
         outer.addLayout(foot)
         self.setLayout(outer)
         self._wide = width
+        self._whole_height = 0
         self._fitter = QTimer(self)
         self._fitter.setSingleShot(True)
         self._fitter.setInterval(0)
@@ -111,7 +112,21 @@ class Dialog(QDialog):
             rest = whole - self._scroll.sizeHint().height()
         height = inner + rest + 2
         limit = px(800) if host is None else host.height() - px(S6)
+        self._whole_height = height
         self.resize(width, min(height, limit))
+        self._show_bar()
+
+    def _show_bar(self) -> None:
+        """A bar takes width, so that text takes more lines, so that a bar is needed: only what has no room gets one."""
+        policy = Qt.ScrollBarPolicy
+        scrolls = self.height() < self._whole_height
+        self._scroll.setVerticalScrollBarPolicy(
+            policy.ScrollBarAsNeeded if scrolls else policy.ScrollBarAlwaysOff
+        )
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        self._show_bar()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         if event is not None and event.type() == QEvent.Type.LayoutRequest:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PyQt6.QtCore import QEasingCurve, QPropertyAnimation, Qt, QTimer
-from PyQt6.QtWidgets import QFrame, QGraphicsDropShadowEffect, QGraphicsOpacityEffect, QScrollArea, QWidget
+from PyQt6.QtCore import QEasingCurve, QPoint, QPropertyAnimation, QRect, Qt, QTimer
+from PyQt6.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QFrame,
+    QGraphicsDropShadowEffect,
+    QGraphicsOpacityEffect,
+    QLineEdit,
+    QScrollArea,
+    QWidget,
+)
 
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S3, S4, S6, TOAST_SECONDS
@@ -14,13 +23,19 @@ from wallet.gui.widgets.basic import Button, IconLabel, Label, clear, discard, h
 __all__ = ["Banner", "EmptyState", "Toast", "toast"]
 
 
+FOLLOWS_EVERY_MS = 100
+
+
 class Toast(QFrame):
-    """A line at the bottom right for five seconds: what was copied or saved."""
+    """A line for five seconds: what was copied or saved. At the bottom right, or the next place to it that covers
+    nothing one may want to press."""
 
     def __init__(self, host: QWidget, text: str, icon: str = "check") -> None:
         super().__init__(host)
         self.setProperty("toast", "true")
         self.setAccessibleName(text)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._taken: list[QRect] = []
         self.setLayout(
             hbox(
                 IconLabel(icon, "canvas", 20),
@@ -42,13 +57,47 @@ class Toast(QFrame):
         self.place()
         self.show()
         self.raise_()
+        # What was just shown is laid out, and scrolls, after this.
+        follower = QTimer(self)
+        follower.timeout.connect(self._make_room)
+        follower.start(FOLLOWS_EVERY_MS)
 
     def place(self) -> None:
         host = self.parentWidget()
-        if host is not None:
-            margin = theme().px(S6)
-            foot = theme().px(40)
-            self.move(host.width() - self.width() - margin, host.height() - self.height() - foot)
+        if host is None:
+            return
+        taken = self._taken = _taken_places(host)
+        margin, foot, step = theme().px(S6), theme().px(40), theme().px(S2)
+        right, bottom = host.width() - self.width() - margin, host.height() - self.height() - foot
+        columns = (right, right // 2, margin)
+        places = [QRect(QPoint(x, y), self.size()) for y in range(bottom, margin, -step) for x in columns]
+
+        def covers(place: QRect) -> int:
+            covered = [place.intersected(other) for other in taken]
+            return sum(part.width() * part.height() for part in covered if not part.isEmpty())
+
+        # Where all is full, the least is covered; presses go through to it.
+        found = next((place for place in places if not covers(place)), None)
+        found = found or min(places, key=covers, default=QRect(QPoint(right, bottom), self.size()))
+        self.move(found.topLeft())
+
+    def _make_room(self) -> None:
+        host = self.parentWidget()
+        if host is not None and _taken_places(host) != self._taken:
+            self.place()
+
+
+def _taken_places(host: QWidget) -> list[QRect]:
+    """Where a window has what a person can act on, as far as it is seen."""
+    found = []
+    for control in host.findChildren(QWidget):
+        pressed = isinstance(control, QAbstractButton | QLineEdit | QAbstractItemView)
+        if not control.isVisible() or not (pressed or control.focusPolicy() & Qt.FocusPolicy.TabFocus):
+            continue
+        seen = control.visibleRegion().boundingRect()
+        if not seen.isEmpty() and control.window() is host:
+            found.append(seen.translated(control.mapTo(host, QPoint(0, 0))))
+    return found
 
 
 def toast(anywhere: QWidget, text: str, icon: str = "check") -> None:

@@ -627,15 +627,15 @@ def _not_opened_sentence(node: Node, record: OrderRecord) -> str:
 
 def _not_usable_sentence(node: Node, record: OrderRecord, channel_id: bytes) -> str:
     """A channel that is not released after the confirmations that were agreed, or that closed before its time."""
-    params, told = record.order.params, record.order.channel
+    params = record.order.params
     with node.core.locked():
         closed = node.ledger.closed.get(channel_id)
         found = [item for item in node.manager.list_channels() if item.channel_id == channel_id]
     name, id_text = node.alias_of(record.node_id), peer_text(record.order.order_id)
     capacity = sat_text(params.capacity_sat)
     if closed is not None and not closed.by_us:
-        leased_until = record.created_at + params.channel_expiry_blocks * BLOCK_SECONDS
-        if closed.closed_at < (leased_until if told is None else told.expires_at):
+        # By the blocks that were agreed, and not by what the seller says of them since.
+        if record.paid_height and closed.closed_height < record.paid_height + params.channel_expiry_blocks:
             return _(
                 "The channel of {capacity} from {name} closed before its time was over. What was yours in it comes "
                 "back to you; ask its owner why, and name the order {id}."
