@@ -605,9 +605,9 @@ def _remote(invocation: Invocation, name: str) -> int:
 
 def _check_command(name: str) -> None:
     """Without a daemon to ask: whether there is such a command at all. Raises `CommandError`."""
-    from wallet.node.commands import find_command
+    from wallet.node.manual import look_up, manual
 
-    find_command(name)
+    look_up(manual(), name)
 
 
 def _whole_path(word: str) -> str:
@@ -657,13 +657,13 @@ def _help(invocation: Invocation) -> int:
             usage, text = LOCAL_COMMANDS[name]
             print(f"leyden {usage}\n\n{text()}")
             return 0
-        from wallet.node.commands import find_command
+    from wallet.node.manual import look_up, manual
 
-        found = find_command(name)
-        print(f"leyden {found.usage()}\n\n{found.help}")
+    commands = manual()
+    if invocation.arguments:
+        found = look_up(commands, invocation.arguments[0])
+        print(f"leyden {found.usage}\n\n{found.help}")
         return 0
-    from wallet.node.commands import COMMANDS
-
     print(_("leyden [OPTIONS] [COMMAND]: a Lightning wallet. Without a command, its window opens."))
     print("\n" + _("Options:"))
     for option in _OPTIONS:
@@ -672,7 +672,7 @@ def _help(invocation: Invocation) -> int:
             print(f"  {names:28} {text_of}")
     print("\n" + _("Commands:"))
     lines = {name: text() for name, (_usage_line, text) in LOCAL_COMMANDS.items()}
-    lines |= {name: next(iter(found.help.splitlines()), "") for name, found in COMMANDS.items()}
+    lines |= {name: next(iter(found.help.splitlines()), "") for name, found in commands.items()}
     for name, line in sorted(lines.items()):
         print(f"  {name:28} {line}")
     return 0

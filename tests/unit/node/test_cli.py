@@ -23,6 +23,7 @@ from wallet.node.api import CommandError, Json
 from wallet.node.cli import parse
 from wallet.node.commands import COMMANDS, by_place, find_command, from_words, run
 from wallet.node.commands.registry import Command, Parameter, btc_text, sat_from_btc
+from wallet.node.manual import manual
 from wallet.node.rpc import Params, RpcServer
 from wallet.node.store import Store
 from wallet.node.version import VERSION
@@ -218,6 +219,27 @@ def test_version_and_help(typed: Typed) -> None:
     assert "lnpay invoice" in typed("help", "lnpay")
     assert "create [--words24]" in typed("help", "create")
     assert "no command 'nonsense'" in typed.refused("help", "nonsense")
+
+
+def test_the_manual_says_what_the_commands_say(tmp_path: Path) -> None:
+    """It reads their source instead of importing them; without source it imports them."""
+    told = {name: (found.name, found.usage(), found.help) for name, found in COMMANDS.items()}
+    for read in (manual(), manual(tmp_path)):
+        assert {name: (entry.name, entry.usage, entry.help) for name, entry in read.items()} == told
+
+
+@pytest.mark.parametrize("words", [("help",), ("help", "lnpay"), ("getinfo",)])
+def test_what_needs_no_wallet_does_not_import_the_core(tmp_path: Path, words: tuple[str, ...]) -> None:
+    code = (
+        "import sys; from wallet.app import main; "
+        f"main(['--regtest', '-D', {str(tmp_path)!r}, *{words!r}]); "
+        "print([name for name in sys.modules if name.startswith(('wallet.ln.channel', 'wallet.ln.routing', "
+        "'wallet.node.commands', 'asyncio'))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_every_command_of_the_plan_is_there() -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from wallet.bitcoin.amounts import MAX_MONEY_SAT
 from wallet.i18n import _
 from wallet.node.api import CommandError, Json
+from wallet.node.manual import Parameter, kind_of, look_up, usage_text
 
 if TYPE_CHECKING:
     from wallet.node.node import Node
@@ -48,23 +49,6 @@ _BTC_TEXT = re.compile(r"([0-9]{0,12})(?:\.([0-9]{0,30}))?")
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
-    """One argument of a command.
-
-    Attributes:
-        kind: "str", "int" or "bool".
-        required: has no default.
-        keyword_only: on the command line, an option rather than a place.
-    """
-
-    name: str
-    kind: str
-    required: bool
-    keyword_only: bool
-    default: Json
-
-
-@dataclass(frozen=True, slots=True)
 class Command:
     name: str
     function: CommandFunction
@@ -73,16 +57,7 @@ class Command:
 
     def usage(self) -> str:
         """One line: the name and its arguments."""
-        parts = [self.name]
-        for parameter in self.parameters:
-            if parameter.keyword_only or parameter.kind == "bool":
-                option = f"--{parameter.name}" + (
-                    "" if parameter.kind == "bool" else f" {parameter.kind.upper()}"
-                )
-                parts.append(f"[{option}]")
-            else:
-                parts.append(parameter.name if parameter.required else f"[{parameter.name}]")
-        return " ".join(parts)
+        return usage_text(self.name, self.parameters)
 
 
 COMMANDS: dict[str, Command] = {}
@@ -92,13 +67,11 @@ def command(function: CommandFunction) -> CommandFunction:
     """Adds a function to the set, under its own name without a trailing underscore."""
     parameters = []
     for parameter in list(inspect.signature(function).parameters.values())[1:]:
-        annotation = str(parameter.annotation)
-        kind = next((name for name in ("bool", "int", "str") if annotation.startswith(name)), "str")
         required = parameter.default is inspect.Parameter.empty
         parameters.append(
             Parameter(
                 name=parameter.name,
-                kind=kind,
+                kind=kind_of(str(parameter.annotation)),
                 required=required,
                 keyword_only=parameter.kind is inspect.Parameter.KEYWORD_ONLY,
                 default=None if required else parameter.default,
@@ -111,13 +84,7 @@ def command(function: CommandFunction) -> CommandFunction:
 
 def find_command(name: str) -> Command:
     """A command by its name; raises `CommandError`."""
-    # As options do, commands may be written with dashes.
-    found = COMMANDS.get(name) or COMMANDS.get(name.replace("-", "_"))
-    if found is None:
-        raise CommandError(
-            _("There is no command {name!r}. `leyden help` lists them.").format(name=name[:40]), code="usage"
-        )
-    return found
+    return look_up(COMMANDS, name)
 
 
 def from_words(found: Command, words: Sequence[str]) -> dict[str, Json]:
