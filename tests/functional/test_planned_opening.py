@@ -8,7 +8,7 @@ import pytest
 
 from tests.functional.whole_nodes import WholeWorld, play
 from wallet.bitcoin.address import REGTEST, address_to_script
-from wallet.node.api import CommandError
+from wallet.node.api import CommandError, ReserveReason
 from wallet.node.plans import Plan
 
 
@@ -34,6 +34,15 @@ def test_a_planned_channel_opens_with_the_deposit_also_after_a_restart(tmp_path:
             await alice.until("no plan any more", lambda: not alice.node.snapshot().status.planned_channel)
             await world.mined(opened[0].funding_outpoint.txid[::-1].hex())
             await alice.until("a usable channel", lambda: alice.usable(bob))
+            # What the channel keeps back is told apart, and what is left is what can be sent.
+            balance = alice.node.snapshot().balance
+            kept_sat = {
+                part.reason: part.amount_sat for part in balance.reserved if not part.reason.is_onchain
+            }
+            assert set(kept_sat) == {ReserveReason.CHANNEL_RESERVE, ReserveReason.COMMITMENT_FEE}
+            assert balance.lightning_spendable_sat == balance.can_send_msat // 1000 > 0
+            whole_sat = balance.spendable_sat + balance.incoming_sat + balance.reserved_sat
+            assert whole_sat == balance.total_sat
             assert len(alice.channels_with(bob)) == 1
 
     play(scenario())

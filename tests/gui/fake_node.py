@@ -43,6 +43,8 @@ from wallet.node.api import (
     PeerView,
     RequestStatus,
     RequestView,
+    ReservedPart,
+    ReserveReason,
     SandboxControl,
     ServerView,
     WalletInfo,
@@ -204,6 +206,8 @@ class FakeNode(FakeHistory, FakeChannels, FakeOrders, FakeRecovery, FakeSettings
         self.confirmed_sat = 0
         self.unconfirmed_sat = 0
         self.locked: tuple[LockedCoin, ...] = ()
+        # Of the confirmed coins, by why.
+        self.set_aside: dict[ReserveReason, int] = {}
         self.channels: dict[str, ChannelView] = {}
         self.peers: dict[str, PeerView] = {}
         self.requests: dict[str, RequestView] = {}
@@ -335,16 +339,30 @@ class FakeNode(FakeHistory, FakeChannels, FakeOrders, FakeRecovery, FakeSettings
     def _balance(self, channels: Sequence[ChannelView]) -> BalanceView:
         live = [c for c in channels if c.phase in _LIVE]
         usable = [c for c in live if c.is_usable]
-        anchor_sat = min(10_000 * len(live), self.confirmed_sat)
+        set_aside_sat = sum(self.set_aside.values())
+        free_sat = self.confirmed_sat - set_aside_sat
+        anchor_sat = min(10_000 * len(live), free_sat)
+        kept_msat: dict[ReserveReason, int] = {}
+        for channel in live:
+            for reason, amount_msat in _kept_msat(channel):
+                kept_msat[reason] = kept_msat.get(reason, 0) + amount_msat
+        kept_sat = {
+            ReserveReason.ANCHOR_FEES: anchor_sat,
+            **self.set_aside,
+            **{reason: amount_msat // 1000 for reason, amount_msat in kept_msat.items()},
+        }
         return BalanceView(
             onchain_confirmed_sat=self.confirmed_sat,
             onchain_unconfirmed_sat=self.unconfirmed_sat,
-            onchain_spendable_sat=max(0, self.confirmed_sat - anchor_sat),
-            anchor_reserve_sat=anchor_sat,
+            onchain_spendable_sat=free_sat - anchor_sat,
             lightning_msat=sum(c.local_msat for c in live),
             can_send_msat=sum(c.can_send_msat for c in usable),
             can_receive_msat=sum(c.can_receive_msat for c in usable),
-            reserve_msat=sum(max(0, c.local_msat - c.can_send_msat) for c in usable),
+            reserved=tuple(
+                ReservedPart(reason=reason, amount_sat=kept_sat[reason])
+                for reason in ReserveReason
+                if kept_sat.get(reason, 0)
+            ),
             locked=self.locked,
         )
 
@@ -950,6 +968,20 @@ _LIVE = frozenset(
         ChannelPhase.SHUTTING_DOWN,
     }
 )
+
+
+def _kept_msat(channel: ChannelView) -> list[tuple[ReserveReason, int]]:
+    """What cannot be sent of a channel's balance, and why."""
+    if channel.phase is ChannelPhase.SHUTTING_DOWN:
+        return [(ReserveReason.CLOSING_CHANNEL, channel.local_msat)]
+    if channel.phase not in {ChannelPhase.READY, ChannelPhase.PEER_OFFLINE}:
+        return [(ReserveReason.OPENING_CHANNEL, channel.local_msat)]
+    reserve_msat = min(channel.local_msat, channel.holder_reserve_sat * 1000)
+    fee_msat = min(channel.local_msat - reserve_msat, COMMIT_FEE_SAT * 1000)
+    parts = [(ReserveReason.CHANNEL_RESERVE, reserve_msat), (ReserveReason.COMMITMENT_FEE, fee_msat)]
+    if not channel.is_usable:
+        parts.append((ReserveReason.PEER_AWAY, channel.local_msat - reserve_msat - fee_msat))
+    return parts
 
 
 def make_channel(

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PyQt6.QtCore import QPoint, QRect, Qt
 from PyQt6.QtGui import QGuiApplication
 from PyQt6.QtTest import QAbstractItemModelTester
@@ -22,12 +24,23 @@ from wallet.gui import format as fmt
 from wallet.gui.models.activity import AMOUNT, ITEM_ROLE, WHEN
 from wallet.gui.pages.activity import ActivityPageView, day_at
 from wallet.gui.pages.item_dialog import ItemDialog, proof_text
-from wallet.gui.pages.overview import OverviewPage
-from wallet.gui.pages.overview_chart import balance_split
+from wallet.gui.pages.overview import OverviewPage, balance_parts
+from wallet.gui.pages.overview_chart import SplitRow, balance_split
 from wallet.gui.widgets.basic import Label
 from wallet.gui.widgets.chart import BalanceTableModel, nice_step_sat, tick_days, tick_text, without_emptiness
 from wallet.gui.widgets.ids import Fold
-from wallet.node.api import ActivityDirection, ActivityKind, ActivityOrder, ActivityStatus
+from wallet.node.api import (
+    ActivityDirection,
+    ActivityKind,
+    ActivityOrder,
+    ActivityStatus,
+    BalanceView,
+    LockedCoin,
+    NodeStatus,
+    ReservedPart,
+    ReserveReason,
+    WalletSnapshot,
+)
 
 DAY = 86_400
 
@@ -55,14 +68,97 @@ def clipboard() -> str:
 # --- overview ---------------------------------------------------------------------------
 
 
+STATUS = NodeStatus(
+    network="mainnet",
+    wallet_name="Savings",
+    node_id="02" * 33,
+    synced=True,
+    height=912_345,
+    tip_at=0,
+    servers=(),
+    peers_online=0,
+    peers_total=0,
+    graph_nodes=0,
+    graph_channels=0,
+    graph_updated_at=None,
+    backup_text="",
+    safe_until_height=None,
+    problem="",
+)
+
+
+def check_split(snapshot: WalletSnapshot) -> None:
+    """Lines add up to the line above them, and these to the balance; the reserved ones to the one sum of the legend."""
+    rows = balance_split(snapshot)
+    whole_msat = snapshot.balance.total_sat * 1000
+    assert sum(row.amount_msat for row in rows if row.level == 0) == whole_msat
+    groups: list[list[SplitRow]] = []
+    for row in rows:
+        if row.level == 0:
+            groups.append([row])
+        else:
+            groups[-1].append(row)
+    for head, *parts in groups:
+        assert sum(part.amount_msat for part in parts) == head.amount_msat
+        assert len({part.name for part in parts}) == len(parts) or head.name == "Locked"
+    assert all(row.why for row in rows if row.level == 1)
+    kept_msat = sum(
+        row.amount_msat
+        for head, *parts in groups
+        for row in parts
+        if head.name != "Locked" and row.name not in {"Spendable", "Incoming"}
+    )
+    legend = {look: amount_msat for look, _name, amount_msat, _why in balance_parts(snapshot.balance)}
+    assert legend.get("reserve", 0) == kept_msat
+    assert sum(legend.values()) == whole_msat
+
+
 def test_the_parts_of_the_balance_add_up(qtbot: QtBot) -> None:
-    for node in (scenes.typical(), scenes.trouble(), scenes.funded()):
-        snapshot = node.snapshot()
-        rows = balance_split(snapshot)
-        assert sum(row.amount_msat for row in rows if row.level == 0) == snapshot.balance.total_sat * 1000
-        parts_msat = sum(row.amount_msat for row in rows if row.level == 1)
-        assert parts_msat == snapshot.balance.total_sat * 1000
-        assert all(row.why for row in rows if row.level == 1)
+    aside = scenes.typical()
+    aside.set_aside = {
+        reason: 10_000 + place for place, reason in enumerate(ReserveReason) if reason.is_onchain
+    }
+    del aside.set_aside[ReserveReason.ANCHOR_FEES]
+    for node in (scenes.typical(), scenes.trouble(), scenes.funded(), scenes.new(), aside):
+        check_split(node.snapshot())
+    names = {row.name for row in balance_split(aside.snapshot())}
+    assert {"Frozen by you", "For a new channel", "In a signed PSBT", "For bringing money home"} <= names
+
+
+@given(
+    st.lists(st.integers(0, 10**15), min_size=4, max_size=4),
+    st.dictionaries(st.sampled_from(ReserveReason), st.integers(1, 10**15)),
+    st.lists(st.integers(1, 10**15), max_size=3),
+)
+def test_a_line_for_each_reason_whatever_is_reserved(
+    amounts_sat: list[int], kept_sat: dict[ReserveReason, int], locked_sat: list[int]
+) -> None:
+    coins_sat, arriving_sat, channels_sat, rest_msat = amounts_sat
+    onchain_sat = sum(amount for reason, amount in kept_sat.items() if reason.is_onchain)
+    lightning_sat = channels_sat + sum(kept_sat.values()) - onchain_sat
+    balance = BalanceView(
+        onchain_confirmed_sat=coins_sat + onchain_sat,
+        onchain_unconfirmed_sat=arriving_sat,
+        onchain_spendable_sat=coins_sat,
+        lightning_msat=lightning_sat * 1000 + rest_msat % 1000,
+        reserved=tuple(
+            ReservedPart(reason=reason, amount_sat=kept_sat[reason])
+            for reason in ReserveReason
+            if reason in kept_sat
+        ),
+        locked=tuple(
+            LockedCoin(amount_sat=amount, reason="why", until_height=None, channel_id=None)
+            for amount in locked_sat
+        ),
+    )
+    snapshot = WalletSnapshot(status=STATUS, balance=balance, channels=(), peers=(), requests=(), recent=())
+    check_split(snapshot)
+    lines = [row for row in balance_split(snapshot) if row.level == 1]
+    assert sorted(kept_sat.values()) == sorted(
+        row.amount_msat // 1000
+        for row in lines
+        if row.name not in {"Spendable", "Incoming", "On its way home"}
+    )
 
 
 def test_what_the_balance_is_made_of_folds_out(desk: Callable[[FakeNode], Desk]) -> None:
@@ -76,6 +172,16 @@ def test_what_the_balance_is_made_of_folds_out(desk: Callable[[FakeNode], Desk])
     assert any(word.startswith("Until about 20") for word in words)
     assert any("closed without its peer" in word for word in words)
     assert "In channels" in words
+    assert "Peer away" in words
+    assert not any("on their way in payments" in word for word in words)
+
+
+def test_what_payments_carry_stands_beside_the_balance(desk: Callable[[FakeNode], Desk]) -> None:
+    opened = desk(scenes.typical())
+    page = overview(opened)
+    click(page.split_fold.button)
+    words = [label.text() for label in page.split.findChildren(Label)]
+    assert any(word.startswith(f"Besides, {fmt.amount_sat(252_000)} are on their way") for word in words)
 
 
 def test_the_line_ends_at_the_balance_and_a_table_says_the_same(typical: Desk) -> None:

@@ -87,6 +87,7 @@ class ChannelDetails:
         balance_msat: ours; what could be taken home, fees and HTLCs on their way apart.
         outbound_capacity_msat, inbound_capacity_msat: above the reserves.
         next_outbound_htlc_limit_msat, next_outbound_htlc_minimum_msat: of the next HTLC that we offer.
+        commitment_fee_reserve_msat: above that reserve, what we keep to pay the commitment transaction's fee.
         unspendable_punishment_reserve_sat: what we have to keep, by the peer's wish; None before it is known.
         inbound_scid_alias: what the peer calls the channel: for route hints.
         outbound_scid_alias: what we call it.
@@ -129,6 +130,7 @@ class ChannelDetails:
     config: ChannelConfig | None = None
     counterparty_forwarding: CounterpartyForwarding | None = None
     pending_htlcs: tuple[PendingHtlc, ...] = ()
+    commitment_fee_reserve_msat: int = 0
 
     @property
     def inbound_payment_scid(self) -> ShortChannelId | None:
@@ -260,6 +262,7 @@ def details_of(
         config=channel.config,
         counterparty_forwarding=core.counterparty_forwarding,
         pending_htlcs=_pending(channel) if with_htlcs else (),
+        commitment_fee_reserve_msat=balances.fee_reserve_msat,
     )
 
 

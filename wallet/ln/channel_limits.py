@@ -51,6 +51,8 @@ class AvailableBalances:
         inbound_capacity_msat: the peer's balance above its reserve.
         next_outbound_htlc_limit_msat: the largest HTLC that may be offered now; 0 if none.
         next_outbound_htlc_minimum_msat: the smallest.
+        fee_reserve_msat: the part of the outbound capacity that who opened the channel keeps, to be able to pay the
+            commitment transaction's fee.
     """
 
     balance_msat: int
@@ -58,6 +60,7 @@ class AvailableBalances:
     inbound_capacity_msat: int
     next_outbound_htlc_limit_msat: int
     next_outbound_htlc_minimum_msat: int
+    fee_reserve_msat: int
 
 
 def newest_feerate(settled_sat_per_kw: int, updates: tuple[FeeUpdate, ...]) -> int:
@@ -166,11 +169,13 @@ def available_balances(channel: FundedChannel, max_dust_exposure_msat: int) -> A
     # An HTLC at or above this has an output on both commitments.
     untrimmed_msat = max(side.threshold_msat for side in sides)
     limit_msat = outbound_capacity_msat
+    fee_reserve_msat = 0
     anchors_msat = anchors_cost_sat(scope) * 1000
     if terms.is_outbound:
         spike_sat_per_kw = feerate_sat_per_kw * FEE_SPIKE_MULTIPLE
         with_htlc_msat = 1000 * commit_tx_fee_sat(spike_sat_per_kw, count + 2, channel.channel_type)
         without_msat = 1000 * commit_tx_fee_sat(spike_sat_per_kw, count + 1, channel.channel_type)
+        fee_reserve_msat = min(outbound_capacity_msat, with_htlc_msat + anchors_msat)
         limit_msat = outbound_capacity_msat - with_htlc_msat - anchors_msat
         if limit_msat < untrimmed_msat:
             limit_msat = min(outbound_capacity_msat - without_msat - anchors_msat, untrimmed_msat - 1)
@@ -202,6 +207,7 @@ def available_balances(channel: FundedChannel, max_dust_exposure_msat: int) -> A
         inbound_capacity_msat=inbound_capacity_msat,
         next_outbound_htlc_limit_msat=limit_msat,
         next_outbound_htlc_minimum_msat=minimum_msat,
+        fee_reserve_msat=fee_reserve_msat,
     )
 
 

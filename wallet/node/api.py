@@ -42,6 +42,8 @@ __all__ = [
     "RecoveryView",
     "RequestStatus",
     "RequestView",
+    "ReservedPart",
+    "ReserveReason",
     "SandboxControl",
     "ServerView",
     "WalletHost",
@@ -84,29 +86,64 @@ class LockedCoin:
     channel_id: str | None
 
 
+class ReserveReason(Enum):
+    """Why a part of the balance is ours and cannot be sent now. What is kept on chain first, then in channels."""
+
+    ANCHOR_FEES = "fees for closing"
+    FROZEN = "frozen"
+    OPENING_COINS = "coins for an opening"
+    PSBT = "coins in a PSBT"
+    CLAIM_FEES = "fees of a claim"
+    CHANNEL_RESERVE = "channel reserve"
+    COMMITMENT_FEE = "commitment fee"
+    OPENING_CHANNEL = "channel not open yet"
+    PEER_AWAY = "peer away"
+    CLOSING_CHANNEL = "channel being closed"
+
+    @property
+    def is_onchain(self) -> bool:
+        return self in _ONCHAIN_REASONS
+
+
+_ONCHAIN_REASONS = frozenset(
+    {
+        ReserveReason.ANCHOR_FEES,
+        ReserveReason.FROZEN,
+        ReserveReason.OPENING_COINS,
+        ReserveReason.PSBT,
+        ReserveReason.CLAIM_FEES,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReservedPart:
+    reason: ReserveReason
+    amount_sat: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceView:
-    """One balance for both layers.
+    """One balance for both layers, in whole satoshis: what can be sent, what arrives, what is locked, what is
+    reserved. These are the whole of it.
 
     Attributes:
         onchain_confirmed_sat, onchain_unconfirmed_sat: coins of the on-chain wallet.
         onchain_spendable_sat: what can be sent on chain now, after the anchor reserve.
-        anchor_reserve_sat: kept back to be able to close channels.
         lightning_msat: ours in open channels, whatever can be sent of it.
         can_send_msat: the most that one payment over Lightning can carry now (before routing fees).
         can_receive_msat: the most that can be received over Lightning now.
-        reserve_msat: what the channels' rules keep back (channel reserves and commitment fees).
+        reserved: what cannot be sent now, one part for each reason that there is.
         locked: what is on its way home from closed channels.
     """
 
     onchain_confirmed_sat: int = 0
     onchain_unconfirmed_sat: int = 0
     onchain_spendable_sat: int = 0
-    anchor_reserve_sat: int = 0
     lightning_msat: int = 0
     can_send_msat: int = 0
     can_receive_msat: int = 0
-    reserve_msat: int = 0
+    reserved: tuple[ReservedPart, ...] = ()
     locked: tuple[LockedCoin, ...] = ()
 
     @property
@@ -114,9 +151,37 @@ class BalanceView:
         return sum(coin.amount_sat for coin in self.locked)
 
     @property
+    def onchain_sat(self) -> int:
+        return self.onchain_confirmed_sat + self.onchain_unconfirmed_sat
+
+    @property
+    def lightning_sat(self) -> int:
+        return self.lightning_msat // 1000
+
+    @property
     def total_sat(self) -> int:
-        onchain_sat = self.onchain_confirmed_sat + self.onchain_unconfirmed_sat
-        return onchain_sat + self.lightning_msat // 1000 + self.locked_sat
+        return self.onchain_sat + self.lightning_sat + self.locked_sat
+
+    @property
+    def reserved_sat(self) -> int:
+        return sum(part.amount_sat for part in self.reserved)
+
+    @property
+    def incoming_sat(self) -> int:
+        """What waits for its first confirmation before it is ours to trust."""
+        kept_sat = sum(part.amount_sat for part in self.reserved if part.reason.is_onchain)
+        return self.onchain_sat - self.onchain_spendable_sat - kept_sat
+
+    @property
+    def lightning_spendable_sat(self) -> int:
+        """What usable channels hold beyond what they keep back; several payments may be needed to send it all."""
+        return self.lightning_sat - sum(
+            part.amount_sat for part in self.reserved if not part.reason.is_onchain
+        )
+
+    @property
+    def spendable_sat(self) -> int:
+        return self.onchain_spendable_sat + self.lightning_spendable_sat
 
 
 class ChannelPhase(Enum):

@@ -25,7 +25,6 @@ from wallet.node.api import (
     ActivityQuery,
     ActivityStatus,
     AttemptView,
-    BalanceView,
     ChangeSet,
     ChannelPhase,
     ChannelView,
@@ -40,6 +39,7 @@ from wallet.node.api import (
     WalletSnapshot,
 )
 from wallet.node.attempts import attempt_view, read_trace, under_way
+from wallet.node.balance import balance_view
 from wallet.node.core import read_clocks
 from wallet.node.details import in_flight_msat, type_name
 from wallet.node.futures import resolve
@@ -197,25 +197,7 @@ class Views:
             for record in sorted(node.ledger.closed.values(), key=lambda record: -record.closed_at)
             if record.was_funded
         )
-        balance = BalanceView(
-            onchain_confirmed_sat=onchain.confirmed_sat,
-            onchain_unconfirmed_sat=onchain.unconfirmed_sat,
-            onchain_spendable_sat=max(0, onchain.spendable_sat - reserve_sat),
-            anchor_reserve_sat=min(reserve_sat, onchain.confirmed_sat + onchain.unconfirmed_sat),
-            lightning_msat=sum(
-                item.balance_msat
-                for item in details
-                if item.is_channel_ready or (item.is_outbound and item.funding_outpoint is not None)
-            ),
-            can_send_msat=sum(item.next_outbound_htlc_limit_msat for item in details if item.is_usable),
-            can_receive_msat=sum(item.inbound_capacity_msat for item in details if item.is_usable),
-            reserve_msat=sum(
-                1000 * (item.unspendable_punishment_reserve_sat or 0)
-                for item in details
-                if item.is_channel_ready
-            ),
-            locked=tuple(locked),
-        )
+        balance = balance_view(onchain, reserve_sat, details, node.peers.online, tuple(locked))
         return WalletSnapshot(
             status=self._status(details, reserve_sat),
             balance=balance,

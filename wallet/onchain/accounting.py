@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final
 
 from wallet.bitcoin.tx import BlockHash, OutPoint, Transaction, Txid
@@ -11,7 +12,16 @@ from wallet.onchain.coins import Coin
 from wallet.onchain.keyring import Keyring
 from wallet.onchain.ledger import State, TxRecord
 
-__all__ = ["OnchainBalance", "OnchainEntry", "balance_of", "coins_of", "entry_of", "history_of"]
+__all__ = [
+    "OnchainBalance",
+    "OnchainEntry",
+    "Purpose",
+    "balance_of",
+    "coins_of",
+    "entry_of",
+    "history_of",
+    "purposes_of",
+]
 
 # Consensus, COINBASE_MATURITY: a block's reward may be spent this many blocks later.
 COINBASE_MATURITY_BLOCKS: Final = 100
@@ -20,15 +30,31 @@ COINBASE_MATURITY_BLOCKS: Final = 100
 MAX_SEQUENCE_RBF: Final = 0xFFFFFFFD
 
 
+class Purpose(Enum):
+    """What a coin is spoken for; documented by what will spend it."""
+
+    OPENING = auto()
+    """The funding of a channel, which is not sent before the peer has signed."""
+    PSBT = auto()
+    """A transaction that we signed and others still have to sign or send."""
+    CLAIM = auto()
+    """The fee of a claim of the Lightning core."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnchainBalance:
     """Coins that nothing spends yet, not even a waiting transaction.
+
+    `confirmed_sat + unconfirmed_sat` is `spendable_sat + arriving_sat + reserved_sat`, and the last of these is the
+    sum of `frozen_sat`, `opening_sat`, `psbt_sat` and `claims_sat`.
 
     Attributes:
         confirmed_sat: in blocks, and mature. unconfirmed_sat: waiting, whoever paid it.
         immature_sat: block rewards that cannot be spent yet.
         reserved_sat: the part of those that is spoken for, or frozen.
         spendable_sat: what a payment could use now: confirmed, or trusted, and free.
+        arriving_sat: free, and not ours to trust before a block has it.
+        frozen_sat: kept by the person, and not spoken for. opening_sat, psbt_sat, claims_sat: for each `Purpose`.
     """
 
     confirmed_sat: int = 0
@@ -36,6 +62,11 @@ class OnchainBalance:
     immature_sat: int = 0
     reserved_sat: int = 0
     spendable_sat: int = 0
+    arriving_sat: int = 0
+    frozen_sat: int = 0
+    opening_sat: int = 0
+    psbt_sat: int = 0
+    claims_sat: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +129,16 @@ def coins_of(state: State, keyring: Keyring) -> tuple[Coin, ...]:
 
 def reserved_outpoints(state: State) -> frozenset[OutPoint]:
     """What signed transactions that wait for their time, and claims of the Lightning core, are to spend."""
-    taken = {txin.prevout for item in state.reservations.values() for txin in item.tx.inputs}
-    taken.update(outpoint for claim in state.claims.values() for outpoint in claim.outpoints)
-    return frozenset(taken)
+    return frozenset(purposes_of(state))
+
+
+def purposes_of(state: State) -> Mapping[OutPoint, Purpose]:
+    """What each coin that is spoken for is to pay."""
+    purposes = {outpoint: Purpose.CLAIM for claim in state.claims.values() for outpoint in claim.outpoints}
+    for item in state.reservations.values():
+        purpose = Purpose.OPENING if item.keeps_txid else Purpose.PSBT
+        purposes.update((txin.prevout, purpose) for txin in item.tx.inputs)
+    return purposes
 
 
 def _is_mature(record: TxRecord, tip_height: int) -> bool:
@@ -142,8 +180,10 @@ def is_trusted(state: State, keyring: Keyring, txid: Txid, memo: dict[Txid, bool
     return memo[txid]
 
 
-def balance_of(coins: Sequence[Coin]) -> OnchainBalance:
-    confirmed_sat = unconfirmed_sat = immature_sat = reserved_sat = spendable_sat = 0
+def balance_of(coins: Sequence[Coin], purposes: Mapping[OutPoint, Purpose]) -> OnchainBalance:
+    """`purposes`: of the coins that are reserved."""
+    confirmed_sat = unconfirmed_sat = immature_sat = spendable_sat = arriving_sat = frozen_sat = 0
+    spoken_sat = dict.fromkeys(Purpose, 0)
     for coin in coins:
         value_sat = coin.output.value_sat
         if not coin.is_mature:
@@ -153,16 +193,25 @@ def balance_of(coins: Sequence[Coin]) -> OnchainBalance:
             unconfirmed_sat += value_sat
         else:
             confirmed_sat += value_sat
-        if coin.reserved or coin.frozen:
-            reserved_sat += value_sat
+        if coin.reserved:
+            spoken_sat[purposes[coin.outpoint]] += value_sat
+        elif coin.frozen:
+            frozen_sat += value_sat
         elif coin.trusted:
             spendable_sat += value_sat
+        else:
+            arriving_sat += value_sat
     return OnchainBalance(
         confirmed_sat=confirmed_sat,
         unconfirmed_sat=unconfirmed_sat,
         immature_sat=immature_sat,
-        reserved_sat=reserved_sat,
+        reserved_sat=frozen_sat + sum(spoken_sat.values()),
         spendable_sat=spendable_sat,
+        arriving_sat=arriving_sat,
+        frozen_sat=frozen_sat,
+        opening_sat=spoken_sat[Purpose.OPENING],
+        psbt_sat=spoken_sat[Purpose.PSBT],
+        claims_sat=spoken_sat[Purpose.CLAIM],
     )
 
 

@@ -50,6 +50,7 @@ from wallet.onchain.accounting import (
     entry_of,
     history_of,
     own_outputs,
+    purposes_of,
     why_not_replaceable,
 )
 from wallet.onchain.coins import (
@@ -234,7 +235,7 @@ class OnchainWallet:
     # --- what there is ------------------------------------------------------------------------
 
     def balance(self) -> OnchainBalance:
-        return balance_of(self.coins())
+        return balance_of(self.coins(), purposes_of(self._state))
 
     def coins(self) -> tuple[Coin, ...]:
         """All coins that nothing spends yet; frozen, reserved and immature ones too."""

@@ -327,7 +327,7 @@ def test_the_last_coin_is_shared_by_claims_rather_than_none(world: World) -> Non
 def test_a_claim_ends_when_a_block_spends_what_it_claims(world: World) -> None:
     world.fund(100_000)
     world.wallet.select_confirmed_utxos(b"one", ((ANCHOR, 330, 116),), (), 1_000)
-    assert world.wallet.balance().reserved_sat == 100_000
+    assert world.wallet.balance().reserved_sat == world.wallet.balance().claims_sat == 100_000
     world.mine(world.foreign(TxOut(300, STRANGER), spends=ANCHOR))
     assert world.wallet.balance().reserved_sat == 0
     world.check_rows()

@@ -99,7 +99,7 @@ def test_receiving(world: World) -> None:
     version = wallet.version
     world.see(tx)
     assert wallet.version > version
-    assert wallet.balance().unconfirmed_sat == 70_000
+    assert wallet.balance().unconfirmed_sat == wallet.balance().arriving_sat == 70_000
     assert wallet.balance().spendable_sat == 0
     (entry,) = wallet.history()
     assert (entry.delta_sat, entry.fee_sat, entry.height, entry.at) == (70_000, None, None, FIRST_AT + 1_800)
@@ -203,7 +203,7 @@ def test_a_reward_matures(world: World) -> None:
 def test_frozen_coins_stay(world: World) -> None:
     (tx,) = world.fund(50_000)
     world.wallet.freeze(tx.outpoint(0))
-    assert world.wallet.balance().reserved_sat == 50_000
+    assert world.wallet.balance().reserved_sat == world.wallet.balance().frozen_sat == 50_000
     world.check_rows()
     with pytest.raises(InsufficientFunds):
         world.send(10_000)
@@ -382,7 +382,7 @@ def test_a_reservation_holds_its_coins(world: World) -> None:
     world.fund(100_000)
     draft = wallet.draft(outputs=(TxOut(50_000, FUNDING),), feerate_sat_per_kw=500)
     wallet.reserve(draft.tx, b"channel")
-    assert wallet.balance().reserved_sat == 100_000
+    assert wallet.balance().reserved_sat == wallet.balance().opening_sat == 100_000
     assert wallet.balance().confirmed_sat == 100_000
     assert wallet.reserved_transaction(draft.tx.txid) == draft.tx
     world.check_rows()

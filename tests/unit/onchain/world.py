@@ -184,6 +184,12 @@ class World:
         assert theirs.history() == mine.history()
         assert theirs.labels() == mine.labels()
         assert theirs._state == mine._state
+        # No coin is left out, and none is counted twice.
+        parts = mine.balance()
+        whole_sat = parts.spendable_sat + parts.arriving_sat + parts.reserved_sat
+        assert whole_sat == parts.confirmed_sat + parts.unconfirmed_sat
+        spoken_sat = parts.opening_sat + parts.psbt_sat + parts.claims_sat
+        assert parts.reserved_sat == parts.frozen_sat + spoken_sat
         # And a dict keeps its order by chance only: what is shown does not depend on it.
         assert theirs.get_relevant_txids() is not None
 

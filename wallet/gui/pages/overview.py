@@ -11,7 +11,7 @@ from wallet.gui import format as fmt
 from wallet.gui.context import Context
 from wallet.gui.describe import CLOSED, channel_sentence
 from wallet.gui.pages.base import Page, column
-from wallet.gui.pages.overview_chart import BalanceOverTime, SplitList, balance_split
+from wallet.gui.pages.overview_chart import BalanceOverTime, SplitList, balance_split, under_way
 from wallet.gui.pages.plan_card import PlanCard
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S1, S2, S3, S4, S6
@@ -55,26 +55,20 @@ def balance_parts(balance: BalanceView) -> list[tuple[str, str, int, str]]:
 
     Everything is in whole satoshis, as the total is.
     """
-    confirmed_sat = balance.onchain_confirmed_sat
-    spendable_onchain_sat = min(balance.onchain_spendable_sat, confirmed_sat)
-    lightning_sat = balance.lightning_msat // 1000
-    reserved_channels_sat = min(balance.reserve_msat // 1000, lightning_sat)
-    spendable_sat = spendable_onchain_sat + lightning_sat - reserved_channels_sat
-    reserved_sat = reserved_channels_sat + confirmed_sat - spendable_onchain_sat
     parts = [
-        ("send", _("Spendable"), spendable_sat * 1000, _("What you can send now, on either layer")),
         (
-            "incoming",
-            _("Incoming"),
-            balance.onchain_unconfirmed_sat * 1000,
-            _("Waiting for its first confirmation"),
+            "send",
+            _("Spendable"),
+            balance.spendable_sat * 1000,
+            _("What you can send now, on either layer"),
         ),
+        ("incoming", _("Incoming"), balance.incoming_sat * 1000, _("Waiting for its first confirmation")),
         ("locked", _("Locked"), balance.locked_sat * 1000, _("On its way home from closed channels")),
         (
             "reserve",
             _("Reserved"),
-            reserved_sat * 1000,
-            _("Kept back by the rules of channels, and to be able to close them"),
+            balance.reserved_sat * 1000,
+            _('Yours, and not to be sent now: each reason stands under "What it is made of"'),
         ),
     ]
     return [part for part in parts if part[2] > 0]
@@ -335,7 +329,7 @@ class OverviewPage(Page):
         self._show_attention(snapshot)
         is_new = balance.total_sat == 0 and not snapshot.recent and not snapshot.channels
         self._empty_note.setVisible(is_new)
-        self.split.show_rows(balance_split(snapshot))
+        self.split.show_rows(balance_split(snapshot), under_way(snapshot))
         self.split_fold.setVisible(balance.total_sat > 0)
         self.over_time.refresh()
         self.plan.show_snapshot(snapshot)

@@ -18,9 +18,9 @@ from wallet.gui.widgets.chart import BALANCE, CHANGE, WHEN, BalanceChart, Balanc
 from wallet.gui.widgets.fields import Segments
 from wallet.gui.widgets.table import Table
 from wallet.i18n import _
-from wallet.node.api import WalletSnapshot
+from wallet.node.api import ReservedPart, ReserveReason, WalletSnapshot
 
-__all__ = ["BalanceOverTime", "SplitList", "SplitRow", "balance_split"]
+__all__ = ["BalanceOverTime", "SplitList", "SplitRow", "balance_split", "under_way"]
 
 RANGES = {"week": 7, "month": 31, "year": 366, "all": 0}
 TABLE_ROWS = 6
@@ -36,45 +36,79 @@ class SplitRow:
     why: str
 
 
-def balance_split(snapshot: WalletSnapshot) -> list[SplitRow]:
-    """Every part that is not nothing: on chain, in channels, locked; the rows of level 0 add up to the balance."""
-    balance = snapshot.balance
-    confirmed_sat, incoming_sat = balance.onchain_confirmed_sat, balance.onchain_unconfirmed_sat
-    spendable_sat = min(balance.onchain_spendable_sat, confirmed_sat)
-    anchors_sat = min(balance.anchor_reserve_sat, confirmed_sat - spendable_sat)
-    set_aside_sat = confirmed_sat - spendable_sat - anchors_sat
-    lightning_msat = balance.lightning_msat // 1000 * 1000
-    reserve_msat = min(balance.reserve_msat, lightning_msat)
-    rows = [
-        SplitRow(0, _("On chain"), (confirmed_sat + incoming_sat) * 1000, ""),
-        SplitRow(1, _("Spendable"), spendable_sat * 1000, _("Can be sent to any address now.")),
-        SplitRow(1, _("Incoming"), incoming_sat * 1000, _("Waits for its first confirmation.")),
-        SplitRow(
-            1,
-            _("Reserved"),
-            anchors_sat * 1000,
+def _reason_words(reason: ReserveReason) -> tuple[str, str]:
+    """(name, sentence) for why an amount is ours and cannot be sent now."""
+    return {
+        ReserveReason.ANCHOR_FEES: (
+            _("For closing fees"),
             _(
                 "Pays the fee if a channel has to be closed without its peer. Free once the channels are closed."
             ),
         ),
-        SplitRow(
-            1,
-            _("Set aside"),
-            set_aside_sat * 1000,
-            _("Spoken for by a transaction on its way, kept by you, or not yet yours to trust."),
+        ReserveReason.FROZEN: (
+            _("Frozen by you"),
+            _("Coins that you keep from being spent. Free once you unfreeze them."),
         ),
-        SplitRow(0, _("In channels"), lightning_msat, ""),
-        SplitRow(
-            1, _("Spendable"), lightning_msat - reserve_msat, _("Yours beyond what the channels keep back.")
+        ReserveReason.OPENING_COINS: (
+            _("For a new channel"),
+            _("Pays into a channel that is being agreed on. Free again if it comes to nothing."),
         ),
-        SplitRow(
-            1,
-            _("Reserved"),
-            reserve_msat,
+        ReserveReason.PSBT: (
+            _("In a signed PSBT"),
+            _("Spent by a PSBT that you signed and that is not in the chain yet."),
+        ),
+        ReserveReason.CLAIM_FEES: (
+            _("For bringing money home"),
+            _("Pays the fees of transactions that bring money back from closed channels."),
+        ),
+        ReserveReason.CHANNEL_RESERVE: (
+            _("Channel reserve"),
             _(
                 "Each channel keeps about a hundredth back, so that nobody gains by cheating. It is free after closing."
             ),
         ),
+        ReserveReason.COMMITMENT_FEE: (
+            _("Fee of the channel"),
+            _(
+                "Who opened a channel keeps enough in it to pay for closing it, also when fees rise. What is not used "
+                "comes home."
+            ),
+        ),
+        ReserveReason.OPENING_CHANNEL: (
+            _("Channel opening"),
+            _("In a channel that is not ready yet. To be sent once its funding has confirmed."),
+        ),
+        ReserveReason.PEER_AWAY: (
+            _("Peer away"),
+            _("In a channel whose peer is not online. To be sent once the peer is back."),
+        ),
+        ReserveReason.CLOSING_CHANNEL: (
+            _("Channel closing"),
+            _("In a channel that is being closed. It comes back to your coins."),
+        ),
+    }[reason]
+
+
+def balance_split(snapshot: WalletSnapshot) -> list[SplitRow]:
+    """Every part that is not nothing: on chain, in channels, locked; the rows of level 0 add up to the balance, and
+    the rows of level 1 to the row of level 0 above them."""
+    balance = snapshot.balance
+    kept = [(part.reason, SplitRow(1, *_kept(part))) for part in balance.reserved]
+    rows = [
+        SplitRow(0, _("On chain"), balance.onchain_sat * 1000, ""),
+        SplitRow(
+            1, _("Spendable"), balance.onchain_spendable_sat * 1000, _("Can be sent to any address now.")
+        ),
+        SplitRow(1, _("Incoming"), balance.incoming_sat * 1000, _("Waits for its first confirmation.")),
+        *(row for reason, row in kept if reason.is_onchain),
+        SplitRow(0, _("In channels"), balance.lightning_sat * 1000, ""),
+        SplitRow(
+            1,
+            _("Spendable"),
+            balance.lightning_spendable_sat * 1000,
+            _("Yours beyond what the channels keep back."),
+        ),
+        *(row for reason, row in kept if not reason.is_onchain),
     ]
     if balance.locked:
         rows.append(SplitRow(0, _("Locked"), balance.locked_sat * 1000, ""))
@@ -90,6 +124,21 @@ def balance_split(snapshot: WalletSnapshot) -> list[SplitRow]:
     return [row for row in rows if row.amount_msat > 0]
 
 
+def _kept(part: ReservedPart) -> tuple[str, int, str]:
+    name, why = _reason_words(part.reason)
+    return name, part.amount_sat * 1000, why
+
+
+def under_way(snapshot: WalletSnapshot) -> str:
+    """What payments carry away just now: it has left the balance, and may come back. Empty when nothing does."""
+    amount_msat = sum(channel.inflight_out_msat for channel in snapshot.channels)
+    if not amount_msat:
+        return ""
+    return _(
+        "Besides, {amount} are on their way in payments. They have left the balance; what does not arrive comes back."
+    ).format(amount=fmt.amount(amount_msat))
+
+
 class SplitList(QWidget):
     """The parts of the balance, a line each: what, why, how much."""
 
@@ -103,8 +152,9 @@ class SplitList(QWidget):
         self.setLayout(self._grid)
         self._shown: object = None
 
-    def show_rows(self, rows: list[SplitRow]) -> None:
-        key = (tuple(rows), fmt.style.unit, fmt.style.hidden)
+    def show_rows(self, rows: list[SplitRow], note: str) -> None:
+        """`note`: what stands below them and is no part of the sum."""
+        key = (tuple(rows), note, fmt.style.unit, fmt.style.hidden)
         if key == self._shown:
             return
         self._shown = key
@@ -124,6 +174,8 @@ class SplitList(QWidget):
                 align=Qt.AlignmentFlag.AlignRight,
             )
             self._grid.addWidget(amount, place, 2, top | Qt.AlignmentFlag.AlignRight)
+        if note:
+            self._grid.addWidget(Label(note, "body", "text2", wrap=True), len(rows), 0, 1, 3)
 
 
 class BalanceOverTime(QWidget):
