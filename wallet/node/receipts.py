@@ -26,6 +26,10 @@ SCRIPTS_KEPT: Final = 16_384
 """Of addresses of requests that may still be paid: to decode each again at every step of the chain would take longer
 than all the rest. Addresses come round, so there are fewer of them than requests."""
 
+LEAST_OF_ANY_SAT: Final = 1_000
+"""So much at least pays a request that leaves the amount open. Dust is sent to addresses by strangers, to follow their
+coins; a request that counted as paid by it would refuse the payment that was meant."""
+
 
 @lru_cache(maxsize=SCRIPTS_KEPT)
 def _script_of(address: str, network: Network) -> bytes:
@@ -73,7 +77,8 @@ def _payee(
     spent = {txin.prevout for txin in tx.inputs}
     for place, record in enumerate(records):
         known = paid_onchain(node, record)
-        if (known is not None and known.height is not None) or value_sat * 1000 < (record.amount_msat or 0):
+        least_msat = LEAST_OF_ANY_SAT * 1000 if record.amount_msat is None else record.amount_msat
+        if (known is not None and known.height is not None) or value_sat * 1000 < least_msat:
             continue  # a block holds what pays it: what is seen later does not take its place
         rank = (
             known is not None

@@ -80,7 +80,10 @@ def payment(value_sat: int, *, coin: int = 0, lock_time: int = 0) -> Transaction
         pytest.param([(UNPAID, 30), (PAID, 30)], 30, 0, id="the newer was paid over Lightning"),
         pytest.param([(UNPAID, 30), (UNPAID, 20)], 30, 0, id="the older asked for just that"),
         pytest.param([(UNPAID, 30), (UNPAID, 30)], 30, 1, id="the newer of two that are alike"),
-        pytest.param([(UNPAID, 40), (UNPAID, None)], 30, 1, id="any amount"),
+        pytest.param([(UNPAID, 4_000), (UNPAID, None)], 1_000, 1, id="any amount"),
+        pytest.param([(UNPAID, None)], 999, None, id="dust for any amount"),
+        pytest.param([(PAID, None)], 999, None, id="dust after any amount over Lightning"),
+        pytest.param([(UNPAID, 546)], 546, 0, id="little was asked for"),
         pytest.param([(UNPAID, 40), (UNPAID, 50)], 30, None, id="too little for each"),
     ],
 )
