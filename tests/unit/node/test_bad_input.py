@@ -243,6 +243,48 @@ def made_invoice(network: Network = REGTEST, **changed: Any) -> str:
     return build_invoice(**{**fields, **changed}).text
 
 
+# --- good input, for once -----------------------------------------------------------------------------
+
+
+def test_a_payment_typed_with_its_trace_and_a_probe(place: Place, typed: Typed) -> None:
+    """As a person types it, through a daemon's port: what is printed can be read."""
+    friend = place.friend.node.keys_manager.get_node_id().hex()
+    paid = typed("lnpay", place.invoice(amount_msat=2_000_000), "--trace", "--probe")
+    assert (paid["success"], paid["fee_msat"], paid["reason"]) == (True, 0, None)
+    (probe,) = paid["probes"]
+    assert (probe["status"], probe["reached_payee"], probe["failed_hop"]) == ("failed", True, 0)
+    assert "came back after" in probe["text"]
+    (attempt,) = paid["attempts"]
+    assert (attempt["status"], attempt["failure"]) == ("done", "")
+    assert [(hop["node_id"], hop["amount_msat"]) for hop in attempt["path"]] == [(friend, 2_000_000)]
+    assert attempt["text"].startswith("2\u202f000\u00a0sat and 0\u00a0sat of fees over ")
+    assert ": arrived after " in attempt["text"]
+    # The probe is in no books.
+    told = [
+        entry
+        for entry in typed("lightning_history", "--details", "--limit=1")
+        if entry["payment_hash"] == paid["payment_hash"]
+    ]
+    assert [entry["attempts"] for entry in told] == [paid["attempts"]]
+    # Without being asked for, neither is told.
+    plain = typed("lnpay", place.invoice(amount_msat=1_000_000))
+    assert plain["success"]
+    assert not {"attempts", "probes"} & set(plain)
+
+
+def test_a_payment_that_fails_is_typed_with_its_trace_too(place: Place, typed: Typed) -> None:
+    """The payee refuses: its request is cancelled."""
+    held = place.call(place.friends("add_hold_invoice", payment_hash="cd" * 32, amount_msat=3_000_000))
+    place.call(place.friends("cancel_hold_invoice", payment_hash="cd" * 32))
+    failed = typed("lnpay", held["invoice"], "--trace")
+    assert not failed["success"]
+    assert "refused the payment of 3\u202f000\u00a0sat. Nothing was paid." in failed["reason"]
+    (attempt,) = failed["attempts"]
+    assert (attempt["status"], attempt["failure_name"]) == ("failed", "incorrect_or_unknown_payment_details")
+    assert attempt["failure"] in attempt["text"]
+    assert typed.refused("lnpay", held["invoice"], "--max-fee-msat=-1") == "A fee limit is not below 0."
+
+
 # --- invoices ---------------------------------------------------------------------------------------
 
 
