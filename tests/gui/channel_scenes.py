@@ -11,6 +11,7 @@ from tests.gui.fake_node import digest
 from tests.gui.shots import Stage, wait_for
 from wallet.gui.pages.channel import ChannelDetail
 from wallet.gui.pages.channels import ChannelsPage
+from wallet.gui.pages.close_channel import CloseChannelDialog
 from wallet.gui.pages.open_channel import OpenChannelDialog
 from wallet.gui.pages.plan_card import PlanCard
 from wallet.node.api import ChannelPhase
@@ -134,7 +135,102 @@ def map_of_many(stage: Stage) -> None:
     wait_for(lambda: page.network is not None and page.canvas.is_at_rest(), "the map")
 
 
+def open_too_little(stage: Stage) -> None:
+    """A node that wants more than was typed."""
+    node = scenes.typical("mainnet")
+    node.minimums[suggested_id(8)] = 1_000_000
+    window = stage.on(node, "channels")
+    assert window.shell is not None
+    window.shell.open_channel(f"{suggested_id(8)}@node.example:9735")
+    dialog = window.findChild(OpenChannelDialog)
+    assert dialog is not None
+    wait_for(lambda: dialog.terms is not None, "the terms")
+    dialog.amount_field.setText("50 000")
+
+
+def open_away(stage: Stage) -> None:
+    """A node that could not be asked."""
+    node = scenes.typical("mainnet")
+    node.unreachable.add(suggested_id(8))
+    window = stage.on(node, "channels")
+    assert window.shell is not None
+    window.shell.open_channel(f"{suggested_id(8)}@node.example:9735")
+    dialog = window.findChild(OpenChannelDialog)
+    assert dialog is not None
+    wait_for(dialog.away.isVisible, "the answer")
+
+
+def channel_away(stage: Stage) -> None:
+    node = scenes.trouble()
+    window = stage.on(node, "channels")
+    assert window.shell is not None
+    window.shell.show_channel(next(iter(node.channels)))
+
+
+def _close_dialog(stage: Stage, *, force: bool, online: bool) -> None:
+    node = scenes.typical() if online else scenes.trouble()
+    key = next(iter(node.channels))
+    node.channels[key] = replace(node.channels[key], inflight_out_msat=21_000_000)
+    window = stage.on(node, "channels")
+    assert window.shell is not None
+    dialog = CloseChannelDialog(window, window.shell.context, node.channels[key], force=force)
+    dialog.open()
+    wait_for(lambda: dialog.quote is not None and bool(dialog.other_way.text()), "the quotes")
+    if force:
+        dialog.parts.button.click()
+
+
+def close_refused(stage: Stage) -> None:
+    _close_dialog(stage, force=False, online=False)
+
+
+def force_costs(stage: Stage) -> None:
+    _close_dialog(stage, force=True, online=True)
+
+
+def channel_fates(stage: Stage) -> None:
+    """A forced close with payments that were on their way, and two outputs in one sweep."""
+    node = scenes.trouble()
+    key = list(node.channels)[1]
+    waits: dict[str, Any] = {
+        "txid": digest("closing"),
+        "can_speed_up": False,
+        "state": "locked",
+        "until_height": 912_500,
+    }
+    sweep: dict[str, Any] = {
+        "txid": digest("sweep"),
+        "can_speed_up": True,
+        "state": "sweeping",
+        "until_height": None,
+    }
+    step = ["The closing transaction is confirmed", "done", ""]
+    node.outputs = [
+        {"amount_sat": 410_000, "text": "On its way into your on-chain coins.", "steps": [step], "goes": "home",
+         **sweep},
+        {"amount_sat": 30_000, "text": "On its way into your on-chain coins.", "steps": [step], "goes": "home",
+         **sweep},
+        {"amount_sat": 30_000, "text": "A payment that becomes yours only if its proof arrives in time.",
+         "steps": [step, ["The proof of payment, before block 912500", "current", ""]], "goes": "if proven", **waits},
+        {"amount_sat": 20_000, "text": "A payment of yours that comes back unless the payee takes it.",
+         "steps": [step, ["Its time limit, unless the payee takes it", "current", ""]], "goes": "unless taken",
+         **waits},
+    ]  # fmt: skip
+    node.peer_sat = 540_000
+    window = stage.on(node, "channels")
+    assert window.shell is not None
+    window.shell.show_channel(key)
+    detail = _detail(stage)
+    wait_for(lambda: detail.resolution.report is not None, "the report")
+
+
 CHANNEL_SCENES = {
+    "dialog-open-too-little": open_too_little,
+    "dialog-open-away": open_away,
+    "channel-away": channel_away,
+    "dialog-close-refused": close_refused,
+    "dialog-force-costs": force_costs,
+    "channel-fates": channel_fates,
     "network-public": map_of_many,
     "overview-planned": overview_planned,
     "dialog-open-without-coins": open_without_coins,

@@ -198,9 +198,16 @@ def test_a_node_that_is_pasted_is_asked_before_the_amount_is(desk: Make) -> None
     assert not dialog._amount_row.isVisibleTo(dialog)
     # A way on: once more, or one of those that are suggested.
     assert "try again, or choose another" in dialog.away.text()
+    assert fmt.short_id(away) in dialog.away.text()
+    assert away not in dialog.away.text()
     assert "could not be asked" in dialog.reason.text()
     assert not dialog.open_button.isEnabled()
-    one.until(lambda: bool(dialog.choice.rows) and dialog.choice.isVisible())
+    click(dialog.another)
+    assert dialog.choice.isVisible()
+    assert not dialog.away.isVisible()
+    assert not dialog.another.isVisible()
+    dialog.peer.setText(f"{away}@node.example:9735")
+    one.until(lambda: dialog.away.isVisible() and dialog.another.isVisible())
     node.unreachable.clear()
     assert dialog.away.button is not None
     click(dialog.away.button)
@@ -350,6 +357,10 @@ def test_what_is_in_flight_and_who_is_there_is_followed_while_the_dialog_is_open
     typical.until(lambda: not dialog.close_button.isEnabled())
     assert not dialog.in_flight.isVisible()
     assert "cannot agree to a closing" in dialog.refused.text()
+    changed(typical, key, inflight_out_msat=5_000_000)
+    typical.until(lambda: dialog._channel.inflight_out_msat == 5_000_000)
+    assert not dialog.in_flight.isVisible(), "what cannot be closed now waits for nothing"
+    changed(typical, key, inflight_out_msat=0)
     changed(typical, key, peer_online=True, phase=ChannelPhase.READY)
     typical.until(dialog.close_button.isEnabled)
     assert not dialog.refused.isVisible()

@@ -185,9 +185,9 @@ class ChannelsPage(Page):
         self.table.setModel(self.model)
         self.table.set_widths(
             PEER,
-            {STATE: 176, CAN_SEND: 128, CAN_RECEIVE: 132, CAPACITY: 150, UPTIME: 92, EARNED: 104},
+            {STATE: 172, CAN_SEND: 128, CAN_RECEIVE: 132, CAPACITY: 150, UPTIME: 108, EARNED: 116},
             gives_way=(UPTIME, EARNED, CAPACITY, CAN_RECEIVE),
-            least=120,
+            least=160,
         )
         self.table.setItemDelegateForColumn(STATE, WaitDelegate(self.table))
         worth = WorthDelegate(self.table)

@@ -215,7 +215,7 @@ class CloseChannelDialog(Dialog):
         problem = together_problem(channel)
         inflight_msat = channel.inflight_out_msat + channel.inflight_in_msat
         words = ""
-        if inflight_msat and not is_closed:
+        if inflight_msat and (self._force or not problem):
             words = (
                 _(
                     "{amount} is in flight in this channel. Forced now, each payment takes transactions of its own. "

@@ -40,8 +40,8 @@ def _sat(quote: Mapping[str, Any], key: str) -> int:
 
 
 class OpenChannelDialog(Dialog):
-    """Attributes: `peer`, `choice` (the suggestions), `terms` once the node has said what it takes, `away` where it
-    could not be asked, `amount_field`, `sensible` and `least`, `quote` once there is one, `open_button`."""
+    """Attributes: `peer`, `choice` (the suggestions), `terms` once the node has said what it takes, `away` and `another`
+    where it could not be asked, `amount_field`, `sensible` and `least`, `quote` once there is one, `open_button`."""
 
     def __init__(self, parent: QWidget, context: Context, peer: str = "", *, stays: bool = False) -> None:
         """`stays`: the page below goes on by itself once the channel is being opened; else the channel is shown."""
@@ -82,6 +82,11 @@ class OpenChannelDialog(Dialog):
         self._unasked: str | None = None
         self.away = Banner("", "warning", _("Try again"), self._ask_terms)
         self.body.addWidget(self.away)
+        self.another = Button(_("Choose another node"), "outlined", small=True, on_click=self.peer.clear)
+        self._another_row = QWidget()
+        self._another_row.setLayout(hbox(self.another, "stretch"))
+        self.body.addWidget(self._another_row)
+        self._another_row.hide()
         self.amount_field = AmountField(_("Amount"))
         self.all_button = Button(
             _("All"), "outlined", tall=True, name=_("Put in all coins"), on_click=self._put_all
@@ -175,8 +180,7 @@ class OpenChannelDialog(Dialog):
     def _peer_changed(self) -> None:
         self._terms_asked += 1
         self.terms = None
-        self._unasked = None
-        self.away.say("")
+        self._no_longer_away()
         text = self.peer.text().strip()
         self.choice.setVisible(not text)
         if not text and not self.choice.rows:
@@ -196,8 +200,7 @@ class OpenChannelDialog(Dialog):
     def _ask_terms(self) -> None:
         self._terms_asked += 1
         number = self._terms_asked
-        self._unasked = None
-        self.away.say("")
+        self._no_longer_away()
         self._terms_line.setText(_("Connecting, and asking the node what it takes…"))
         self._terms_line.show()
         self._ask()
@@ -212,8 +215,15 @@ class OpenChannelDialog(Dialog):
 
         self._context.bridge.call("peer_terms", done, failed, owner=self, peer=self.peer.text().strip())
 
+    def _no_longer_away(self) -> None:
+        self._unasked = None
+        self.away.say("")
+        self._another_row.hide()
+
     def _show_away(self, sentence: str) -> None:
         """The node could not be asked: it is tried again, or another one is taken."""
+        node_id = self.peer.text().strip().lower()[:NODE_ID_LENGTH]
+        sentence = sentence.replace(node_id, fmt.short_id(node_id))
         self._unasked = sentence
         self._terms_line.hide()
         self.away.say(
@@ -221,16 +231,13 @@ class OpenChannelDialog(Dialog):
                 "{why} A channel can only be opened while the node answers: try again, or choose another."
             ).format(why=sentence)
         )
-        self.choice.show()
-        if not self.choice.rows:
-            self.choice.load()
+        self._another_row.show()
         self._ask()
         self.fit()
 
     def _show_terms(self, terms: Terms) -> None:
         self.terms = terms
-        self._unasked = None
-        self.away.say("")
+        self._no_longer_away()
         self.choice.hide()
         said = f"{terms.name}: {terms.text}" if terms.name else terms.text
         if terms.minimum_sat is None:

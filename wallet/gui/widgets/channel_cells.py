@@ -31,8 +31,9 @@ class WaitDelegate(StateDelegate):
         self.initStyleOption(option, index)
         text, icon = _ground(painter, option), option.icon
         px = theme().px
-        inner = option.rect.adjusted(px(S3), 0, -px(S1), 0)
+        inner = option.rect.adjusted(px(S3) + px(2), 0, -px(S1), 0)
         line, mark = px(WAIT_LINE), px(16)
+        beside = mark + px(S2)
         top = inner.center().y() - line
         side = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         painter.save()
@@ -42,7 +43,7 @@ class WaitDelegate(StateDelegate):
                 text,
                 "body",
                 "text",
-                QRect(inner.left() + mark + px(S1), top, inner.width() - mark - px(S1), line),
+                QRect(inner.left() + beside, top, inner.width() - beside, line),
             ),
             (str(wait), "caption", "text2", QRect(inner.left(), inner.center().y(), inner.width(), line)),
         ):
