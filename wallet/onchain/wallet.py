@@ -13,6 +13,7 @@ is then paid: the seed of the random choices is drawn anew at each change only.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from wallet.bitcoin.address import Network
@@ -37,6 +38,7 @@ from wallet.chain.interfaces import (
     FLOOR_FEERATE_SAT_PER_KW,
     Logger,
     Persist,
+    Row,
     ScriptFilter,
     TxInBlock,
 )
@@ -1062,13 +1064,31 @@ class OnchainWallet:
         old, self._state = self._state, edit.state
         # Maturity and the times of what waits follow the tip; what is shown otherwise does not.
         self._coins = None
-        self._entries = {}
+        self._entries = self._still_true(old, rows)
         if any(getattr(old, name) is not getattr(self._state, name) for name in SHOWN):
             self.version += 1
             self._draw_seed = b""
         self._persist.write(rows)
         if self._registered:
             self._register()
+
+    def _still_true(self, old: State, rows: Sequence[Row]) -> dict[Txid, OnchainEntry]:
+        """The entries that a step left as they are. Of a hundred thousand transactions one gets a label: making all of
+        them anew would hold everybody up."""
+        state = self._state
+        if state.txs is not old.txs or state.branches is not old.branches or state.tip is not old.tip:
+            return {}
+        labelled: set[Txid] = set()
+        for row in rows:
+            if row.space == ledger.LABEL_SPACE:
+                with suppress(DecodeError):  # an address, an output
+                    labelled.add(txid_from_hex(row.key.decode()))
+        return {
+            txid: entry
+            for txid, entry in self._entries.items()
+            # What waits may be replaced or paid for with what was set aside or let go.
+            if entry.height is not None and txid not in labelled
+        }
 
     def _register(self) -> None:
         for branch in BRANCHES:

@@ -225,6 +225,30 @@ def test_labels(world: World) -> None:
     world.check_rows()
 
 
+def test_a_label_leaves_the_entries_of_other_transactions_as_they_are(world: World) -> None:
+    wallet = world.wallet
+    first, second = world.fund(50_000, 60_000)
+    before = {entry.txid: entry for entry in wallet.history()}
+    wallet.label_all({txid_hex(first.txid): "salary", "an address": "of the shop"})
+    after = {entry.txid: entry for entry in wallet.history()}
+    assert after[second.txid] is before[second.txid]
+    assert after[first.txid].label == "salary"
+    wallet.freeze(OutPoint(second.txid, 0))
+    assert wallet.history()[0] is after[wallet.history()[0].txid]
+    wallet.label(txid_hex(first.txid), "")
+    assert {entry.label for entry in wallet.history()} == {""}
+    # What else happens is seen: a block, a payment that waits and then does not.
+    sent = world.send(20_000)
+    wallet.commit(sent)
+    waiting = next(entry for entry in wallet.history() if entry.txid == sent.tx.txid)
+    assert waiting.height is None
+    wallet.label(txid_hex(sent.tx.txid), "rent")
+    assert next(entry for entry in wallet.history() if entry.txid == sent.tx.txid).label == "rent"
+    world.mine(sent.tx)
+    known = next(entry for entry in wallet.history() if entry.txid == sent.tx.txid)
+    assert (known.label, known.height is None) == ("rent", False)
+
+
 # --- drafts -------------------------------------------------------------------------------------
 
 
