@@ -40,8 +40,9 @@ def _sat(quote: Mapping[str, Any], key: str) -> int:
 
 
 class OpenChannelDialog(Dialog):
-    """Attributes: `peer`, `choice` (the suggestions), `terms` once the node has said what it takes, `away` and `another`
-    where it could not be asked, `amount_field`, `sensible` and `least`, `quote` once there is one, `open_button`."""
+    """Attributes: `peer`, `choice` (the suggestions), `terms` once the node has said what it takes, `away` and
+    `another` where it could not be asked, `amount_field`, `sensible` and `least`, `quote` once there is one,
+    `open_button`."""
 
     def __init__(self, parent: QWidget, context: Context, peer: str = "", *, stays: bool = False) -> None:
         """`stays`: the page below goes on by itself once the channel is being opened; else the channel is shown."""
