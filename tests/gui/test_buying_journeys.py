@@ -133,7 +133,9 @@ def test_an_order_that_is_under_way_is_told_first(desk: Make) -> None:
     one = desk(node)
     dialog = opened(one)
     one.until(lambda: dialog.earlier.text() == "Its channel is awaited.")
-    one.until(lambda: dialog.offer is not None)
+    one.until(lambda: dialog.offer is not None and dialog.buy_button.isEnabled())
+    # The hub was asked at once: it is still seen beside the terms.
+    assert dialog.earlier.isVisible()
     dialog.reject()
 
 

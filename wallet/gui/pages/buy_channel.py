@@ -112,7 +112,7 @@ class BuyChannelDialog(Dialog):
         # Each step takes the place of the one before, so that it is seen whole in a small window.
         for widget in (self._intro, self._seller_row):
             widget.setVisible(self.offer is None)
-        self.earlier.setVisible(self.offer is None and bool(self.earlier.text()))
+        self.earlier.setVisible(self.order is None and bool(self.earlier.text()))
         self._settled.setVisible(self.offer is not None)
         self._terms.setVisible(self.offer is not None and self.order is None)
         self._price_box.setVisible(self.order is not None)
