@@ -8,7 +8,7 @@ lie on the disk and are read when somebody asks (`wallet/node/shelf.py`).
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,6 +38,8 @@ CLOSED_SPACE = "node_closed_channel"
 STAT_SPACE = "node_channel_stat"
 SETTING_SPACE = "node_setting"
 MOVE_SPACE = "node_move"
+SCRIPT_SPACE = "node_script_old"
+"""By script: which request on the disk has its address, was paid over Lightning, and may be paid once more."""
 EXPIRED_SECONDS: Final = 3_600
 """So long after its time a request that nobody paid stays in memory: what is on its way may still come."""
 
@@ -93,9 +95,17 @@ class Ledger:
         dirty: ids of items whose place in the history has to be looked at again.
     """
 
-    def __init__(self, persist: Persist, read_rows: ReadRows = _no_rows) -> None:
-        """`read_rows`: those rows of a space that there are, by key; from any thread."""
+    def __init__(
+        self,
+        persist: Persist,
+        read_rows: ReadRows = _no_rows,
+        script_of: Callable[[str], bytes] | None = None,
+    ) -> None:
+        """`read_rows`: those rows of a space that there are, by key; from any thread. `script_of`: of an address;
+        without it, what comes to the address of a request on the disk is not noticed."""
         self._persist = persist
+        self._read_rows = read_rows
+        self._script_of = script_of
         self.payments = Shelf(
             PaymentRecord,
             PAYMENT_SPACE,
@@ -198,12 +208,36 @@ class Ledger:
             def shown_once(line: Line) -> Line:
                 return line._replace(bits=line.bits | HIDDEN) if line.key in payments else line
 
-            moved += self.requests.put_away(shown_once)
+            away = self.requests.put_away(shown_once)
+            self._note_scripts(away)
+            moved += away
             live = self.requests.live
             self._by_time = [entry for entry in self._by_time if entry[2] in live]
         if moved:
             self.version += 1
             self.dirty.update(f"ln:{key.hex()}" for key in moved)
+
+    def _note_scripts(self, keys: Iterable[bytes]) -> None:
+        """Coins may come to these requests' addresses for ever."""
+        if self._script_of is None:
+            return
+        rows = [
+            Row(SCRIPT_SPACE, self._script_of(record.address), key)
+            for key, record in self.requests.many(keys).items()
+            if record.address is not None and record.state is RequestState.PAID and record.paid_txid is None
+        ]
+        if rows:
+            self._persist.write(rows)
+
+    def bring_back_paid(self, scripts: Collection[bytes]) -> None:
+        """Those requests that were paid over Lightning, and whose addresses these are, into memory; within an entry."""
+        if self._script_of is None or len(self.requests) == len(self.requests.live):
+            return
+        found = self._read_rows(SCRIPT_SPACE, list(scripts))
+        if found:
+            self._bring_back_requests(found.values())
+            # Written again when they leave, unless they were paid once more.
+            self._persist.write([Row(SCRIPT_SPACE, script, None) for script in found])
 
     def note_expired(self, now_at: int) -> None:
         """Requests that nobody paid in time need not be in memory, but for addresses: those can be paid for ever."""

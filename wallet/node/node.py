@@ -17,6 +17,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from wallet.bitcoin.hashes import hkdf_sha256
@@ -87,7 +88,7 @@ from wallet.node.peers import PeerKeeper
 from wallet.node.plans import PlannedOpening
 from wallet.node.questions import Questions
 from wallet.node.rates import Rates
-from wallet.node.receipts import note_receipts
+from wallet.node.receipts import note_receipts, script_of
 from wallet.node.records import (
     ChannelStatRecord,
     MoveKind,
@@ -176,7 +177,7 @@ class Node:
         self.loop = loop
         self.logger = NodeLogger()
         self.core = Core(store)
-        self.ledger = Ledger(self.core, store.read_rows)
+        self.ledger = Ledger(self.core, store.read_rows, partial(script_of, network=options.network))
         self.ledger.read(store.rows)
         self.address_book = AddressBook(self.core)
         self.address_book.read(store.rows)

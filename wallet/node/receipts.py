@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wallet.node.node import Node
     from wallet.onchain.accounting import OnchainEntry
 
-__all__ = ["note_receipts", "paid_onchain"]
+__all__ = ["note_receipts", "paid_onchain", "script_of"]
 
 SCRIPTS_KEPT: Final = 16_384
 """Of addresses of requests that may still be paid: to decode each again at every step of the chain would take longer
@@ -32,7 +32,8 @@ coins; a request that counted as paid by it would refuse the payment that was me
 
 
 @lru_cache(maxsize=SCRIPTS_KEPT)
-def _script_of(address: str, network: Network) -> bytes:
+def script_of(address: str, network: Network) -> bytes:
+    """Of the address of a request."""
     return address_to_script(address, network)
 
 
@@ -48,11 +49,12 @@ def note_receipts(node: Node, txs: Sequence[Transaction]) -> None:
     them: another must not count as paid, nor one that was paid over Lightning as paid twice.
     """
     scripts = {out.script_pubkey for tx in txs for out in tx.outputs}
+    node.ledger.bring_back_paid(scripts)
     asked: dict[bytes, list[RequestRecord]] = {}
     for record in node.ledger.requests.live.values():
         if record.address is None or record.state not in (RequestState.UNPAID, RequestState.PAID):
             continue
-        script = _script_of(record.address, node.options.network)
+        script = script_of(record.address, node.options.network)
         if script in scripts:
             asked.setdefault(script, []).append(record)
     for script, records in asked.items():

@@ -71,7 +71,7 @@ QUICK_COMMIT_SECONDS = 0.004
 COMMIT_MEMORY = 4
 """How many commits the average is about."""
 
-ON_DEMAND_SPACES = frozenset({"revoked", "node_payment_old", "node_request_old"})
+ON_DEMAND_SPACES = frozenset({"revoked", "node_payment_old", "node_request_old", "node_script_old"})
 """Spaces that grow with a wallet's age: read by key, never as a whole."""
 KEYS_AT_ONCE = 256
 """In one question to SQLite."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import cast
 
@@ -11,7 +11,7 @@ import pytest
 from wallet.bitcoin.address import REGTEST, Network, address_to_script, script_to_address
 from wallet.bitcoin.tx import OutPoint, Transaction, Txid, TxIn, TxOut
 from wallet.chain.interfaces import Row
-from wallet.node import receipts
+from wallet.node import receipts, shelf
 from wallet.node.ledger import Ledger
 from wallet.node.node import Node
 from wallet.node.receipts import note_receipts
@@ -22,17 +22,31 @@ PAID, UNPAID = RequestState.PAID, RequestState.UNPAID
 
 
 class Rows:
-    """`Persist`."""
+    """`Persist`, and the disk."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, bytes], bytes] = {}
 
     def write(self, rows: Iterable[Row]) -> None:
-        """Nothing is kept."""
+        for row in rows:
+            if row.value is None:
+                self.kept.pop((row.space, row.key), None)
+            else:
+                self.kept[row.space, row.key] = row.value
+
+    def read_rows(self, space: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        return {key: self.kept[space, key] for key in keys if (space, key) in self.kept}
+
+    def rows(self, space: str) -> list[tuple[bytes, bytes]]:
+        return sorted((key, value) for (where, key), value in self.kept.items() if where == space)
 
 
 class Books:
     """Requests with one address, the first made first; and what the chain shows."""
 
     def __init__(self, *asked: tuple[RequestState, int | None]) -> None:
-        self.ledger = Ledger(Rows())
+        self.disk = Rows()
+        self.ledger = self.opened()
         self.entries: dict[bytes, SimpleNamespace] = {}
         self.node = cast(
             "Node",
@@ -56,6 +70,18 @@ class Books:
                 paid_at=0,
             )
             self.ledger.put_request(record)
+
+    def opened(self) -> Ledger:
+        """As after a start."""
+        ledger = Ledger(self.disk, self.disk.read_rows, lambda address: address_to_script(address, REGTEST))
+        ledger.read(self.disk.rows)
+        return ledger
+
+    def put_away(self) -> None:
+        """All that is settled goes to the disk, and the program starts anew."""
+        while self.ledger.has_old:
+            self.ledger.put_away()
+        self.ledger = self.node.ledger = self.opened()
 
     def seen(self, *txs: Transaction, height: int | None = None) -> None:
         note_receipts(self.node, txs)
@@ -141,10 +167,34 @@ def test_an_address_is_decoded_once_not_at_each_step_of_the_chain(monkeypatch: p
         return address_to_script(address, network)
 
     monkeypatch.setattr(receipts, "address_to_script", counted)
-    receipts._script_of.cache_clear()
+    receipts.script_of.cache_clear()
     books = Books(*[(UNPAID, 30)] * 5)
     for coin in range(3):
         books.seen(payment(10, coin=coin))
     assert decoded == [script_to_address(SCRIPT, REGTEST)]
     books.seen(payment(30))
     assert sum(txid is not None for txid in books.paid_by()) == 1
+
+
+def test_what_is_on_the_disk_is_paid_twice_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelf, "KEPT", 0)
+    monkeypatch.setattr(shelf, "PAGE_LINES", 1)
+    books = Books((PAID, 30), (PAID, 30))
+    books.put_away()
+    assert books.ledger.requests.live == {}
+    little, again, other = payment(20, coin=1), payment(30, coin=2), payment(30, coin=3)
+    books.seen(little)
+    assert books.paid_by() == [None, None]
+    books.put_away()
+    # Of two with one address, the one that left last is known by it.
+    books.seen(again)
+    books.put_away()
+    assert books.ledger.requests.live == {}
+    paid = books.paid_by()
+    assert again.txid in paid
+    # The chain tells of it again at each start: nothing is brought back for that.
+    books.seen(again, height=7)
+    assert books.ledger.requests.live == {}
+    assert books.paid_by() == paid
+    books.seen(other)
+    assert books.paid_by() == paid

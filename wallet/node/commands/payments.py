@@ -80,6 +80,7 @@ def request_json(node: Node, record: RequestRecord) -> dict[str, Json]:
         "lightning_invoice": record.invoice,
         "address": record.address,
         "received_msat": record.received_msat,
+        "paid_twice": view.paid_twice,
         "preimage": record.preimage.hex() if record.preimage and record.state is RequestState.PAID else None,
     }
 
