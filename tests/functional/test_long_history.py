@@ -98,5 +98,6 @@ def test_a_window_that_asks_while_the_wallet_closes_gets_nothing_and_no_error(
             assert [item is not None for item in node.activity_items(ids)] == [True, True]
             await payer.bury()
             assert list(node.activity_items(ids)) == [None, None]
+            assert node.find_activity(ActivityQuery(text="anything")).cancelled()
 
     play(scenario())

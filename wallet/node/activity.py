@@ -178,6 +178,10 @@ class ActivityIndex:
     def generation(self) -> int:
         return self._view.generation
 
+    @property
+    def _is_short(self) -> bool:
+        return self._view.shown + len(self._node.ledger.dirty) <= SHORT
+
     def close(self) -> None:
         """No question is answered from now on."""
         self._is_closed = True
@@ -201,10 +205,10 @@ class ActivityIndex:
             if known is not None and known.generation == view.generation:
                 found.set_result(known.ids)
                 return found
-        if view.shown + len(self._node.ledger.dirty) <= SHORT:
-            found.set_result(self.ids(query, wait=False))
-        elif self._is_closed:
+        if self._is_closed:
             found.cancel()
+        elif self._is_short:
+            found.set_result(self.ids(query, wait=False))
         else:
             if self._thread is None:
                 self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
@@ -274,11 +278,8 @@ class ActivityIndex:
         )
 
     def items(self, item_ids: Sequence[str], *, wait: bool = True) -> tuple[ActivityItem | None, ...]:
-        """None for what is gone. What is on chain is as the index has it, so that no lock is needed for each item. Who
-        does not wait sees a long history as it was looked at last: he is told once it was looked at again."""
-        if any(not item_id.startswith("ln:") for item_id in item_ids) and (
-            wait or self._view.shown + len(self._node.ledger.dirty) <= SHORT
-        ):
+        """None for what is gone. What is on chain is as the index has it, so that no lock is needed for each item."""
+        if any(not item_id.startswith("ln:") for item_id in item_ids):
             self.refresh(wait=wait)
         made: list[ActivityItem | None] = []
         ledger = self._node.ledger
@@ -518,13 +519,14 @@ class ActivityIndex:
     # --- the index --------------------------------------------------------------------
 
     def refresh(self, *, wait: bool = True) -> None:
-        """Looks again at what changed; nothing where nothing did."""
+        """Looks again at what changed; nothing where nothing did. Who does not wait sees a long history as it was
+        looked at last: he is told once it was looked at again."""
         if self._version == self._versions():
             return
         if wait:
             with self._lock, self._node.core.locked():
                 self._look_again()
-        elif self._lock.acquire(timeout=SOON_SECONDS):
+        elif self._is_short and self._lock.acquire(timeout=SOON_SECONDS):
             try:
                 with self._node.core.locked_soon() as is_held:
                     if is_held:

@@ -150,6 +150,29 @@ def test_a_screen_of_items_reads_no_more_records_than_it_shows(
     assert index.page(ActivityQuery(), offset=0, limit=100, wait=False).total == len(ids)
 
 
+def test_who_does_not_wait_looks_at_nothing_again(
+    books: LongBooks, index: ActivityIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block may have changed a hundred thousand lines: the window shows what there was, and is told."""
+    ids = found(index, ActivityQuery())
+    books.ledger.put_payment(payment(len(books.ledger.payments)))
+    looked: list[None] = []
+    look_again = index._look_again
+
+    def watched() -> None:
+        looked.append(None)
+        look_again()
+
+    monkeypatch.setattr(index, "_look_again", watched)
+    monkeypatch.setattr(books.onchain, "history", lambda: pytest.fail("the window's thread read it"))
+    page = index.page(ActivityQuery(), offset=0, limit=5, wait=False)
+    assert [item.item_id for item in page.items] == list(ids[:5])
+    assert index.items(["tx:" + "ab" * 32], wait=False) == (None,)
+    assert looked == []
+    assert len(found(index, ActivityQuery())) == len(ids) + 1
+    assert looked == [None]
+
+
 def test_who_gives_up_is_not_answered_and_holds_nobody_up(books: LongBooks, index: ActivityIndex) -> None:
     given_up, wanted = ActivityQuery(text="note 1"), ActivityQuery(text=LABELLED)
     with index._lock:
