@@ -29,11 +29,12 @@ from wallet.gui.pages.channels import ChannelsPage
 from wallet.gui.pages.close_channel import CloseChannelDialog
 from wallet.gui.pages.open_channel import OpenChannelDialog
 from wallet.gui.pages.overview import OverviewPage
+from wallet.gui.pages.overview_chart import balance_split
 from wallet.gui.pages.peer_away import away_facts
 from wallet.gui.widgets import channel_cells
 from wallet.gui.widgets.bars import channel_segments
 from wallet.gui.widgets.basic import AmountLabel, Button, Card, Label, Pill
-from wallet.node.api import ChannelPhase, ChannelView, PeerView
+from wallet.node.api import ChannelPhase, ChannelView, LockedCoin, PeerView
 
 Make = Callable[[FakeNode], Desk]
 
@@ -505,6 +506,19 @@ def test_what_comes_home_what_may_and_what_goes_to_the_peer_are_told_apart(desk:
     pills = [pill.text() for pill in resolution.findChildren(Pill)]
     assert pills == ["On its way", "If the proof arrives", "Unless it is taken"]
     assert "The peer may take it in about" in words(resolution)
+
+
+def test_what_needs_a_proof_is_counted_nowhere(desk: Make) -> None:
+    node = scenes.typical()
+    sure = LockedCoin(amount_sat=410_000, reason="It waits.", until_height=None, channel_id=None)
+    proof = replace(sure, amount_sat=30_000, reason="Yours if its proof arrives in time.", is_certain=False)
+    before_sat = node.snapshot().balance.total_sat
+    node.locked = (sure, proof)
+    snapshot = node.snapshot()
+    assert snapshot.balance.total_sat == before_sat + 410_000
+    amounts_msat = [row.amount_msat for row in balance_split(snapshot)]
+    assert amounts_msat[-2:] == [410_000_000, 410_000_000]
+    assert 30_000_000 not in amounts_msat
 
 
 def test_outputs_of_one_sweep_share_one_button(desk: Make) -> None:

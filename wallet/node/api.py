@@ -78,12 +78,14 @@ class LockedCoin:
     Attributes:
         reason: a sentence.
         until_height: block height, None where nobody can say.
+        is_certain: False where it is ours only if a proof of payment arrives in time; no balance counts it.
     """
 
     amount_sat: int
     reason: str
     until_height: int | None
     channel_id: str | None
+    is_certain: bool = True
 
 
 class ReserveReason(Enum):
@@ -148,7 +150,7 @@ class BalanceView:
 
     @property
     def locked_sat(self) -> int:
-        return sum(coin.amount_sat for coin in self.locked)
+        return sum(coin.amount_sat for coin in self.locked if coin.is_certain)
 
     @property
     def onchain_sat(self) -> int:

@@ -372,6 +372,7 @@ class Views:
             reason=reason,
             until_height=height,
             channel_id=balance.channel_id.hex(),
+            is_certain=balance.kind is not BalanceKind.MAYBE_PREIMAGE_CLAIMABLE_HTLC,
         )
 
     # --- channels -------------------------------------------------------------------------
@@ -452,8 +453,11 @@ class Views:
         if mine:
             phase = ChannelPhase.FORCE_CLOSING if record.forced else ChannelPhase.CLOSING
         if mine:
-            heights = [coin.until_height for coin in mine if coin.until_height is not None]
-            if heights and max(heights) > node.best_height:
+            sure = [coin for coin in mine if coin.is_certain]
+            heights = [coin.until_height for coin in sure if coin.until_height is not None]
+            if not sure:
+                text = _("Waits for the proof of a payment to you")
+            elif heights and max(heights) > node.best_height:
                 blocks = max(heights) - node.best_height
                 text = ngettext("All yours in {blocks} block", "All yours in {blocks} blocks", blocks).format(
                     blocks=blocks

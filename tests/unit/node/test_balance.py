@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -10,9 +12,12 @@ from hypothesis import strategies as st
 
 from wallet.bitcoin.tx import OutPoint, Txid
 from wallet.ln.channel_details import ChannelDetails, ChannelState
+from wallet.ln.events import Balance, BalanceKind
 from wallet.ln.types import ChannelId, NodeId
 from wallet.node.api import BalanceView, LockedCoin, ReserveReason
 from wallet.node.balance import balance_view
+from wallet.node.node import Node
+from wallet.node.views import Views
 from wallet.onchain.accounting import OnchainBalance
 
 PEER, OTHER = NodeId(b"\x02" + bytes(32)), NodeId(b"\x03" + bytes(32))
@@ -173,3 +178,14 @@ def test_the_parts_are_the_whole_to_the_satoshi(
     whole_sat = view.spendable_sat + view.incoming_sat + view.reserved_sat + view.locked_sat
     assert whole_sat == view.total_sat
     assert parts.get(ReserveReason.FROZEN, 0) == onchain.frozen_sat
+
+
+@pytest.mark.parametrize("kind", BalanceKind, ids=lambda kind: kind.name)
+def test_what_is_ours_only_by_a_proof_is_in_no_balance(kind: BalanceKind) -> None:
+    views = Views(cast("Node", SimpleNamespace()))
+    coin = views.locked_coin(
+        Balance(kind=kind, channel_id=ChannelId(bytes(32)), amount_sat=30_000, height=900)
+    )
+    needs_proof = kind is BalanceKind.MAYBE_PREIMAGE_CLAIMABLE_HTLC
+    assert coin.is_certain is not needs_proof
+    assert BalanceView(locked=(coin,)).total_sat == (0 if needs_proof else 30_000)

@@ -96,7 +96,9 @@ def attention(snapshot: WalletSnapshot) -> list[tuple[str, str, str]]:
     height = snapshot.status.height
     for coin in snapshot.balance.locked:
         reason = fmt.plain(coin.reason, 160).rstrip(".")
-        if coin.until_height is not None and coin.until_height > height:
+        if not coin.is_certain:
+            sentence = f"{fmt.amount_sat(coin.amount_sat)}. {reason}."
+        elif coin.until_height is not None and coin.until_height > height:
             blocks = coin.until_height - height
             sentence = _("{amount} is free {when}, on {date}. {reason}.").format(
                 amount=fmt.amount_sat(coin.amount_sat),

@@ -110,10 +110,13 @@ def balance_split(snapshot: WalletSnapshot) -> list[SplitRow]:
         ),
         *(row for reason, row in kept if not reason.is_onchain),
     ]
-    if balance.locked:
+    if balance.locked_sat:
         rows.append(SplitRow(0, _("Locked"), balance.locked_sat * 1000, ""))
     height = snapshot.status.height
     for coin in balance.locked:
+        if not coin.is_certain:
+            # It is told of where it needs attention, and is no part of the whole.
+            continue
         if coin.until_height is not None and coin.until_height > height:
             blocks = coin.until_height - height
             day = fmt.date(fmt.now() + blocks * fmt.SECONDS_PER_BLOCK)
