@@ -511,14 +511,14 @@ def test_what_comes_home_what_may_and_what_goes_to_the_peer_are_told_apart(desk:
 def test_what_needs_a_proof_is_counted_nowhere(desk: Make) -> None:
     node = scenes.typical()
     sure = LockedCoin(amount_sat=410_000, reason="It waits.", until_height=None, channel_id=None)
-    proof = replace(sure, amount_sat=30_000, reason="Yours if its proof arrives in time.", is_certain=False)
+    proof = replace(sure, amount_sat=31_337, reason="Yours if its proof arrives in time.", is_certain=False)
     before_sat = node.snapshot().balance.total_sat
     node.locked = (sure, proof)
     snapshot = node.snapshot()
     assert snapshot.balance.total_sat == before_sat + 410_000
     amounts_msat = [row.amount_msat for row in balance_split(snapshot)]
     assert amounts_msat[-2:] == [410_000_000, 410_000_000]
-    assert 30_000_000 not in amounts_msat
+    assert 31_337_000 not in amounts_msat
 
 
 def test_outputs_of_one_sweep_share_one_button(desk: Make) -> None:
