@@ -108,6 +108,11 @@ def by_mid(amount_msat: int) -> Path:
     return Path(hops=(hop("hub", 1, 10), hop("mid", 5, 30), hop("payee", 6, amount_msat, 18)))
 
 
+def by_far(amount_msat: int) -> Path:
+    hops = (hop("hub", 1, 10), hop("mid", 5, 30), hop("hub2", 8, 20), hop("payee", 4, amount_msat, 18))
+    return Path(hops=hops)
+
+
 def direct(amount_msat: int) -> Path:
     return Path(hops=(hop("payee", 7, amount_msat, 18),))
 
@@ -948,9 +953,12 @@ def test_a_payee_that_speaks_of_a_channel_behind_it_teaches_no_amount() -> None:
     assert learn_from(PaymentParameters(payee=PAYEE, final_cltv_delta=18), failed.attempts[0]).shunned == ()
 
 
-def test_a_probe_whose_answer_cannot_be_read_is_not_sent_the_same_way_again() -> None:
+@pytest.mark.parametrize(("way", "shunned"), [(by_mid, (5,)), (by_far, (5, 8))], ids=["one", "several"])
+def test_a_probe_whose_answer_cannot_be_read_is_not_sent_the_same_way_again(
+    way: Way, shunned: tuple[int, ...]
+) -> None:
     w = world()
-    pid = probe(w, by_mid)
+    pid = probe(w, way)
     args = w.one_part(pid)
     del w.offered[pid, args.part_id]
     w.payments.fail_htlc(pid, args.part_id, FailurePacket(b"\x55" * 292))
@@ -958,7 +966,7 @@ def test_a_probe_whose_answer_cannot_be_read_is_not_sent_the_same_way_again() ->
     failed = w.take_events()[-1]
     assert isinstance(failed, PaymentFailed)
     params = PaymentParameters(payee=PAYEE, final_cltv_delta=18)
-    assert learn_from(params, failed.attempts[0]).previously_failed_channels == (5,)
+    assert learn_from(params, failed.attempts[0]).previously_failed_channels == shunned
 
 
 def test_a_node_that_fails_a_probe_is_gone_around() -> None:
