@@ -41,6 +41,8 @@ from wallet.node.api import (
     NodeApi,
     NodeStatus,
     PeerView,
+    Problem,
+    ProblemKind,
     RequestStatus,
     RequestView,
     ReservedPart,
@@ -267,7 +269,9 @@ class FakeNode(FakeHistory, FakeChannels, FakeOrders, FakeRecovery, FakeSettings
             total = len(self.peers)
             online = sum(peer.online for peer in self.peers.values())
             return WalletSnapshot(
-                status=replace(self.status, peers_total=total, peers_online=online),
+                status=replace(
+                    self.status, peers_total=total, peers_online=online, problems=self._problems()
+                ),
                 balance=self._balance(channels),
                 channels=channels,
                 peers=tuple(self.peers.values()),
@@ -277,6 +281,23 @@ class FakeNode(FakeHistory, FakeChannels, FakeOrders, FakeRecovery, FakeSettings
 
     def payment_attempts(self, item_id: str) -> Sequence[AttemptView]:
         return self.attempts.get(item_id, ())
+
+    def _problems(self) -> tuple[Problem, ...]:
+        """Those that a scene names; else the one that its sentence is about."""
+        status, recovery = self.status, self.status.recovery
+        if status.problems or not status.problem:
+            return status.problems
+        if recovery.is_restored and status.problem == recovery.problem:
+            kind = ProblemKind.RESTORED
+        elif status.problem == recovery.backup_problem:
+            kind = ProblemKind.BACKUP
+        elif self.channel_requests:
+            kind = ProblemKind.REQUESTS
+        elif not any(server.connected for server in status.servers):
+            kind = ProblemKind.SERVERS
+        else:
+            kind = ProblemKind.FILE
+        return (Problem(kind=kind, text=status.problem),)
 
     def subscribe(self, listener: Callable[[ChangeSet], None]) -> Callable[[], None]:
         self._listeners.append(listener)

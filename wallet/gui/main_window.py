@@ -185,12 +185,23 @@ class Shell(QWidget):
         if key == "shortcuts":
             self._window.show_shortcuts()
             return
+        if key == "quit":
+            self._window.quit()
+            return
+        if key == "requests":
+            self._asked_about.clear()
+            self._ask_about_requests()
+            return
+        key, _slash, part = key.partition("/")
         page = self.page(key)
         self.current_key = key
         self.navigation.set_current("settings" if key == "recovery" else key)
         self.pages.setCurrentWidget(page)
         self.restored.set_page(key)
-        page.set_first_focus()
+        if part:
+            page.show_part(part)
+        else:
+            page.set_first_focus()
 
     def kept(self) -> dict[str, list[Kept]]:
         """What is typed on the pages, for those that take their place."""

@@ -39,6 +39,8 @@ __all__ = [
     "NodeApi",
     "NodeStatus",
     "PeerView",
+    "Problem",
+    "ProblemKind",
     "RecoveryView",
     "RequestStatus",
     "RequestView",
@@ -535,6 +537,31 @@ class FiatView:
     days: Mapping[str, int] = field(default_factory=dict)
 
 
+class ProblemKind(Enum):
+    """What needs attention; documented by where it is mended."""
+
+    FILE = "wallet file"
+    """The wallet file cannot be written: outside Leyden, and then by a new start."""
+    RESTORED = "restored wallet"
+    """In the recovery report, and by the person's word."""
+    BACKUP = "backup"
+    """Where the places of the backup are chosen."""
+    SERVERS = "servers"
+    """Where the servers are chosen."""
+    COINS = "coins"
+    """By a deposit."""
+    REQUESTS = "requests"
+    """By the person's word on a channel that a peer wants."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """`text` is a sentence."""
+
+    kind: ProblemKind
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
     """How the wallet stands, for the status bar.
@@ -544,7 +571,8 @@ class NodeStatus:
         tip_at: block time of the tip, unix seconds.
         graph_updated_at: the newest that the graph knows; its age counts from there. None for an empty one.
         safe_until_height: until this height it is safe to be away; None while nothing is at risk.
-        problem: a sentence on what needs attention, empty otherwise.
+        problem: a sentence on what needs attention first, empty otherwise.
+        problems: all of what needs attention, the first thing first.
         planned_channel: a sentence on the channel that opens once a deposit has confirmed, or on why it did not;
             `plan_is_waiting` tells which.
     """
@@ -564,6 +592,7 @@ class NodeStatus:
     backup_text: str
     safe_until_height: int | None
     problem: str
+    problems: tuple[Problem, ...] = ()
     recovery: RecoveryView = RecoveryView()
     fiat: FiatView | None = None
     graph_sync: GraphSync = GraphSync()

@@ -33,6 +33,9 @@ from wallet.node.api import (
     LockedCoin,
     NodeStatus,
     PeerView,
+    Problem,
+    ProblemKind,
+    RecoveryView,
     RequestStatus,
     RequestView,
     ServerView,
@@ -214,8 +217,8 @@ class Views:
         chain = node.electrum.status()
         with node.core.locked():
             recovery, backup_text = node.recovery.view(), node.recovery.backup_text()
-            restored = node.recovery.problem()
             sync = node.gossip.sync_progress()
+        problems = self._problems(chain, recovery)
         with_channels = {item.counterparty_node_id for item in details}
         online = node.peers.online
         # Who is called for gossip only goes again by itself.
@@ -264,13 +267,22 @@ class Views:
             plan_is_waiting=node.plans.plan is not None,
             recovery=recovery,
             fiat=node.rates.view,
-            problem=node.failure
-            or restored
-            or node.pause_sentence()
-            or self._chain_problem(chain)
-            or self._coins_problem()
-            or self._request_problem(len(node.events.channel_requests)),
+            problem=problems[0].text if problems else "",
+            problems=problems,
         )
+
+    def _problems(self, chain: SyncStatus, recovery: RecoveryView) -> tuple[Problem, ...]:
+        """What stops everything first, then what the person alone can mend."""
+        node = self._node
+        found = (
+            (ProblemKind.FILE, node.failure),
+            (ProblemKind.RESTORED, recovery.problem if recovery.is_restored else ""),
+            (ProblemKind.BACKUP, recovery.backup_problem if recovery.is_restored else recovery.problem),
+            (ProblemKind.SERVERS, node.pause_sentence() or self._chain_problem(chain)),
+            (ProblemKind.COINS, self._coins_problem()),
+            (ProblemKind.REQUESTS, self._request_problem(len(node.events.channel_requests))),
+        )
+        return tuple(Problem(kind=kind, text=text) for kind, text in found if text)
 
     def _chain_problem(self, chain: SyncStatus) -> str:
         """What is wrong between us and the chain; a lie that was found out is told as long as the liar is left."""

@@ -84,6 +84,10 @@ class Page(QWidget):
         self.head.setContentsMargins(side, 0, side, 0)
         self.body.setContentsMargins(side - self._inset, 0, side - self._inset, side)
 
+    def show_part(self, name: str) -> None:
+        """Brings the part of that name into view, and the keyboard into it, where the page has parts."""
+        self.set_first_focus()
+
     def bring_into_view(self, part: QWidget) -> None:
         """Scrolls as far as it takes to see a part of the body; what has just changed is laid out before."""
         if self._area is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from PyQt6.QtWidgets import QGridLayout, QWidget
@@ -40,14 +41,24 @@ from wallet.node.api import (
     BalanceView,
     ChannelPhase,
     NodeStatus,
+    ProblemKind,
     WalletSnapshot,
 )
 
-__all__ = ["OverviewPage", "attention", "balance_parts", "guide_step"]
+__all__ = ["Attention", "OverviewPage", "attention", "balance_parts", "guide_step"]
 
 RECENT = 5
-SERVERS = "servers"
-"""In the place of a channel's id: what helps is another server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """What wants the user's eye, and the button that leads to where it is mended: to a channel, else to a page."""
+
+    tone: str
+    sentence: str
+    verb: str
+    place: str = ""
+    channel_id: str = ""
 
 
 def balance_parts(balance: BalanceView) -> list[tuple[str, str, int, str]]:
@@ -74,26 +85,40 @@ def balance_parts(balance: BalanceView) -> list[tuple[str, str, int, str]]:
     return [part for part in parts if part[2] > 0]
 
 
-def attention(snapshot: WalletSnapshot) -> list[tuple[str, str, str]]:
-    """(tone, sentence, channel id, `SERVERS` or nothing) of everything that wants the user's eye."""
+def _mending(kind: ProblemKind) -> tuple[str, str]:
+    """(the button's words, where it leads)."""
+    return {
+        ProblemKind.FILE: (_("Quit Leyden"), "quit"),
+        ProblemKind.RESTORED: (_("Recovery report"), "recovery"),
+        ProblemKind.BACKUP: (_("To the backup"), "settings/backup"),
+        ProblemKind.SERVERS: (_("To the servers"), "settings/servers"),
+        ProblemKind.COINS: (_("Show an address"), "receive"),
+        ProblemKind.REQUESTS: (_("Answer"), "requests"),
+    }[kind]
+
+
+def attention(snapshot: WalletSnapshot) -> list[Attention]:
+    """Everything that wants the user's eye; what a restored wallet waits for stands above every page instead."""
     found = []
-    # What a restored wallet waits for stands above every page.
-    if snapshot.status.problem and not (
-        snapshot.status.recovery.is_restored and snapshot.status.problem == snapshot.status.recovery.problem
-    ):
-        found.append(
-            ("warning", fmt.plain(snapshot.status.problem, 300), SERVERS if is_stale(snapshot.status) else "")
-        )
+    for problem in snapshot.status.problems:
+        if problem.kind is not ProblemKind.RESTORED:
+            verb, place = _mending(problem.kind)
+            found.append(Attention("warning", fmt.plain(problem.text, 300), verb, place))
     for channel in snapshot.channels:
         name = fmt.node_name(channel.peer_alias, channel.peer_id)
         if channel.held and channel.phase not in CLOSED:
-            found.append(("warning", f"{name}. {channel_sentence(channel)}", channel.channel_id))
+            sentence = channel_sentence(channel)
         elif channel.phase is ChannelPhase.PEER_OFFLINE:
-            found.append(("warning", f"{name}. {fmt.plain(channel.phase_text, 200)}.", channel.channel_id))
+            sentence = fmt.plain(channel.phase_text, 200) + "."
         elif channel.phase is ChannelPhase.FORCE_CLOSING:
             sentence = fmt.plain(channel.closure_text or channel.phase_text, 240)
-            found.append(("warning", f"{name}. {sentence}", channel.channel_id))
+        else:
+            continue
+        found.append(
+            Attention("warning", f"{name}. {sentence}", _("Show channel"), channel_id=channel.channel_id)
+        )
     height = snapshot.status.height
+    known = {channel.channel_id for channel in snapshot.channels}
     for coin in snapshot.balance.locked:
         reason = fmt.plain(coin.reason, 160).rstrip(".")
         if not coin.is_certain:
@@ -110,7 +135,10 @@ def attention(snapshot: WalletSnapshot) -> list[tuple[str, str, str]]:
             sentence = _("{amount} is on its way home. {reason}.").format(
                 amount=fmt.amount_sat(coin.amount_sat), reason=reason
             )
-        found.append(("info", sentence, coin.channel_id or ""))
+        if coin.channel_id is not None and coin.channel_id in known:
+            found.append(Attention("info", sentence, _("Show channel"), channel_id=coin.channel_id))
+        else:
+            found.append(Attention("info", sentence, _("Recovery report"), "recovery"))
     return found
 
 
@@ -302,7 +330,7 @@ class OverviewPage(Page):
         self._recent_holder.setLayout(vbox(title, self._recent_card, spacing=S2))
         box.addWidget(self._recent_holder)
         self._recent_shown: tuple[object, ...] = ()
-        self._attention_shown: list[tuple[str, str, str]] | None = None
+        self._attention_shown: list[Attention] | None = None
         self._legend_shown: list[tuple[str, str, int, str]] | None = None
         context.preferences.amounts_changed.connect(self._amounts_changed)
 
@@ -376,15 +404,12 @@ class OverviewPage(Page):
             return
         self._attention_shown = found
         clear(self._attention)
-        for tone, sentence, channel_id in found:
-            if channel_id == SERVERS:
-                banner = Banner(sentence, tone, _("To the servers"), partial(self.context.go, "settings"))
-            elif channel_id:
-                banner = Banner(
-                    sentence, tone, _("Show channel"), partial(self.context.show_channel, channel_id)
-                )
+        for item in found:
+            if item.channel_id:
+                act = partial(self.context.show_channel, item.channel_id)
             else:
-                banner = Banner(sentence, tone)
+                act = partial(self.context.go, item.place)
+            banner = Banner(item.sentence, item.tone, item.verb, act)
             self._attention.addWidget(banner)
 
     def _show_next(self, snapshot: WalletSnapshot, *, is_new: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from PyQt6.QtCore import QTimer
+from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtGui import QHideEvent, QShowEvent
 from PyQt6.QtWidgets import QScrollArea, QWidget
 
@@ -306,6 +306,15 @@ class SettingsPage(Page):
     def _change_password(self) -> None:
         self.complete()
         self.backup.change_password()
+
+    def show_part(self, name: str) -> None:
+        """`name`: "servers" or "backup"."""
+        self.complete()
+        for part in self._parts:
+            # What was made just now is shown by a later turn of the event loop; what has a place counts now.
+            if not part.testAttribute(Qt.WidgetAttribute.WA_WState_ExplicitShowHide):
+                part.show()
+        self._jump(self._parts.index({"servers": self.servers, "backup": self.backup}[name]))
 
     def _jump(self, place: int) -> None:
         self.complete()
