@@ -185,7 +185,7 @@ class ChannelsPage(Page):
         self.table.setModel(self.model)
         self.table.set_widths(
             PEER,
-            {STATE: 172, CAN_SEND: 128, CAN_RECEIVE: 132, CAPACITY: 150, UPTIME: 108, EARNED: 116},
+            {STATE: 172, CAN_SEND: 140, CAN_RECEIVE: 144, CAPACITY: 150, UPTIME: 108, EARNED: 116},
             gives_way=(UPTIME, EARNED, CAPACITY, CAN_RECEIVE),
             least=160,
         )
