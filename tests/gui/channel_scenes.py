@@ -115,12 +115,25 @@ def channels_planned(stage: Stage) -> None:
 
 def overview_planned(stage: Stage) -> None:
     node = scenes.new("mainnet")
-    node.do_plan_channel(suggested_id(1))
+    node.do_plan_channel(f"{suggested_id(1)}@198.51.100.1:9735")
     stage.on(node, "overview")
     assert stage.window is not None
     plan = stage.window.findChild(PlanCard)
     assert plan is not None
     wait_for(lambda: plan.address is not None, "the address")
+
+
+def overview_deposited(stage: Stage) -> None:
+    overview_planned(stage)
+    assert stage.node is not None
+    stage.node.give_coins(400_000)
+
+
+def overview_opening(stage: Stage) -> None:
+    overview_deposited(stage)
+    assert stage.node is not None
+    stage.node.mine(2)
+    stage.node.mine(1)
 
 
 def map_of_many(stage: Stage) -> None:
@@ -233,6 +246,8 @@ CHANNEL_SCENES = {
     "channel-fates": channel_fates,
     "network-public": map_of_many,
     "overview-planned": overview_planned,
+    "overview-planned-deposited": overview_deposited,
+    "overview-planned-opening": overview_opening,
     "dialog-open-without-coins": open_without_coins,
     "channels-planned": channels_planned,
     "dialog-open-suggestions": open_suggestions,

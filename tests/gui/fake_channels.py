@@ -29,6 +29,7 @@ class FakeChannels:
         self.unreachable: set[str] = set()
         self.minimums: dict[str, int | None] = {}
         self.suggestions = 5
+        self.planned_peer = ""
         self.hurried: set[str] = set()
         self.outputs: list[Json] | None = None
         self.peer_sat = 0
@@ -155,6 +156,7 @@ class FakeChannels:
         sentence = (
             "A channel with Harbour light opens by itself once your deposit has confirmed." if peer else ""
         )
+        self.planned_peer = peer
         self.status = replace(self.status, planned_channel=sentence, plan_is_waiting=bool(peer))
         self.tell()
         return {"address": "bcrt1q" + "0" * 38, "sentence": sentence} if peer else None

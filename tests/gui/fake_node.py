@@ -148,6 +148,8 @@ HUB_URI = f"{HUB}@127.0.0.1:9735"
 FUNDING_FEE_SAT = 1_532
 CLOSING_FEE_SAT = 1_090
 RESERVE_PARTS = 100
+LEAST_PLANNED_SAT = 100_000
+ANCHORS_SAT = 10_000
 COMMIT_FEE_SAT = 1_452
 
 
@@ -411,6 +413,10 @@ class FakeNode(FakeHistory, FakeChannels, FakeOrders, FakeRecovery, FakeSettings
                     )
                     items.append(item.item_id)
         self.tell(channels=changed, activity=items)
+        if self.planned_peer and self.confirmed_sat > LEAST_PLANNED_SAT:
+            peer = self.planned_peer
+            self.do_plan_channel()
+            self.do_open_channel(peer, self.confirmed_sat - FUNDING_FEE_SAT - ANCHORS_SAT)
         return self.status.height
 
     def _after_blocks(self, channel: ChannelView, blocks: int) -> ChannelView:

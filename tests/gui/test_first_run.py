@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,19 +11,24 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from PyQt6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from tests.gui.conftest import Desk, made_window
+from tests.gui.fake_channels import suggested_id
 from tests.gui.fake_node import FakeHost, FakeNode
 from tests.gui.first_payment import PAID, PASSWORD, WAY, FirstPayment
 from tests.gui.hands import PATIENCE_MS, click, type_text
 from wallet.gui.main_window import MainWindow
+from wallet.gui.pages.open_channel import OpenChannelDialog
+from wallet.gui.pages.overview import OverviewPage
 from wallet.gui.pages.send import SendPage
 from wallet.gui.pages.unlock import UnlockPage
 from wallet.gui.pages.wallet_choice import WalletChoice
 from wallet.gui.pages.wizard import Wizard
-from wallet.gui.widgets.basic import Button
+from wallet.gui.widgets.basic import Button, ClickCard, Label
 from wallet.gui.widgets.dialog import Dialog
+from wallet.gui.widgets.fields import Field, PasswordEdit, WordEdit
 from wallet.node.api import WalletInfo
 from wallet.single import MAX_LINK, SingleWindow, hand_over
 
@@ -91,6 +97,95 @@ def test_from_the_first_start_to_paid_by_the_one_filled_button_and_nothing_typed
     payment.walk()
     assert payment.clicks == len(WAY) <= MOST_CLICKS
     assert set(payment.typed) == {PASSWORD}
+    window.close()
+
+
+def words(widget: QWidget) -> str:
+    return "\n".join(label.text() for label in widget.findChildren(Label) if label.isVisible())
+
+
+def button(widget: QWidget, text: str) -> Button:
+    [found] = [b for b in widget.findChildren(Button) if b.isVisible() and b.text().startswith(text)]
+    return found
+
+
+def card(widget: QWidget, name: str) -> ClickCard:
+    [found] = [c for c in widget.findChildren(ClickCard) if c.isVisible() and name in c.accessibleName()]
+    return found
+
+
+def test_with_real_bitcoin_the_peer_comes_first_then_the_deposit_and_each_wait_has_its_steps_and_time(
+    qtbot: QtBot, hosts: Callable[..., ResettingHost]
+) -> None:
+    """From the first start to a channel that can pay: nothing but a deposit is left to do, and at each step the window
+    says what is waited for, for how long, and that it may be closed."""
+
+    def until(condition: Callable[[], bool]) -> None:
+        qtbot.waitUntil(condition, timeout=PATIENCE_MS)
+
+    host = hosts()
+    window = started(host, "mainnet", qtbot)
+    wizard = window.findChild(Wizard)
+    assert wizard is not None
+    click(wizard.real)
+    click(card(wizard.step, "Create a new wallet"))
+    told = list(wizard._words)
+    assert all(word in words(wizard.step) for word in told)
+    assert "channel backup" in words(wizard.step)
+    click(button(wizard.step, "I have written them down"))
+    for field in wizard.step.findChildren(Field):
+        [number] = re.findall(r"\d+", words(field))[:1]
+        [edit] = field.findChildren(WordEdit)
+        type_text(edit, told[int(number) - 1])
+    click(button(wizard.step, "Go on"))
+    for password in wizard.step.findChildren(PasswordEdit):
+        type_text(password, PASSWORD)
+    click(button(wizard.step, "Create wallet"))
+    until(lambda: window.shell is not None)
+    shell, node = window.shell, host.node
+    assert shell is not None
+    assert node is not None
+
+    overview = window.findChild(OverviewPage)
+    assert overview is not None
+    until(lambda: bool(overview.findChildren(ClickCard)))
+    click(card(overview, "Open a first channel"))
+    until(lambda: any(dialog.isVisible() for dialog in window.findChildren(OpenChannelDialog)))
+    [dialog] = window.findChildren(OpenChannelDialog)
+    until(lambda: len(dialog.choice.rows) == 3 and dialog.choice.rows[0].terms is not None)
+    click(dialog.choice.rows[0].choose)
+    assert "may be closed meanwhile" in dialog.plan_note.text()
+    click(dialog.open_button)
+    until(lambda: shell.current_key == "receive")
+
+    shell.go("overview")
+    plan = overview.plan
+    until(lambda: plan.address is not None and plan.address.isVisible())
+    for said in ("Deposit to your address", "about 10 minutes", "about 30 minutes later", "may close Leyden"):
+        assert said in words(plan)
+    node.submit(node.give_coins, 400_000)
+    until(lambda: "has been seen" in words(plan))
+    for said in ("The deposit confirms", "about 10 minutes", "may close Leyden"):
+        assert said in words(plan)
+    node.submit(node.mine, 1)
+    until(lambda: "0 of 3 confirmations" in words(plan))
+    for said in (
+        "Your channel is opening",
+        "The deposit has confirmed",
+        "30 minutes",
+        "can close Leyden",
+        "You can pay",
+    ):
+        assert said in words(plan)
+    assert not plan.deposit.isVisible()
+    node.submit(node.mine, 1)
+    until(lambda: "1 of 3 confirmations" in words(plan))
+    assert "20 minutes" in words(plan)
+    node.submit(node.mine, 2)
+    until(lambda: not plan.isVisible())
+    [channel] = node.snapshot().channels
+    assert channel.is_usable
+    assert channel.peer_id == suggested_id(1)
     window.close()
 
 

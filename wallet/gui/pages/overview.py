@@ -450,8 +450,8 @@ class OverviewPage(Page):
                 ClickCard(
                     "channels",
                     _("Open a first channel"),
-                    _("With coins here, a channel lets you pay in a second."),
-                    lambda: context.go("channels"),
+                    _("Choose a peer, then deposit: it opens by itself, and you pay in a second."),
+                    lambda: context.open_channel(""),
                 ),
                 1,
             )
