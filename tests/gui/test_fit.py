@@ -27,6 +27,8 @@ from tests.gui.hands import PATIENCE_MS
 from tests.gui.screenshots import LARGEST_BYTES, README_SCENES, ROOT
 from tests.gui.shot_scenes import SCENES
 from tests.gui.shots import Stage
+from wallet.gui.pages.overview import Starters
+from wallet.gui.pages.overview_chart import SplitList
 from wallet.gui.pages.receive import ReceivePage
 from wallet.gui.widgets.basic import ElidedLabel, Label
 from wallet.gui.widgets.beside import Beside
@@ -35,7 +37,7 @@ from wallet.gui.widgets.dialog import Dialog
 TYPICAL = (
     "overview-typical", "overview-new", "send-onchain", "send-invoice", "send-success", "receive-code",
     "channels-cards", "channels-table", "channel-page", "activity-filters", "settings", "recovery-report",
-    "restored-asks", "network-sandbox", "dialog-open", "dialog-force", "wizard-welcome", "unlock",
+    "restored-asks", "network-sandbox", "dialog-open", "dialog-force", "wizard-welcome", "wizard-start", "unlock",
 )  # fmt: skip
 
 
@@ -46,6 +48,40 @@ def test_large_text_has_its_room_in_the_smallest_window(name: str, language: str
     try:
         SCENES[name](stage)
         assert stage.window is not None
+        assert lasting(stage.window) == []
+    finally:
+        stage.end()
+
+
+@pytest.mark.parametrize(
+    ("text_percent", "narrow"), [pytest.param(100, False, id="100"), pytest.param(150, True, id="150")]
+)
+def test_on_the_overview_nothing_is_pressed_into_a_narrow_column(
+    text_percent: int, narrow: bool, qtbot: QtBot
+) -> None:
+    """Cards stand one below the other, and why an amount is reserved below its name."""
+    stage = Stage((800, 600), "light", language="de", text_percent=text_percent)
+    try:
+        SCENES["overview-new"](stage)
+        assert stage.window is not None
+        starters = stage.window.findChild(Starters)
+        assert starters is not None
+        heights = {card.y() for card in starters.cards}
+        assert len(heights) == (3 if narrow else 1)
+        assert lasting(stage.window) == []
+    finally:
+        stage.end()
+    stage = Stage((800, 600), "light", language="de", text_percent=text_percent)
+    try:
+        SCENES["overview-split"](stage)
+        assert stage.window is not None
+        split = stage.window.findChild(SplitList)
+        assert split is not None
+        assert split.is_narrow is narrow
+        why = [label for label in split.findChildren(Label) if label.wordWrap() and len(label.text()) > 40]
+        assert why
+        for label in why:
+            assert label.width() > split.width() * (0.8 if narrow else 0.4)
         assert lasting(stage.window) == []
     finally:
         stage.end()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from PyQt6.QtGui import QResizeEvent
 from PyQt6.QtWidgets import QGridLayout, QWidget
 
 from wallet.gui import format as fmt
@@ -270,6 +271,37 @@ class GuideCard(Card):
                 context.go("channels")
 
 
+class Starters(QWidget):
+    """Cards side by side; one below the other where each would be too narrow for its words."""
+
+    LEAST = 180
+    """Of a card, in pixels at 100 %."""
+
+    def __init__(self, *cards: ClickCard) -> None:
+        super().__init__()
+        self.cards = cards
+        self._columns = 0
+        self._grid = QGridLayout()
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setSpacing(theme().px(S4))
+        self.setLayout(self._grid)
+        self._arrange(len(cards))
+
+    def _arrange(self, columns: int) -> None:
+        if columns == self._columns:
+            return
+        self._columns = columns
+        for place, card in enumerate(self.cards):
+            self._grid.addWidget(card, place // columns, place % columns)
+            self._grid.setColumnStretch(place, int(place < columns))
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        count = len(self.cards)
+        room = self.width() - theme().px(S4) * (count - 1)
+        self._arrange(count if room >= theme().px(self.LEAST) * count else 1)
+
+
 class OverviewPage(Page):
     """Shown first; also what tells a newcomer what to do."""
 
@@ -435,36 +467,26 @@ class OverviewPage(Page):
         is_new = is_new and not planned
         if is_new and self._starters is None:
             context = self.context
-            starters = QWidget()
-            row = hbox(spacing=S4)
-            row.addWidget(
+            starters = Starters(
                 ClickCard(
                     "receive",
                     _("Receive coins"),
                     _("Show an address and send bitcoin to it."),
                     lambda: context.go("receive"),
                 ),
-                1,
-            )
-            row.addWidget(
                 ClickCard(
                     "channels",
                     _("Open a first channel"),
                     _("Choose a peer, then deposit: it opens by itself, and you pay in a second."),
                     lambda: context.open_channel(""),
                 ),
-                1,
-            )
-            row.addWidget(
                 ClickCard(
                     "sandbox",
                     _("Practise with play money"),
                     _("In a wallet of its own, with a small network inside Leyden. Nothing can go wrong."),
                     lambda: context.go("practise"),
                 ),
-                1,
             )
-            starters.setLayout(row)
             self._starters = starters
             self._guide_place.addWidget(starters)
         if self._starters is not None:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from PyQt6.QtCore import QModelIndex, Qt
+from PyQt6.QtGui import QResizeEvent
 from PyQt6.QtWidgets import QGridLayout, QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
 from wallet.gui.theme import theme
 from wallet.gui.tokens import ROW, S2, S3, S4
-from wallet.gui.widgets.basic import Button, Card, Label, clear, hbox, vbox
+from wallet.gui.widgets.basic import Button, Card, Label, clear, discard, hbox, vbox
 from wallet.gui.widgets.beside import Beside
 from wallet.gui.widgets.chart import BALANCE, CHANGE, WHEN, BalanceChart, BalanceTableModel
 from wallet.gui.widgets.fields import Segments
@@ -143,7 +144,10 @@ def under_way(snapshot: WalletSnapshot) -> str:
 
 
 class SplitList(QWidget):
-    """The parts of the balance, a line each: what, why, how much."""
+    """The parts of the balance: what, why, how much. In a line each; where that is too narrow, why stands below."""
+
+    LEAST = 560
+    """For one line each, in pixels at 100 %."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,32 +157,54 @@ class SplitList(QWidget):
         self._grid.setVerticalSpacing(theme().px(S2))
         self._grid.setColumnStretch(1, 1)
         self.setLayout(self._grid)
+        self._rows: list[SplitRow] = []
+        self._note = ""
         self._shown: object = None
 
     def show_rows(self, rows: list[SplitRow], note: str) -> None:
         """`note`: what stands below them and is no part of the sum."""
-        key = (tuple(rows), note, fmt.style.unit, fmt.style.hidden)
+        self._rows, self._note = rows, note
+        self._draw()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        self._draw()
+
+    @property
+    def is_narrow(self) -> bool:
+        return self.width() < theme().px(self.LEAST)
+
+    def _draw(self) -> None:
+        narrow = self.is_narrow
+        key = (tuple(self._rows), self._note, narrow, fmt.style.unit, fmt.style.hidden)
         if key == self._shown:
             return
         self._shown = key
         clear(self._grid)
-        for place, row in enumerate(rows):
+        top, right = Qt.AlignmentFlag.AlignTop, Qt.AlignmentFlag.AlignRight
+        line = 0
+        for row in self._rows:
             whole = row.level == 0
-            top = Qt.AlignmentFlag.AlignTop
-            name = Label(row.name, "strong" if whole else "body")
-            if not whole:
-                name.setIndent(theme().px(S4))
-            name.setMinimumWidth(theme().px(168))
-            self._grid.addWidget(name, place, 0, top)
-            self._grid.addWidget(Label(row.why, "body", "text2", wrap=True), place, 1, top)
-            amount = Label(
-                fmt.amount(row.amount_msat),
-                "strong" if whole else "body",
-                align=Qt.AlignmentFlag.AlignRight,
-            )
-            self._grid.addWidget(amount, place, 2, top | Qt.AlignmentFlag.AlignRight)
-        if note:
-            self._grid.addWidget(Label(note, "body", "text2", wrap=True), len(rows), 0, 1, 3)
+            name = Label(row.name, "strong" if whole else "body", wrap=narrow)
+            name.setContentsMargins(0 if whole else theme().px(S4), 0, 0, 0)
+            name.setMinimumWidth(0 if narrow else theme().px(168))
+            why = Label(row.why, "body", "text2", wrap=True)
+            why.setContentsMargins(theme().px(S4) if narrow else 0, 0, 0, 0)
+            amount = Label(fmt.amount(row.amount_msat), "strong" if whole else "body", align=right)
+            self._grid.addWidget(amount, line, 2, top | right)
+            if not narrow:
+                self._grid.addWidget(name, line, 0, top)
+                self._grid.addWidget(why, line, 1, top)
+            else:
+                self._grid.addWidget(name, line, 0, 1, 2, top)
+                if row.why:
+                    line += 1
+                    self._grid.addWidget(why, line, 0, 1, 3)
+                else:
+                    discard(why)
+            line += 1
+        if self._note:
+            self._grid.addWidget(Label(self._note, "body", "text2", wrap=True), line, 0, 1, 3)
 
 
 class BalanceOverTime(QWidget):

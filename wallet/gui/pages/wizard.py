@@ -29,6 +29,7 @@ from wallet.gui.widgets.basic import (
     Button,
     Card,
     ClickCard,
+    Flow,
     JarLabel,
     Label,
     add_action,
@@ -38,6 +39,7 @@ from wallet.gui.widgets.basic import (
     prose,
     vbox,
 )
+from wallet.gui.widgets.beside import Beside
 from wallet.gui.widgets.fields import LEAST_PASSWORD, Field, PasswordEdit, Segments, WordEdit
 from wallet.gui.widgets.notices import Banner
 from wallet.gui.widgets.why import tell_why
@@ -60,7 +62,8 @@ class Step(QWidget):
         self.setMaximumWidth(theme().px(width))
         self.body = vbox(spacing=S4)
         self.title = Label(title, "title")
-        self.buttons = hbox(spacing=S2)
+        # In a second line where one is too short for them.
+        self.buttons = Flow(spacing=S2)
         self.reason = Label("", "caption", "text2", wrap=True)
         self.banner = Banner("", "danger")
         box = vbox(self.title, spacing=S3)
@@ -70,10 +73,7 @@ class Step(QWidget):
         box.addLayout(self.body)
         box.addWidget(self.banner)
         box.addSpacing(theme().px(S2))
-        row = hbox(spacing=S3)
-        row.addLayout(self.buttons)
-        row.addWidget(self.reason, 1)
-        box.addLayout(row)
+        box.addLayout(Beside(self.buttons, self.reason, least=120, grows=1, spacing=S3))
         self.setLayout(box)
 
     def add(self, text: str, kind: str, act: Callable[[], object], icon: str | None = None) -> Button:
