@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.functional.test_attempts import AMOUNT_MSAT, TOO_MUCH_MSAT, a_line, invoice_of
 from tests.functional.whole_nodes import WholeWorld, play
+from wallet.ln.peer_handler import PeerManager
 
 
 def test_a_probe_reaches_the_payee_and_the_payment_follows_its_route(tmp_path: Path) -> None:
@@ -51,5 +55,36 @@ def test_where_no_probe_arrives_nothing_is_paid(tmp_path: Path) -> None:
             # The same invoice may be paid, or tried, once more.
             again = await payer.call("lnpay", invoice=invoice)
             assert not again["success"]
+
+    play(scenario())
+
+
+def test_a_probe_that_hangs_is_given_up_and_holds_no_payment_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The payee hears nothing: the person is told in time, and what was sent ahead comes back by itself later."""
+
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ("payer", "hub", "shop")) as world:
+            payer, _hub, shop = await a_line(world)
+            invoice = await invoice_of(shop, AMOUNT_MSAT)
+            deaf, hear = shop.node.peer_manager, PeerManager.read_event
+
+            def received(manager: PeerManager[Any], descriptor: Any, data: bytes) -> bool:
+                return False if manager is deaf else hear(manager, descriptor, data)
+
+            monkeypatch.setattr(PeerManager, "read_event", received)
+            answer = await payer.call("lnpay", invoice=invoice, probe=True, timeout=1)
+            assert not answer["success"]
+            assert "did not come back in time. Nothing was paid" in answer["reason"]
+            assert await payer.call("lightning_history", details=True) == []
+            assert not payer.quiet()
+            # The invoice can be paid all the same, and the probe's end is nobody's any more.
+            monkeypatch.undo()
+            await shop.reopen()
+            await payer.until("the end of the probe", payer.quiet)
+            assert payer.node.events.probe_waiters == {}
+            assert (await payer.call("lnpay", invoice=invoice))["success"]
+            assert len(await payer.call("lightning_history", details=True)) == 1
 
     play(scenario())
