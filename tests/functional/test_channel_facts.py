@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from tests.functional.whole_nodes import WAIT_SECONDS, Json, WholeNode, WholeWorld, play
 from wallet.node.api import ChannelPhase, CommandError
+from wallet.node.records import RequestState
 
 
 def test_each_past_state_of_a_channel_is_there_newest_first(tmp_path: Path) -> None:
@@ -87,7 +89,9 @@ def test_a_forced_close_is_followed_until_the_money_is_home(tmp_path: Path) -> N
             await world.mined(asked["closing_txid"])
             height = world.chain.height
             waits = await reported(
-                alice, channel_id, lambda r: r["closing_confirmations"] == 6 and states(r) == ["locked"]
+                alice,
+                channel_id,
+                lambda r: r["closing_confirmations"] == 6 and states(r) == ["locked"] and r["peer_sat"],
             )
             assert waits["best_height"] == height
             (output,) = waits["outputs"]
@@ -139,5 +143,53 @@ def test_a_close_by_agreement_pays_the_wallet_and_can_be_sped_up(tmp_path: Path)
             await world.mined(txid)
             (home,) = (await reported(alice, channel_id, lambda r: states(r) == ["home"]))["outputs"]
             assert home["amount_sat"] == output["amount_sat"]
+            assert (home["goes"], output["goes"]) == ("home", "home")
+
+    play(scenario())
+
+
+def fates(report: Json) -> dict[str, int]:
+    return {
+        output["goes"]: output["amount_sat"] for output in report["outputs"] if output["state"] == "locked"
+    }
+
+
+def test_a_payment_that_was_held_is_told_apart_from_what_comes_home(tmp_path: Path) -> None:
+    """To the payer it comes back unless the payee takes it; the payee needs its proof."""
+    payment_hash = sha256(bytes(32)).digest()
+
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ["alice", "bob"]) as world:
+            alice, bob = world.nodes
+            await alice.fund(1_000_000)
+            channel_id = await alice.open_channel(bob, 500_000, push_sat=120_000)
+            held = await bob.call("add_hold_invoice", payment_hash=payment_hash.hex(), amount_msat=30_000_000)
+            paying = asyncio.ensure_future(alice.call("lnpay", invoice=held["invoice"]))
+            requests = bob.node.ledger.requests
+            await bob.until("the payment", lambda: requests[payment_hash].state is RequestState.HELD or None)
+            await alice.call("close_channel", channel_id=channel_id, force=True)
+            key = bytes.fromhex(channel_id)
+
+            def closing() -> bytes | None:
+                record = alice.node.ledger.closed.get(key)
+                return None if record is None else record.closing_txid
+
+            await alice.until("a closing transaction", closing)
+            txid = (await alice.call("closing_report", channel_id=channel_id))["closing_txid"]
+            await world.mined(txid, 1)
+            await bob.until("the close", lambda: bob.node.ledger.closed.get(key))
+            ours = await reported(
+                alice, channel_id, lambda r: r["peer_sat"] and fates(r).keys() == {"home", "unless taken"}
+            )
+            assert fates(ours)["unless taken"] == 30_000
+            assert 340_000 < fates(ours)["home"] < 350_000
+            assert ours["peer_sat"] == 120_000
+            theirs = await reported(bob, channel_id, lambda r: r["peer_sat"] and "if proven" in fates(r))
+            assert fates(theirs)["if proven"] == 30_000
+            assert theirs["peer_sat"] == fates(ours)["home"]
+            (view,) = bob.node.views.snapshot().channels
+            assert view.phase is ChannelPhase.FORCE_CLOSING
+            paying.cancel()
+            await asyncio.gather(paying, return_exceptions=True)
 
     play(scenario())
