@@ -27,12 +27,17 @@ from tests.gui.hands import PATIENCE_MS
 from tests.gui.screenshots import LARGEST_BYTES, README_SCENES, ROOT
 from tests.gui.shot_scenes import SCENES
 from tests.gui.shots import Stage
+from wallet.gui import format as fmt
+from wallet.gui.models.activity import WHAT, WHEN
+from wallet.gui.pages.activity import ActivityPageView
 from wallet.gui.pages.overview import Starters
 from wallet.gui.pages.overview_chart import SplitList
 from wallet.gui.pages.receive import ReceivePage
+from wallet.gui.theme import theme
 from wallet.gui.widgets.basic import ElidedLabel, Label
 from wallet.gui.widgets.beside import Beside
 from wallet.gui.widgets.dialog import Dialog
+from wallet.gui.widgets.table import ActivityDelegate
 
 TYPICAL = (
     "overview-typical", "overview-new", "send-onchain", "send-invoice", "send-success", "receive-code",
@@ -83,6 +88,32 @@ def test_on_the_overview_nothing_is_pressed_into_a_narrow_column(
         for label in why:
             assert label.width() > split.width() * (0.8 if narrow else 0.4)
         assert lasting(stage.window) == []
+    finally:
+        stage.end()
+
+
+@pytest.mark.parametrize(
+    ("text_percent", "narrow"), [pytest.param(100, False, id="100"), pytest.param(150, True, id="150")]
+)
+def test_a_payment_keeps_its_name_when_there_is_little_room(
+    text_percent: int, narrow: bool, qtbot: QtBot
+) -> None:
+    """Then the time stands below the name, and has no column of its own."""
+    stage = Stage((800, 600), "light", text_percent=text_percent)
+    try:
+        SCENES["activity"](stage)
+        assert stage.window is not None
+        page = stage.window.findChild(ActivityPageView)
+        assert page is not None
+        table = page.table
+        assert table.isColumnHidden(WHEN) is narrow
+        item = page.model.item(0)
+        assert item is not None
+        second = ActivityDelegate.second_line(table, item)
+        assert (fmt.ago(item.at) in second) is narrow
+        room = table.columnWidth(WHAT) - 2 * theme().px(12) - theme().px(32)
+        assert QFontMetrics(theme().font("body")).horizontalAdvance("Rent of the server") <= room
+        assert QFontMetrics(theme().font("caption")).horizontalAdvance(second) <= room
     finally:
         stage.end()
 

@@ -266,8 +266,9 @@ class ActivityPageView(Page):
             self.table.set_widths(
                 WHAT,
                 {WHEN: 140 if narrow else 150, FEE: 112 if narrow else 120, AMOUNT: 140 if narrow else 180},
-                gives_way=(FEE,),
-                least=140,
+                # The time stands below the name then.
+                gives_way=(FEE, WHEN),
+                least=170,
             )
 
     def set_first_focus(self) -> None:

@@ -17,9 +17,10 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
+from wallet.gui import format as fmt
 from wallet.gui import icons
 from wallet.gui.describe import channel_look, item_icon, item_state, item_title, item_tone, item_worth
-from wallet.gui.models.activity import AMOUNT, ITEM_ROLE, WHAT
+from wallet.gui.models.activity import AMOUNT, ITEM_ROLE, WHAT, WHEN
 from wallet.gui.models.channels import CHANNEL_ROLE
 from wallet.gui.theme import theme
 from wallet.gui.tokens import CONTROL, ROW, S3
@@ -199,8 +200,16 @@ class ActivityDelegate(QStyledItemDelegate):
         if column == AMOUNT:
             self._amount(painter, inner, text, item)
         else:
-            self._what(painter, inner, item)
+            self._what(painter, inner, item, self.second_line(view, item))
         painter.restore()
+
+    @staticmethod
+    def second_line(view: QWidget | None, item: ActivityItem) -> str:
+        """The state; with the time where that has no column of its own."""
+        state = item_state(item)
+        if isinstance(view, QTableView) and view.isColumnHidden(WHEN):
+            return f"{fmt.ago(item.at)} · {state}"
+        return state
 
     @staticmethod
     def _amount(painter: QPainter, inner: QRect, text: str, item: ActivityItem) -> None:
@@ -219,7 +228,7 @@ class ActivityDelegate(QStyledItemDelegate):
         painter.drawText(inner, int(side), text)
 
     @staticmethod
-    def _what(painter: QPainter, inner: QRect, item: ActivityItem) -> None:
+    def _what(painter: QPainter, inner: QRect, item: ActivityItem, second: str) -> None:
         px = theme().px
         name, token = item_icon(item)
         side = px(20)
@@ -230,7 +239,7 @@ class ActivityDelegate(QStyledItemDelegate):
         left = inner.left() + side + px(S3)
         width = inner.right() - left
         top = inner.center().y() - px(19)
-        lines = ((item_title(item), "body", "text", 20), (item_state(item), "caption", "text2", 16))
+        lines = ((item_title(item), "body", "text", 20), (second, "caption", "text2", 16))
         for words, role, colour, height in lines:
             font = theme().font(role)
             painter.setFont(font)
