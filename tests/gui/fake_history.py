@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from wallet.node.api import (
     ActivityItem,
@@ -20,6 +20,7 @@ from wallet.node.api import (
     ActivityPage,
     ActivityQuery,
     ActivityStatus,
+    Json,
 )
 
 __all__ = ["FakeHistory", "Items", "matches"]
@@ -105,6 +106,10 @@ class FakeHistory:
     def activity(self, items: Iterable[ActivityItem]) -> None:
         self._items = items if isinstance(items, Items) else Items(items)
 
+    if TYPE_CHECKING:
+
+        def do_set_label(self, item_id: str, label: str) -> Json: ...
+
     def settle_searches(self) -> None:
         """Waits until all that was asked is answered, and the window's thread is told."""
         self._searching.submit(lambda: None).result(60)
@@ -163,3 +168,17 @@ class FakeHistory:
     def activity_items(self, item_ids: Sequence[str]) -> Sequence[ActivityItem | None]:
         by_id = self.activity.by_id
         return [by_id.get(item_id) for item_id in item_ids]
+
+    def do_export_history(self, file: str) -> Json:
+        return {"path": file, "count": len(self.activity)}
+
+    def do_export_labels(self, file: str) -> Json:
+        return {"path": file, "count": sum(bool(item.label) for item in self.activity)}
+
+    def do_import_labels(self, file: str) -> Json:
+        first = self.activity[0]
+        self.do_set_label(first.item_id, "From the file")
+        return {
+            "labels": 1, "not_ours": 2, "unreadable": 0, "cut_short": 0,
+            "message": "1 label was taken over. 2 lines are not about this wallet, or could not be read.",
+        }  # fmt: skip

@@ -957,20 +957,6 @@ class FakeNode(FakeHistory, FakeChannels, FakeOrders, FakeRecovery, FakeSettings
             points.append([item.at, max(0, balance_msat) // 1000])
         return {"points": points, "until": now_at, "total_sat": total_sat}
 
-    def do_export_history(self, file: str) -> Json:
-        return {"path": file, "count": len(self.activity)}
-
-    def do_export_labels(self, file: str) -> Json:
-        return {"path": file, "count": sum(bool(item.label) for item in self.activity)}
-
-    def do_import_labels(self, file: str) -> Json:
-        first = self.activity[0]
-        self.do_set_label(first.item_id, "From the file")
-        return {
-            "labels": 1, "not_ours": 2, "unreadable": 0, "cut_short": 0,
-            "message": "1 label was taken over. 2 lines are not about this wallet, or could not be read.",
-        }  # fmt: skip
-
     def do_set_label(self, item_id: str, label: str) -> Json:
         with self._lock:
             self.activity = [
