@@ -22,7 +22,7 @@ from wallet.gui.pages.receive import ReceivePage
 from wallet.gui.pages.send import SendPage
 from wallet.gui.widgets.basic import Button, Label
 from wallet.gui.widgets.notices import Banner
-from wallet.node.api import ActivityStatus, AttemptView, RequestStatus
+from wallet.node.api import ActivityItem, ActivityKind, ActivityStatus, AttemptView, RequestStatus
 
 Make = Callable[[FakeNode], Desk]
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
@@ -193,6 +193,49 @@ def test_a_command_that_breaks_off_claims_nothing_while_a_part_is_under_way(typi
     assert page.result.title == "Still under way"
     assert "cannot be written" in page.result.accessibleName()
     assert "Nothing was" not in page.result.accessibleName()
+
+
+@pytest.mark.parametrize(
+    ("status", "title"),
+    [
+        pytest.param(ActivityStatus.DONE, "Paid", id="arrived"),
+        pytest.param(ActivityStatus.FAILED, "Not paid", id="came back"),
+    ],
+)
+def test_a_payment_that_was_left_under_way_ends_on_the_same_page(
+    typical: Desk, status: ActivityStatus, title: str
+) -> None:
+    """As after a disk that was full for a while."""
+    node = typical.node
+    invoice = node.foreign_invoice(21_000_000, "Coffee")
+    payment_hash = str(node.invoices[invoice]["payment_hash"])
+    item_id = f"ln:{payment_hash}"
+    item = ActivityItem(
+        item_id=item_id,
+        kind=ActivityKind.LIGHTNING,
+        amount_msat=-21_000_000,
+        fee_msat=1_000,
+        at=fmt.now(),
+        status=ActivityStatus.PENDING,
+        status_text="Under way",
+        label="Coffee",
+        payment_hash=payment_hash,
+    )
+    node.attempts = {item_id: (tried(typical, ActivityStatus.PENDING),)}
+    node.activity.insert(0, item)
+    node.refusals["lnpay"] = "The wallet file cannot be written to."
+    page = send_page(typical)
+    page.take(invoice)
+    typical.until(lambda: isinstance(page.card, InvoiceCard))
+    assert isinstance(page.card, InvoiceCard)
+    click(page.card.button)
+    typical.until(lambda: page.result is not None)
+    node.tell(activity=[item_id])
+    assert page.result is not None
+    assert page.result.title == "Still under way"
+    node.activity[0] = replace(item, status=status, status_text="It came back. Nothing was paid.")
+    node.tell(activity=[item_id])
+    typical.until(lambda: page.result is not None and page.result.title == title)
 
 
 def test_after_a_failure_the_same_request_can_be_paid_on_chain(typical: Desk) -> None:

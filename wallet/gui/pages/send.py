@@ -194,6 +194,8 @@ class SendPage(Page):
         self.result: ResultPage | None = None
         self._asked = 0
         self._paying: dict[str, Any] | None = None
+        # What was still under way when its command ended, and the order; until it is known how it went.
+        self._left_open: tuple[str, dict[str, Any]] | None = None
         self._clock = QElapsedTimer()
 
         asking = QWidget()
@@ -473,6 +475,7 @@ class SendPage(Page):
     def reset(self) -> None:
         """Back to the empty field."""
         self._paying = None
+        self._left_open = None
         self.progress.end()
         if self.result is not None:
             self.views.removeWidget(self.result)
@@ -613,6 +616,7 @@ class SendPage(Page):
     def _still_under_way(self, order: dict[str, Any], answer: Mapping[str, Any]) -> None:
         """The command gave up waiting; the payment itself either arrives or comes back."""
         item_id = f"ln:{answer.get('payment_hash')}"
+        self._left_open = item_id, order
         self._end(
             ResultPage(
                 good=True,
@@ -710,8 +714,27 @@ class SendPage(Page):
         self._paying = None
         return True
 
+    def _look_how_it_went(self) -> None:
+        """A payment that was left under way may have arrived or come back since."""
+        if self._left_open is None:
+            return
+        item_id, order = self._left_open
+        [item] = self.context.bridge.api.activity_items([item_id])
+        if item is None or item.status is ActivityStatus.PENDING:
+            return
+        self._left_open = None
+        if item.status is ActivityStatus.DONE:
+            fee = fmt.fee_with_share(item.fee_msat, order["amount_msat"])
+            lines = [_("to {payee}").format(payee=order["payee"]), _("Fee {fee}").format(fee=fee)]
+            self._paid(order, lines, item_id.removeprefix("ln:"), {})
+        else:
+            self._failed(order, fmt.plain(item.status_text, 600), tried=item_id)
+
     def _end(self, result: ResultPage) -> None:
         self.progress.end()
+        if self.result is not None:
+            self.views.removeWidget(self.result)
+            discard(self.result)
         self.result = result
         self.views.addWidget(result)
         self.views.setCurrentWidget(result)
@@ -754,6 +777,7 @@ class SendPage(Page):
             self.progress.draw(self.context.bridge.api.payment_attempts(f"ln:{payment_hash}"))
 
     def refresh(self) -> None:
+        self._look_how_it_went()
         balance = self.context.snapshot.balance
         if balance.can_send_msat > 0:
             text = _("You can send up to {lightning} over Lightning, and {onchain} on chain.").format(
