@@ -28,7 +28,7 @@ from wallet.gui.pages.channel import ChannelDetail
 from wallet.gui.pages.channels import ChannelsPage
 from wallet.gui.pages.close_channel import CloseChannelDialog
 from wallet.gui.pages.open_channel import OpenChannelDialog
-from wallet.gui.pages.overview import OverviewPage
+from wallet.gui.pages.overview import OverviewPage, attention
 from wallet.gui.pages.overview_chart import balance_split
 from wallet.gui.pages.peer_away import away_facts
 from wallet.gui.widgets import channel_cells
@@ -519,6 +519,8 @@ def test_what_needs_a_proof_is_counted_nowhere(desk: Make) -> None:
     amounts_msat = [row.amount_msat for row in balance_split(snapshot)]
     assert amounts_msat[-2:] == [410_000_000, 410_000_000]
     assert 31_337_000 not in amounts_msat
+    sentences = [one.sentence for one in attention(snapshot)]
+    assert f"{fmt.amount_sat(31_337)}. Yours if its proof arrives in time." in sentences
 
 
 def test_outputs_of_one_sweep_share_one_button(desk: Make) -> None:
