@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PyQt6.QtCore import QPoint, QPointF, Qt
+from PyQt6.QtCore import QPoint, QPointF, QRect, Qt
 from PyQt6.QtGui import QPainter, QPixmap
 from PyQt6.QtTest import QAbstractItemModelTester
 from PyQt6.QtWidgets import QListView
@@ -446,6 +446,33 @@ def test_names_never_overlap(desk: MakeDesk) -> None:
         assert len(placed) > 1
         for number, one in enumerate(placed):
             assert not any(labels._overlap(one, other) for other in placed[:number])
+
+
+def test_no_name_lies_under_a_panel(desk: MakeDesk) -> None:
+    made, page = with_map(fake_map.grown(2_000, 6_000), desk)
+    made.window.resize(800, 600)
+    made.until(lambda: page.canvas.is_at_rest() and page.width() < 800)
+
+    def under() -> list[str]:
+        panels = (page.search, page.legend, page.zoom, page.card)
+        places = [panel.geometry() for panel in panels if panel.isVisible()]
+        return [
+            label.text
+            for label, _x, _y in page.canvas.placed
+            if any(
+                place.intersects(
+                    QRect(round(label.left), round(label.top), round(label.width), round(label.height))
+                )
+                for place in places
+            )
+        ]
+
+    made.until(lambda: bool(page.canvas.placed) and not under())
+    before = len(page.canvas.placed)
+    assert before > 5
+    # Without the panels the same view has names where they lie.
+    page.canvas.cover(())
+    made.until(lambda: bool(under()))
 
 
 def test_more_names_appear_as_there_is_room(qtbot: QtBot) -> None:

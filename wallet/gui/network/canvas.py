@@ -15,6 +15,7 @@ from PyQt6.QtCore import (
     QEasingCurve,
     QEvent,
     QPointF,
+    QRect,
     QRectF,
     QSize,
     Qt,
@@ -92,6 +93,7 @@ class MapCanvas(QWidget):
         self.mode = "capacity"
         self.picture: Picture | None = None
         self.placed: list[tuple[labels.Label, float, float]] = []
+        self._covered: tuple[QRect, ...] = ()
         self.drawn: Drawn | None = None
         self.own_node: int | None = None
         self.own_place: tuple[float, float] | None = None
@@ -380,12 +382,18 @@ class MapCanvas(QWidget):
         name = fmt.node_name(self.network.names[node], self.network.node_id(node))
         return name if len(name) <= 28 else name[:27].rstrip() + fmt.ELLIPSIS
 
+    def cover(self, places: tuple[QRect, ...]) -> None:
+        """Where panels float over the map: no name goes there, which would be cut by their edge."""
+        if places != self._covered:
+            self._covered = places
+            self._place_names()
+
     def _place_names(self) -> None:
         if self.network is None:
             self.placed = []
             return
         camera = self.camera
-        found = labels.place(self._wishes(), self.width(), self.height(), MOST_NAMES)
+        found = labels.place(self._wishes(), self.width(), self.height(), MOST_NAMES, self._covered)
         self.placed = [(label, *camera.to_map(label.left, label.top)) for label in found]
         if self._unmade() and not self._slicer.isActive():
             self._slicer.start()

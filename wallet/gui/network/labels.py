@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from PyQt6.QtCore import QPointF, Qt
+from PyQt6.QtCore import QPointF, QRect, Qt
 from PyQt6.QtGui import QFont, QFontMetricsF, QPainter, QPainterPath, QPen, QPixmap
 
 from wallet.gui.theme import theme
@@ -51,12 +51,19 @@ def label_height() -> float:
     return float(theme().line_height("caption"))
 
 
-def place(wishes: Iterable[Wish], width: float, height: float, limit: int = 80) -> list[Label]:
-    """Give places to as many as fit, in their order; beside, below or above their points."""
+def place(
+    wishes: Iterable[Wish], width: float, height: float, limit: int = 80, covered: Sequence[QRect] = ()
+) -> list[Label]:
+    """Give places to as many as fit, in their order; beside, below or above their points, and not where something is
+    `covered`."""
     taken: dict[tuple[int, int], list[Label]] = {}
     found: list[Label] = []
     tall = label_height()
     wanted = list(wishes)
+    for rect in covered:
+        lid = Label("", "", rect.x(), rect.y(), rect.width(), rect.height())
+        for cell in _cells(lid):
+            taken.setdefault(cell, []).append(lid)
     # No name over a large dot either.
     for wish in wanted:
         if wish.radius >= LARGE:

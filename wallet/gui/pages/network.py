@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PyQt6.QtCore import Qt, QTimer
+from PyQt6.QtCore import QPoint, Qt, QTimer
 from PyQt6.QtGui import QResizeEvent, QShowEvent
 from PyQt6.QtWidgets import QStackedWidget, QWidget
 
@@ -381,3 +381,7 @@ class NetworkPage(Page):
             panel.move(width - panel.width() - margin, top)
         shown = [panel.geometry() for panel in (self.card, self.attempts) if not panel.isHidden()]
         self.legend.setVisible(not any(self.legend.geometry().intersects(place) for place in shown))
+        panels = (self.search, self.legend, self.zoom)
+        shown += [panel.geometry() for panel in panels if not panel.isHidden()]
+        corner = self.canvas.mapTo(self.map, QPoint(0, 0))
+        self.canvas.cover(tuple(place.translated(-corner) for place in shown))
