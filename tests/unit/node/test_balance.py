@@ -124,6 +124,13 @@ def test_a_reserve_beyond_the_coins_takes_no_more_than_there_is() -> None:
     assert (kept(view), view.spendable_sat) == ({"ANCHOR_FEES": 4_000}, 0)
 
 
+def test_fractions_of_what_is_kept_back_are_no_satoshi_to_spend() -> None:
+    opening = channel(is_channel_ready=False, is_usable=False, balance_msat=1_500)
+    closing = channel(state=ChannelState.SHUTTING_DOWN, is_usable=False, balance_msat=1_500)
+    view = seen(OnchainBalance(), 0, opening, closing)
+    assert (view.total_sat, view.reserved_sat, view.spendable_sat) == (3, 3, 0)
+
+
 @st.composite
 def coins(draw: st.DrawFn) -> OnchainBalance:
     spendable, arriving, frozen, opening, psbt, claims = (draw(SATS) for _ in range(6))
