@@ -6,6 +6,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
+# Two builds of one commit are alike: times are the commit's, and sets have one order.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+export SOURCE_DATE_EPOCH PYTHONHASHSEED=0
 PYTHON=${PYTHON:-$(packaging/find-python.sh)}
 work=$root/build/package
 venv=$work/venv
@@ -26,8 +29,14 @@ cp -R wallet resources packaging LICENSE README.md setup.py pyproject.toml "$wor
 find "$work/source" \( -name __pycache__ -o -name '*.so' -o -name '*.pyd' \) -prune -exec rm -rf {} +
 cd "$work/source"
 if ! "$venv/bin/python" setup.py --quiet build_ext --inplace >"$work/kernel.log" 2>&1; then
-  echo "[package] the kernel is not compiled ($work/kernel.log says why): routes are found some thirty times as slowly" >&2
+  echo "[package] the kernels are not compiled ($work/kernel.log says why), and nobody gets a program without them" >&2
+  exit 1
 fi
+# macOS and Windows want the icon within the program.
+case "$(uname -s)" in
+  Darwin) "$venv/bin/python" packaging/linux/icons.py resources/icons/leyden.svg build/icons build/icons/leyden.icns ;;
+  MINGW* | MSYS*) "$venv/bin/python" packaging/linux/icons.py resources/icons/leyden.svg build/icons build/icons/leyden.ico ;;
+esac
 "$venv/bin/python" -m PyInstaller --noconfirm --log-level ERROR --distpath "$root/dist" --workpath "$work/frozen" \
   packaging/leyden.spec
 cd "$root"

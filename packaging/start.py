@@ -1,6 +1,7 @@
 """Where the frozen program begins. The process that lays the network map out is this program too: there is no Python to
-run a module with."""
+run a module with. `--what-is-inside` is for the check of the package."""
 
+import json
 import os
 import sys
 
@@ -36,6 +37,28 @@ def find_certificates() -> None:
             return
 
 
+def what_is_inside() -> dict[str, object]:
+    """What a program without it would do without a word: the kernels it was compiled with, its languages, its icons."""
+    from importlib.util import find_spec
+
+    from PyQt6.QtGui import QImageReader
+
+    from wallet.gui.assets import asset
+    from wallet.gui.icons import names
+    from wallet.i18n import languages
+    from wallet.ln.routing import kernel
+
+    return {
+        "kernels": {
+            "routes": kernel.COMPILED is not None,
+            "signatures": find_spec("wallet.bitcoin._curve_batch") is not None,
+        },
+        "languages": languages(asset("locale")),
+        "icons": names(),
+        "pictures": sorted(bytes(kind).decode() for kind in QImageReader.supportedImageFormats()),
+    }
+
+
 if __name__ == "__main__":
     if getattr(sys, "frozen", False):
         forget_own_libraries()
@@ -44,4 +67,7 @@ if __name__ == "__main__":
         from wallet.node.map_worker import main as make_map
 
         sys.exit(make_map())
+    if sys.argv[1:] == ["--what-is-inside"]:
+        print(json.dumps(what_is_inside()))
+        sys.exit(0)
     sys.exit(main())

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # deb.sh PROGRAM DIST PYTHON: a Debian package of the one-folder program in PROGRAM, written into DIST. PYTHON has PyQt6,
-# which draws the icons.
+# which draws the icons. MAINTAINER is who publishes it, with an address; the times in it are SOURCE_DATE_EPOCH, where that
+# is set.
 set -euo pipefail
 program=$(readlink -f "$1")
 dist=$(readlink -f "$2")
@@ -17,8 +18,7 @@ install -d "$tree/usr/lib" "$tree/usr/bin" "$tree/usr/share/applications" "$tree
 cp -R "$program" "$tree/usr/lib/leyden"
 ln -s ../lib/leyden/leyden "$tree/usr/bin/leyden"
 install -m 644 "$here/leyden.desktop" "$tree/usr/share/applications/leyden.desktop"
-install -m 644 "$root/README.md" "$root/CHANGELOG.md" "$tree/usr/share/doc/leyden/" 2>/dev/null ||
-  install -m 644 "$root/README.md" "$tree/usr/share/doc/leyden/"
+install -m 644 "$root/README.md" "$root/CHANGELOG.md" "$tree/usr/share/doc/leyden/"
 {
   echo "Leyden is free software under the GNU General Public License, version 3 or later."
   echo "The licence is in /usr/share/common-licenses/GPL-3 and, with those of its parts, in /usr/lib/leyden."
@@ -42,7 +42,7 @@ depends+=", ca-certificates, fonts-dejavu-core, hicolor-icon-theme"
   echo "Package: leyden"
   echo "Version: $version"
   echo "Architecture: $architecture"
-  echo "Maintainer: The Leyden developers <leyden@localhost>"
+  echo "Maintainer: ${MAINTAINER:-The Leyden developers <leyden@localhost>}"
   echo "Installed-Size: $(du -sk "$tree/usr" | cut -f1)"
   echo "Depends: $depends"
   echo "Recommends: desktop-file-utils"

@@ -1,12 +1,13 @@
 """look.py ROOT PICTURES: starts the installed program within the system in ROOT, on an X server of its own, and looks.
 
-The first window shows its one filled button; a second start hands its link over and ends; the map's process makes a
-map; the tour through the sandbox comes to its end. Pictures of the screen and of the tour are written. Run by
-test-deb.sh.
+It has its kernels, languages and icons; the first window shows its one filled button; a second start hands its link
+over and ends; the map's process makes a map; the tour through the sandbox comes to its end. Pictures of the screen and of
+the tour are written. Run by test-deb.sh.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -26,6 +27,7 @@ from wallet.node.map_worker import pack, unpack
 LIMIT_SECONDS = 120
 TOUR_SECONDS = 900
 LINK = "lightning:lnbc1"
+SOURCES = Path(__file__).resolve().parents[2] / "resources"
 LEAST_PIXELS = 5_000
 """Of the filled button's colour: the button is some 280 by 44."""
 
@@ -102,6 +104,31 @@ def wait_for(holds: Callable[[QImage], bool], what: str, process: subprocess.Pop
             raise Failed(f"The program ended with {process.returncode} before there was {what}.")
         time.sleep(0.01)
     raise Failed(f"There is no {what} after {LIMIT_SECONDS} s.")
+
+
+def look_inside(root: Path) -> None:
+    """What nobody would miss at the first look: the program does without compiled kernels, catalogues and icons."""
+    said = subprocess.run(
+        in_root(root, "leyden", "--what-is-inside"), capture_output=True, timeout=LIMIT_SECONDS, check=False
+    )
+    if said.returncode != 0:
+        raise Failed(
+            f"The program does not say what is inside: {said.stderr.decode(errors='replace')[-500:]}"
+        )
+    inside = json.loads(said.stdout)
+    for name, wanted in (
+        ("languages", {"en", *(folder.name for folder in (SOURCES / "locale").iterdir() if folder.is_dir())}),
+        ("icons", {file.stem for file in (SOURCES / "icons").glob("*.svg")}),
+        ("pictures", {"bmp", "gif", "jpeg", "png", "svg", "webp"}),
+    ):
+        if missing := wanted - set(inside[name]):
+            raise Failed(f"The program comes without these {name}: {', '.join(sorted(missing))}.")
+    if without := [name for name, is_there in inside["kernels"].items() if not is_there]:
+        raise Failed(f"The program comes without its compiled kernels: {', '.join(without)}.")
+    print(
+        f"[package-test] inside: both kernels, {len(inside['languages'])} languages, {len(inside['icons'])} icons",
+        flush=True,
+    )
 
 
 def look_at_start(root: Path, display: str, picture: Path) -> None:
@@ -187,6 +214,7 @@ def main() -> int:
     os.environ.update(DISPLAY=display, QT_QPA_PLATFORM="xcb")
     app = QGuiApplication(sys.argv[:1])
     try:
+        look_inside(root)
         look_at_start(root, display, pictures / "wizard.png")
         look_at_map(root)
         look_at_tour(root, display, pictures)

@@ -254,6 +254,36 @@ def test_without_a_camera_it_says_what_else_there_is(qapp: object, monkeypatch: 
     camera.stop()
 
 
+@pytest.mark.parametrize("answer", ["Granted", "Denied"])
+def test_the_camera_waits_for_the_person_s_leave_and_takes_a_no(
+    qapp: object, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """macOS asks; a camera that starts before the answer stays dark."""
+    camera = QtCamera()
+    device = object()
+    leave = Qt.PermissionStatus.Undetermined
+    asked: list[int] = []
+    opened: list[object] = []
+    said: list[str] = []
+    monkeypatch.setattr(camera, "_devices", lambda: [device])
+    monkeypatch.setattr(camera, "_leave", lambda: leave)
+    monkeypatch.setattr(camera, "_ask_for_leave", lambda: asked.append(1))
+    monkeypatch.setattr(camera, "_open", opened.append)
+    camera.failed.connect(said.append)
+    camera.start()
+    assert (len(asked), opened, said) == (1, [], [])
+    camera.stop()
+    leave = Qt.PermissionStatus[answer]
+    camera._answered()
+    assert (opened, said) == ([], []), "it was stopped before the answer"
+    leave = Qt.PermissionStatus.Undetermined
+    camera.start()
+    leave = Qt.PermissionStatus[answer]
+    camera._answered()
+    assert opened == ([device] if answer == "Granted" else [])
+    assert [("image file" in text) for text in said] == ([] if answer == "Granted" else [True])
+
+
 class FakeScreen(X11Screen):
     """A screen with a code on it; the frame is drawn by the test's hands."""
 

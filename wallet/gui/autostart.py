@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -26,7 +27,12 @@ def entry_file() -> Path:
 def command_line(network: str) -> list[str]:
     """What starts this program again, as it was installed."""
     program = shutil.which("leyden")
-    if getattr(sys, "frozen", False):
+    image, mounted = os.environ.get("APPIMAGE", ""), os.environ.get("APPDIR", "")
+    if image and mounted and Path(sys.executable).is_relative_to(mounted):
+        # The program itself lies in a folder that is mounted for as long as it runs. An AppImage that started us, like
+        # a terminal, hands both names on to us too.
+        words = [image]
+    elif getattr(sys, "frozen", False):
         words = [sys.executable]
     elif program is not None:
         words = [program]
@@ -38,7 +44,12 @@ def command_line(network: str) -> list[str]:
 def _quoted(word: str) -> str:
     """A word of an Exec line, by the rules of desktop entries: quoted, and escaped once more as a string's value."""
     escaped = "".join(f"\\{char}" if char in '"`$\\' else char for char in word)
-    return '"' + escaped.replace("\\", "\\\\").replace("%", "%%") + '"'
+    return '"' + _escaped(escaped).replace("%", "%%") + '"'
+
+
+def _escaped(value: str) -> str:
+    """A string's value in a desktop entry."""
+    return value.replace("\\", "\\\\")
 
 
 def is_on() -> bool:
@@ -52,11 +63,14 @@ def set_on(on: bool, network: str) -> None:
         file.unlink(missing_ok=True)
         return
     file.parent.mkdir(parents=True, exist_ok=True)
+    command = command_line(network)
     lines = (
         "[Desktop Entry]",
         "Type=Application",
         "Name=Leyden",
-        f"Exec={' '.join(map(_quoted, command_line(network)))}",
+        f"Exec={' '.join(map(_quoted, command))}",
+        # A desktop passes over the entry of a program that is gone.
+        f"TryExec={_escaped(command[0])}",
         "Icon=leyden",
         "X-GNOME-Autostart-enabled=true",
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from PyQt6.QtCore import QObject, pyqtSignal
+from PyQt6.QtCore import QCameraPermission, QCoreApplication, QObject, Qt, pyqtSignal
 from PyQt6.QtGui import QImage
 
 from wallet.i18n import _
@@ -42,6 +42,7 @@ class QtCamera(Camera):
         self._media: Any = None
         self._problem = ""
         self._parts: tuple[Any, ...] = ()
+        self._asks_for: int | None = None
         try:
             from PyQt6 import QtMultimedia
         except ImportError:
@@ -67,7 +68,38 @@ class QtCamera(Camera):
                 or _("There is no camera. Choose an image file or a part of the screen, or plug a camera in.")
             )
             return
-        camera = self._media.QCamera(devices[index])
+        leave = self._leave()
+        if leave == Qt.PermissionStatus.Undetermined:
+            self._asks_for = index
+            self._ask_for_leave()
+        elif leave == Qt.PermissionStatus.Denied:
+            self.failed.emit(
+                _(
+                    "The system does not let Leyden use the camera. Allow it in the system's privacy settings and "
+                    "try again; an image file or a part of the screen works without it."
+                )
+            )
+        else:
+            self._open(devices[index])
+
+    def _leave(self) -> Qt.PermissionStatus:
+        """Whether the system lets us: macOS asks the person, and a camera opened before that stays dark."""
+        app = QCoreApplication.instance()
+        return Qt.PermissionStatus.Granted if app is None else app.checkPermission(QCameraPermission())
+
+    def _ask_for_leave(self) -> None:
+        app = QCoreApplication.instance()
+        if app is not None:
+            app.requestPermission(QCameraPermission(), self._answered)
+
+    def _answered(self, *_answer: object) -> None:
+        """The person answered; a camera that was stopped meanwhile stays off."""
+        index, self._asks_for = self._asks_for, None
+        if index is not None and self._leave() != Qt.PermissionStatus.Undetermined:
+            self.start(index)
+
+    def _open(self, device: Any) -> None:
+        camera = self._media.QCamera(device)
         session, sink = self._media.QMediaCaptureSession(), self._media.QVideoSink()
         session.setCamera(camera)
         session.setVideoSink(sink)
@@ -87,6 +119,7 @@ class QtCamera(Camera):
         )
 
     def stop(self) -> None:
+        self._asks_for = None
         if self._parts:
             camera = self._parts[0]
             self._parts = ()
