@@ -1,8 +1,8 @@
 """look.py ROOT PICTURES: starts the installed program within the system in ROOT, on an X server of its own, and looks.
 
 It has its kernels, languages and icons; the first window shows its one filled button; a second start hands its link
-over and ends; the map's process makes a map; the tour through the sandbox comes to its end. Pictures of the screen and of
-the tour are written. Run by test-deb.sh.
+over and ends; the map's process makes a map; the tour through the sandbox comes to its end. Pictures of the screen and
+of the tour are written. Run by test-deb.sh.
 """
 
 from __future__ import annotations
