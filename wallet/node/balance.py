@@ -53,15 +53,16 @@ def _counts(item: ChannelDetails) -> bool:
     return item.is_channel_ready or (item.is_outbound and item.funding_outpoint is not None)
 
 
-def _in_channels(channels: Iterable[ChannelDetails], online: Collection[NodeId]) -> dict[ReserveReason, int]:
+def _in_channels(counted: Collection[ChannelDetails], online: Collection[NodeId]) -> dict[ReserveReason, int]:
     """In whole satoshis, so that together with what is left they are the balance in whole satoshis."""
     kept_msat: dict[ReserveReason, int] = {}
-    for item in channels:
+    for item in counted:
         for reason, amount_msat in _kept(item, is_online=item.counterparty_node_id in online):
             kept_msat[reason] = kept_msat.get(reason, 0) + amount_msat
     kept_sat: dict[ReserveReason, int] = {}
-    so_far_msat = 0
-    # Each part ends where the sum up to it, rounded down, ends: so no fraction is lost or counted twice.
+    # Each part ends where the sum up to it, rounded down, ends: so no fraction is lost or counted twice. What can be
+    # sent is the first: a fraction of it and one of what is kept are together no satoshi to send.
+    so_far_msat = sum(item.balance_msat for item in counted) - sum(kept_msat.values())
     for reason, amount_msat in sorted(kept_msat.items(), key=lambda part: _ORDER[part[0]]):
         before_sat = so_far_msat // 1000
         so_far_msat += amount_msat

@@ -131,6 +131,14 @@ def test_fractions_of_what_is_kept_back_are_no_satoshi_to_spend() -> None:
     assert (view.total_sat, view.reserved_sat, view.spendable_sat) == (3, 3, 0)
 
 
+def test_half_a_satoshi_to_spend_and_half_a_one_that_is_kept_back_are_none_to_spend() -> None:
+    keeps_nothing = {"unspendable_punishment_reserve_sat": 0, "commitment_fee_reserve_msat": 0}
+    here = channel(balance_msat=7_500, **keeps_nothing)
+    away = channel(balance_msat=2_900, counterparty_node_id=OTHER, is_usable=False, **keeps_nothing)
+    view = seen(OnchainBalance(), 0, here, away)
+    assert (view.total_sat, view.spendable_sat, kept(view)) == (10, 7, {"PEER_AWAY": 3})
+
+
 @st.composite
 def coins(draw: st.DrawFn) -> OnchainBalance:
     spendable, arriving, frozen, opening, psbt, claims = (draw(SATS) for _ in range(6))
