@@ -84,7 +84,7 @@ class EventHandler:
             case ev.FundingGenerationReady():
                 self._fund(event)
             case ev.OpenChannelRequest():
-                self._open_request(event)
+                self._asked_to_open(event)
             case ev.ChannelPending():
                 self._pending(event)
             case ev.ChannelReadyEvent():
@@ -172,6 +172,14 @@ class EventHandler:
                 node.manager.force_close_broadcasting_latest_txn(
                     temporary_id, event.counterparty_node_id, str(error)
                 )
+
+    def _asked_to_open(self, event: ev.OpenChannelRequest) -> None:
+        try:
+            self._open_request(event)
+        except APIError as error:
+            # What the peer says, and that it hangs up, can come in one piece: then nobody waits for the answer, and to
+            # try it again at the next start would let strangers fill the disk.
+            self._node.log(LogLevel.INFO, "a channel was gone before it was answered: %s", error)
 
     def _open_request(self, event: ev.OpenChannelRequest) -> None:
         node = self._node

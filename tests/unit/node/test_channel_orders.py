@@ -15,8 +15,9 @@ from wallet.bitcoin.address import REGTEST, address_to_script, script_to_address
 from wallet.bitcoin.tx import OutPoint, Txid
 from wallet.ln import lsps1
 from wallet.ln.config import UserConfig
+from wallet.ln.events import Balance, BalanceKind, OpenChannelRequest
 from wallet.ln.lsps1 import BoughtChannel, OrderState
-from wallet.ln.types import NodeId
+from wallet.ln.types import APIError, ChannelId, NodeId, PaymentHash
 from wallet.node.api import CommandError
 from wallet.node.commands.buying import order_sentence
 from wallet.node.event_handler import EventHandler
@@ -166,6 +167,7 @@ class Rig:
         node: Any = SimpleNamespace(
             core=self.core,
             manager=SimpleNamespace(list_channels=lambda: self.channels),
+            chain_monitor=SimpleNamespace(get_claimable_balances=list),
             onchain=self.onchain,
             options=SimpleNamespace(network=REGTEST, user_config=UserConfig(), accept_without_reserve=True),
             alias_of=lambda _node_id: "The seller",
@@ -309,6 +311,24 @@ def test_a_bought_channel_with_our_money_in_it_needs_coins_to_close_it(
     assert (offered.temporary_channel_id in handler.channel_requests) is not accepted
 
 
+@pytest.mark.parametrize("public", [False, True], ids=["wanted", "unwanted"])
+def test_a_channel_whose_peer_has_gone_already_is_forgotten(public: bool) -> None:
+    rig = Rig()
+
+    def gone(*_what: object) -> None:
+        raise APIError("There is no such channel.")
+
+    rig.node.manager = SimpleNamespace(
+        list_channels=list, accept_inbound_channel=gone, reject_inbound_channel=gone
+    )
+    offered = OpenChannelRequest(
+        ChannelId(bytes(32)), NodeId(SELLER), 300_000, 0, b"", public, needs_anchor_reserve=False
+    )
+    # What is raised here would be written down, and tried again at each start.
+    EventHandler(rig.node).handle(0, offered)
+    assert "There is no such channel." in rig.log[-1]
+
+
 # --- what a seller does instead ---------------------------------------------------------------
 
 
@@ -396,6 +416,25 @@ def test_a_channel_that_does_not_come_in_time_is_told_with_what_to_do(
     rig.channels.append(channel_of(1, 300_000, None))
     rig.look()
     assert "is opening, but not confirmed" in rig.sentence(record)
+
+
+def test_of_a_payment_that_a_closed_channel_holds_the_block_is_told_too() -> None:
+    record = dataclasses.replace(order_of("a", 300_000, PayBy.LIGHTNING), paid_height=100)
+    rig = Rig(record)
+    rig.payments[HASH] = SimpleNamespace(state=PaymentState.PENDING)
+    rig.node.best_height = 120
+    ours, other = (
+        Balance(
+            kind=BalanceKind.MAYBE_TIMEOUT_CLAIMABLE_HTLC,
+            channel_id=ChannelId(bytes(32)),
+            amount_sat=TOTAL_SAT,
+            height=height,
+            payment_hash=PaymentHash(payment_hash),
+        )
+        for height, payment_hash in ((240, HASH), (300, b"o" * 32))
+    )
+    rig.node.chain_monitor = SimpleNamespace(get_claimable_balances=lambda: [ours, other])
+    assert "come back by themselves, at block 240 at the latest" in rig.sentence(record)
 
 
 def test_a_payment_on_chain_that_is_not_confirmed_makes_no_seller_late() -> None:

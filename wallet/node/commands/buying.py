@@ -589,6 +589,13 @@ def _not_opened_sentence(node: Node, record: OrderRecord) -> str:
             for htlc in channel.pending_htlcs
             if htlc.outbound and record.payment_hash and htlc.payment_hash == record.payment_hash
         ]
+        if not held and state is PaymentState.PENDING:
+            # The channel that it left through was closed meanwhile: the chain gives it back.
+            held = [
+                balance.height
+                for balance in node.chain_monitor.get_claimable_balances()
+                if balance.payment_hash == record.payment_hash and balance.height is not None
+            ]
     if record.pay_by is PayBy.ONCHAIN:
         if paid is None or paid.height is None:
             return ""
@@ -620,7 +627,7 @@ def _not_opened_sentence(node: Node, record: OrderRecord) -> str:
         amount=sat_text(record.total_sat),
         blocks=passed_blocks,
         agreed=params.funding_confirms_within_blocks,
-        height=max(held, default=record.paid_height),
+        height=max([*held, node.best_height]),
         id=peer_text(record.order.order_id),
     )
 
