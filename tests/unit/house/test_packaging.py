@@ -140,5 +140,17 @@ def test_what_the_packages_stand_on_has_its_licence_too(name: str, licence: str,
     assert words in part.text
 
 
+def test_what_came_from_the_system_is_told_with_its_licence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "licences" / "system"
+    folder.mkdir(parents=True)
+    (folder / "libffi8.txt").write_text("Files: *\nLicense: MIT\n terms\n\nFiles: debian/*\nLicense: GPL-3\n")
+    monkeypatch.setattr("wallet.gui.pages.about.asset", lambda *names: tmp_path.joinpath(*names))
+    (part,) = [part for part in parts("") if part.name == "libffi8"]
+    assert part.licence == "MIT, GPL-3"
+    assert "terms" in part.text
+
+
 def test_every_part_s_licence_can_be_read() -> None:
     assert [part.name for part in parts("") if not part.text] == []

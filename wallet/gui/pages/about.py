@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -79,7 +80,15 @@ def _beneath() -> list[Part]:
         # Of both only their own files know which version it is; Qt reads the camera with the second.
         Part("OpenSSL", "", "Apache-2.0", text("Apache-2.0.txt")),
         Part("FFmpeg", "", "LGPL-2.1-or-later", text("LGPL-2.1.txt")),
+        *map(_of_the_system, sorted(asset("licences", "system").glob("*.txt"))),
     ]
+
+
+def _of_the_system(file: Path) -> Part:
+    """A library that packaging/leyden.spec took from the system it was built on, with what Debian says of it."""
+    text = file.read_text(encoding="utf-8", errors="replace")
+    named = dict.fromkeys(re.findall(r"^License: *(\S.*)$", text, re.MULTILINE))
+    return Part(file.stem, "", ", ".join(named)[:80], text)
 
 
 def parts(version: str) -> list[Part]:
