@@ -103,9 +103,6 @@ HTLC_TIMEOUT_WEIGHT_ANCHORS: Final = 666
 HTLC_SUCCESS_WEIGHT: Final = 703
 HTLC_SUCCESS_WEIGHT_ANCHORS: Final = 706
 
-MAX_HTLCS_PER_SIDE: Final = 483
-"""BOLT 2, max_accepted_htlcs."""
-
 register(ChannelTypeFeatures, ChannelTypeFeatures.to_bytes, ChannelTypeFeatures.from_bytes)
 
 

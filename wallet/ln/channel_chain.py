@@ -35,7 +35,6 @@ __all__ = [
     "funding_confirmed",
     "funding_deadline_height",
     "funding_unconfirmed",
-    "needs_funding_broadcast",
     "receive_channel_ready",
 ]
 
@@ -49,10 +48,6 @@ def depth_reached(channel: FundedChannel, best_height: int) -> bool:
     if terms.minimum_depth_blocks == 0:
         return terms.may_use_unconfirmed
     return channel.scope.confirmations(best_height) >= terms.minimum_depth_blocks
-
-
-def needs_funding_broadcast(channel: FundedChannel) -> bool:
-    return channel.scope.funding_tx is not None and channel.scope.confirmation is None
 
 
 def become_ready(draft: Draft, best_height: int, first_point: bytes) -> None:

@@ -1,10 +1,8 @@
-"""The dance of `commitment_signed` and `revoke_and_ack`, and what a commitment holds. BOLT 2, normal
-operation.
+"""The dance of `commitment_signed` and `revoke_and_ack`, and what a commitment holds. BOLT 2, normal operation.
 
-Balances are folds: of the settled balance, and of the stages of all updates that are still here. Nothing
-    patches an
-amount; a commitment is made from the stages alone, so that the same one can be made again when it has to be
-sent again.
+Balances are folds: of the settled balance, and of the stages of all updates that are still here. Nothing patches an
+amount; a commitment is made from the stages alone, so that the same one can be made again when it has to be sent
+again.
 """
 
 from __future__ import annotations
@@ -42,7 +40,6 @@ from wallet.ln.channel_state import (
     OUTBOUND_TO_COMMIT,
     FeeUpdate,
     Fulfilled,
-    FundedChannel,
     FundingScope,
     InboundHtlc,
     InboundStage,
@@ -75,7 +72,6 @@ __all__ = [
     "BuiltCommitment",
     "anchors_cost_sat",
     "build_commitment",
-    "channel_feerates",
     "commitment_feerate",
     "initial_commitment",
     "move_updates",
@@ -309,7 +305,6 @@ def move_updates(draft: Draft, move: Move) -> None:
                     sent.add.payment_hash,
                     sent.add.amount_msat,
                     sent.removal,
-                    sent.add.onion_routing_packet,
                 )
             )
     received_moves = INBOUND_MOVES[move]
@@ -488,12 +483,3 @@ def receive_revoke_and_ack(draft: Draft, msg: msgs.RevokeAndAck) -> None:
         counterparty_next_point=msg.next_per_commitment_point,
     )
     move_updates(draft, Move.RECV_REVOKE)
-
-
-def channel_feerates(channel: FundedChannel) -> tuple[int, int]:
-    """The fee rates of our newest commitment, and of the peer's."""
-    core = channel.core
-    return (
-        commitment_feerate(core.feerate_sat_per_kw, core.fee_updates, of_holder=True),
-        commitment_feerate(core.feerate_sat_per_kw, core.fee_updates, of_holder=False),
-    )

@@ -1,7 +1,6 @@
 """HTLCs and fee rates: offered, received, removed. BOLT 2, normal operation.
 
-Each function works on a `Draft` and breaks no rule of BOLT 2 as a sender: what cannot be sent now is held
-    until the
+Each function works on a `Draft` and breaks no rule of BOLT 2 as a sender: what cannot be sent now is held until the
 peer's revoke_and_ack (or, for removals, until it is connected again). As a receiver, each MUST is one `if`.
 """
 

@@ -1,8 +1,7 @@
 """Opening a channel, version 1, from both sides. BOLT 2, channel establishment v1.
 
 Each stage is a type of its own; what has not been agreed yet has no field. None of them is durable: until the
-funding is agreed nothing is at stake, and BOLT 2 has the opening forgotten at a disconnection. The last
-function of
+funding is agreed nothing is at stake, and BOLT 2 has the opening forgotten at a disconnection. The last function of
 each side gives back a `Funded`: the channel, and both first commitments, for the monitor.
 """
 

@@ -2,23 +2,20 @@
 
 Theory of operation. BOLT 2 lets each side keep its own view of the next commitments; an update (an HTLC
 added, an HTLC removed, a new fee rate) travels through fixed stages. Three things move updates on, and they
-move all of them
-together: we send `commitment_signed` (SEND_COMMIT), the peer revokes (RECV_REVOKE), and the peer sends
+move all of them together: we send `commitment_signed` (SEND_COMMIT), the peer revokes (RECV_REVOKE), and the peer sends
 `commitment_signed`, to which we answer at once with `revoke_and_ack` (RECV_COMMIT). The tables
 `OUTBOUND_MOVES`, `INBOUND_MOVES` and `FEE_MOVES` say where each stage goes on each of the three; a stage
 that a table does not name stays. `IN_HOLDER_COMMITMENT` and `IN_COUNTERPARTY_COMMITMENT` say which stages
 have an output in whose newest commitment. Everything else, balances included, is a fold over these stages
 (`channel_commitment.balances`).
 
-Two numbers count up for each side: a side's commitments, from 0, and how many of them are revoked. We owe an
-    answer
-never, because we answer in the same step; the peer owes one while its newest commitment is not the only
-unrevoked.
+Two numbers count up for each side: a side's commitments, from 0, and how many of them are revoked. We never owe
+an answer, because we answer in the same step; the peer owes one while its newest commitment is not the only one
+that is unrevoked.
 
-What a record of this file holds is durable, except where it says so. `rows_of` turns two states into the
-rows by which they differ; a state is never written as a whole. An update of the peer's that no
-`commitment_signed` of its
-has covered is not durable: BOLT 2 has it forgotten at a disconnection, and so does a restart.
+What a record of this file holds is durable, except where it says otherwise. `rows_of` turns two states into the
+rows by which they differ; a state is never written as a whole. An update of the peer's that no `commitment_signed`
+of its own has covered is not durable: BOLT 2 has it forgotten at a disconnection, and so does a restart.
 """
 
 from __future__ import annotations
@@ -452,7 +449,6 @@ class ClosingNegotiation:
     fee_range: tuple[int, int]
     sent_fee_sat: int | None = None
     received_fee_sat: int | None = None
-    ticks_waiting: int = 0
 
 
 class LastSent(Enum):

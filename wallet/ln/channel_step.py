@@ -2,8 +2,8 @@
 
 Effects are a closed union. Their order is the durability contract: the monitor's update stands before every
 message that relies on it, a `Sign` effect stands before the send that it fills, and what the manager is told
-comes last. A
-step never signs: `ChannelManager` asks the signer, fills the next send, and goes on, in the same entry.
+comes last. A step never signs: `ChannelManager` asks the signer, fills the next send, and goes on, in the same
+entry.
 
 Within a transition, a `Draft` collects the changes; it never leaves the function that made it. An exception
 on the way throws the draft away, and the old state stays whole.
@@ -167,7 +167,6 @@ class TellHtlcFailed:
     payment_hash: PaymentHash
     amount_msat: int
     removal: Removal
-    sent_packet: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,13 @@
 """`ChannelManager`: many channels, and the payments in, out and through them.
 
 Its rooms, each in a file of its own, stand on one another: `manager_base` (entries, effects, rows, closing),
-`manager_opening`, `manager_messages` (peers, living channels, own gossip), `manager_payments`,
-`manager_chain`; this
-file adds what needs all of them: making, reading back, snapshots and events.
+`manager_opening`, `manager_messages` (peers, living channels, own gossip), `manager_payments`, `manager_chain`;
+this file adds what needs all of them: making, reading back, snapshots and events.
 
-It implements `ChannelMessageHandler`, `MessageSendEventsProvider`, `EventsProvider` and `Confirm`. Methods
-without an
-underscore are entries: called under the core's lock, never from within one another. After each entry the
-    node takes
-`get_and_clear_pending_msg_events()` into the batch, and calls `process_pending_htlc_forwards` when
-`needs_forwarding`.
+It implements `ChannelMessageHandler`, `MessageSendEventsProvider`, `EventsProvider` and `Confirm`. Methods without
+an underscore are entries: called under the core's lock, never from within one another. Before an entry of the node
+ends, it calls `process_pending_htlc_forwards` while `needs_forwarding`, and takes
+`get_and_clear_pending_msg_events()` into the batch.
 """
 
 from __future__ import annotations
@@ -265,9 +262,6 @@ class ChannelManager(ChainRoom):
     def list_connected_peers(self) -> tuple[NodeId, ...]:
         return tuple(self._peers)
 
-    def closed_channel_ids(self) -> tuple[ChannelId, ...]:
-        return tuple(self._closed)
-
     def forget_closed_channel(self, channel_id: ChannelId) -> None:
         """The monitor was archived: nothing will ever have to be told to it."""
         with self._entry:
@@ -283,11 +277,6 @@ class ChannelManager(ChainRoom):
     def pending_events(self) -> tuple[Event, ...]:
         """What waits to be handled, for tests and status lines."""
         return self._events.pending()
-
-    # --- signers ---
-
-    def signer_unblocked(self) -> None:
-        """For signers that answer later; the local one has always answered in the same entry."""
 
     def _settle(self) -> None:
         super()._settle()

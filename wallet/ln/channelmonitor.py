@@ -58,7 +58,6 @@ from wallet.ln.events import (
     SpendableOutputDescriptor,
     SpendableOutputs,
 )
-from wallet.ln.htlc import HTLCSource
 from wallet.ln.monitor_state import (
     ConfirmedTx,
     MonitorHead,
@@ -251,10 +250,6 @@ class ChannelMonitor:
     @property
     def counterparty_node_id(self) -> NodeId:
         return self.state.static.counterparty_node_id
-
-    def live_sources(self) -> frozenset[HTLCSource]:
-        """HTLCs that we offered, whose end has not been told yet."""
-        return frozenset(live_htlcs(self.state)) - self.state.onchain.told_sources
 
     def can_claim(self, payment_hash: PaymentHash) -> bool:
         """Whether the peer offers an HTLC of this hash, and we know its preimage."""

@@ -15,7 +15,6 @@ from wallet.ln.types import APIError
 __all__ = [
     "ANTI_REORG_DELAY_BLOCKS",
     "CLTV_CLAIM_BUFFER_BLOCKS",
-    "CLTV_FAR_FAR_AWAY_BLOCKS",
     "HTLC_FAIL_BACK_BUFFER_BLOCKS",
     "LATENCY_GRACE_PERIOD_BLOCKS",
     "MAX_ACCEPTED_HTLCS",
@@ -70,9 +69,6 @@ MIN_CLTV_EXPIRY_DELTA: Final = (
 """The least that our channels ask for between the incoming and the outgoing HTLC: 48. After the outgoing one's expiry
 its peer has its grace; then our commitment and our HTLC transaction confirm, and are buried; and the incoming one is
 failed while its own peer still waits. BOLT 2 asks for 34 (3R + 2G + 2S)."""
-
-CLTV_FAR_FAR_AWAY_BLOCKS: Final = 14 * 144
-"""BOLT 4, max_htlc_cltv: no HTLC may be locked longer than two weeks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,8 +100,7 @@ class EventQueue:
     def process(self, handler: Callable[[int, Event], None]) -> None:
         """Hands out events until none is left, those that the handler causes included.
 
-        An exception of the handler leaves its event, and those behind it, in the queue, and is passed on. A
-        call
+        An exception of the handler leaves its event, and those behind it, in the queue, and is passed on. A call
         from within the handler does nothing: the outer one will come to the new events.
         """
         if self._processing:

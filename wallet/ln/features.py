@@ -198,9 +198,6 @@ class Features:
         # By way of text, because clearing bit by bit is quadratic, and a peer chooses the length.
         return [bit for bit, digit in enumerate(f"{self.bits:b}"[::-1]) if digit == "1"]
 
-    def has_bit(self, bit: int) -> bool:
-        return bool(self.bits >> bit & 1)
-
     def supports(self, feature: Feature) -> bool:
         """Tell whether the feature is offered, as required or as optional."""
         return bool(self.bits >> feature & 0b11)

@@ -1,9 +1,7 @@
 """The ground that the rooms of `ChannelManager` stand on: entries, effects, rows, and how a channel ends.
 
-Theory of operation. Every call from outside is one entry. Within it, transitions are computed one after the
-other,
-each over one channel: the step first, then the swap of the state, then its effects in order. What a step
-    tells is
+Theory of operation. Every call from outside is one entry. Within it, transitions are computed one after the other,
+each over one channel: the step first, then the swap of the state, then its effects in order. What a step tells is
 queued and worked off before the entry ends, because it may move other channels (a preimage goes upstream).
 Last, channels with updates that are not signed for yet get their one commitment_signed, and the rows by
 which all touched channels differ from what was written before go to `Persist`. Messages, broadcasts and
@@ -297,8 +295,7 @@ class ManagerBase(ABC):
             if anchors
             else ConfirmationTarget.MIN_ALLOWED_NON_ANCHOR_CHANNEL_REMOTE_FEE
         )
-        # Ten times the dearest estimate: estimates differ, and a dear fee is the funder's loss before it is
-        # ours.
+        # Ten times the dearest estimate: estimates differ, and a dear fee is the funder's loss before it is ours.
         most_sat_per_kw = max(25_000, 10 * estimate(ConfirmationTarget.MAXIMUM_FEE_ESTIMATE))
         return FeeBounds(min_sat_per_kw=estimate(lowest), max_sat_per_kw=most_sat_per_kw)
 

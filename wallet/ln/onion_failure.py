@@ -144,10 +144,6 @@ class Failure:
         return bool(self.code & BADONION)
 
     @property
-    def is_update(self) -> bool:
-        return bool(self.code & UPDATE)
-
-    @property
     def sentence(self) -> str:
         return failure_sentence(self.code)
 

@@ -35,7 +35,6 @@ __all__ = [
     "ATTRIBUTION_DATA_LEN",
     "HOLD_TIME_UNIT_MS",
     "HOP_PAYLOADS_LEN",
-    "ONION_PACKET_LEN",
     "DecodedFailure",
     "Failure",
     "FailureCode",
@@ -62,11 +61,9 @@ __all__ = [
 HOP_PAYLOADS_LEN: Final = 1300
 _HEADER_LEN: Final = 1 + 33
 _HMAC_LEN: Final = 32
-ONION_PACKET_LEN: Final = _HEADER_LEN + HOP_PAYLOADS_LEN + _HMAC_LEN
 
 _LAST_HOP_HMAC: Final = bytes(_HMAC_LEN)
 _ZERO_NONCE: Final = bytes(16)  # a block counter of 4 bytes, a nonce of 12
-_ZEROS: Final = bytes(HOP_PAYLOADS_LEN)
 
 
 def _stream(key: bytes, data: bytes) -> bytes:

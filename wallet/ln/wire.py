@@ -41,8 +41,6 @@ _T = TypeVar("_T")
 TlvStream: TypeAlias = dict[int, bytes]
 """Raw values by type, in ascending order of type."""
 
-_U16 = struct.Struct(">H")
-_U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
 _U64_MAX = 0xFFFF_FFFF_FFFF_FFFF
 

@@ -7,16 +7,13 @@ being fed; registrations go to a queue. One task, `run`, makes passes:
    Whether a transaction is confirmed is decided by our own header chain alone: once proven in a block, it
    stays so until that block leaves the chain, whatever a server says meanwhile.
 2. The queue becomes watches; the servers are asked about their scripts (server.py).
-3. What is new in a script's history is fetched (its id is checked) and proven against our headers. A
-server whose
-   header at that height is not ours is on another chain: it is asked again later. One that has our header
-   and no proof lies.
-4. The earliest block with something new is delivered, alone. What the core registers because of it, goes
-back to
-   2 before anything later is delivered; so a descendant in the same block, or the spend of a new output a
-   hundred blocks on, comes before what follows it.
-5. When nothing is left, and servers enough have answered everything at our tip, `BestBlock`. Then the
-mempool:
+3. What is new in a script's history is fetched (its id is checked) and proven against our headers. A server whose
+   header at that height is not ours is on another chain: it is asked again later. One that has our header and no
+   proof lies.
+4. The earliest block with something new is delivered, alone. What the core registers because of it goes back to 2
+   before anything later is delivered; so a descendant in the same block, or the spend of a new output a hundred
+   blocks on, comes before what follows it.
+5. When nothing is left, and servers enough have answered everything at our tip, `BestBlock`. Then the mempool:
    hints, and the ones taken back.
 
 A transaction is delivered to whoever listens once for each watch it matters to, and again after a

@@ -319,9 +319,6 @@ class ProbabilisticScorer:
             if known_to_others:
                 self._learn_success(scid, direction, amount_msat, now.at)
 
-    def probe_failed(self, path: Path, short_channel_id: ShortChannelId | None, now: Now) -> None:
-        self.payment_path_failed(path, short_channel_id, now)
-
     def probe_successful(self, path: Path, now: Now) -> None:
         """Learn that an amount was there everywhere, though nothing moved."""
         for scid, direction, amount_msat, known_to_others in _hops(path):
