@@ -610,7 +610,6 @@ def _questions(session: ElectrumSession) -> list[Callable[[], Awaitable[object]]
         lambda: session.block_header(1),
         lambda: session.block_headers(1, 3),
         lambda: session.subscribe_script(SCRIPT),
-        lambda: session.unsubscribe_script(SCRIPT),
         lambda: session.script_history(SCRIPT),
         lambda: session.script_unspent(SCRIPT),
         lambda: session.transaction(txid),

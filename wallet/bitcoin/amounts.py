@@ -14,22 +14,6 @@ MAX_MONEY_MSAT: Final = MAX_MONEY_SAT * MSAT_PER_SAT
 # 1 vbyte is 4 weight units (BIP 141).
 WEIGHT_PER_VBYTE: Final = 4
 
-# Bitcoin Core's default minimum relay feerate is 1 sat/vB = 250 sat/kw; nodes round 253 up to it.
-MIN_FEERATE_SAT_PER_KW: Final = 253
-
-
-def sat_from_msat_floor(amount_msat: int) -> int:
-    """Whole satoshis in an amount: commitment outputs are rounded down (BOLT 3)."""
-    return amount_msat // MSAT_PER_SAT
-
-
-def sat_from_msat_ceil(amount_msat: int) -> int:
-    return -(-amount_msat // MSAT_PER_SAT)
-
-
-def msat_from_sat(amount_sat: int) -> int:
-    return amount_sat * MSAT_PER_SAT
-
 
 def fee_sat(weight: int, feerate_sat_per_kw: int) -> int:
     """The fee of a commitment or HTLC transaction. BOLT 3, fee calculation: rounded down."""
@@ -46,10 +30,6 @@ def feerate_sat_per_kw(fee_paid_sat: int, weight: int) -> int:
     return fee_paid_sat * 1_000 // weight
 
 
-def sat_per_kw_from_sat_per_vb(feerate_sat_per_vb: int) -> int:
-    return feerate_sat_per_vb * 250
-
-
 def sat_per_vb_from_sat_per_kw_ceil(feerate_sat_per_kw: int) -> int:
     return -(-feerate_sat_per_kw // 250)
 
@@ -57,8 +37,3 @@ def sat_per_vb_from_sat_per_kw_ceil(feerate_sat_per_kw: int) -> int:
 def vbytes_from_weight(weight: int) -> int:
     """Virtual size: a quarter of the weight, rounded up (BIP 141)."""
     return (weight + 3) // WEIGHT_PER_VBYTE
-
-
-def is_money(amount_sat: int) -> bool:
-    """Whether an amount is possible on the chain: 0 to 21 million bitcoin."""
-    return 0 <= amount_sat <= MAX_MONEY_SAT

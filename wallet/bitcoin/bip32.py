@@ -50,10 +50,6 @@ class ExtendedKey:
         )
 
     @property
-    def has_secret(self) -> bool:
-        return self._secret is not None
-
-    @property
     def secret(self) -> bytes:
         """The 32 bytes of the secret key; APIError on a neutered one."""
         if self._secret is None:

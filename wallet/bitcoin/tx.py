@@ -529,14 +529,6 @@ def sighash_segwit_v0(
     return sha256d(preimage)
 
 
-def sighash_segwit_v0_many(tx: Transaction, spends: Iterable[tuple[int, bytes, int, int]]) -> list[bytes]:
-    """BIP 143 hashes of several inputs: (input number, script code, amount in satoshi, sighash type) each."""
-    return [
-        sighash_segwit_v0(tx, index, script_code, value_sat, sighash_type)
-        for index, script_code, value_sat, sighash_type in spends
-    ]
-
-
 def sighash_taproot(
     tx: Transaction,
     index: int,

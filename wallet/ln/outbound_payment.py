@@ -591,7 +591,7 @@ class OutboundPayments:
         problem = self._problem_of(route, route_params, recipient)
         if problem is not None:
             raise PaymentNotSent(PaymentFailureReason.UNEXPECTED_ERROR, problem)
-        self._begin(payment_id, payment_hash, recipient, route, route_params, retry, now, keysend_preimage)
+        self._begin(payment_id, payment_hash, recipient, route_params, retry, now, keysend_preimage)
         self._send_over(payment_id, route, now, best_height)
         self.check_retry_payments(now, best_height, only=payment_id)
 
@@ -612,7 +612,7 @@ class OutboundPayments:
         if problem is not None:
             raise PaymentNotSent(PaymentFailureReason.UNEXPECTED_ERROR, problem)
         params = route.route_params
-        self._begin(payment_id, payment_hash, recipient, route, params, Retry(), now, keysend_preimage)
+        self._begin(payment_id, payment_hash, recipient, params, Retry(), now, keysend_preimage)
         self._send_over(payment_id, route, now, best_height)
         self.check_retry_payments(now, best_height, only=payment_id)
 
@@ -952,7 +952,6 @@ class OutboundPayments:
         payment_id: PaymentId,
         payment_hash: PaymentHash,
         recipient: RecipientOnion,
-        route: Route,
         route_params: RouteParameters,
         retry: Retry,
         now: Now,

@@ -268,10 +268,6 @@ class Ledger:
         self.peers[record.node_id] = record
         self._persist.write((row(PEER_SPACE, record.node_id, record),))
 
-    def forget_peer(self, node_id: bytes) -> None:
-        if self.peers.pop(node_id, None) is not None:
-            self._persist.write((Row(PEER_SPACE, node_id, None),))
-
     def put_closed(self, record: ClosedChannelRecord) -> None:
         before = self.closed.get(record.channel_id)
         self.closed[record.channel_id] = record

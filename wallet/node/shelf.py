@@ -104,10 +104,6 @@ class Shelf(Generic[T]):
             found.update((key, unpack(self._cls, value)) for key, value in rows.items())
         return found
 
-    def is_old(self, key: bytes) -> bool:
-        """Whether it is there, and not in memory."""
-        return key not in self.live and self._known.may_hold(key) and self._old(key) is not None
-
     def __getitem__(self, key: bytes) -> T:
         found = self.get(key)
         if found is None:

@@ -202,7 +202,7 @@ class Views:
         )
         balance = balance_view(onchain, reserve_sat, details, node.peers.online, tuple(locked))
         return WalletSnapshot(
-            status=self._status(details, reserve_sat),
+            status=self._status(details),
             balance=balance,
             channels=channels,
             peers=self._peers(details),
@@ -212,7 +212,7 @@ class Views:
             recent=self.activity_page(offset=0, limit=RECENT_ITEMS).items,
         )
 
-    def _status(self, details: tuple[ChannelDetails, ...], reserve_sat: int) -> NodeStatus:
+    def _status(self, details: tuple[ChannelDetails, ...]) -> NodeStatus:
         node = self._node
         chain = node.electrum.status()
         with node.core.locked():

@@ -44,7 +44,6 @@ P2WPKH_SATISFACTION_WEIGHT: Final = 1 + 1 + 71 + 1 + 33
 # As above, with the 64 bytes of a Schnorr signature only.
 P2TR_SATISFACTION_WEIGHT: Final = 1 + 1 + 64
 P2WPKH_INPUT_WEIGHT: Final = BASE_INPUT_WEIGHT + P2WPKH_SATISFACTION_WEIGHT
-P2TR_INPUT_WEIGHT: Final = BASE_INPUT_WEIGHT + P2TR_SATISFACTION_WEIGHT
 # Version and lock time, then the two bytes that mark a witness.
 BASE_TX_WEIGHT: Final = 8 * WEIGHT_PER_VBYTE + 2
 
@@ -185,7 +184,7 @@ class Target:
             excess_weight -= useful.pop().input_weight
         return useful
 
-    def needed_sat(self, coins: Sequence[Coin]) -> int:
+    def needed_sat(self) -> int:
         """What is missing before any coin is taken: amounts and the fee of everything but the coins' own inputs."""
         with_change = not self.outputs
         fee_sat = self.fee_sat((), with_change=with_change)

@@ -98,7 +98,6 @@ REMEMBERED_DRAFTS = 64
 SHOWN = ("txs", "branches", "reservations", "claims", "labels", "frozen")
 """The parts of the state whose change front ends hear of."""
 
-EXTERNAL = Branch(Purpose.BIP84, False)
 INTERNAL = Branch(Purpose.BIP84, True)
 
 
@@ -357,7 +356,7 @@ class OnchainWallet:
         if selection is None:
             selection = select(usable, target, seed=seed, accept=keeps_reserve)
         if selection is None:
-            raise self._insufficient(target.needed_sat(()), usable, feerate_sat_per_kw, keep_sat)
+            raise self._insufficient(target.needed_sat(), usable, feerate_sat_per_kw, keep_sat)
         return self._build(target, selection, rbf=rbf, lock_time=lock_time, seed=seed)
 
     def _worth_sat(self, chosen: Sequence[Coin], feerate_sat_per_kw: int) -> int:
@@ -396,7 +395,7 @@ class OnchainWallet:
         fee_sat = probe.fee_sat(chosen, with_change=change_sat is not None)
         all_sat = chosen_sat - probe.outputs_sat - fee_sat - (change_sat or 0)
         if all_sat < limit_sat:
-            needed_sat = probe.needed_sat(()) + limit_sat
+            needed_sat = probe.needed_sat() + limit_sat
             raise self._insufficient(needed_sat, usable, feerate_sat_per_kw, keep_sat)
         target = replace(probe, outputs=(*outputs, TxOut(all_sat, send_all_to)))
         selection = Selection(coins=chosen, change_sat=change_sat, fee_sat=fee_sat)
@@ -670,7 +669,7 @@ class OnchainWallet:
 
             selection = select(usable, target, seed=seed, accept=keeps_reserve)
             if selection is None:
-                raise self._insufficient(target.needed_sat(()), usable, feerate_sat_per_kw, keep_sat)
+                raise self._insufficient(target.needed_sat(), usable, feerate_sat_per_kw, keep_sat)
             draft = self._build(
                 target,
                 selection,
@@ -778,7 +777,7 @@ class OnchainWallet:
         usable = [coin for coin in self._usable(None, allow_unconfirmed=False) if coin not in fixed]
         selection = select(usable, target, seed=seed)
         if selection is None:
-            raise self._insufficient(target.needed_sat(()), usable, feerate_sat_per_kw, 0)
+            raise self._insufficient(target.needed_sat(), usable, feerate_sat_per_kw, 0)
         return self._build(target, selection, rbf=True, lock_time=0, seed=seed, fixed=fixed)
 
     def _missing_fee_sat(self, txid: Txid, feerate_sat_per_kw: int, *, with_itself: bool) -> int:
@@ -874,7 +873,7 @@ class OnchainWallet:
             if selection is not None:
                 break
         if selection is None:
-            raise self._insufficient(target.needed_sat(()), pools[-1], target_feerate_sat_per_kw, 0)
+            raise self._insufficient(target.needed_sat(), pools[-1], target_feerate_sat_per_kw, 0)
         claim = Claim(
             outpoints=tuple(sorted({coin.outpoint for coin in (*own_coins, *selection.coins)})),
             must_spend=tuple(outpoint for outpoint, _, _ in must_spend),
@@ -994,13 +993,6 @@ class OnchainWallet:
     def satisfaction_weight(coin: Coin) -> int:
         """What the witness of a coin's input weighs at most."""
         return coin.satisfaction_weight
-
-    def release_claim(self, claim_id: bytes) -> None:
-        """The claim needs its coins no more."""
-        if claim_id in self._state.claims:
-            edit = self._edit()
-            edit.put_claim(claim_id, None)
-            self._apply(edit)
 
     def sign_inputs(self, tx: Transaction, spent_outputs: Sequence[TxOut]) -> Transaction:
         """Signs the inputs that are ours; APIError when an output is not what the chain has it to be."""

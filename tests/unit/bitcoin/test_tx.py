@@ -30,7 +30,6 @@ from wallet.bitcoin.tx import (
     hash_hex,
     read_compact_size,
     sighash_segwit_v0,
-    sighash_segwit_v0_many,
     sighash_taproot,
     target_from_bits,
     txid_from_hex,
@@ -343,8 +342,8 @@ def test_segwit_hashes_agree_with_libwally(
         wallycore.tx_from_bytes(tx.serialize(), WITNESS), index, script_code, value_sat, sighash_type, WITNESS
     )
     assert ours == theirs
-    again = sighash_segwit_v0_many(tx, [(index, script_code, value_sat, sighash_type)] * 2)
-    assert again == [ours, ours]
+    # The mid-states are kept from the first time: they are the same.
+    assert sighash_segwit_v0(tx, index, script_code, value_sat, sighash_type) == ours
 
 
 @given(transactions, st.data())

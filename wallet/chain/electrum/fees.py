@@ -118,13 +118,6 @@ class ElectrumFeeEstimator:
             wanted = max(wanted, snapshot.minimum_sat_per_kw)
         return max(FLOOR_FEERATE_SAT_PER_KW, min(wanted, MAX_SANE_SAT_PER_KW))
 
-    def sat_per_kw_for(self, target_blocks: int) -> int:
-        """For an on-chain payment that may wait that long; the nearest shorter wait that is known."""
-        snapshot = self.snapshot
-        known = [rate for blocks, rate in snapshot.rates if blocks <= target_blocks]
-        rate = known[-1] if known else max((r for _, r in snapshot.rates), default=_fallback(target_blocks))
-        return max(FLOOR_FEERATE_SAT_PER_KW, snapshot.minimum_sat_per_kw, rate)
-
     def poke(self) -> None:
         """A server has come: ask it, where nothing is known yet."""
         if self.snapshot.servers == 0:
@@ -175,10 +168,6 @@ class ElectrumFeeEstimator:
             self.snapshot = snapshot
             if self._on_change is not None:
                 self._on_change()
-
-
-def _fallback(target_blocks: int) -> int:
-    return 5_000 if target_blocks <= 6 else 1_000
 
 
 def _per_kw(rate_sat_per_kvb: int, limit_sat_per_kw: int) -> int | None:

@@ -419,10 +419,6 @@ class Server(SessionListener):
             self.views[script_pubkey].outdated = True
         self.ask(doubtful)
 
-    def forget_script(self, script_pubkey: bytes) -> None:
-        self.views.pop(script_pubkey, None)
-        self.todo.pop(script_pubkey, None)
-
     async def _ask_scripts(self) -> None:
         async with asyncio.TaskGroup() as group:
             while True:

@@ -51,7 +51,6 @@ CLIENT_NAME = "leyden"
 PROTOCOL_MIN = "1.4"
 PROTOCOL_MAX = "1.7"
 HEADER_BYTES = 80
-MAX_HEADERS_PER_REQUEST = 2016
 MAX_HEIGHT = 1 << 24
 """The short channel id has room for no more; at ten minutes a block it lasts three centuries."""
 MAX_HISTORY_ITEMS = 200_000
@@ -442,13 +441,6 @@ class ElectrumSession:
         self._scripts[script_hash_electrum(script_pubkey)] = script_pubkey
         status = await self._call(family + "subscribe", name)
         return None if status is None else _hex(status, 32, "status of a script").hex()
-
-    async def unsubscribe_script(self, script_pubkey: bytes) -> None:
-        """Stops listening; before 1.4.2 servers cannot be told, so the notifications are dropped here."""
-        self._scripts.pop(script_hash_electrum(script_pubkey), None)
-        if self.protocol >= (1, 4, 2):
-            family, name = self._script(script_pubkey)
-            await self._call(family + "unsubscribe", name)
 
     async def script_history(self, script_pubkey: bytes) -> tuple[HistoryItem, ...]:
         family, name = self._script(script_pubkey)

@@ -60,9 +60,6 @@ class _Lines(QAbstractListModel):
     def number(self, row: int) -> int | None:
         return self._rows[row] if 0 <= row < len(self._rows) else None
 
-    def row_of(self, number: int) -> int | None:
-        return self._rows.index(number) if number in self._rows else None
-
     def texts(self, number: int) -> tuple[str, str]:
         """What stands in a row, and what aside."""
         raise NotImplementedError

@@ -42,7 +42,6 @@ __all__ = ["AttemptsPanel", "Card", "Legend", "Lines", "SearchPanel", "ZoomPanel
 
 CARD_WIDTH = 340
 SEARCH_WIDTH = 320
-BLOCKS_PER_DAY = 144
 
 
 class _Floating(QFrame):

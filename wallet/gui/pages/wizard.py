@@ -97,7 +97,6 @@ class Wizard(QWidget):
         self.restored = False
         self._backup: Path | None = None
         self._old_one_stopped = False
-        self._back_to: list[Callable[[], None]] = []
         self.stack = QStackedWidget()
         inside = QWidget()
         box = vbox(spacing=0, margins=(S6, S8, S6, S8))

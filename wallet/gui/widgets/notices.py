@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PyQt6.QtCore import QEasingCurve, QPoint, QPropertyAnimation, QRect, Qt, QTimer
+from PyQt6.QtCore import QPoint, QRect, Qt, QTimer
 from PyQt6.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
     QFrame,
     QGraphicsDropShadowEffect,
-    QGraphicsOpacityEffect,
     QLineEdit,
     QScrollArea,
     QWidget,
@@ -185,21 +184,6 @@ class EmptyState(QWidget):
         area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         area.setWidget(inside)
         self.setLayout(vbox(area, spacing=0))
-
-
-def fade_in(widget: QWidget) -> None:
-    """Lets a page appear; nothing where motion is off."""
-    if not theme().motion or not widget.isVisible():
-        return
-    effect = QGraphicsOpacityEffect(widget)
-    widget.setGraphicsEffect(effect)
-    motion = QPropertyAnimation(effect, b"opacity", widget)
-    motion.setDuration(theme().motion_ms)
-    motion.setStartValue(0.0)
-    motion.setEndValue(1.0)
-    motion.setEasingCurve(QEasingCurve.Type.OutCubic)
-    motion.finished.connect(lambda: widget.setGraphicsEffect(None))
-    motion.start(QPropertyAnimation.DeletionPolicy.DeleteWhenStopped)
 
 
 class Facts(QWidget):

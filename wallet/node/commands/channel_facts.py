@@ -21,7 +21,6 @@ from wallet.node.views import ANTI_REORG_BLOCKS
 
 if TYPE_CHECKING:
     from wallet.node.node import Node
-    from wallet.node.records import ClosedChannelRecord
 
 __all__: list[str] = []
 
@@ -191,7 +190,7 @@ def _confirmation_words(depth: int) -> str:
     )
 
 
-def _by_agreement(node: Node, record: ClosedChannelRecord, txid: str) -> list[dict[str, Json]]:
+def _by_agreement(node: Node, txid: str) -> list[dict[str, Json]]:
     """Our output of a closing transaction that both sides signed pays the wallet at once."""
     with node.core.locked():
         entry = node.onchain.entry_by_hex(txid)
@@ -266,7 +265,7 @@ async def closing_report(node: Node, channel_id: str) -> Json:
         "done" if depth else "current",
         "",
     ]
-    outputs = [] if txid is None else _by_agreement(node, record, txid)
+    outputs = [] if txid is None else _by_agreement(node, txid)
     peer_sat = _peers_sat(
         node, monitor, txid, sum(out["amount_sat"] for out in outputs if isinstance(out["amount_sat"], int))
     )
