@@ -46,7 +46,7 @@ def _child(topology: Path | None, large: bool) -> None:
     from PyQt6.QtWidgets import QApplication
 
     from tests.gui import scenes
-    from tests.gui.fake_node import FakeHost
+    from tests.gui.fake_host import FakeHost
     from tests.stand_in import put_in_place_of
     from tests.unit.node.test_network_map import wallet_node
     from wallet.gui.app import make_application, make_window

@@ -12,7 +12,8 @@ from PyQt6.QtWidgets import QApplication, QDialog, QWidget
 from pytestqt.qtbot import QtBot
 
 from tests.gui import scenes
-from tests.gui.fake_node import FakeHost, FakeNode
+from tests.gui.fake_host import FakeHost
+from tests.gui.fake_node import FakeNode
 from tests.gui.hands import PATIENCE_MS
 from wallet import i18n
 from wallet.gui import excepthook

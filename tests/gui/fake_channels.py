@@ -19,7 +19,7 @@ def suggested_id(number: int) -> str:
 
 
 class FakeChannels:
-    """A third of `FakeNode`. Attributes: `unreachable`, node ids that do not answer; `minimums`, what nodes take;
+    """A part of `FakeNode`. Attributes: `unreachable`, node ids that do not answer; `minimums`, what nodes take;
     `outputs` and `peer_sat`: what is told of a closed channel, where a test says it."""
 
     channels: dict[str, ChannelView]

@@ -10,7 +10,96 @@ from typing import TYPE_CHECKING, Any
 from wallet.gui.describe import CLOSED
 from wallet.node.api import HELD_CHANNEL_PHRASE, ChannelPhase, ChannelView, CommandError, Json, NodeStatus
 
-__all__ = ["FakeRecovery"]
+__all__ = ["WORDS", "FakeRecovery"]
+
+WORDS = [
+    "abandon",
+    "ability",
+    "able",
+    "about",
+    "above",
+    "absent",
+    "absorb",
+    "abstract",
+    "absurd",
+    "abuse",
+    "access",
+    "accident",
+    "account",
+    "accuse",
+    "achieve",
+    "brass",
+    "bread",
+    "breeze",
+    "brick",
+    "bridge",
+    "brief",
+    "bright",
+    "bring",
+    "brisk",
+    "broken",
+    "canal",
+    "candy",
+    "canoe",
+    "canvas",
+    "canyon",
+    "capable",
+    "dance",
+    "danger",
+    "daring",
+    "dash",
+    "dawn",
+    "day",
+    "eager",
+    "eagle",
+    "early",
+    "earn",
+    "earth",
+    "easily",
+    "fabric",
+    "face",
+    "faculty",
+    "fade",
+    "faint",
+    "faith",
+    "galaxy",
+    "gallery",
+    "game",
+    "garage",
+    "garden",
+    "garlic",
+    "habit",
+    "hair",
+    "half",
+    "hammer",
+    "hand",
+    "happy",
+    "ice",
+    "icon",
+    "idea",
+    "identify",
+    "idle",
+    "jar",
+    "jazz",
+    "kayak",
+    "lamp",
+    "lantern",
+    "large",
+    "magnet",
+    "maple",
+    "narrow",
+    "ocean",
+    "paddle",
+    "quantum",
+    "rabbit",
+    "sail",
+    "table",
+    "umbrella",
+    "vacant",
+    "wagon",
+    "yard",
+    "zebra",
+]
 
 WAYS = {
     "words": "From the words alone: the on-chain coins, and what peers have paid to you by closing channels. An open "
@@ -23,7 +112,7 @@ WAYS = {
 
 
 class FakeRecovery:
-    """Half of `FakeNode`. Attributes: `password`, `second_folder`, `lost`: rows of channels that only a backup
+    """A part of `FakeNode`. Attributes: `password`, `second_folder`, `lost`: rows of channels that only a backup
     names."""
 
     status: NodeStatus
@@ -39,6 +128,11 @@ class FakeRecovery:
     if TYPE_CHECKING:
 
         def tell(self, *, channels: Sequence[str] = ()) -> None: ...
+
+    def do_getseed(self, password: str = "") -> Json:
+        if password != self.password:
+            raise CommandError("The password is wrong.", code="wrong_password")
+        return " ".join(WORDS[:12])
 
     def recovery(self, **changes: Any) -> None:
         """What a restored wallet waits for; the node's sentence is the command line's."""

@@ -17,7 +17,7 @@ COMMENT_LENGTH = 40
 
 
 class FakeSend:
-    """Half of `FakeNode`. Attributes: `link`: what the payment link takes; `says`: what its payee says once paid;
+    """A part of `FakeNode`. Attributes: `link`: what the payment link takes; `says`: what its payee says once paid;
     `contacts`; `node_names`; `more_commands`, among them keysend."""
 
     foreign_invoice: Callable[..., str]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.gui import scenes
 from tests.gui.fake_channels import suggested_id
-from tests.gui.fake_node import FakeHost
+from tests.gui.fake_host import FakeHost
 from tests.gui.shots import Stage, wait_for
 from wallet.gui.pages.buy_channel import BuyChannelDialog
 from wallet.gui.pages.receive import ReceivePage

@@ -20,7 +20,8 @@ from PyQt6.QtCore import QElapsedTimer, QEvent, QEventLoop
 from PyQt6.QtGui import QPixmap
 from PyQt6.QtWidgets import QApplication, QDialog
 
-from tests.gui.fake_node import FakeHost, FakeNode
+from tests.gui.fake_host import FakeHost
+from tests.gui.fake_node import FakeNode
 from tests.gui.fit import lasting, top
 from tests.gui.hands import PATIENCE_MS
 from wallet.gui.app import make_application, make_window

@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui import scenes
 from tests.gui.conftest import Desk
-from tests.gui.fake_node import FakeHost
+from tests.gui.fake_host import FakeHost
 from tests.gui.hands import PATIENCE_MS
 from wallet.gui import excepthook
 from wallet.gui.bridge import Bridge, error_sentence, run

@@ -16,7 +16,8 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui.conftest import Desk, made_window
 from tests.gui.fake_channels import suggested_id
-from tests.gui.fake_node import FakeHost, FakeNode
+from tests.gui.fake_host import FakeHost
+from tests.gui.fake_node import FakeNode
 from tests.gui.first_payment import PAID, PASSWORD, WAY, FirstPayment
 from tests.gui.hands import PATIENCE_MS, click, type_text
 from wallet.gui.main_window import MainWindow

@@ -12,7 +12,9 @@ from pytestqt.qtbot import QtBot
 
 from tests.gui import scenes
 from tests.gui.conftest import Desk, made_window
-from tests.gui.fake_node import WORDS, FakeHost, FakeNode
+from tests.gui.fake_host import FakeHost
+from tests.gui.fake_node import FakeNode
+from tests.gui.fake_recovery import WORDS
 from tests.gui.hands import PATIENCE_MS, click, type_text
 from wallet.gui import format as fmt
 from wallet.gui.main_window import MainWindow

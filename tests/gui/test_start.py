@@ -49,7 +49,7 @@ PROGRAM = """
 import json, sys
 from PyQt6.QtCore import QTimer
 from PyQt6.QtWidgets import QApplication
-from tests.gui.fake_node import FakeHost
+from tests.gui.fake_host import FakeHost
 from wallet.gui.app import run_gui
 
 before = []

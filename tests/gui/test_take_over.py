@@ -14,7 +14,7 @@ from PyQt6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from tests.gui.conftest import made_window
-from tests.gui.fake_node import FakeHost
+from tests.gui.fake_host import FakeHost
 from tests.gui.hands import PATIENCE_MS, click, press, type_text
 from tests.real.process import Process
 from wallet.chain.electrum.session import ServerAddress
