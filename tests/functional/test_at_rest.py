@@ -94,7 +94,7 @@ def test_nothing_on_the_disk_says_whose_it_is(tmp_path: Path, monkeypatch: pytes
             assert len(secrets) > 12
             # While it runs, with its log; and afterwards.
             assert look(alice.options.network_dir, secrets) == []
-            await asyncio.get_running_loop().run_in_executor(None, alice.node._save_caches)
+            await asyncio.get_running_loop().run_in_executor(None, alice.node.save_caches)
             await alice.bury()
             assert look(alice.options.network_dir, secrets) == []
             assert look(stick, secrets) == []

@@ -26,7 +26,7 @@ def test_the_person_hears_that_coins_are_missing(tmp_path: Path, monkeypatch: py
                 "that coins are missing", lambda: "coins are missing to pay its fee" in problem()
             )
             # Asked again, it is said again; and no more once a miner has taken it for what it paid itself.
-            poor.node._tick_rebroadcast()
+            poor.node.ticks.rebroadcast()
             assert problem()
             world.chain.mine(3)
             await poor.until("that all is well", lambda: not problem())

@@ -38,7 +38,7 @@ WAY = "words_and_peer_storage"
 def minute_passes(node: WholeNode, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(peer_storage, "INTERVAL_MS", 0)
-        node.node._tick_channels()
+        node.node.ticks.channels()
 
 
 def test_words_and_peer_storage_bring_back_what_was_promised(

@@ -152,7 +152,7 @@ async def peer_loses_patience(peer: WholeNode) -> None:
     """Who is told by an error leaves it to the other side to publish, for a minute; there is nothing to publish."""
     await peer.until("the close", lambda: not peer.node.manager.list_channels())
     for _tick in range(PATIENCE_TICKS):
-        peer.node._tick_rebroadcast()
+        peer.node.ticks.rebroadcast()
 
 
 async def until_mempool(world: WholeWorld, count: int) -> None:
@@ -293,7 +293,7 @@ def test_an_older_copy_never_broadcasts_and_its_peer_closes(tmp_path: Path) -> N
             await alice.start()
             assert "old copy" in alice.node.snapshot().status.problem
             await mine(alice, 400)
-            alice.node._tick_rebroadcast()
+            alice.node.ticks.rebroadcast()
             # That nothing is sent is told by nothing: time enough for what would come at once.
             await asyncio.sleep(0.2)
             assert spends_of_funding(world, alice) == []

@@ -223,13 +223,13 @@ def test_no_funding_leaves_before_its_backup_is_durable(tmp_path: Path, disk: Fu
             assert "backup" in problem(alice)
             world.chain.mine(2)
             await alice.until("the blocks", lambda: alice.node.best_height == world.chain.height)
-            alice.node._tick_rebroadcast()
+            alice.node.ticks.rebroadcast()
             # That nothing is sent is told by nothing: time enough for what would come at once.
             await asyncio.sleep(0.2)
             assert world.chain.mempool_txids() == []
 
             disk.full.clear()
-            alice.node._tick_rebroadcast()
+            alice.node.ticks.rebroadcast()
             world.chain.mine(1)
             await world.mined(opened["funding_txid"])
             await alice.until("its channel", lambda: alice.usable(bob))
@@ -323,7 +323,7 @@ def test_a_second_folder_that_is_gone_is_told_and_holds_nothing_up(tmp_path: Pat
             assert await asyncio.to_thread(backup.wait_second, 30)
             assert str(second) in problem(alice)
             second.mkdir()
-            alice.node._tick_rebroadcast()
+            alice.node.ticks.rebroadcast()
             assert await asyncio.to_thread(backup.wait_second, 30)
             assert backup.problem == ""
             assert len(list(second.iterdir())) == 1

@@ -348,7 +348,7 @@ class Member:
         with node.core.entry():
             node._fail_interrupted_payments()
             node._settle_reservations()
-            node._send_pending_again()
+            node.send_pending_again()
         return node
 
     @property
@@ -760,8 +760,8 @@ class FullStack:
             self.mine(part)
             mined += part
             for member in (self.us, self.companion):
-                self.on_loop(member.node._tick_rebroadcast)
-                self.on_loop(member.node._tick_channels)
+                self.on_loop(member.node.ticks.rebroadcast)
+                self.on_loop(member.node.ticks.channels)
             if mined > 300 and not self.chain.mempool and not self._unsettled():
                 break
         self.mine(8)
@@ -941,13 +941,13 @@ def execute(world: FullStack, command: int, data: Input) -> None:
             world.now_at += seconds
             world.mono_ms += 1_000 * seconds
             node = us.node
-            tick = (node._tick_peers, node._tick_channels, node._tick_rebroadcast, node._tick_graph)[
+            tick = (node.ticks.peers, node.ticks.channels, node.ticks.rebroadcast, node.ticks.graph)[
                 command - 0x30
             ]
             world.on_loop(tick)
             if command in (0x30, 0x31):
                 other = companion.node
-                world.on_loop(other._tick_peers if command == 0x30 else other._tick_channels)
+                world.on_loop(other.ticks.peers if command == 0x30 else other.ticks.channels)
         case 0x38 | 0x39:
             member = us if command == 0x38 else companion
             world.disconnect()

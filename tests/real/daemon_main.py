@@ -56,14 +56,14 @@ async def test_fees(node: Node, target: str, sat_per_kw: int) -> Json:
 @command
 async def test_tick(node: Node) -> Json:
     """The minute's tick of the channels, now."""
-    node._tick_channels()
+    node.ticks.channels()
     return True
 
 
 @command
 async def test_rebroadcast(node: Node) -> Json:
     """The claims once more, now."""
-    node._tick_rebroadcast()
+    node.ticks.rebroadcast()
     return True
 
 
@@ -86,7 +86,7 @@ async def test_hang_up(node: Node, node_id: str) -> Json:
         task.cancel()
     with node.core.entry():
         node.peer_manager.disconnect_by_node_id(known)
-    node._peers_changed()
+    node.peers_changed()
     return True
 
 

@@ -168,7 +168,7 @@ class LeydenNode:
 
     def tick_channels(self) -> None:
         """What the timer thread does once a minute: now, for a test."""
-        self.node._tick_channels()
+        self.node.ticks.channels()
 
     def wait_graph(self, channels: int, *, timeout_seconds: float = 30) -> None:
         """Until so many public channels are known with the terms of both sides."""
@@ -306,7 +306,7 @@ class LeydenNode:
                 task.cancel()
             with node.core.entry():
                 node.peer_manager.disconnect_by_node_id(node_id)
-            node._peers_changed()
+            node.peers_changed()
 
         node.loop.call_soon_threadsafe(leave)
         peer.call("wait_peer", pubkey=self.node_id, gone=True)

@@ -21,7 +21,7 @@ from tests.real.proxy import AbsurdFees, LyingServer
 from wallet.bitcoin.address import REGTEST, script_to_address
 from wallet.bitcoin.hashes import sha256
 from wallet.bitcoin.script import p2wsh
-from wallet.node import node as node_module
+from wallet.node import ticks
 
 CAPACITY_SAT, PUSH_SAT, BACK_MSAT = 1_000_000, 700_000, 400_000_000
 HELD_SAT = (50_000, 60_000)
@@ -169,7 +169,7 @@ PICKY_MINERS = [f"-blockmintxfee={MINED_FROM_BTC_PER_KVB}", "-fallbackfee=0.0003
 def test_a_penalty_is_replaced_when_fees_rise_fivefold(
     regtest: StartRegtest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node_module, "REBROADCAST_SECONDS", NEVER_SECONDS)
+    monkeypatch.setattr(ticks, "REBROADCAST_SECONDS", NEVER_SECONDS)
     net = regtest(bitcoind_args=PICKY_MINERS)
     with LyingServer(net.electrum) as proxy, one_server(net, proxy) as us:
         tell_fees(us, proxy, HIGH_SAT_PER_KW)
@@ -198,7 +198,7 @@ def test_a_penalty_is_replaced_when_fees_rise_fivefold(
 def test_our_commitment_is_paid_for_by_its_child_when_fees_rise_fivefold(
     regtest: StartRegtest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node_module, "REBROADCAST_SECONDS", NEVER_SECONDS)
+    monkeypatch.setattr(ticks, "REBROADCAST_SECONDS", NEVER_SECONDS)
     net = regtest(bitcoind_args=PICKY_MINERS)
     with LyingServer(net.electrum) as proxy, one_server(net, proxy) as us:
         alice = net.ldk_peer("alice")

@@ -50,7 +50,7 @@ from wallet.ln.lsps0 import LspsHandler
 from wallet.ln.msgs import SocketAddress
 from wallet.ln.peer_handler import PeerManager
 from wallet.ln.route import Path
-from wallet.ln.routing.gossip import NetGraphMsgHandler, NetworkGraph, SyncState
+from wallet.ln.routing.gossip import NetGraphMsgHandler, NetworkGraph
 from wallet.ln.routing.scoring import ProbabilisticScorer
 from wallet.ln.sweep import OutputSweeper
 from wallet.ln.types import ChannelId, NodeId
@@ -69,7 +69,6 @@ from wallet.node.api import (
     SandboxControl,
     WalletSnapshot,
 )
-from wallet.node.background import BackgroundProcessor, PeriodicTask
 from wallet.node.caches import RoutingCaches
 from wallet.node.coins import WalletCoins
 from wallet.node.commands import run
@@ -90,7 +89,6 @@ from wallet.node.questions import Questions
 from wallet.node.rates import Rates
 from wallet.node.receipts import note_receipts, script_of
 from wallet.node.records import (
-    ChannelStatRecord,
     MoveKind,
     MoveRecord,
     PaymentState,
@@ -104,6 +102,7 @@ from wallet.node.settings import with_choices
 from wallet.node.signatures import SignaturePool
 from wallet.node.sockets import Connections, NodeUri, PeerEntries, PeerSocket
 from wallet.node.store import Store, StoreError
+from wallet.node.ticks import Ticks
 from wallet.node.views import Views
 from wallet.node.wallets import SECRET_SPACE, WORDS_KEY
 from wallet.node.web import WebClient
@@ -123,11 +122,6 @@ LAZY_COMMIT_SECONDS = 0.005
 """How long rows may wait for company, when nothing that leaves depends on them."""
 LIGHTNING_SALT = b"leyden lightning"
 
-PEER_TICK_SECONDS = 10.0
-MANAGER_TICK_SECONDS = 60.0
-REBROADCAST_SECONDS = 30.0
-GRAPH_PRUNE_SECONDS = 3600.0
-GRAPH_SAVE_BYTES = 8 << 20
 GRAPH_PUBLISH_SECONDS = 1.0
 """Between two tellings of how far the graph is."""
 
@@ -154,6 +148,7 @@ class Node:
         address_book: contacts, names of one's own for nodes, what payment links said.
         web_client: makes what asks payment links, through the proxy.
         questions: what is being asked of the web; ended when another proxy is chosen.
+        ticks: what the timer thread does, `background`.
         recovery: restored mode, the channel backup, channels to be brought back.
         views: snapshots for front ends.
         servers_named: the command line names this run's servers.
@@ -194,7 +189,6 @@ class Node:
         self._loop_thread = threading.get_ident()
         self._flush_timer: asyncio.TimerHandle | None = None
         self._graph_timer: asyncio.TimerHandle | None = None
-        self._graph_state = SyncState.NOT_STARTED
         self._commit_called = False
         self._putting_away = False
         self._last_details: dict[ChannelId, ChannelDetails] = {}
@@ -306,16 +300,8 @@ class Node:
         self.listening_port: int | None = None
         self._first_sync: asyncio.Task[None] | None = None
         self.sandbox_control: SandboxControl | None = None
-        self.background = BackgroundProcessor(
-            (
-                PeriodicTask("peers", PEER_TICK_SECONDS, self._tick_peers),
-                PeriodicTask("channels", MANAGER_TICK_SECONDS, self._tick_channels),
-                PeriodicTask("rebroadcast", REBROADCAST_SECONDS, self._tick_rebroadcast),
-                PeriodicTask("graph", GRAPH_PRUNE_SECONDS, self._tick_graph),
-            ),
-            self.logger,
-            resumed=self._resumed,
-        )
+        self.ticks = Ticks(self)
+        self.background = self.ticks.thread()
         self.core.settle = self._settle
         self.core.take_messages = self._take_messages
         self.core.release = self._hand_over
@@ -424,7 +410,7 @@ class Node:
             self._handle_failed_events()
             self._fail_interrupted_payments()
             self._settle_reservations()
-            self._send_pending_again()
+            self.send_pending_again()
             self.orders.forget_old(self.core.now.at)
         await self.electrum.start()
         self._first_sync = self.loop.create_task(self._when_synced())
@@ -448,7 +434,7 @@ class Node:
             if owner != PSBT_OWNER and txid not in fundings:
                 self.onchain.release(txid)
 
-    def _send_pending_again(self) -> None:
+    def send_pending_again(self) -> None:
         """Transactions of ours that wait: the servers may have forgotten them."""
         for tx in self.onchain.pending_transactions():
             self.core.broadcast_transactions(BroadcastPackage((tx,), label="a waiting transaction"))
@@ -503,7 +489,7 @@ class Node:
         await self.electrum.stop()
         self.views.close()
         self.maps.close()
-        await self.loop.run_in_executor(None, self._save_caches)
+        await self.loop.run_in_executor(None, self.save_caches)
         await self.loop.run_in_executor(None, self.store.close)
         if self._generation is not None:
             await self.loop.run_in_executor(None, self._generation.close)
@@ -523,7 +509,7 @@ class Node:
         """Whether the graph of last time is in its place: until then another one takes it soon."""
         return self._caches_read
 
-    def _save_caches(self) -> None:
+    def save_caches(self) -> None:
         """On any thread but the loop's. The graph is written with no lock held, and only where it has changed."""
         with self.core.locked():
             if not self._caches_read:
@@ -644,7 +630,7 @@ class Node:
             with self.core.entry(may_be_idle=True):
                 self._released.extend(m for m in batch.messages if self._may_still_leave(batch, m))
                 self._tell(self.peer_manager.process_events)
-            self._peers_changed()
+            self.peers_changed()
         for package in batch.packages:
             if not self.recovery.may_leave([tx.txid for tx in package.txs]):
                 # It is sent again with each block: the backup may be written by then.
@@ -846,9 +832,9 @@ class Node:
         with self.core.entry():
             answer()
             self.peer_manager.process_events()
-        self._graph_moved()
+        self.graph_moved()
 
-    def _graph_moved(self) -> None:
+    def graph_moved(self) -> None:
         """On the loop: tells front ends again how far the graph is, once a second while it comes in."""
         if self._graph_timer is None and not self._stopping:
             self._graph_timer = self.loop.call_later(GRAPH_PUBLISH_SECONDS, self._publish_graph)
@@ -877,7 +863,7 @@ class Node:
             if self.gossip.has_pending_msg_events:
                 # Its questions wait for nothing on the disk, and not for the next tick.
                 self.peer_manager.process_events()
-        self._peers_changed()
+        self.peers_changed()
         return pause
 
     def _peer_writable(self, peer_socket: PeerSocket) -> None:
@@ -887,7 +873,7 @@ class Node:
     def _peer_lost(self, peer_socket: PeerSocket) -> None:
         with self.core.entry():
             self.peer_manager.socket_disconnected(peer_socket)
-        self._peers_changed()
+        self.peers_changed()
 
     def _sockets_with_channels(self) -> set[PeerSocket]:
         with self.core.locked():
@@ -895,7 +881,7 @@ class Node:
             found = (self.peer_manager.socket_of(node_id) for node_id in peers)
             return {peer_socket for peer_socket in found if peer_socket is not None}
 
-    def _peers_changed(self) -> None:
+    def peers_changed(self) -> None:
         """Tells the keeper who came and who went."""
         if not self.peer_manager.take_peers_changed():
             return
@@ -929,83 +915,13 @@ class Node:
         """Ends a connection, on the loop."""
         with self.core.entry():
             self.peer_manager.disconnect_by_node_id(node_id)
-        self._peers_changed()
+        self.peers_changed()
 
     def has_channel_with(self, node_id: NodeId) -> bool:
         with self.core.locked():
             if node_id in self.recovery.to_be_closed() or self.orders.awaits(node_id):
                 return True
             return any(d.counterparty_node_id == node_id for d in self.manager.list_channels())
-
-    # --- ticks (timer thread) ---------------------------------------------------------------
-
-    def _tick_peers(self) -> None:
-        with self.core.entry():
-            self.peer_manager.timer_tick_occurred()
-            before, self._graph_state = self._graph_state, self.gossip.sync_progress().state
-        self.loop.call_soon_threadsafe(self._peers_changed)
-        if self._graph_state is not before:
-            # Nothing was verified: nothing else says it.
-            self.loop.call_soon_threadsafe(self._graph_moved)
-
-    def _tick_channels(self) -> None:
-        with self.core.entry():
-            self.manager.timer_tick_occurred(self.core.now)
-            self.announcer.tick(self.graph, self.core.now)
-            self.recovery.storage.tick()
-            self._count_uptime()
-            self.ledger.note_expired(self.core.now.at)
-        # After a sync: messages that are in the file need not be in memory.
-        if self.graph.fresh_length > GRAPH_SAVE_BYTES:
-            self._save_caches()
-        if self.silence_seconds():
-            # Nothing else says that time goes by without a block.
-            self.loop.call_soon_threadsafe(self.views.publish_soon)
-
-    def _count_uptime(self) -> None:
-        """One tick more for every channel that is ready; what a sleeping computer missed is not counted."""
-        self.peers.note_seen()
-        step_seconds = int(MANAGER_TICK_SECONDS)
-        for item in self.manager.list_channels():
-            if not item.is_channel_ready:
-                continue
-            before = self.ledger.stats.get(item.channel_id, ChannelStatRecord())
-            self.ledger.put_stat(
-                item.channel_id,
-                dataclasses.replace(
-                    before,
-                    watched_seconds=before.watched_seconds + step_seconds,
-                    online_seconds=before.online_seconds + (step_seconds if item.is_connected else 0),
-                ),
-            )
-
-    def _tick_rebroadcast(self) -> None:
-        with self.core.entry():
-            self.chain_monitor.rebroadcast_pending_claims()
-            self.sweeper.regenerate_and_broadcast_spend_if_necessary()
-            self._send_pending_again()
-        self.recovery.tick()
-
-    def _tick_graph(self) -> None:
-        with self.core.entry():
-            self.gossip.prune(self.core.now)
-            self._forget_resolved_channels()
-            self.recovery.storage.forget_strangers()
-            self.scorer.forget_decayed(self.core.now)
-        self._save_caches()
-
-    def _forget_resolved_channels(self) -> None:
-        """Monitors whose every output is home and buried are put away."""
-        watched = set(self.chain_monitor.list_monitors())
-        self.chain_monitor.archive_fully_resolved_monitors()
-        for channel_id in watched - set(self.chain_monitor.list_monitors()):
-            self.manager.forget_closed_channel(channel_id)
-
-    def _resumed(self) -> None:
-        self.log(LogLevel.INFO, "the computer woke up: reconnecting")
-        self.loop.call_soon_threadsafe(self.electrum.reconnect)
-        self.loop.call_soon_threadsafe(self.peers.kick)
-        self.loop.call_soon_threadsafe(self.gossip_peers.kick)
 
     # --- what events and commands ask -----------------------------------------------------
 
