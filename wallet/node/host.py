@@ -47,7 +47,7 @@ from wallet.node.warm_up import import_core
 if TYPE_CHECKING:
     from wallet.node.node import Node
 
-__all__ = ["Host", "NodeThread", "OpenNode", "check_words", "create_wallet_file", "open_node"]
+__all__ = ["Host", "NodeThread", "OpenNode", "check_words", "create_wallet_file", "in_thread", "open_node"]
 
 T = TypeVar("T")
 
@@ -203,10 +203,12 @@ class Host:
         self._fee_estimator = fee_estimator
         self._thread: NodeThread | None = None
         self._open: OpenNode | None = None
+        self._turns = asyncio.Lock()
+        """Opening and closing take turns: of two wallets that are asked for at once, one is closed for the other."""
 
     def _loop_thread(self) -> NodeThread:
         if self._thread is None:
-            self._thread = NodeThread()
+            self._thread, self._turns = NodeThread(), asyncio.Lock()
         return self._thread
 
     def _for_network(self, network: str, name: str) -> NodeOptions:
@@ -216,10 +218,11 @@ class Host:
 
     def wallets(self, network: str) -> Sequence[WalletInfo]:
         folder = self._for_network(network, "x").wallet_dir.parent
-        found = []
+        found, opened = [], self._open
         for path in sorted(folder.glob(f"*/{WALLET_FILE}")):
-            if self._open is not None and self._open.node.options.wallet_file == path:
-                encrypted = False
+            if opened is not None and opened.node.options.wallet_file == path:
+                # Not read a second time while it is open, and it may have a password since it was opened.
+                encrypted = opened.node.store.has_password
             else:
                 try:
                     encrypted = Store.is_encrypted(path)
@@ -247,7 +250,7 @@ class Host:
                 peers=tuple(sorted({channel.counterparty_node_id.hex() for channel in backups.channels})),
             )
 
-        return _in_thread(work)
+        return in_thread(work)
 
     def create(
         self,
@@ -271,18 +274,23 @@ class Host:
             )
             return WalletInfo(name=name, network=network, path=options.wallet_file, encrypted=bool(password))
 
-        return _in_thread(work)
+        return in_thread(work)
 
     def open(self, info: WalletInfo, password: str) -> Future[NodeApi]:
-        return self._loop_thread().submit(
-            self._open_wallet(self._for_network(info.network, info.name), password)
+        thread = self._loop_thread()
+        return thread.submit(
+            self._open_wallet(self._turns, self._for_network(info.network, info.name), password)
         )
 
     def take_over(self, info: WalletInfo, password: str) -> Future[None]:
         options = self._for_network(info.network, info.name)
-        return _in_thread(lambda: take_over(options, password))
+        return in_thread(lambda: take_over(options, password))
 
-    async def _open_wallet(self, options: NodeOptions, password: str) -> NodeApi:
+    async def _open_wallet(self, turns: asyncio.Lock, options: NodeOptions, password: str) -> NodeApi:
+        async with turns:
+            return await self._open_in_turn(options, password)
+
+    async def _open_in_turn(self, options: NodeOptions, password: str) -> NodeApi:
         if self._open is not None:
             # Before the wallet that is open is closed for it: a mistyped password costs nothing.
             await asyncio.get_running_loop().run_in_executor(None, check_password, options, password)
@@ -312,7 +320,7 @@ class Host:
             nothing: Future[None] = concurrent.futures.Future()
             nothing.set_result(None)
             return nothing
-        closing = thread.submit(self._close_all())
+        closing = thread.submit(self._close_all(self._turns))
         closing.add_done_callback(lambda _closed: thread.end())
         return closing
 
@@ -321,10 +329,11 @@ class Host:
         if opened is not None:
             await opened.close()
 
-    async def _close_all(self) -> None:
-        await self._close_open()
-        if self._closed is not None:
-            await self._closed()
+    async def _close_all(self, turns: asyncio.Lock) -> None:
+        async with turns:
+            await self._close_open()
+            if self._closed is not None:
+                await self._closed()
 
 
 def _restored(channel_backup: Path | None, old_installation_stopped: bool) -> Restored:
@@ -346,7 +355,8 @@ def _backup_data(channel_backup: Path) -> bytes:
         ) from None
 
 
-def _in_thread(work: Callable[[], T]) -> Future[T]:
+def in_thread(work: Callable[[], T]) -> Future[T]:
+    """Does something that takes its time in a thread of its own."""
     future: Future[T] = concurrent.futures.Future()
 
     def run() -> None:

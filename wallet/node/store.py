@@ -186,13 +186,14 @@ class Store:
     and returns. `failed` is called on the writer thread or within `commit_here`.
 
     `stamp` gives one row more to each commit, and `stamped` is called when that is durable, before anything of the
-    commit is released: the generation counter.
+    commit is released: the generation counter. `has_password` says whether one is needed to open the file.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, data_key: bytes, network: str) -> None:
         """Use `create` or `open`."""
         self.path = path
         self.network = network
+        self.has_password = False
         self._connection = connection
         self._aead = ChaCha20Poly1305(hashlib.sha256(b"leyden rows" + data_key).digest())
         self._id_hmac = hmac.new(hashlib.sha256(b"leyden keys" + data_key).digest(), digestmod=hashlib.sha256)
@@ -253,7 +254,9 @@ class Store:
             ) from None
         connection = cls._connect(path)
         cls._prepare(connection)
-        return cls(path, connection, data_key, network)
+        store = cls(path, connection, data_key, network)
+        store.has_password = bool(password)
+        return store
 
     @classmethod
     def _fill(cls, path: Path, network: str, password: str, rows: tuple[Row, ...]) -> bytes:
@@ -292,6 +295,7 @@ class Store:
             # Only now that the file is known to be ours: this writes to it.
             cls._prepare(connection)
             store = cls(path, connection, data_key, network)
+            store.has_password = "key_open" not in meta
             store._check_whole()
             # A change of password that was killed half-way ends here: the old seal leaves the main file.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -469,6 +473,7 @@ class Store:
                 self._connection.execute("PRAGMA secure_delete=ON")
                 with _transaction(self._connection):
                     self._write_key(self._connection, self._data_key, new_password)
+                self.has_password = bool(new_password)
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             except _UNREADABLE as error:
                 raise StoreError(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import concurrent.futures
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from wallet.i18n import _
 from wallet.node.api import BackupReport, CommandError, NodeApi, WalletHost, WalletInfo, WordsReport
-from wallet.node.host import Host
+from wallet.node.host import Host, in_thread
+from wallet.node.wallets import check_password
 from wallet.sandbox.host import SandboxHost
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EveryHost"]
 
+T = TypeVar("T")
 PLAY = "sandbox"
 
 
@@ -34,12 +37,21 @@ class EveryHost:
         *,
         real: Callable[[NodeOptions], WalletHost] = Host,
         play: Callable[[NodeOptions], WalletHost] = SandboxHost,
+        check: Callable[[NodeOptions, str], None] = check_password,
     ) -> None:
+        """`check` raises `CommandError` unless the password opens the wallet."""
         self._options = options
+        self._check_password = check
         self._play = play
         self._real_host: WalletHost = real(options)
         self._play_host: WalletHost | None = None
         self._open: WalletHost | None = None
+        self._last: Future[NodeApi] | None = None
+
+    def _check(self, info: WalletInfo, password: str) -> None:
+        self._check_password(
+            replace(self._options, network_name=info.network, wallet_name=info.name), password
+        )
 
     def _of(self, network: str) -> WalletHost:
         if network != PLAY:
@@ -85,12 +97,24 @@ class EveryHost:
         )
 
     def open(self, info: WalletInfo, password: str) -> Future[NodeApi]:
-        host = self._of(info.network)
-        other = self._open
-        self._open = host
-        if other is None or other is host:
-            return host.open(info, password)
+        """One after the other: whoever chooses another wallet while one is being opened leaves none behind."""
         answer: Future[NodeApi] = concurrent.futures.Future()
+        before, self._last = self._last, answer
+
+        def begin(_before: Future[NodeApi] | None) -> None:
+            try:
+                self._open_in_turn(info, password, answer)
+            except Exception as error:
+                answer.set_exception(error)
+
+        if before is None:
+            begin(None)
+        else:
+            before.add_done_callback(begin)
+        return answer
+
+    def _open_in_turn(self, info: WalletInfo, password: str, answer: Future[NodeApi]) -> None:
+        host, other = self._of(info.network), self._open
 
         def opened(future: Future[NodeApi]) -> None:
             _pass_on(future, answer)
@@ -102,19 +126,41 @@ class EveryHost:
             else:
                 host.open(info, password).add_done_callback(opened)
 
-        other.close().add_done_callback(closed)
-        return answer
+        def checked(future: Future[None]) -> None:
+            error = future.exception()
+            if error is not None:
+                answer.set_exception(error)
+            else:
+                self._open = host
+                running.close().add_done_callback(closed)
+
+        if other is None or other is host:
+            self._open = host
+            host.open(info, password).add_done_callback(opened)
+        else:
+            running = other
+            # Before what is open is closed for it: a mistyped password costs nothing.
+            in_thread(lambda: self._check(info, password)).add_done_callback(checked)
 
     def take_over(self, info: WalletInfo, password: str) -> Future[None]:
         return self._of(info.network).take_over(info, password)
 
     def close(self) -> Future[None]:
-        opened, self._open = self._open, None
-        if opened is not None:
-            return opened.close()
-        nothing: Future[None] = concurrent.futures.Future()
-        nothing.set_result(None)
-        return nothing
+        """After what is being opened."""
+        answer: Future[None] = concurrent.futures.Future()
+
+        def end(_before: Future[NodeApi] | None) -> None:
+            opened, self._open = self._open, None
+            if opened is None:
+                answer.set_result(None)
+            else:
+                opened.close().add_done_callback(lambda future: _pass_on(future, answer))
+
+        if self._last is None:
+            end(None)
+        else:
+            self._last.add_done_callback(end)
+        return answer
 
     def reset_practice(self) -> Future[None]:
         """Throws the practice network and its wallets away; no real wallet is touched."""
@@ -146,7 +192,7 @@ class EveryHost:
         return answer
 
 
-def _pass_on(future: Future[NodeApi], answer: Future[NodeApi]) -> None:
+def _pass_on(future: Future[T], answer: Future[T]) -> None:
     error = future.exception()
     if error is not None:
         answer.set_exception(error)

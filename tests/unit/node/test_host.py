@@ -23,7 +23,7 @@ from wallet.node.host import Host, open_node
 from wallet.node.node import Node
 from wallet.node.options import NodeOptions
 from wallet.node.rpc_client import RPC_FILE
-from wallet.node.wallets import check_words, create_wallet_file, new_words
+from wallet.node.wallets import check_words, create_wallet_file, lock_wallet, new_words
 
 WORDS = [
     "legal",
@@ -249,6 +249,48 @@ def test_a_locked_wallet_runs_on_and_a_failed_one_is_built_anew(options: NodeOpt
     assert anew is not running
     assert anew.call("nodeid").result(WAIT_SECONDS)
     host.close().result(WAIT_SECONDS)
+
+
+def test_a_wallet_that_is_open_still_asks_for_its_password(options: NodeOptions) -> None:
+    """Behind its lock it is one of the list: chosen there, it opens as any other."""
+    host = Host(options)
+    info = host.create(network="regtest", name="alice", words=WORDS, password="secret", restored=True).result(
+        WAIT_SECONDS
+    )
+    host.open(info, "secret").result(WAIT_SECONDS)
+    assert host.wallets("regtest") == [info]
+    host.close().result(WAIT_SECONDS)
+
+
+def test_wallets_that_are_asked_for_at_once_are_opened_one_after_the_other(options: NodeOptions) -> None:
+    """Whoever chooses another wallet while one is being opened leaves none behind that nobody can close."""
+    host = Host(options)
+    infos = [
+        host.create(network="regtest", name=name, words=new_words(), password="", restored=False).result(
+            WAIT_SECONDS
+        )
+        for name in ("alice", "bob")
+    ]
+    opening = [host.open(info, "") for info in infos]
+    nodes = [future.result(WAIT_SECONDS) for future in opening]
+    assert [node.snapshot().status.wallet_name for node in nodes] == ["alice", "bob"]
+    # The first was closed for the second: its lock is free.
+    lock_wallet(replace(options, wallet_name="alice")).release()
+    with pytest.raises(CommandError):
+        lock_wallet(replace(options, wallet_name="bob"))
+    host.close().result(WAIT_SECONDS)
+    lock_wallet(replace(options, wallet_name="bob")).release()
+
+
+def test_a_host_that_is_closed_while_a_wallet_opens_leaves_none_open(options: NodeOptions) -> None:
+    host = Host(options)
+    info = host.create(network="regtest", name="alice", words=WORDS, password="", restored=True).result(
+        WAIT_SECONDS
+    )
+    opening = host.open(info, "")
+    host.close().result(WAIT_SECONDS)
+    opening.result(WAIT_SECONDS)
+    lock_wallet(replace(options, wallet_name="alice")).release()
 
 
 def test_a_strange_file_among_the_wallets(options: NodeOptions) -> None:

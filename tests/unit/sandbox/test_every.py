@@ -22,12 +22,15 @@ class Half:
         self.name = name
         self.log = log
         self.refuses = False
+        self.answer: Future[Any] | None = None
 
     def wallets(self, network: str) -> list[WalletInfo]:
         return [info(network)]
 
     def open(self, one: WalletInfo, password: str) -> Future[Any]:
         self.log.append(f"{self.name} opens {one.network}")
+        if self.answer is not None:
+            return self.answer
         answer: Future[Any] = Future()
         if self.refuses:
             answer.set_exception(CommandError("The password is wrong."))
@@ -53,7 +56,13 @@ class World:
         options = NodeOptions(network_name="mainnet", root=folder)
         # As much of a host as is asked.
         real, play = cast("WalletHost", self.real), cast("WalletHost", self.play)
-        self.host = EveryHost(options, real=lambda _options: real, play=lambda _options: play)
+        self.host = EveryHost(
+            options, real=lambda _options: real, play=lambda _options: play, check=self._check
+        )
+
+    def _check(self, options: NodeOptions, password: str) -> None:
+        if password == "mistyped":
+            raise CommandError("The password does not open it.")
 
 
 @pytest.fixture
@@ -84,6 +93,41 @@ def test_a_refusal_is_passed_on(world: World) -> None:
     world.play.refuses = True
     with pytest.raises(CommandError, match="wrong"):
         world.host.open(info("sandbox"), "no").result(TIMEOUT_SECONDS)
+
+
+def test_a_mistyped_password_closes_nothing(world: World) -> None:
+    world.host.open(info("mainnet"), "a").result(TIMEOUT_SECONDS)
+    with pytest.raises(CommandError, match="does not open"):
+        world.host.open(info("sandbox"), "mistyped").result(TIMEOUT_SECONDS)
+    world.host.close().result(TIMEOUT_SECONDS)
+    assert world.log == ["real opens mainnet", "real closes"]
+
+
+def test_wallets_that_are_asked_for_at_once_are_opened_one_after_the_other(world: World) -> None:
+    """Nor does closing overtake them."""
+    slow: Future[Any] = Future()
+    world.real.answer = slow
+    first = world.host.open(info("mainnet"), "a")
+    second = world.host.open(info("sandbox"), "b")
+    third = world.host.open(info("signet"), "c")
+    closing = world.host.close()
+    assert world.log == ["real opens mainnet"]
+    world.real.answer = None
+    slow.set_result("real a")
+    closing.result(TIMEOUT_SECONDS)
+    assert [str(future.result(TIMEOUT_SECONDS)) for future in (first, second, third)] == [
+        "real a",
+        "play b",
+        "real c",
+    ]
+    assert world.log == [
+        "real opens mainnet",
+        "real closes",
+        "play opens sandbox",
+        "play closes",
+        "real opens signet",
+        "real closes",
+    ]
 
 
 def test_each_network_is_asked_of_its_own_half(world: World) -> None:
