@@ -286,7 +286,7 @@ class EventHandler:
                 by_us=event.reason.kind
                 in (ev.ClosureKind.HOLDER_FORCE_CLOSED, ev.ClosureKind.COOPERATIVE_BY_HOLDER),
                 is_outbound=before.is_outbound if before is not None else False,
-                closing_txid=node.spends.get(outpoint) if outpoint is not None else None,
+                closing_txid=node.closings.spender(outpoint) if outpoint is not None else None,
                 channel_type=type_name(before) if before is not None else "",
                 to_self_delay_blocks=(before.force_close_spend_delay_blocks or 0)
                 if before is not None
@@ -294,7 +294,7 @@ class EventHandler:
             )
         )
         # Of a close that the chain was first to tell, the commitment is there already.
-        node.note_commitments()
+        node.closings.note_commitments()
 
     # --- payments to us ---------------------------------------------------------------
 

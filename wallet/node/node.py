@@ -21,7 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from wallet.bitcoin.hashes import hkdf_sha256
-from wallet.bitcoin.tx import BlockHash, BlockHeader, OutPoint, Transaction, Txid, txid_hex
+from wallet.bitcoin.tx import BlockHash, BlockHeader, Transaction, Txid
 from wallet.chain.electrum.broadcast import BroadcastResult, Verdict
 from wallet.chain.electrum.sync import ElectrumSync, Proxy, default_servers
 from wallet.chain.interfaces import (
@@ -70,6 +70,7 @@ from wallet.node.api import (
     WalletSnapshot,
 )
 from wallet.node.caches import RoutingCaches
+from wallet.node.closings import Closings
 from wallet.node.coins import WalletCoins
 from wallet.node.commands import run
 from wallet.node.core import Batch, Core, ReleasedMessages, read_clocks
@@ -89,8 +90,6 @@ from wallet.node.questions import Questions
 from wallet.node.rates import Rates
 from wallet.node.receipts import note_receipts, script_of
 from wallet.node.records import (
-    MoveKind,
-    MoveRecord,
     PaymentState,
     RequestRecord,
     RequestState,
@@ -143,7 +142,7 @@ class Node:
         core, store: the lock, the commit cycle, the file.
         manager, chain_monitor, peer_manager, graph: the Lightning core.
         onchain: the on-chain funds.
-        ledger: payments, requests, peers, closed channels.
+        ledger: payments, requests, peers, closed channels. closings: what the chain tells it of the latter.
         orders: channels that were ordered of sellers. lsps: asks those, and answers where this node sells.
         address_book: contacts, names of one's own for nodes, what payment links said.
         web_client: makes what asks payment links, through the proxy.
@@ -181,7 +180,6 @@ class Node:
         self.proxy = options.proxy
         self.best_block = self._read_best_block()
         self._released = ReleasedMessages()
-        self.spends: dict[OutPoint, Txid] = {}
         self.own_names: dict[bytes, str] = {}
         self.questions = Questions()
         self.web_client: Callable[[], WebClient] = self._web_client
@@ -281,6 +279,7 @@ class Node:
             peers=self.peer_manager,
         )
         self.events = EventHandler(self)
+        self.closings = Closings(self)
         self.connections = Connections(
             PeerEntries(
                 outbound=self._peer_outbound,
@@ -688,7 +687,7 @@ class Node:
             for step in update.steps:
                 match step:
                     case TransactionsConfirmed(header, height, txdata):
-                        self._note_spends([item.tx for item in txdata])
+                        self._note([item.tx for item in txdata], confirmed=True)
                         for listener in listeners:
                             self._tell(listener.transactions_confirmed, header, height, txdata)
                     case TransactionUnconfirmed(txid):
@@ -699,13 +698,13 @@ class Node:
                         for listener in listeners:
                             self._tell(listener.best_block_updated, header, height)
                     case TransactionsSeen(txs):
-                        self._note_spends(txs)
+                        self._note(txs, confirmed=False)
                         for listener in listeners:
                             self._tell(listener.transactions_seen, txs)
                     case TransactionsEvicted(txids):
                         for listener in listeners:
                             self._tell(listener.transactions_evicted, txids)
-            self.note_commitments()
+            self.closings.note_commitments()
             self.recovery.chain_moved()
         if update.done is not None:
             update.done()
@@ -719,63 +718,11 @@ class Node:
         except Exception as error:
             self.log(LogLevel.ERROR, "news was not taken (%s): %r", hear, error)
 
-    def _note_spends(self, txs: Sequence[Transaction]) -> None:
-        """Remembers which transaction closed which channel; within an entry."""
-        for tx in txs:
-            for txin in tx.inputs:
-                self.spends[txin.prevout] = tx.txid
-        self._tell(self._note_claims, txs)
+    def _note(self, txs: Sequence[Transaction], *, confirmed: bool) -> None:
+        """The books hear of transactions before the core acts on them."""
+        self._tell(self.closings.note, txs, confirmed=confirmed)
+        self._tell(self.closings.note_claims, txs)
         self._tell(note_receipts, self, txs)
-        for record in list(self.ledger.closed.values()):
-            if record.funding_txid is None:
-                continue
-            closing_txid = self.spends.get(OutPoint(Txid(record.funding_txid), record.funding_vout))
-            if closing_txid is not None and closing_txid != record.closing_txid:
-                self.ledger.put_closed(
-                    dataclasses.replace(record, closing_txid=closing_txid, commitment_own_sat=None)
-                )
-                self.name_transaction(closing_txid, _("Channel closing"))
-
-    def note_commitments(self) -> None:
-        """Remembers what a commitment that confirmed leaves to us: the rest was the price of the close."""
-        for record in list(self.ledger.closed.values()):
-            if record.commitment_own_sat is not None or record.final_msat is None:
-                continue
-            monitor = self.chain_monitor.get_monitor(ChannelId(record.channel_id))
-            found = None if monitor is None else monitor.own_output_of_commitment()
-            if found is not None and found[0] == record.closing_txid:
-                self.ledger.put_closed(dataclasses.replace(record, commitment_own_sat=found[1]))
-
-    def _note_claims(self, txs: Sequence[Transaction]) -> None:
-        """Remembers which transaction brings home what a closed channel left: it is no payment to us."""
-        swept = {item.descriptor.outpoint: item for item in self.sweeper.tracked_spendable_outputs()}
-        if not swept:
-            return
-        for tx in txs:
-            claimed = [swept[txin.prevout] for txin in tx.inputs if txin.prevout in swept]
-            if not claimed:
-                continue
-            value_sat = sum(item.descriptor.output.value_sat for item in claimed)
-            paid_sat = sum(out.value_sat for out in tx.outputs)
-            closed = self.ledger.closed.get(claimed[0].channel_id)
-            self.ledger.put_move(
-                tx.txid,
-                MoveRecord(
-                    kind=MoveKind.CLAIM,
-                    channel_id=claimed[0].channel_id,
-                    counterparty_node_id=closed.counterparty_node_id if closed is not None else b"",
-                    moved_sat=value_sat,
-                    # Where others have a part in it, nobody can say who paid for what.
-                    fee_sat=max(0, value_sat - paid_sat) if len(claimed) == len(tx.inputs) else 0,
-                ),
-            )
-
-    def name_transaction(self, txid: Txid, label: str) -> None:
-        """Labels a transaction of ours, unless it has a label; within an entry."""
-        entry = self.onchain.entry_by_hex(txid_hex(txid))
-        if entry is not None and not entry.label:
-            self.onchain.label(txid_hex(txid), label)
-            self.ledger.onchain_changed(txid_hex(txid))
 
     def _relevant_txids(self) -> Sequence[tuple[Txid, int, BlockHash | None]]:
         with self.core.locked():
