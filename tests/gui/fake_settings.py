@@ -45,6 +45,7 @@ class FakeSettings:
             "height": -1,
             "protocol": "",
             "problem": "",
+            "other_certificate": False,
             "retry_seconds": 0,
         }
         if changes.get("connected"):
@@ -78,6 +79,13 @@ class FakeSettings:
         self.chosen_servers = True
         self.tell()
         return {"servers": [server["address"] for server in left]}
+
+    def do_forget_certificate(self, address: str) -> Json:
+        for server in self.servers:
+            if server["address"] == address:
+                server.update(self._server(address, connected=True))
+        self.tell()
+        return {"address": address}
 
     def do_reset_servers(self) -> Json:
         self.chosen_servers = False

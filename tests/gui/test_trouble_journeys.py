@@ -17,6 +17,8 @@ from wallet.gui.pages.pay_cards import InvoiceCard
 from wallet.gui.pages.receive import ReceivePage
 from wallet.gui.pages.send import SendPage
 from wallet.gui.pages.settings import SettingsPage
+from wallet.gui.widgets.basic import Button
+from wallet.gui.widgets.dialog import Dialog
 from wallet.gui.widgets.notices import Banner
 from wallet.gui.widgets.statusbar import status_items
 
@@ -129,3 +131,24 @@ def test_a_wallet_that_stopped_for_the_disk_says_what_to_do(desk: Make) -> None:
     page = one.page(OverviewPage)
     one.until(lambda: sentence in [banner.text() for banner in shown(page)])
     assert bar(one)[0] == fmt.plain(sentence, 48)
+
+
+def test_another_certificate_is_accepted_only_after_a_question(typical: Desk) -> None:
+    server = typical.node.servers[2]
+    server.update(problem="The server shows another certificate than before.", other_certificate=True)
+    typical.go("settings")
+    page = typical.page(SettingsPage)
+    name = f"Accept the new certificate of {server['address']}"
+
+    def button() -> Button | None:
+        return next((b for b in page.servers.findChildren(Button) if b.accessibleName() == name), None)
+
+    typical.until(lambda: button() is not None)
+    found = button()
+    assert found is not None
+    found.click()
+    dialog = typical.dialog(Dialog)
+    assert ("forget_certificate", {"address": server["address"]}) not in typical.node.calls
+    next(b for b in dialog.findChildren(Button) if b.kind == "danger").click()
+    typical.until(lambda: ("forget_certificate", {"address": server["address"]}) in typical.node.calls)
+    typical.until(lambda: button() is None)

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wallet.bitcoin.tx import Txid, txid_hex
-from wallet.chain.electrum.server import ServerState
 from wallet.chain.electrum.sync import NO_BLOCK_SECONDS, SyncState, SyncStatus
 from wallet.i18n import _, ngettext
 from wallet.ln.channel_details import ChannelDetails, ChannelState
@@ -239,8 +238,7 @@ class Views:
             servers=tuple(
                 ServerView(
                     address=str(server.address),
-                    connected=server.state in (ServerState.SYNCING, ServerState.ONLINE)
-                    and not server.checking,
+                    connected=server.is_connected,
                     height=server.height,
                     protocol=server.protocol,
                     problem=server.reason,

@@ -831,6 +831,8 @@ def test_servers_are_listed_added_and_removed_while_it_runs(place: Place, typed:
     typed("remove_server", "127.0.0.1:1:t", "--trust_one")
     assert [s["address"] for s in typed("list_servers")["servers"]] == [own]
     assert "only server" in typed.refused("remove_server", own)
+    assert "not in the list" in typed.refused("forget_certificate", "127.0.0.1:2:s")
+    assert "no other certificate" in typed.refused("forget_certificate", own)
     assert typed("wait_for_sync")
 
 

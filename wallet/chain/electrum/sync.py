@@ -103,6 +103,16 @@ class ServerStatus:
     retry_seconds: int
     checking: bool = False
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether it answers, as far as is known."""
+        return self.state in (ServerState.SYNCING, ServerState.ONLINE) and not self.checking
+
+    @property
+    def shows_other_certificate(self) -> bool:
+        """Whether it is left alone for another certificate than it showed first."""
+        return not self.is_connected and self.error is ServerErrorKind.CERTIFICATE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncStatus:

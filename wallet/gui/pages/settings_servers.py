@@ -133,14 +133,19 @@ class ServersSection(QWidget):
         proxied = bool(self._answer.get("proxy"))
         self.tor_button.setVisible(not proxied)
         self.direct_button.setVisible(proxied)
-        drawn = [(str(server.get("address")), server_state(server)) for server in servers]
+        drawn = [
+            (str(server.get("address")), server_state(server), bool(server.get("other_certificate")))
+            for server in servers
+        ]
         if drawn == self._drawn:
             return
         focused = self._focused_address()
         self._drawn = drawn
         clear(self._rows)
-        for address, (words, icon, tone) in drawn:
-            self._rows.addWidget(self._row(address, words, icon, tone, focused == address))
+        for address, (words, icon, tone), other_certificate in drawn:
+            self._rows.addWidget(
+                self._row(address, words, icon, tone, focused == address, other_certificate=other_certificate)
+            )
 
     def _focused_address(self) -> str:
         """The server whose button the keyboard is on: it is to be there after drawing anew."""
@@ -152,7 +157,9 @@ class ServersSection(QWidget):
                     return str(button.property("address"))
         return ""
 
-    def _row(self, address: str, words: str, icon: str, tone: str, focus: bool) -> QWidget:
+    def _row(
+        self, address: str, words: str, icon: str, tone: str, focus: bool, *, other_certificate: bool
+    ) -> QWidget:
         shown = fmt.plain(address, 80)
         remove = Button(
             "",
@@ -166,7 +173,17 @@ class ServersSection(QWidget):
         title = Label(shown, "mono", wrap=True)
         text = Label(words, "caption", "text2", wrap=True)
         line = hbox(IconLabel(icon, tone, 20), spacing=S3)
-        line.addLayout(vbox(title, text, spacing=S1), 1)
+        said = vbox(title, text, spacing=S1)
+        if other_certificate:
+            accept = Button(
+                _("Accept its new certificate"),
+                "text",
+                small=True,
+                name=_("Accept the new certificate of {server}").format(server=shown),
+                on_click=lambda: self._accept_certificate(address),
+            )
+            said.addLayout(Flow(accept))
+        line.addLayout(said, 1)
         line.addWidget(remove)
         holder = QWidget()
         holder.setLayout(line)
@@ -218,6 +235,25 @@ class ServersSection(QWidget):
             owner=self,
             address=address,
             trust_one=trust_one,
+        )
+
+    def _accept_certificate(self, address: str) -> None:
+        confirm(
+            self,
+            title=_("Accept another certificate?"),
+            sentence=_(
+                "{server} shows another certificate than before. Accept it if you know that it was renewed. Otherwise "
+                "somebody may be listening in between: use another server."
+            ).format(server=fmt.plain(address, 80)),
+            action=_("Accept it"),
+            on_yes=lambda: self._context.bridge.call(
+                "forget_certificate",
+                lambda _answer: self._changed(_("The server is asked again")),
+                self._address_row.set_problem,
+                owner=self,
+                address=address,
+            ),
+            danger=True,
         )
 
     def _reset(self) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from wallet import i18n
 from wallet.bitcoin.errors import DecodeError
-from wallet.chain.electrum.server import ServerState
 from wallet.chain.electrum.session import ServerAddress
 from wallet.chain.electrum.sync import RESOURCES, Proxy, default_servers
 from wallet.i18n import _
@@ -41,12 +40,12 @@ async def list_servers(node: Node) -> Json:
         "servers": [
             {
                 "address": str(server.address),
-                "connected": server.state in (ServerState.SYNCING, ServerState.ONLINE)
-                and not server.checking,
+                "connected": server.is_connected,
                 "primary": server.is_primary,
                 "height": server.height,
                 "protocol": server.protocol,
                 "problem": server.reason,
+                "other_certificate": server.shows_other_certificate,
                 "retry_seconds": server.retry_seconds,
             }
             for server in status.servers
@@ -122,6 +121,23 @@ async def remove_server(node: Node, address: str, *, trust_one: bool = False) ->
         )
     await _use(node, left, trust_one=len(left) == 1)
     return {"servers": [str(server) for server in left]}
+
+
+@command
+async def forget_certificate(node: Node, address: str) -> Json:
+    """Takes the certificate that an Electrum server shows now for its own, although it showed another one before. Do
+    this only if you know that it was renewed: otherwise somebody may be listening in between."""
+    wanted = _address(address)
+    server = next((item for item in node.electrum.status().servers if item.address == wanted), None)
+    if server is None:
+        raise CommandError(_("{server} is not in the list.").format(server=wanted), code="unknown")
+    if not server.shows_other_certificate:
+        raise CommandError(
+            _("{server} shows no other certificate than before.").format(server=wanted), code="known"
+        )
+    node.electrum.forget_certificate(wanted)
+    node.views.publish_soon()
+    return {"address": str(wanted)}
 
 
 @command
