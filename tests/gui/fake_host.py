@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,19 @@ class FakeHost:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="fake-host")
         self._wallets = list(existing)
         self._make = make or (lambda info: FakeNode(network=info.network, name=info.name))
-        self._passwords = {info.name: "correct" for info in existing}
+        self._passwords = {info.name: "correct" if info.encrypted else "" for info in existing}
         self.node: FakeNode | None = None
         self.damage = ""
         self.in_daemon = False
         self.refusal: CommandError | None = None
         self.created: list[dict[str, Any]] = []
+
+    def set_password(self, info: WalletInfo, password: str) -> None:
+        """As a change of password leaves it; none is the empty one."""
+        self._passwords[info.name] = password
+        self._wallets = [
+            replace(one, encrypted=bool(password)) if one.name == info.name else one for one in self._wallets
+        ]
 
     def wallets(self, network: str) -> Sequence[WalletInfo]:
         return [info for info in self._wallets if info.network == network]
@@ -127,6 +135,9 @@ class FakeHost:
             return self.node
 
         return self._pool.submit(work)
+
+    def is_running(self, info: WalletInfo) -> bool:
+        return self.node is not None and self.node.status.wallet_name == info.name
 
     def take_over(self, info: WalletInfo, password: str) -> Future[None]:
         def work() -> None:

@@ -19,7 +19,7 @@ from tests.gui.fake_node import FakeNode
 from tests.gui.hands import click, press, type_text
 from wallet.gui import format as fmt
 from wallet.gui import support
-from wallet.gui.closing import CloseQuestion, away_sentence
+from wallet.gui.closing import CloseQuestion, away_sentence, is_due
 from wallet.gui.notify import Notifier
 from wallet.gui.pages.about import AboutDialog, parts
 from wallet.gui.pages.console import ConsoleDialog, ConsoleLine
@@ -463,6 +463,24 @@ def test_a_quit_that_was_chosen_for_good_is_not_asked_about(typical: Desk) -> No
     click(typical.dialog(CloseQuestion).quit_button)
     typical.until(lambda: not window.isVisible())
     assert window.preferences.closing == "quit"
+
+
+def test_a_quit_that_was_chosen_for_good_is_asked_about_while_something_is_due(typical: Desk) -> None:
+    node, window = typical.node, typical.window
+    window.asks_before_closing = True
+    node.status = replace(node.status, safe_until_height=node.status.height)
+    node.tell()
+    typical.until(lambda: is_due(typical.shell.bridge.snapshot))
+    window.preferences.choose_closing("quit")
+    window.close()
+    dialog = typical.dialog(CloseQuestion)
+    assert any("due now" in label.text() for label in dialog.findChildren(QLabel))
+    dialog.reject()
+    typical.until(lambda: not window.findChildren(CloseQuestion))
+    window.preferences.choose_closing("stay")
+    window.quit()
+    click(typical.dialog(CloseQuestion).quit_button)
+    typical.until(lambda: not window.isVisible())
 
 
 def test_nothing_at_risk_is_said_as_well() -> None:

@@ -14,7 +14,7 @@ from wallet.gui.widgets.notices import Banner
 from wallet.i18n import _
 from wallet.node.api import ActivityKind, ActivityStatus, WalletSnapshot
 
-__all__ = ["CloseQuestion", "away_sentence", "in_flight_sentence"]
+__all__ = ["CloseQuestion", "away_sentence", "in_flight_sentence", "is_due"]
 
 
 def away_sentence(snapshot: WalletSnapshot, *, now_at: int) -> str:
@@ -29,6 +29,12 @@ def away_sentence(snapshot: WalletSnapshot, *, now_at: int) -> str:
     return _(
         "Your channels are safe until {date}, for {time}. Start Leyden before then, so that it can watch them."
     ).format(date=until, time=fmt.blocks_long(blocks))
+
+
+def is_due(snapshot: WalletSnapshot) -> bool:
+    """Whether something would be lost by being off now: that is asked about whatever was chosen for good."""
+    status = snapshot.status
+    return status.safe_until_height is not None and status.safe_until_height <= status.height
 
 
 def in_flight_sentence(snapshot: WalletSnapshot) -> str:

@@ -361,6 +361,7 @@ class MainWindow(QMainWindow):
         self.shell: Shell | None = None
         self.bridge: Bridge | None = None
         self._info: WalletInfo | None = None
+        self._behind: Bridge | None = None  # to the wallet that runs behind its lock
         self._strip: NetworkStrip | None = None
         self.asks_before_closing = False
         self._may_close = False
@@ -445,11 +446,11 @@ class MainWindow(QMainWindow):
         if restored and self.shell is not None:
             self.shell.show_recovery()
 
-    def show_unlock(self, info: WalletInfo, *, watching: bool = False) -> UnlockPage:
-        """`watching`: the wallet runs already, behind its lock."""
+    def show_unlock(self, info: WalletInfo) -> UnlockPage:
         from wallet.gui.pages.unlock import UnlockPage
 
-        page = UnlockPage(self.host, info, watching=watching)
+        page = UnlockPage(self.host, info, watching=self.host.is_running(info))
+        page.tell_of_link(bool(self._link))
         page.unlocked.connect(lambda api: self.show_wallet(info, api))
         if len(all_wallets(self.host)) > 1:
             page.other.setText(_("Other wallets"))
@@ -465,18 +466,17 @@ class MainWindow(QMainWindow):
         """Which wallet: the one that is open runs on until another one is opened."""
         from wallet.gui.pages.wallet_choice import WalletChoice
 
-        running = self._info if self.shell is not None else None
-        self._forget_wallet()
+        self._leave_running()
         reset = self.host.reset_practice if isinstance(self.host, ResetsPractice) else None
         page = WalletChoice(self.host, reset=reset)
-        page.chosen.connect(lambda info: self._open_chosen(info, running))
+        page.chosen.connect(self._open_chosen)
         page.wants_new.connect(self.show_wizard)
         self.setWindowTitle("Leyden")
         self._show(page, "mainnet")
         page.set_first_focus()
 
-    def _open_chosen(self, info: WalletInfo, running: WalletInfo | None) -> None:
-        page = self.show_unlock(info, watching=info == running)
+    def _open_chosen(self, info: WalletInfo) -> None:
+        page = self.show_unlock(info)
         if not info.encrypted:
             page.open_now()
 
@@ -484,7 +484,8 @@ class MainWindow(QMainWindow):
         """A `lightning:` or `bitcoin:` link, or a later start's wish to see the window. It is shown on Send once a
         wallet is open, and never paid by itself."""
         if self.isMinimized():
-            self.showNormal()
+            # As it was before: a window that filled the screen does again.
+            self.setWindowState(self.windowState() & ~Qt.WindowState.WindowMinimized)
         self.raise_()
         self.activateWindow()
         if not link:
@@ -497,8 +498,16 @@ class MainWindow(QMainWindow):
         if link and shell is not None:
             self._link = ""
             shell.pay(link)
+        elif (page := self._unlock_page()) is not None:
+            page.tell_of_link(bool(link))
+
+    def _unlock_page(self) -> UnlockPage | None:
+        from wallet.gui.pages.unlock import UnlockPage
+
+        return self._content if isinstance(self._content, UnlockPage) else None
 
     def show_wallet(self, info: WalletInfo, api: NodeApi) -> None:
+        self._forget_wallet()
         self._info = info
         self.network = info.network
         self.bridge = Bridge(api)
@@ -509,11 +518,17 @@ class MainWindow(QMainWindow):
             fmt.own_names[sandbox.hub_uri().split("@", 1)[0]] = _("Friendly hub")
         self.shell = Shell(self.bridge, self.preferences, self)
         read_node_names(self.shell.context)
-        Notifier(self.bridge, self.preferences, self._in_front, lambda title, text: self.notify(title, text))
+        self._notify_of(self.bridge)
         self._show(self.shell, info.network)
         self._offer_practice()
         self.setWindowTitle(f"{info.name}, Leyden")
         self._show_link()
+
+    def _notify_of(self, bridge: Bridge, *, locked: bool = False) -> None:
+        def send(title: str, text: str) -> None:
+            self.notify(title, text)
+
+        Notifier(bridge, self.preferences, self._in_front, send, locked=locked)
 
     def _in_front(self) -> bool:
         return self.isActiveWindow() and not self.isMinimized()
@@ -537,13 +552,25 @@ class MainWindow(QMainWindow):
         info = self._info
         if info is None or self.shell is None:
             return
+        self._leave_running()
+        # It may have been given a password since it was opened.
+        known = (one for one in self.host.wallets(info.network) if one.name == info.name)
+        self.show_unlock(next(known, info))
+
+    def _leave_running(self) -> None:
+        """The wallet is shown no more, and goes on behind the lock: its news are told, and closing asks as ever."""
+        bridge = self.bridge
+        if bridge is None:
+            return
         self._forget_wallet()
-        self.show_unlock(info, watching=True)
+        self._behind = Bridge(bridge.api)
+        self._notify_of(self._behind, locked=True)
 
     def _forget_wallet(self) -> None:
-        if self.bridge is not None:
-            self.bridge.stop()
-        self.bridge = None
+        for bridge in (self.bridge, self._behind):
+            if bridge is not None:
+                bridge.stop()
+        self.bridge = self._behind = None
         self.shell = None
 
     def explain_practice(self, network: str) -> None:
@@ -568,7 +595,7 @@ class MainWindow(QMainWindow):
         """The practice wallet that is there, or a new one."""
         from wallet.gui.pages.wizard import Wizard
 
-        self._forget_wallet()
+        self._leave_running()
         self.network = "mainnet"
         self.show_wizard()
         wizard = self._content
@@ -627,7 +654,14 @@ class MainWindow(QMainWindow):
 
     def quit(self) -> None:
         """The person wants to quit: the question comes only where it was not answered for good."""
-        self._may_close = self.preferences.closing != "ask"
+        from wallet.gui.closing import CloseQuestion, is_due
+
+        bridge = self._running()
+        if self.preferences.closing == "stay":
+            if self.asks_before_closing and bridge is not None and is_due(bridge.snapshot):
+                CloseQuestion(self, bridge.snapshot, self._chosen).open()
+                return
+            self._may_close = True
         self.close()
 
     def _theme_changed(self) -> None:
@@ -669,20 +703,27 @@ class MainWindow(QMainWindow):
 
     def _stays_open(self) -> bool:
         """Whether closing the window is not yet, or not at all, the end."""
+        from wallet.gui.closing import CloseQuestion, is_due
+
         app = QGuiApplication.instance()
         ending = isinstance(app, QGuiApplication) and app.isSavingSession()
-        if not self.asks_before_closing or self._may_close or ending or self.bridge is None:
+        bridge = self._running()
+        if not self.asks_before_closing or self._may_close or ending or bridge is None:
             return False
         match self.preferences.closing:
-            case "quit":
+            case "quit" if not is_due(bridge.snapshot):
                 return False
             case "stay":
                 self.showMinimized()
             case _:
-                from wallet.gui.closing import CloseQuestion
-
-                CloseQuestion(self, self.bridge.snapshot, self._chosen).open()
+                CloseQuestion(self, bridge.snapshot, self._chosen).open()
         return True
+
+    def _running(self) -> Bridge | None:
+        """To the wallet that runs, be it behind its lock."""
+        if self.bridge is not None or self._info is None:
+            return self.bridge
+        return self._behind if self.host.is_running(self._info) else None
 
     def _chosen(self, choice: str, always: bool) -> None:
         if always:

@@ -51,9 +51,17 @@ class Notifier(QObject):
     """Watches the change-sets of one wallet. `in_front` says whether the person looks at the window."""
 
     def __init__(
-        self, bridge: Bridge, preferences: Preferences, in_front: Callable[[], bool], send: Send
+        self,
+        bridge: Bridge,
+        preferences: Preferences,
+        in_front: Callable[[], bool],
+        send: Send,
+        *,
+        locked: bool = False,
     ) -> None:
+        """`locked`: whoever sits there does not know the password, and is told neither amounts nor names."""
         super().__init__(bridge)
+        self._locked = locked
         self._preferences = preferences
         self._in_front = in_front
         self._send = send
@@ -89,4 +97,4 @@ class Notifier(QObject):
         if not self._preferences.notifies or self._in_front():
             return
         for title, text in news:
-            self._send(title, text)
+            self._send(title, _("Unlock Leyden to see it.") if self._locked else text)

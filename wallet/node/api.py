@@ -804,6 +804,10 @@ class WalletHost(Protocol):
         code is "busy" where the daemon may still do it."""
         ...
 
+    def is_running(self, info: WalletInfo) -> bool:
+        """Whether this wallet is open here, be it behind a lock."""
+        ...
+
     def close(self) -> Future[None]:
         """Stops the wallet that is open, everything durable."""
         ...

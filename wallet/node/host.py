@@ -282,6 +282,10 @@ class Host:
             self._open_wallet(self._turns, self._for_network(info.network, info.name), password)
         )
 
+    def is_running(self, info: WalletInfo) -> bool:
+        opened = self._open
+        return opened is not None and opened.node.options.wallet_file == info.path
+
     def take_over(self, info: WalletInfo, password: str) -> Future[None]:
         options = self._for_network(info.network, info.name)
         return in_thread(lambda: take_over(options, password))

@@ -142,6 +142,10 @@ class EveryHost:
             # Before what is open is closed for it: a mistyped password costs nothing.
             in_thread(lambda: self._check(info, password)).add_done_callback(checked)
 
+    def is_running(self, info: WalletInfo) -> bool:
+        host = self._real_host if info.network != PLAY else self._play_host
+        return host is not None and host.is_running(info)
+
     def take_over(self, info: WalletInfo, password: str) -> Future[None]:
         return self._of(info.network).take_over(info, password)
 

@@ -259,7 +259,9 @@ def test_a_wallet_that_is_open_still_asks_for_its_password(options: NodeOptions)
     )
     host.open(info, "secret").result(WAIT_SECONDS)
     assert host.wallets("regtest") == [info]
+    assert host.is_running(host.wallets("regtest")[0])
     host.close().result(WAIT_SECONDS)
+    assert not host.is_running(info)
 
 
 def test_wallets_that_are_asked_for_at_once_are_opened_one_after_the_other(options: NodeOptions) -> None:

@@ -50,6 +50,8 @@ class UnlockPage(QWidget):
             else _("Until it is unlocked, nothing is being watched.")
         )
         self.note = Label(sentence, "caption", "text2", wrap=True, align=centre)
+        self._waiting = Label("", "caption", "text2", wrap=True, align=centre)
+        self._waiting.hide()
         self._noted = watching or info.encrypted
         self.note.setVisible(self._noted)
         self._banner = Banner("", "danger")
@@ -70,17 +72,26 @@ class UnlockPage(QWidget):
         box.addSpacing(theme().px(S2))
         box.addLayout(hbox("stretch", card, self.taking, "stretch", spacing=0))
         box.addWidget(self.note, 0, centre)
+        box.addWidget(self._waiting, 0, centre)
         box.addLayout(hbox("stretch", self.other, "stretch"))
         box.addStretch(3)
         inside = QWidget()
         inside.setLayout(box)
         self.setLayout(vbox(scroller(inside), spacing=0))
-        self.note.setMinimumWidth(theme().px(320))
+        for label in (self.note, self._waiting):
+            label.setMinimumWidth(theme().px(320))
         self.password.returnPressed.connect(self.open_now)
 
     def set_first_focus(self) -> None:
         target: QWidget = self.password if self._info.encrypted else self.unlock
         target.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def tell_of_link(self, waits: bool) -> None:
+        """Whether a link waits for the wallet to be open."""
+        self._waiting.setText(
+            _("The link that you opened is shown once the wallet is open.") if waits else ""
+        )
+        self._waiting.setVisible(waits)
 
     def open_now(self) -> None:
         """Opens the wallet with what is in the field."""
