@@ -22,6 +22,7 @@ from wallet.gui.widgets.dialog import confirm
 from wallet.i18n import _
 
 if TYPE_CHECKING:
+    from tests.gui.fake_node import FakeNode
     from tests.gui.shots import Stage
 
 __all__ = ["SCENES"]
@@ -38,8 +39,8 @@ def _settings(stage: Stage) -> SettingsPage:
     return page
 
 
-def _at(stage: Stage, pick: Callable[[SettingsPage], QWidget]) -> None:
-    stage.on(scenes.typical("mainnet"), "settings")
+def _at(stage: Stage, pick: Callable[[SettingsPage], QWidget], node: FakeNode | None = None) -> None:
+    stage.on(node or scenes.typical("mainnet"), "settings")
     page = _settings(stage)
     area = page.findChild(QScrollArea)
     assert area is not None
@@ -51,6 +52,17 @@ def _at(stage: Stage, pick: Callable[[SettingsPage], QWidget]) -> None:
 
 def servers(stage: Stage) -> None:
     _at(stage, lambda page: page.servers)
+
+
+def certificate(stage: Stage) -> None:
+    """A server was renewed, or somebody listens in between."""
+    node = scenes.typical("mainnet")
+    node.servers[2].update(
+        problem="The server shows another certificate than before. Somebody may be listening in between: use another "
+        "server, or forget this one's certificate if you know that it was renewed.",
+        other_certificate=True,
+    )
+    _at(stage, lambda page: page.servers, node)
 
 
 def safety(stage: Stage) -> None:
@@ -183,6 +195,7 @@ def channel_request(stage: Stage) -> None:
 
 SCENES: dict[str, Callable[[Stage], object]] = {
     "settings-servers": servers,
+    "settings-certificate": certificate,
     "settings-safety": safety,
     "settings-start": start_and_end,
     "settings-help": help_section,
