@@ -298,6 +298,7 @@ class Node:
             "claimable payments": (manager._claimable, self.manager._claimable),
             "forwards": (manager._forwards, self.manager._forwards),
             "payments": (manager._outbound._payments, self.manager._outbound._payments),
+            "finished payments": (dict(manager._outbound._finished), dict(self.manager._outbound._finished)),
             "clock": (manager.highest_seen_at, self.manager.highest_seen_at),
             "outputs to sweep": (_by_outpoint(sweeper), _by_outpoint(self.sweeper)),
         }

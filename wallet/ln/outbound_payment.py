@@ -26,6 +26,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from hashlib import sha256
+from itertools import chain
 from typing import Final, Protocol, assert_never
 
 from wallet.bitcoin.curve import is_valid_secret
@@ -43,8 +44,9 @@ from wallet.ln.events import (
     PaymentSent,
     SentPart,
 )
+from wallet.ln.finished_payments import FinishedPayments
 from wallet.ln.invoice import Invoice
-from wallet.ln.onion_failure import Failure, FailureCode
+from wallet.ln.onion_failure import Failure, FailureCode, failure_sentence
 from wallet.ln.onion_payload import RecipientOnion
 from wallet.ln.onion_payment import create_payment_onion, path_keys
 from wallet.ln.onion_utils import (
@@ -274,10 +276,19 @@ class Verdict:
     lack: ChannelLack | None = None
 
 
-def judge_failure(path: Path, decoded: DecodedFailure) -> Verdict:
-    """Say who is to blame for a failure that came back along `path`. BOLT 4, receiving failure codes."""
+def judge_failure(path: Path, decoded: DecodedFailure, last_height: int | None = None) -> Verdict:
+    """Say who is to blame for a failure that came back along `path`. BOLT 4, receiving failure codes.
+
+    `last_height`: of the tip at which the payee would still have been in time, as far as is known.
+    """
     verdict = _judge(path, decoded)
-    return replace(verdict, attempt=replace(verdict.attempt, hold_times_ms=decoded.hold_times_ms))
+    attempt = replace(verdict.attempt, hold_times_ms=decoded.hold_times_ms)
+    height = None if decoded.failure is None else decoded.failure.payee_height
+    if attempt.payee_rejected and last_height is not None and height is not None and height > last_height:
+        # BOLT 4, incorrect_or_unknown_payment_details: the height tells this from an invoice that is wrong.
+        message = failure_sentence(FailureCode.FINAL_EXPIRY_TOO_SOON)
+        attempt = replace(attempt, came_too_late=True, message=message)
+    return replace(verdict, attempt=attempt)
 
 
 def _judge(path: Path, decoded: DecodedFailure) -> Verdict:
@@ -524,16 +535,21 @@ class OutboundPayments:
         self._by_hash: dict[PaymentHash, PaymentId] = {}
         self._contexts: dict[PaymentId, _RetryContext] = {}
         self._to_retry: dict[PaymentId, None] = {}
-        self._ticks_without_parts: dict[PaymentId, int] = {}
+        self._finished = FinishedPayments(IDEMPOTENCY_TIMEOUT_TICKS)
         # Of parts under way: what their session keys would give again, and what their hops said of the time.
         self._keys: dict[tuple[PaymentId, int], tuple[OnionKeys, ...]] = {}
         self._hold_times_ms: dict[tuple[PaymentId, int], tuple[int, ...]] = {}
+        # Of parts under way: the last tip at which their payee is in time. Lost with the process, for words only.
+        self._last_heights: dict[tuple[PaymentId, int], int] = {}
         self._inflight = InFlightHtlcs()
 
     def read(self, rows: Callable[[str], Iterable[tuple[bytes, bytes]]]) -> None:
         """Take up what an earlier run left. Raises `DecodeError`."""
         for key, value in rows(SPACE):
             payment_id, state = PaymentId(key), decode(_PaymentRow, value).state
+            if isinstance(state, Fulfilled) and not state.parts:
+                self._finished.add(payment_id, state.payment_hash, value)
+                continue
             self._payments[payment_id] = state
             self._by_hash[state.payment_hash] = payment_id
             for part in state.parts:
@@ -550,7 +566,8 @@ class OutboundPayments:
         return bool(self._to_retry)
 
     def state(self, payment_id: PaymentId) -> PaymentState | None:
-        return self._payments.get(payment_id)
+        row = self._finished.get(payment_id)
+        return self._payments.get(payment_id) if row is None else decode(_PaymentRow, row).state
 
     def part(self, payment_id: PaymentId, part_id: int) -> Part | None:
         state = self._payments.get(payment_id)
@@ -562,7 +579,8 @@ class OutboundPayments:
         return () if state is None else tuple(_sent_part(part) for part in state.parts)
 
     def list_recent_payments(self) -> tuple[RecentPayment, ...]:
-        return tuple(_recent(payment_id, state) for payment_id, state in self._payments.items())
+        finished = ((payment_id, decode(_PaymentRow, row).state) for payment_id, row in self._finished)
+        return tuple(_recent(*item) for item in chain(finished, self._payments.items()))
 
     # --- sending ---
 
@@ -585,6 +603,11 @@ class OutboundPayments:
         payment's end comes as `PaymentSent` or `PaymentFailed`, whatever happens.
         """
         self._check_new(payment_id, payment_hash)
+        if first_route is not None:
+            route_params = replace(
+                route_params,
+                payment_params=_as_learnt(route_params.payment_params, first_route.route_params.payment_params),
+            )
         if _has_expired(route_params.payment_params, now):
             raise PaymentNotSent(PaymentFailureReason.PAYMENT_EXPIRED, _("The invoice has expired."))
         route = self.find_route(route_params) if first_route is None else first_route
@@ -706,7 +729,12 @@ class OutboundPayments:
                 if payment_id not in self._to_retry:
                     break
                 del self._to_retry[payment_id]
-                self._retry(payment_id, now, best_height)
+                try:
+                    self._retry(payment_id, now, best_height)
+                except Exception:
+                    # A fault of ours. Nobody would try again, and a payment that waits for that never ends.
+                    self.abandon_payment(payment_id, PaymentFailureReason.UNEXPECTED_ERROR)
+                    raise
 
     # --- answers from the channels ---
 
@@ -761,6 +789,7 @@ class OutboundPayments:
         self._inflight.remove_path(part.path, self._payer)
         self._swap(payment_id, _without_part(state, part_id))
         self._keys.pop((payment_id, part_id), None)
+        self._last_heights.pop((payment_id, part_id), None)
         hold_times_ms = self._hold_times_ms.pop((payment_id, part_id), ())
         self._emit(
             PaymentPathSuccessful(
@@ -780,7 +809,8 @@ class OutboundPayments:
         if part is None:
             return
         decoded = decode_failure(self._keys_of(payment_id, part), packet)
-        self._fail_part(payment_id, part, judge_failure(part.path, decoded))
+        last_height = self._last_heights.get((payment_id, part_id))
+        self._fail_part(payment_id, part, judge_failure(part.path, decoded, last_height))
 
     def fail_htlc_locally(
         self, payment_id: PaymentId, part_id: int, failure: Failure, message: str | None = None
@@ -828,14 +858,9 @@ class OutboundPayments:
 
     def timer_tick_occurred(self, undelivered: Collection[PaymentId] = ()) -> None:
         """Forget payments that finished some ticks ago. `undelivered`: their events still wait."""
-        for payment_id, state in list(self._payments.items()):
-            if not isinstance(state, Fulfilled) or state.parts or payment_id in undelivered:
-                self._ticks_without_parts.pop(payment_id, None)
-                continue
-            ticks = self._ticks_without_parts.get(payment_id, 0) + 1
-            self._ticks_without_parts[payment_id] = ticks
-            if ticks > IDEMPOTENCY_TIMEOUT_TICKS:
-                self._swap(payment_id, None)
+        forgotten = self._finished.tick(undelivered)
+        if forgotten:
+            self._persist.write([Row(SPACE, payment_id, None) for payment_id in forgotten])
 
     # --- inside ---
 
@@ -852,14 +877,16 @@ class OutboundPayments:
         """Put a new state in place (None: forget), and write its row."""
         old = self._payments.get(payment_id)
         value = None if state is None else encode(_PaymentRow(state=state))
-        if state is not None:
+        is_finished = isinstance(state, Fulfilled) and not state.parts
+        if state is not None and not is_finished:
             self._payments[payment_id] = state
             self._by_hash[state.payment_hash] = payment_id
         elif old is not None:
             del self._payments[payment_id]
             if self._by_hash.get(old.payment_hash) == payment_id:
                 del self._by_hash[old.payment_hash]
-            self._ticks_without_parts.pop(payment_id, None)
+        if state is not None and value is not None and is_finished:
+            self._finished.add(payment_id, state.payment_hash, value)
         self._persist.write((Row(SPACE, payment_id, value),))
 
     def _end_or_swap(self, payment_id: PaymentId, state: Abandoned) -> None:
@@ -877,6 +904,8 @@ class OutboundPayments:
     def _check_new(self, payment_id: PaymentId, payment_hash: PaymentHash) -> None:
         if len(payment_id) != 32 or len(payment_hash) != 32:
             raise APIError("A payment id and a payment hash have 32 bytes.")
+        if self._finished.knows(payment_id, payment_hash):
+            raise DuplicatePayment(_("This has been paid already."))
         known = self._payments.get(payment_id)
         other = self._by_hash.get(payment_hash)
         if known is None and other is not None:
@@ -938,8 +967,9 @@ class OutboundPayments:
         if limit_msat is not None and route.total_fees_msat > limit_msat:
             return _("The route costs more than the fee limit.")
         for path in route.paths:
-            channels = {hop.short_channel_id for hop in path.hops}
-            if len(path.hops) > MAX_PATH_HOPS or len(channels) != len(path.hops):
+            # By its nodes: an alias is its node's choice, and two of them may have made the same.
+            nodes = {hop.node_id for hop in path.hops}
+            if len(path.hops) > MAX_PATH_HOPS or len(nodes) != len(path.hops):
                 return _("The route runs in a circle.")
             if any(hop.node_id == self._payer for hop in path.hops[:-1]):
                 return _("The route leads back through this wallet.")
@@ -1001,6 +1031,9 @@ class OutboundPayments:
                     keysend_preimage=context.keysend_preimage,
                 )
                 self._keys[payment_id, part.part_id] = onion.keys
+                if (delta := part.path.final_cltv_delta) is not None:
+                    spare_blocks = delta - context.payment_params.final_cltv_delta
+                    self._last_heights[payment_id, part.part_id] = best_height + 1 + spare_blocks
                 self._send_along_path(
                     SendAlongPath(
                         payment_id=payment_id,
@@ -1031,6 +1064,7 @@ class OutboundPayments:
         state = self._payments[payment_id]
         self._inflight.remove_path(part.path, self._payer)
         self._keys.pop((payment_id, part.part_id), None)
+        self._last_heights.pop((payment_id, part.part_id), None)
         verdict = replace(
             verdict,
             attempt=replace(
@@ -1039,7 +1073,14 @@ class OutboundPayments:
         )
         rest = _without_part(state, part.part_id)
         if isinstance(rest, Fulfilled):
+            # The proof is given, and this part came back all the same: it was not paid.
+            rest = replace(
+                rest,
+                amount_msat=rest.amount_msat - part.path.final_value_msat,
+                fee_paid_msat=rest.fee_paid_msat - part.path.fee_msat,
+            )
             self._swap(payment_id, rest)
+            self._emit(PaymentPathFailed(payment_id, rest.payment_hash, verdict.attempt))
             return
         rest = _with_attempt(rest, verdict.attempt)
         context = self._contexts.get(payment_id)
@@ -1093,6 +1134,13 @@ class OutboundPayments:
             self.abandon_payment(payment_id, PaymentFailureReason.UNEXPECTED_ERROR)
             return
         self._send_over(payment_id, route, now, best_height)
+
+
+def _as_learnt(params: PaymentParameters, others: PaymentParameters) -> PaymentParameters:
+    """What was learnt while a way was looked for holds for the tries after it too."""
+    return replace(
+        params, previously_failed_channels=others.previously_failed_channels, shunned=others.shunned
+    )
 
 
 def _sent_part(part: Part) -> SentPart:

@@ -559,10 +559,7 @@ class ActivityIndex:
             lines = sorted(self._by_id.values())
         generation = self.generation + 1
         changes = (*self._view.changes[1 - CHANGES_KEPT :], _Change(generation, tuple(gone), tuple(new)))
-        if len(gone) + len(new) > MOST_CHANGED:
-            # Nobody reads that many; it would only be kept.
-            changes = ()
-        self._view = _View(lines, self._current_pages(), generation, changes)
+        self._view = _View(lines, self._current_pages(), generation, _readable(changes))
         self._version = version
 
     def _current_pages(self) -> tuple[Page, ...]:
@@ -680,6 +677,16 @@ class ActivityIndex:
             balance_msat += change_msat
             points.append((day * DAY_SECONDS - self._zone_seconds, max(0, balance_msat) // 1000))
         return points
+
+
+def _readable(changes: tuple[_Change, ...]) -> tuple[_Change, ...]:
+    """The last of them, as many as an answer is brought up to date with: more would only be kept."""
+    left = MOST_CHANGED
+    for place in range(len(changes) - 1, -1, -1):
+        left -= len(changes[place].gone) + len(changes[place].new)
+        if left < 0:
+            return changes[place + 1 :]
+    return changes
 
 
 def _hits(lines: list[_Line], query: ActivityQuery, sought: _Sought) -> list[_Line]:

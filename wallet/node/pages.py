@@ -309,8 +309,16 @@ class KnownKeys:
     def may_hold(self, key: bytes) -> bool:
         if not self._parts:
             return False
-        places = self._places(key)
-        return any(all(part[place >> 3] >> (place & 7) & 1 for place in places) for part in self._parts)
+        first, second, third = self._places(key)
+        # Written out: it is asked several times a payment, and the parts grow in number with the history.
+        for part in self._parts:
+            if (
+                part[first >> 3] >> (first & 7) & 1
+                and part[second >> 3] >> (second & 7) & 1
+                and part[third >> 3] >> (third & 7) & 1
+            ):
+                return True
+        return False
 
     def _places(self, key: bytes) -> tuple[int, int, int]:
         # Keyed by the interpreter with a number of this run: nobody can choose hashes that collide.
