@@ -49,14 +49,13 @@ class Batch:
     sockets: dict[NodeId, object] = field(default_factory=dict)
     packages: list[BroadcastPackage] = field(default_factory=list)
     afterwards: list[Callable[[], None]] = field(default_factory=list)
+    backup: ChannelBackups | None = None
 
     @property
     def waited_for(self) -> bool:
         """Whether something is to leave. Else the rows may wait a moment for the next commit: should they be lost
         with the process, nobody has been told of them, and the peer tells us again."""
         return bool(self.messages or self.packages or self.afterwards)
-
-    backup: ChannelBackups | None = None
 
 
 class ReleasedMessages:
@@ -79,7 +78,7 @@ class Core:
     Attributes, set by the composition before the first entry:
         settle: calls whatever an entry may have set off; within the lock, at the end of each entry.
         take_messages: the core's pending messages.
-        release: sends a durable batch out; called on the writer thread, has to hand over quickly.
+        release: sends a durable batch out; called on the thread that has committed, has to hand over quickly.
         flush_soon: calls `Store.flush` within a moment.
         commit_soon: calls `Store.commit_here` once the calling thread is out of the core; False where it cannot, and
             the writer thread has to.

@@ -236,9 +236,14 @@ class ElectrumBroadcaster:
             self._queue = deque(
                 item for item in self._queue if item[1] is not None or not _txids(item[0]) <= txids
             )
-            while len(self._queue) >= MAX_QUEUED:
-                self._queue.popleft()
             self._queue.append((package, future))
+            if len(self._queue) > MAX_QUEUED:
+                # Whoever waits for an answer gets one; the rest is sent again at the next tick or block.
+                unasked = (
+                    i for i, (_package, waits) in enumerate(self._queue) if waits is None or waits.done()
+                )
+                if (oldest := next(unasked, None)) is not None:
+                    del self._queue[oldest]
             loop = self._loop
         if loop is not None:
             loop.call_soon_threadsafe(self._wake.set)
@@ -267,8 +272,13 @@ class ElectrumBroadcaster:
     async def _send(self, package: BroadcastPackage, future: asyncio.Future[BroadcastResult] | None) -> None:
         result = await self._send_to_all(package)
         failure = result.failure
-        if failure is None:
-            names = " ".join(txid_hex(tx.txid) for tx in package.txs)
+        names = " ".join(txid_hex(tx.txid) for tx in package.txs)
+        if failure is None and not result.counts_as_sent:
+            # It is sent again all the same, until it is in a block.
+            self._logger.log(
+                LogLevel.WARN, "broadcast %s: too few servers show it yet: %s", package.label, names
+            )
+        elif failure is None:
             self._logger.log(LogLevel.INFO, "broadcast %s: %s", package.label, names)
         else:
             self._logger.log(

@@ -14,7 +14,7 @@ from wallet.ln.config import UserConfig
 from wallet.ln.events import ChannelClosed, ChannelPending
 from wallet.ln.types import APIError, ChannelId, NodeId
 from wallet.node.api import CommandError, Json
-from wallet.node.commands.onchain import feerate_from, insufficient
+from wallet.node.commands.onchain import BROADCAST_TIMEOUT_SECONDS, feerate_from, insufficient
 from wallet.node.commands.registry import EVERYTHING, command, sat_from_btc
 from wallet.node.details import in_flight_msat, type_name
 from wallet.node.futures import resolve
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 OPEN_TIMEOUT_SECONDS = 60
-BROADCAST_TIMEOUT_SECONDS = 15
 MIN_CHANNEL_SAT = 20_000
 """Below this, the fees of opening and closing eat the channel; peers refuse such channels anyway."""
 FUNDING_OUTPUT_SCRIPT = b"\x00\x20" + bytes(32)

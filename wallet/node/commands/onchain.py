@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from decimal import Decimal, InvalidOperation
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from wallet.onchain.coins import Coin
     from wallet.onchain.wallet import Draft
 
-__all__ = ["feerate_from", "insufficient"]
+__all__ = ["BROADCAST_TIMEOUT_SECONDS", "feerate_from", "insufficient"]
+
+BROADCAST_TIMEOUT_SECONDS = 15
+"""How long a command waits for a server to take a transaction, which goes on waiting without it."""
 
 WEIGHT_PER_VBYTE = 4
 MAX_FEERATE_SAT_PER_VB = 5_000
@@ -298,7 +302,17 @@ async def broadcast(node: Node, tx: str) -> Json:
         transaction = Transaction.parse(bytes.fromhex(tx.strip()))
     except (DecodeError, ValueError):
         raise CommandError(_("This is not a transaction in hexadecimal."), code="transaction") from None
-    result = await node.electrum.broadcaster.broadcast(BroadcastPackage((transaction,)))
+    try:
+        async with asyncio.timeout(BROADCAST_TIMEOUT_SECONDS):
+            result = await node.electrum.broadcaster.broadcast(BroadcastPackage((transaction,)))
+    except TimeoutError:
+        raise CommandError(
+            _(
+                "No server has answered yet. Leyden sends the transaction once one does, as long as it runs; after "
+                "that, send it again."
+            ),
+            code="offline",
+        ) from None
     if result.failure is not None:
         raise CommandError(result.failure.verdict.sentence, code="broadcast")
     with node.core.entry():
