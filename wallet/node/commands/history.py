@@ -7,7 +7,6 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from wallet.bitcoin.address import address_to_script
@@ -17,6 +16,7 @@ from wallet.i18n import _, ngettext
 from wallet.node.activity import ANTI_REORG_BLOCKS
 from wallet.node.api import ActivityItem, ActivityKind, ActivityQuery, CommandError, Json
 from wallet.node.backup import write_durably
+from wallet.node.commands.files import cannot_be_used, whole_path
 from wallet.node.commands.registry import command
 from wallet.node.labels import LabelRecord, history_csv, iso_time, read_labels, write_labels
 
@@ -43,31 +43,11 @@ _HASH_TEXT = re.compile(r"[0-9a-f]{64}")
 _OUTPUT_TEXT = re.compile(r"([0-9a-f]{64}):([0-9]{1,9})")
 
 
-def _absolute(text: str) -> Path:
-    try:
-        path = Path(text).expanduser()
-    except RuntimeError:
-        # There is nobody of that name.
-        path = Path(text)
-    if not path.is_absolute() or "\0" in text:
-        raise CommandError(
-            _("Give the whole path, from the root: {path} is not one.").format(path=ascii(text)[1:-1]),
-            code="usage",
-        )
-    return path
-
-
-def _refused(path: Path, error: OSError) -> CommandError:
-    return CommandError(
-        _("{path} cannot be used: {why}.").format(path=path, why=error.strerror or error), code="file"
-    )
-
-
 async def _give(file: str | None, text: str, count: int) -> Json:
     """The text itself, or a file that was not there before."""
     if file is None:
         return text
-    path = _absolute(file)
+    path = whole_path(file)
 
     def write() -> None:
         if path.exists():
@@ -82,7 +62,7 @@ async def _give(file: str | None, text: str, count: int) -> Json:
     try:
         await asyncio.get_running_loop().run_in_executor(None, write)
     except OSError as error:
-        raise _refused(path, error) from None
+        raise cannot_be_used(path, error) from None
     return {"path": str(path), "count": count}
 
 
@@ -166,7 +146,7 @@ async def import_labels(node: Node, file: str) -> Json:
     """Takes over labels from a file of another wallet (BIP 329), and which coins are not to be spent. What it says of
     transactions, addresses and payments that are not of this wallet is left out, and counted. Should Leyden be ended
     meanwhile, a part of it may be taken over: doing it again does no harm."""
-    path = _absolute(file)
+    path = whole_path(file)
 
     def read() -> tuple[list[LabelRecord | None], dict[str, bytes]]:
         """The lines, and the scripts of the addresses in them: nothing that needs the wallet."""
@@ -189,7 +169,7 @@ async def import_labels(node: Node, file: str) -> Json:
     try:
         lines, scripts = await loop.run_in_executor(None, read)
     except OSError as error:
-        raise _refused(path, error) from None
+        raise cannot_be_used(path, error) from None
     except UnicodeDecodeError:
         raise CommandError(
             _("{path} is not a file of labels: it is no text. Nothing was changed.").format(path=path),

@@ -19,6 +19,7 @@ from wallet.ln.routing.rapid_gossip import (
     read_snapshot,
 )
 from wallet.node.api import CommandError, Json
+from wallet.node.commands.files import whole_path
 from wallet.node.commands.registry import command
 from wallet.node.web import WebError, WebUrl, parse_url
 
@@ -30,15 +31,6 @@ __all__: list[str] = []
 DOWNLOAD_TIMEOUT_SECONDS = 300.0
 """A snapshot of some megabytes over Tor takes a minute or two."""
 GZIP_MAGIC = b"\x1f\x8b"
-
-
-def _whole_path(text: str) -> Path:
-    path = Path(text).expanduser()
-    if not path.is_absolute():
-        raise CommandError(
-            _("Give the whole path, from the root: {path} is not one.").format(path=text), code="usage"
-        )
-    return path
 
 
 def _contents(path: Path) -> bytes:
@@ -81,7 +73,7 @@ async def _fetched(node: Node, source: str) -> bytes:
             _web_address(source), max_bytes=MAX_SNAPSHOT_LENGTH, timeout_seconds=DOWNLOAD_TIMEOUT_SECONDS
         )
     else:
-        data = await loop.run_in_executor(None, _contents, _whole_path(source))
+        data = await loop.run_in_executor(None, _contents, whole_path(source))
     return await loop.run_in_executor(None, _unpacked, data)
 
 

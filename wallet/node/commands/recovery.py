@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wallet.i18n import _
@@ -11,6 +10,7 @@ from wallet.ln.types import APIError
 from wallet.node.api import HELD_CHANNEL_PHRASE, CommandError, Json
 from wallet.node.backup import BackupError, read_file, write_durably
 from wallet.node.commands.channels import find_channel
+from wallet.node.commands.files import cannot_be_used, whole_path
 from wallet.node.commands.registry import command
 from wallet.node.recovery import BACKUP_FOLDER_SETTING
 from wallet.node.recovery_report import recovery_report as make_report
@@ -34,26 +34,11 @@ async def recovery_report(node: Node) -> Json:
         return make_report(node)
 
 
-def _absolute(text: str) -> Path:
-    path = Path(text).expanduser()
-    if not path.is_absolute():
-        raise CommandError(
-            _("Give the whole path, from the root: {path} is not one.").format(path=text), code="usage"
-        )
-    return path
-
-
-def _refused(path: Path, error: OSError) -> CommandError:
-    return CommandError(
-        _("{path} cannot be used: {why}.").format(path=path, why=error.strerror or error), code="file"
-    )
-
-
 @command
 async def export_channel_backup(node: Node, file: str) -> Json:
     """Writes the channel backup to a file. With the words it brings back the coins in channels; it changes whenever a
     channel is opened, so name a folder with set_backup_folder to have it kept up to date."""
-    path = _absolute(file)
+    path = whole_path(file)
     with node.core.locked():
         contents = node.recovery.contents()
     data = node.recovery.backup.seal(contents)
@@ -71,7 +56,7 @@ async def export_channel_backup(node: Node, file: str) -> Json:
     try:
         await asyncio.get_running_loop().run_in_executor(None, write)
     except OSError as error:
-        raise _refused(path, error) from None
+        raise cannot_be_used(path, error) from None
     return {"path": str(path), "channels": len(contents.channels)}
 
 
@@ -79,13 +64,13 @@ async def export_channel_backup(node: Node, file: str) -> Json:
 async def import_channel_backup(node: Node, file: str, *, old_installation_stopped: bool = False) -> Json:
     """Takes over the channels of a channel backup of these words that this wallet does not know. Their peers are asked
     to close them; say --old_installation_stopped if no other copy of this wallet is running."""
-    path = _absolute(file)
+    path = whole_path(file)
     loop = asyncio.get_running_loop()
     try:
         data = await loop.run_in_executor(None, read_file, path)
         backups = node.recovery.backup.open(data)
     except OSError as error:
-        raise _refused(path, error) from None
+        raise cannot_be_used(path, error) from None
     except BackupError as error:
         raise CommandError(str(error), code="backup") from None
     if backups.network != node.options.network_name:
@@ -134,7 +119,7 @@ async def set_backup_folder(node: Node, folder: str) -> Json:
     for none. It is encrypted: only the words open it."""
     loop = asyncio.get_running_loop()
     if folder:
-        path = _absolute(folder)
+        path = whole_path(folder)
         folder = str(path)
         second = node.recovery.backup.second_path(str(path))
         found: list[ChannelBackups | None] = []
@@ -147,7 +132,7 @@ async def set_backup_folder(node: Node, folder: str) -> Json:
         try:
             await loop.run_in_executor(None, in_time, read, PATIENCE_SECONDS)
         except OSError as error:
-            raise _refused(path, error) from None
+            raise cannot_be_used(path, error) from None
         known = found[0]
     else:
         known = None
