@@ -140,6 +140,7 @@ class FailedAttempt:
         short_channel_id: the channel that could not carry it, when known.
         part_id, sent_at, sent_mono_ms: as in `SentPart`.
         hold_times_ms: how long each hop held it, first hop first, as far as hops vouch for it.
+        came_too_late: refused by a payee that had seen so many blocks more that its time limit could not be kept.
     """
 
     path: Path
@@ -152,6 +153,7 @@ class FailedAttempt:
     sent_at: int = field(default=0, metadata={"tlv": 103})
     sent_mono_ms: int = field(default=0, metadata={"tlv": 105})
     hold_times_ms: tuple[int, ...] = field(default=(), metadata={"tlv": 107})
+    came_too_late: bool = field(default=False, metadata={"tlv": 109})
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +319,7 @@ class PaymentSent:
     """A payment of ours arrived; the preimage proves it. Comes once per payment id.
 
     Attributes:
+        amount_msat, fee_paid_msat: of all `parts`. One that comes back after all was not paid: `PaymentPathFailed`.
         parts: which it was made of, those that failed before left out.
         part_id: of the part whose preimage came first.
         hold_times_ms: of that part, as in `FailedAttempt`.

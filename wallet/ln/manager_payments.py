@@ -481,7 +481,11 @@ class PaymentRoom(MessageRoom):
                 except Exception as error:
                     # It stays undecided, and the next start tries again: others, and that start, must not suffer.
                     self._log(LogLevel.ERROR, "an HTLC could not be processed: %r", error)
-            self._outbound.check_retry_payments(now, self._best_height)
+            try:
+                self._outbound.check_retry_payments(now, self._best_height)
+            except Exception as error:
+                # That payment is given up; whoever caused this entry, and the other payments, must not suffer.
+                self._log(LogLevel.ERROR, "a payment could not be tried again: %r", error)
 
     def _on_htlcs_committed(self, channel_id: ChannelId, tell: TellHtlcsCommitted) -> None:
         for add in tell.htlcs:

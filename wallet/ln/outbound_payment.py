@@ -125,6 +125,7 @@ class Part:
         part_id: unique within the payment, never used again; together they are the HTLC's source.
         session_key: from which all keys of its onion come.
         sent_at, sent_mono_ms: both clocks when it was offered.
+        claimed: its own preimage came by message: it is paid, wherever its HTLC ends.
     """
 
     part_id: int
@@ -132,6 +133,7 @@ class Part:
     path: Path
     sent_at: int = field(default=0, metadata={"tlv": 101})
     sent_mono_ms: int = field(default=0, metadata={"tlv": 103})
+    claimed: bool = field(default=False, metadata={"tlv": 105})
 
 
 @tagged(0)
@@ -230,6 +232,14 @@ def _with_parts(
 
 def _without_part(state: PaymentState, part_id: int) -> PaymentState:
     return replace(state, parts=tuple(part for part in state.parts if part.part_id != part_id))
+
+
+def _with_claimed(state: PaymentState, part_id: int) -> PaymentState:
+    part = _find_part(state, part_id)
+    if part is None or part.claimed:
+        return state
+    parts = tuple(replace(item, claimed=True) if item is part else item for item in state.parts)
+    return replace(state, parts=parts)
 
 
 def _with_attempt(state: Retryable | Abandoned, attempt: FailedAttempt) -> Retryable | Abandoned:
@@ -606,7 +616,9 @@ class OutboundPayments:
         if first_route is not None:
             route_params = replace(
                 route_params,
-                payment_params=_as_learnt(route_params.payment_params, first_route.route_params.payment_params),
+                payment_params=_as_learnt(
+                    route_params.payment_params, first_route.route_params.payment_params
+                ),
             )
         if _has_expired(route_params.payment_params, now):
             raise PaymentNotSent(PaymentFailureReason.PAYMENT_EXPIRED, _("The invoice has expired."))
@@ -759,8 +771,12 @@ class OutboundPayments:
         if sha256(payment_preimage).digest() != state.payment_hash:
             raise InvariantError("A preimage does not belong to the payment that it should settle.")
         self._read_hold_times(payment_id, part_id, attribution_data)
-        if not isinstance(state, Fulfilled):
-            fulfilled = _fulfil(state, payment_preimage)
+        claimed = _with_claimed(state, part_id)
+        if isinstance(claimed, Fulfilled):
+            if claimed is not state and not from_onchain:
+                self._swap(payment_id, claimed)
+        else:
+            fulfilled = _fulfil(claimed, payment_preimage)
             self._forget_retry(payment_id)
             self._swap(payment_id, fulfilled)
             self._emit(
@@ -1032,8 +1048,8 @@ class OutboundPayments:
                 )
                 self._keys[payment_id, part.part_id] = onion.keys
                 if (delta := part.path.final_cltv_delta) is not None:
-                    spare_blocks = delta - context.payment_params.final_cltv_delta
-                    self._last_heights[payment_id, part.part_id] = best_height + 1 + spare_blocks
+                    spare_cltv_delta = delta - context.payment_params.final_cltv_delta
+                    self._last_heights[payment_id, part.part_id] = best_height + 1 + spare_cltv_delta
                 self._send_along_path(
                     SendAlongPath(
                         payment_id=payment_id,
@@ -1073,7 +1089,11 @@ class OutboundPayments:
         )
         rest = _without_part(state, part.part_id)
         if isinstance(rest, Fulfilled):
-            # The proof is given, and this part came back all the same: it was not paid.
+            if part.claimed:
+                # The channel closed without this HTLC, because it was paid for already.
+                self._swap(payment_id, rest)
+                return
+            # The proof came with another part, and this one came back: it was not paid.
             rest = replace(
                 rest,
                 amount_msat=rest.amount_msat - part.path.final_value_msat,

@@ -128,6 +128,9 @@ def payment_failure_sentence(
     where the last attempt failed."""
     amount = msat_text(amount_msat)
     last = f" {attempt_sentence(attempts[-1], alias_of, passes_msat=passes_msat)}" if attempts else ""
+    if reason is PaymentFailureReason.RECIPIENT_REJECTED and attempts and attempts[-1].came_too_late:
+        # The invoice is as good as it was.
+        reason = PaymentFailureReason.RETRIES_EXHAUSTED
     match reason:
         case PaymentFailureReason.RECIPIENT_REJECTED if not asked_for:
             return _(

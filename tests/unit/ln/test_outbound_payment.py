@@ -27,6 +27,7 @@ from wallet.ln.onion_failure import Failure, FailureCode
 from wallet.ln.onion_payload import RecipientOnion
 from wallet.ln.onion_payment import IncomingForward, IncomingReceive, decode_incoming_htlc
 from wallet.ln.onion_utils import (
+    DecodedFailure,
     FailurePacket,
     build_failure_packet,
     build_fulfill_attribution,
@@ -43,6 +44,7 @@ from wallet.ln.outbound_payment import (
     Retry,
     Retryable,
     SendAlongPath,
+    judge_failure,
     learn_from,
 )
 from wallet.ln.route import (
@@ -487,6 +489,34 @@ def test_the_payees_refusal_is_final() -> None:
     w.pay()
 
 
+@pytest.mark.parametrize(("blocks", "too_late"), [(1, False), (2, True)])
+def test_a_payee_that_is_further_than_the_time_limit_allows_for_says_so(blocks: int, too_late: bool) -> None:
+    """The next block is reckoned with. Of a payment that comes later, the invoice is as good as it was."""
+    w = world()
+    pid = w.pay()
+    answered = Failure.incorrect_or_unknown_payment_details(1_000_000, HEIGHT + blocks)
+    w.fail(w.one_part(pid), "payee", answered)
+    failed = w.take_events()[-1]
+    assert isinstance(failed, PaymentFailed)
+    assert failed.reason is PaymentFailureReason.RECIPIENT_REJECTED
+    (attempt,) = failed.attempts
+    assert attempt.came_too_late is too_late
+    code = FailureCode.FINAL_EXPIRY_TOO_SOON if too_late else answered.code
+    assert attempt.message == Failure(code).sentence
+    assert attempt.failure_code == answered.code
+    assert w.payments._last_heights == {}
+
+
+def test_blocks_that_were_added_to_hide_the_payee_are_time_to_spare() -> None:
+    w = world(lambda amount: Path(hops=(hop("hub", 1, 10), hop("payee", 2, amount, 18 + 40))))
+    pid = w.pay()
+    args = w.one_part(pid)
+    for blocks, too_late in ((41, False), (42, True)):
+        decoded = DecodedFailure(1, Failure.incorrect_or_unknown_payment_details(1, HEIGHT + blocks))
+        last_height = w.payments._last_heights[pid, args.part_id]
+        assert judge_failure(args.path, decoded, last_height).attempt.came_too_late is too_late
+
+
 def test_retries_run_out() -> None:
     w = world(by_hub, by_hub2, by_mid)
     pid = w.pay(retry=Retry.attempts(1))
@@ -575,6 +605,44 @@ def test_a_part_may_arrive_after_the_payment_was_given_up() -> None:
     sent = w.take_events()[0]
     assert isinstance(sent, PaymentSent)
     assert (sent.amount_msat, sent.fee_paid_msat) == (500_000, 20)
+
+
+def test_a_part_that_comes_back_after_the_proof_was_not_paid() -> None:
+    w = world(split=2)
+    pid = w.pay()
+    first, second = w.offered.values()
+    w.payments.claim_htlc(pid, first.part_id, preimage_of(0))
+    (sent,) = w.take_events()
+    assert isinstance(sent, PaymentSent)
+    assert (sent.amount_msat, sent.fee_paid_msat) == (1_000_000, 30)
+    w.fail(second, "hub2", Failure.temporary_channel_failure())
+    w.retry()
+    (path_failed,) = w.take_events()
+    assert isinstance(path_failed, PaymentPathFailed)
+    assert path_failed.attempt.part_id == second.part_id
+    w.payments.finalize_claim(pid, first.part_id)
+    state = w.payments.state(pid)
+    assert isinstance(state, Fulfilled)
+    assert (state.amount_msat, state.fee_paid_msat, state.parts) == (500_000, 10, ())
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["same_run", "restarted"])
+def test_a_part_whose_channel_closes_after_its_own_proof_was_paid(restarted: bool) -> None:
+    """The peer has said the preimage, and the commitment on the chain does without the HTLC: it is the peer's."""
+    w = world(split=2)
+    pid = w.pay()
+    first, second = w.offered.values()
+    for args in (first, second):
+        w.payments.claim_htlc(pid, args.part_id, preimage_of(0))
+    if restarted:
+        w.start()
+    w.take_events()
+    for args in (first, second):
+        w.payments.fail_htlc_locally(pid, args.part_id, Failure.permanent_channel_failure())
+    assert w.take_events() == []
+    state = w.payments.state(pid)
+    assert isinstance(state, Fulfilled)
+    assert (state.amount_msat, state.fee_paid_msat, state.parts) == (1_000_000, 30, ())
 
 
 def test_given_up_by_the_person() -> None:
@@ -736,7 +804,9 @@ def test_expired_invoices_are_not_paid() -> None:
     "bad",
     [
         lambda amount: Path(hops=(hop("hub", 1, 10), hop("us", 8, 10), hop("payee", 2, amount))),
-        lambda amount: Path(hops=(hop("hub", 1, 10), hop("mid", 1, 10), hop("payee", 2, amount))),
+        lambda amount: Path(
+            hops=(hop("hub", 1, 10), hop("mid", 5, 30), hop("hub", 9, 10), hop("payee", 2, amount))
+        ),
         lambda amount: Path(hops=(hop("hub", 1, 10), hop("mid", 2, amount))),
         lambda amount: Path(hops=(hop("hub", 1, 10), hop("payee", 2, amount - 1))),
     ],
@@ -746,6 +816,37 @@ def test_a_router_gone_wrong_costs_nothing(bad: Way) -> None:
     with pytest.raises(PaymentNotSent) as caught:
         w.pay()
     assert caught.value.reason is PaymentFailureReason.UNEXPECTED_ERROR
+
+
+def test_two_channels_of_one_alias_are_no_circle() -> None:
+    """Each node chooses the aliases of its own channels; an invoice may name two that happen to be the same."""
+    w = world(lambda amount: Path(hops=(hop("hub", 1, 10), hop("mid", 5, 30), hop("payee", 5, amount, 18))))
+    pid = w.pay()
+    args = w.one_part(pid)
+    assert carry(args) == ["hub", "mid", "payee"]
+    w.arrive(args)
+    assert isinstance(w.take_events()[0], PaymentSent)
+
+
+def test_a_fault_while_a_payment_is_tried_again_ends_it_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    w = world()
+    pid, other = w.pay(0), w.pay(1)
+    w.fail(w.one_part(pid), "hub", Failure.temporary_channel_failure())
+    w.fail(w.one_part(other), "hub", Failure.temporary_channel_failure())
+    with monkeypatch.context() as broken:
+        broken.setattr(w.router, "find_route", goes_wrong)
+        with pytest.raises(InvariantError):
+            w.retry()
+    failed = w.take_events()[-1]
+    assert isinstance(failed, PaymentFailed)
+    assert (failed.payment_id, failed.reason) == (pid, PaymentFailureReason.UNEXPECTED_ERROR)
+    assert w.payments.state(pid) is None
+    w.retry()
+    assert carry(w.one_part(other)) == ["hub2", "payee"]
+
+
+def goes_wrong(*_args: object) -> Route:
+    raise InvariantError("The search went wrong.")
 
 
 # --- restart ------------------------------------------------------------------
@@ -1006,6 +1107,29 @@ def test_a_payment_takes_the_route_that_was_found_for_it_first() -> None:
     w.fail(w.one_part(pid), "mid", Failure.unknown_next_peer())
     w.retry()
     assert carry(w.one_part(pid)) == ["hub", "payee"]
+
+
+def test_what_probes_taught_holds_for_the_tries_after_the_first_route() -> None:
+    w = world()
+    params = PaymentParameters(payee=PAYEE, final_cltv_delta=18)
+    lack = ChannelLack(short_channel_id=ShortChannelId(9), ascending=True, amount_msat=3_200)
+    learnt = params.with_failed_channel(ShortChannelId(2)).with_shunned(lack, held_msat=0)
+    asked = RouteParameters(payment_params=params, final_value_msat=1_000_000)
+    pid = PaymentId(bytes(32))
+    w.payments.send_payment(
+        pid,
+        payment_hash(0),
+        RecipientOnion(total_msat=1_000_000, payment_secret=SECRET),
+        asked,
+        Retry.attempts(1),
+        now=START,
+        best_height=HEIGHT,
+        first_route=Route(paths=(by_mid(1_000_000),), route_params=replace(asked, payment_params=learnt)),
+    )
+    w.fail(w.one_part(pid), "mid", Failure.unknown_next_peer())
+    w.retry()
+    assert w.router.asked[0].payment_params == learnt.with_failed_channel(ShortChannelId(6))
+    assert carry(w.one_part(pid)) == ["hub2", "payee"]
 
 
 # --- attribution data ---------------------------------------------------------

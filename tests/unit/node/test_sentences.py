@@ -197,6 +197,20 @@ def test_what_earlier_payments_taught_of_the_channel_is_told(
     assert len(asked) == 2
 
 
+def test_a_payment_that_came_too_late_is_not_blamed_on_the_invoice() -> None:
+    late = dataclasses.replace(an_attempt(0), payee_rejected=True, came_too_late=True)
+    text = payment_failure_sentence(
+        PaymentFailureReason.RECIPIENT_REJECTED, 1_500, (late,), lambda _node_id: "Bob"
+    )
+    assert "ask for a new one" not in text
+    assert text.endswith(late.message)
+    in_time = dataclasses.replace(late, came_too_late=False)
+    text = payment_failure_sentence(
+        PaymentFailureReason.RECIPIENT_REJECTED, 1_500, (in_time,), lambda _node_id: "Bob"
+    )
+    assert "ask for a new one" in text
+
+
 @pytest.mark.parametrize("reason", PaymentFailureReason)
 def test_every_reason_of_a_failed_payment(reason: PaymentFailureReason) -> None:
     for attempts in ((), (an_attempt(0),), (an_attempt(0), an_attempt(1))):
