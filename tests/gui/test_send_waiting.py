@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from PyQt6.QtWidgets import QApplication
 
 from tests.gui.conftest import Desk
 from tests.gui.fake_node import FakeNode
@@ -161,3 +162,45 @@ def test_where_nothing_can_be_sped_up_it_says_why(typical: Desk) -> None:
     typical.until(lambda: any("No coin is left" in text for text in texts(dialog)))
     assert dialog.speed_up is None
     dialog.reject()
+
+
+def pay(desk: Desk, page: SendPage, invoice: str) -> None:
+    page.take(invoice)
+    desk.until(lambda: isinstance(page.card, InvoiceCard))
+    assert isinstance(page.card, InvoiceCard)
+    click(page.card.button)
+
+
+def test_a_link_that_comes_during_a_payment_is_shown_after_it(typical: Desk) -> None:
+    node = typical.node
+    page = send_page(typical)
+    first, second = node.foreign_invoice(21_000_000, "Coffee"), node.foreign_invoice(5_000_000, "Tea")
+    node.hold("lnpay")
+    pay(typical, page, first)
+    for _twice in range(2):
+        typical.window.take_link(f"lightning:{second}")
+    assert page.views.currentWidget() is page.progress
+    node.release("lnpay")
+    typical.until(lambda: page.result is not None)
+    assert page.result is not None
+    click(page.result.buttons[0])
+    typical.until(lambda: second in page.field.text() and isinstance(page.card, InvoiceCard))
+    assert typical.shell.current_key == "send"
+    assert [name for name, _arguments in node.calls].count("lnpay") == 1
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["paid", "failed"])
+def test_what_is_pasted_over_the_end_of_a_payment_is_recognised(typical: Desk, fails: bool) -> None:
+    node = typical.node
+    page = send_page(typical)
+    if fails:
+        node.fail("lnpay", "No route was found.")
+    pay(typical, page, node.foreign_invoice(21_000_000, "Coffee"))
+    typical.until(lambda: page.result is not None)
+    second = node.foreign_invoice(5_000_000, "Tea")
+    clipboard = QApplication.clipboard()
+    assert clipboard is not None
+    clipboard.setText(second)
+    typical.shell.paste()
+    typical.until(lambda: page.field.text() == second and isinstance(page.card, InvoiceCard))
+    assert page.result is None

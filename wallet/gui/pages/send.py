@@ -44,7 +44,7 @@ from wallet.gui.widgets.beside import Beside
 from wallet.gui.widgets.fields import LineEdit
 from wallet.gui.widgets.files import ask_file
 from wallet.gui.widgets.ids import copy_text
-from wallet.gui.widgets.notices import Banner
+from wallet.gui.widgets.notices import Banner, toast
 from wallet.gui.widgets.stepper import RouteLine
 from wallet.i18n import _, ngettext
 from wallet.node.api import ActivityStatus, AttemptView, ChangeSet
@@ -194,6 +194,7 @@ class SendPage(Page):
         self.result: ResultPage | None = None
         self._asked = 0
         self._paying: dict[str, Any] | None = None
+        self._next = ""  # what came meanwhile
         # What was still under way when its command ended, and the order; until it is known how it went.
         self._left_open: tuple[str, dict[str, Any]] | None = None
         self._clock = QElapsedTimer()
@@ -253,9 +254,12 @@ class SendPage(Page):
             self.field.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def take(self, text: str) -> None:
-        """A text that comes from elsewhere: recognised at once."""
+        """A text that comes from elsewhere: recognised at once, or once the payment under way has ended."""
         if self._paying is not None:
+            self._next = text
+            toast(self, _("It is shown once this payment has ended"), "hourglass")
             return
+        self._next = ""
         self.reset()
         self.field.setText(text.strip())
         self.field.setCursorPosition(0)
@@ -272,7 +276,10 @@ class SendPage(Page):
 
     def _take_mime(self, mime: QMimeData) -> bool:
         """Whether there was anything to be looked at."""
+        text = mime.text().strip()[:MAX_TEXT]
         if self._paying is not None:
+            if text:
+                self.take(text)
             return True
         files = [url.toLocalFile() for url in mime.urls() if url.isLocalFile()]
         if files:
@@ -283,9 +290,8 @@ class SendPage(Page):
             if isinstance(image, QImage) and not image.isNull():
                 self.take_picture(image)
                 return True
-        text = mime.text().strip()
         if text:
-            self.take(text[:MAX_TEXT])
+            self.take(text)
         return bool(text)
 
     def take_file(self, path: Path) -> None:
@@ -681,9 +687,7 @@ class SendPage(Page):
     def _failed(self, order: dict[str, Any], reason: str, *, tried: str = "") -> None:
         """`tried`: the payment's item, where its attempts can be looked at."""
         text = self.field.text()
-        buttons: list[tuple[str, Callable[[], object]]] = [
-            (_("Try again"), lambda: self.take(text) if self._ready_again() else None)
-        ]
+        buttons: list[tuple[str, Callable[[], object]]] = [(_("Try again"), lambda: self._again(text))]
         fallback = order.get("fallback")
         if isinstance(fallback, Mapping):
             buttons.append((_("Pay on chain instead"), lambda: self._pay_instead(text, fallback)))
@@ -702,6 +706,11 @@ class SendPage(Page):
             )
         )
 
+    def _again(self, text: str) -> None:
+        waits = self._next
+        self.take(text)
+        self._next = waits
+
     def _pay_instead(self, text: str, found: Mapping[str, Any]) -> None:
         """Nothing is under way over Lightning: the same request, on the other layer."""
         self.reset()
@@ -709,10 +718,6 @@ class SendPage(Page):
         self.field.setCursorPosition(0)
         self._timer.stop()
         self._show_answer(text, found)
-
-    def _ready_again(self) -> bool:
-        self._paying = None
-        return True
 
     def _look_how_it_went(self) -> None:
         """A payment that was left under way may have arrived or come back since."""
@@ -731,6 +736,7 @@ class SendPage(Page):
             self._failed(order, fmt.plain(item.status_text, 600), tried=item_id)
 
     def _end(self, result: ResultPage) -> None:
+        self._paying = None
         self.progress.end()
         if self.result is not None:
             self.views.removeWidget(self.result)
@@ -742,8 +748,12 @@ class SendPage(Page):
             result.buttons[0].setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _done(self) -> None:
+        waits, self._next = self._next, ""
         self.reset()
-        self.context.go("overview")
+        if waits:
+            self.take(waits)
+        else:
+            self.context.go("overview")
 
     # --- live -------------------------------------------------------------------
 
