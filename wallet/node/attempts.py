@@ -114,12 +114,21 @@ class Trace:
     left_out: int = 0
 
     def with_attempt(self, attempt: Attempt) -> Trace:
-        """One more, or another word on one that is known."""
-        key = (attempt.part_id, attempt.sent_at)
-        kept = tuple(known for known in self.attempts if (known.part_id, known.sent_at) != key)
-        attempts = (*kept, attempt)
+        """One more, or another word on one that was said to arrive."""
+        attempts = (*(known for known in self.attempts if not _is_arrived(known, attempt)), attempt)
         more = max(0, len(attempts) - MAX_KEPT)
         return replace(self, attempts=attempts[more:], left_out=self.left_out + more)
+
+    def says_arrived(self, attempt: Attempt) -> bool:
+        """Whether this part is down as one that arrived, or will."""
+        return any(_is_arrived(known, attempt) for known in self.attempts)
+
+
+def _is_arrived(known: Attempt, attempt: Attempt) -> bool:
+    """Whether both are of the same part, and the first says that it arrived. Of one that has come back nothing more is
+    heard: what has its number and its second is another try of the same payment."""
+    same = (known.part_id, known.sent_at) == (attempt.part_id, attempt.sent_at)
+    return same and known.state is AttemptState.ARRIVED
 
 
 def read_trace(data: bytes) -> Trace:

@@ -441,29 +441,44 @@ class EventHandler:
             event.attempt, node.alias_of, passes_msat=self._passes_msat(event.attempt)
         )
         if record is not None:
+            attempt = failed(event.attempt, node.core.now)
+            amount_msat, fee_msat = record.amount_msat, record.fee_msat
+            if record.state is PaymentState.SUCCEEDED and read_trace(record.trace).says_arrived(attempt):
+                # The payee gave its proof, and this part came back all the same.
+                amount_msat -= attempt.amount_msat
+                fee_msat -= attempt.fee_msat
             node.ledger.put_payment(
                 dataclasses.replace(
                     record,
+                    amount_msat=amount_msat,
+                    fee_msat=fee_msat,
                     attempts=(*record.attempts, sentence)[-MAX_KEPT:],
-                    trace=_traced(record.trace, failed(event.attempt, node.core.now)),
+                    trace=_traced(record.trace, attempt),
                 )
             )
+        self._note_timed(bytes(event.payment_hash), event.attempt.part_id)
         node.ledger.progress(event.payment_hash, sentence)
 
     def _path_successful(self, event: ev.PaymentPathSuccessful) -> None:
         node = self._node
         node.scorer_succeeded(event.path)
         payment_hash = bytes(event.payment_hash)
-        untimed = self._untimed.get(payment_hash, set())
-        if event.part_id not in untimed:
+        if not self._note_timed(payment_hash, event.part_id):
             return
-        untimed.discard(event.part_id)
-        if not untimed:
-            del self._untimed[payment_hash]
         record = node.ledger.payments.get(payment_hash)
         if record is not None:
             trace = _traced(record.trace, settled(event, node.core.now))
             node.ledger.put_payment(dataclasses.replace(record, trace=trace))
+
+    def _note_timed(self, payment_hash: bytes, part_id: int) -> bool:
+        """A part has ended; whether that was still to come."""
+        untimed = self._untimed.get(payment_hash, set())
+        if part_id not in untimed:
+            return False
+        untimed.discard(part_id)
+        if not untimed:
+            del self._untimed[payment_hash]
+        return True
 
     def tell_waiters(self, payment_hash: bytes) -> None:
         for waiter in self.payment_waiters.pop(bytes(payment_hash), []):

@@ -8,16 +8,19 @@ route is probed by an HTLC of its own, all at the same time, so that they do not
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from wallet.bitcoin.errors import DecodeError
+from wallet.bitcoin.records import decode, encode
 from wallet.i18n import _, ngettext
 from wallet.ln.events import PaymentFailed, PaymentFailureReason
 from wallet.ln.outbound_payment import PaymentNotSent, learn_from
 from wallet.ln.route import Route, RouteParameters
 from wallet.ln.types import APIError
-from wallet.node.attempts import Attempt, failed
+from wallet.node.attempts import MAX_KEPT, Attempt, failed
 from wallet.node.core import read_clocks
 from wallet.node.futures import resolve
 from wallet.node.sentences import msat_text, not_sent_sentence
@@ -25,7 +28,7 @@ from wallet.node.sentences import msat_text, not_sent_sentence
 if TYPE_CHECKING:
     from wallet.node.node import Node
 
-__all__ = ["MAX_ROUTES", "Probe", "Probed", "probe_ways"]
+__all__ = ["MAX_ROUTES", "Probe", "Probed", "probe_ways", "read_probes", "with_probes"]
 
 MAX_ROUTES = 10
 """So many routes are probed before it is given up."""
@@ -37,6 +40,25 @@ class Probe:
 
     attempt: Attempt
     reached_payee: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    probes: tuple[Probe, ...] = ()
+
+
+def read_probes(data: bytes) -> tuple[Probe, ...]:
+    """What `with_probes` gave, oldest first. As of a payment's attempts, what cannot be read is as if it were not
+    there."""
+    try:
+        return decode(_Kept, data).probes if data else ()
+    except DecodeError:
+        return ()
+
+
+def with_probes(data: bytes, more: Sequence[Probe]) -> bytes:
+    """The record of what was sent ahead of a payment, with more of it; the newest are kept."""
+    return encode(_Kept(probes=(*read_probes(data), *more)[-MAX_KEPT:])) if more else data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

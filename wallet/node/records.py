@@ -47,6 +47,7 @@ class PaymentRecord:
         failure: a sentence; empty unless it failed.
         attempts: a sentence per path that failed.
         trace: everything that was tried, as `wallet/node/attempts.py` writes it.
+        probes: what was sent ahead of it, as `wallet/node/probes.py` writes it.
     """
 
     payment_hash: bytes
@@ -62,6 +63,7 @@ class PaymentRecord:
     failure: str = ""
     attempts: tuple[str, ...] = ()
     trace: bytes = field(default=b"", metadata={"tlv": 101})
+    probes: bytes = field(default=b"", metadata={"tlv": 103})
 
 
 class RequestState(Enum):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallet.ln.events import FailedAttempt, PaymentSent, SentPart
+from wallet.ln.events import FailedAttempt, PaymentPathFailed, PaymentPathSuccessful, PaymentSent, SentPart
 from wallet.ln.onion_failure import FailureCode
 from wallet.ln.route import Path, RouteHop
 from wallet.ln.types import NodeId, Now, PaymentHash, PaymentId, PaymentPreimage, ShortChannelId
@@ -28,6 +29,9 @@ from wallet.node.attempts import (
     under_way,
     write_trace,
 )
+from wallet.node.event_handler import EventHandler
+from wallet.node.probes import Probe, read_probes, with_probes
+from wallet.node.records import PaymentRecord, PaymentState
 
 NOW = Now(at=1_000_000, mono_ms=50_000)
 HUB, SHOP = b"\x02" * 33, b"\x03" * 33
@@ -161,3 +165,103 @@ def test_no_trace_is_an_empty_one_and_so_is_one_that_cannot_be_read() -> None:
     assert read_trace(b"") == Trace()
     newer = write_trace(Trace(left_out=3)) + b"\x64\x01\x00"
     assert read_trace(newer) == Trace()
+
+
+def test_two_tries_of_one_payment_within_a_second_are_two_attempts() -> None:
+    """Their parts have the same numbers: each try begins with 0."""
+    trace = Trace()
+    for _try in range(2):
+        trace = trace.with_attempt(failed(a_failure(), NOW))
+    assert len(trace.attempts) == 2
+    (part,) = arrived(sent(SentPart(0, a_path(), NOW.at - 1, 0)), NOW)
+    assert [known.state for known in trace.with_attempt(part).attempts] == [
+        AttemptState.FAILED,
+        AttemptState.FAILED,
+        AttemptState.ARRIVED,
+    ]
+
+
+class Books:
+    """A node of nothing but a ledger with one payment."""
+
+    def __init__(self) -> None:
+        self.record = PaymentRecord(
+            payment_hash=bytes(32),
+            amount_msat=10_000,
+            fee_msat=0,
+            created_at=NOW.at - 3,
+            settled_at=0,
+            state=PaymentState.PENDING,
+            invoice="",
+            description="",
+            payee=SHOP,
+        )
+        self.payments = {bytes(32): self.record}
+        self.ledger = self
+        self.core = SimpleNamespace(now=NOW, afterwards=lambda call: None)
+        self.scorer = SimpleNamespace(liquidity_bounds_msat=lambda *_args: None)
+
+    def put_payment(self, record: PaymentRecord) -> None:
+        self.record = self.payments[bytes(32)] = record
+
+    def progress(self, payment_hash: bytes, sentence: str) -> None:
+        pass
+
+    def scorer_failed(self, attempt: FailedAttempt) -> None:
+        pass
+
+    def scorer_succeeded(self, path: Path) -> None:
+        pass
+
+    def alias_of(self, node_id: bytes) -> str:
+        return NAMES[node_id]
+
+
+def test_a_part_that_comes_back_after_the_proof_is_taken_off_what_was_paid() -> None:
+    books = Books()
+    handler = EventHandler(cast("Any", books))
+    parts = tuple(SentPart(number, a_path(), NOW.at - 1, NOW.mono_ms - 1_250) for number in range(2))
+    before = replace(a_failure(part_id=7), sent_at=NOW.at - 2)
+    handler.handle(0, PaymentPathFailed(PaymentId(bytes(32)), PaymentHash(bytes(32)), before))
+    assert (books.record.amount_msat, books.record.fee_msat) == (10_000, 0)
+    whole = replace(sent(*parts), amount_msat=10_000, fee_paid_msat=24)
+    handler.handle(1, whole)
+    assert (books.record.amount_msat, books.record.fee_msat) == (10_000, 24)
+    back = PaymentPathFailed(PaymentId(bytes(32)), PaymentHash(bytes(32)), a_failure(part_id=0))
+    # Told twice, it is taken off once; and what had failed before the proof is not taken off at all.
+    for event in (back, back, PaymentPathFailed(PaymentId(bytes(32)), PaymentHash(bytes(32)), before)):
+        handler.handle(2, event)
+        assert (books.record.amount_msat, books.record.fee_msat) == (5_000, 12)
+    assert books.record.state is PaymentState.SUCCEEDED
+    states = {attempt.part_id: attempt.state for attempt in read_trace(books.record.trace).attempts}
+    assert states == {0: AttemptState.FAILED, 1: AttemptState.ARRIVED, 7: AttemptState.FAILED}
+    assert handler._untimed == {}
+
+
+def test_every_part_that_is_settled_after_the_proof_is_timed() -> None:
+    books = Books()
+    handler = EventHandler(cast("Any", books))
+    parts = tuple(SentPart(number, a_path(), NOW.at - 1, NOW.mono_ms - 1_250) for number in range(2))
+    handler.handle(0, sent(*parts))
+    for number in range(2):
+        handler.handle(
+            1,
+            PaymentPathSuccessful(
+                PaymentId(bytes(32)), PaymentHash(bytes(32)), a_path(), number, NOW.at - 1, NOW.mono_ms - 700
+            ),
+        )
+    took = {attempt.part_id: attempt.took_ms for attempt in read_trace(books.record.trace).attempts}
+    assert took == {0: 700, 1: 1_250}
+    assert handler._untimed == {}
+
+
+def test_what_was_sent_ahead_is_kept_with_the_payment() -> None:
+    def a_probe(number: int) -> Probe:
+        return Probe(attempt=failed(a_failure(part_id=number), NOW), reached_payee=number % 2 == 0)
+
+    assert with_probes(b"", ()) == b""
+    data = with_probes(b"", [a_probe(0)])
+    data = with_probes(data, [a_probe(number) for number in range(1, MAX_KEPT + 2)])
+    assert read_probes(data) == tuple(a_probe(number) for number in range(2, MAX_KEPT + 2))
+    assert with_probes(data, ()) == data
+    assert read_probes(b"\x01") == ()

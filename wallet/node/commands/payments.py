@@ -14,7 +14,7 @@ from wallet.i18n import _
 from wallet.ln.events import PaymentFailureReason
 from wallet.ln.invoice import Invoice, build_invoice, parse_invoice
 from wallet.ln.outbound_payment import PaymentNotSent, Retry
-from wallet.ln.route import RouteHint
+from wallet.ln.route import Route, RouteHint
 from wallet.ln.types import APIError, DecodeError, PaymentHash, PaymentId, PaymentPreimage, PaymentSecret
 from wallet.node.api import CommandError, Json
 from wallet.node.attempts import attempt_json, attempt_view, read_trace
@@ -22,7 +22,7 @@ from wallet.node.commands.registry import btc_text_msat, command, sat_from_btc
 from wallet.node.details import route_hint
 from wallet.node.futures import resolve
 from wallet.node.pages import DONE
-from wallet.node.probes import Probed, probe_ways
+from wallet.node.probes import Probe, probe_ways, read_probes, with_probes
 from wallet.node.records import PaymentRecord, PaymentState, RequestRecord, RequestState
 from wallet.node.sentences import msat_text, not_sent_sentence, sat_text
 from wallet.node.views import scid_text
@@ -469,21 +469,22 @@ async def lnpay(
     known = node.ledger.payments.get(bytes(decoded.payment_hash))
     if known is not None and known.state is not PaymentState.FAILED:
         raise _paid_already(known)
-    found: Probed | None = None
+    first_route: Route | None = None
+    probes: tuple[Probe, ...] = ()
     if probe:
         route_params = dataclasses.replace(
             decoded.route_parameters(value_msat), max_total_routing_fee_msat=limit_msat
         )
         found = await probe_ways(node, route_params, timeout)
-        if found.route is None:
+        first_route, probes = found.route, found.probes
+        if first_route is None:
             refused: dict[str, Json] = {
                 "payment_hash": decoded.payment_hash.hex(),
                 "success": False,
                 "preimage": None,
                 "reason": found.problem,
             }
-            return refused | _probed(node, found)
-    first_route = None if found is None else found.route
+            return refused | _probed(node, probes)
     now_at = node.wall_clock_at()
     record = PaymentRecord(
         payment_hash=bytes(decoded.payment_hash),
@@ -495,6 +496,7 @@ async def lnpay(
         invoice=invoice.strip(),
         description=decoded.description or "",
         payee=bytes(decoded.payee),
+        probes=with_probes(b"", probes),
     )
 
     def send() -> None:
@@ -509,13 +511,13 @@ async def lnpay(
         )
 
     answer = await pay(node, record, send, timeout_seconds=timeout, trace=trace)
-    return answer if found is None else answer | _probed(node, found)
+    return answer | _probed(node, probes) if probe else answer
 
 
-def _probed(node: Node, found: Probed) -> dict[str, Json]:
+def _probed(node: Node, probes: Sequence[Probe]) -> dict[str, Json]:
     """What was sent ahead, and how far each of it came."""
     told: list[Json] = []
-    for sent in found.probes:
+    for sent in probes:
         view = attempt_view(sent.attempt, node.alias_of, scid_text)
         told.append(attempt_json(view) | {"reached_payee": sent.reached_payee})
     return {"probes": told}
@@ -532,8 +534,11 @@ async def pay(
         if known is not None and known.state is not PaymentState.FAILED:
             raise _paid_already(known)
         node.events.payment_waiters.setdefault(payment_hash, []).append(lambda: resolve(final, None))
-        # What was tried before stays on record.
-        node.ledger.put_payment(dataclasses.replace(record, trace=known.trace if known is not None else b""))
+        if known is not None:
+            # What was tried before stays on record.
+            probes = with_probes(known.probes, read_probes(record.probes))
+            record = dataclasses.replace(record, trace=known.trace, probes=probes)
+        node.ledger.put_payment(record)
     try:
         async with asyncio.timeout(timeout_seconds):
             try:
@@ -709,7 +714,7 @@ def why_not_payable(node: Node, amount_msat: int) -> str | None:
 @command
 async def lightning_history(node: Node, *, details: bool = False, limit: int = 0, offset: int = 0) -> Json:
     """Lists the Lightning payments, oldest first. With --details also those that failed or are under way, and every
-    attempt of each. With --limit only the newest so many, without the --offset newest of all."""
+    attempt and probe of each. With --limit only the newest so many, without the --offset newest of all."""
     _check_part(limit, offset)
     payments, requests = node.ledger.payments, node.ledger.requests
     made = payments.keys_by_time(
@@ -764,6 +769,7 @@ def _sent_entry(node: Node, payment: PaymentRecord, details: bool) -> dict[str, 
             "attempts_left_out": read_trace(payment.trace).left_out,
         }
         entry |= _traced(node, payment.payment_hash, wanted=True)
+        entry |= _probed(node, read_probes(payment.probes))
     return entry
 
 
