@@ -71,6 +71,8 @@ def test_a_preimage_of_ones_own_names_the_payment_beforehand_and_is_used_once(tm
             for wrong in ("ab", "zz" * 32, "07" * 33):
                 with pytest.raises(CommandError, match="64 characters"):
                     await payer.call("keysend", **asked, preimage=wrong)
+            with pytest.raises(CommandError, match="not below 0"):
+                await payer.call("keysend", **asked, max_fee_msat=-1)
             paid = await payer.call("keysend", **asked, preimage=PREIMAGE.hex())
             assert (paid["success"], paid["payment_hash"]) == (True, HASH.hex())
             with pytest.raises(CommandError, match="used before"):

@@ -44,6 +44,8 @@ async def keysend(
     Answers as `lnpay` does. --preimage, 64 characters that nobody else knows and that were never used, lets a program
     know the payment's hash beforehand; without it one is drawn.
     """
+    if max_fee_msat is not None and max_fee_msat < 0:
+        raise CommandError(_("A fee limit is not below 0."), code="usage")
     payee = _payee(node, node_id)
     value_msat = _value_msat(amount, amount_msat)
     if paused := node.pause_sentence():
