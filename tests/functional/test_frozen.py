@@ -87,3 +87,22 @@ def test_a_signer_that_refuses_freezes_its_channel_only(world: World) -> None:
         world.connect(alice, peer)
     assert bob.one_event(ev.PaymentClaimable).payment_hash == payment.payment_hash
     world.claim([alice, bob], payment)
+
+
+def test_what_was_never_signed_for_is_given_back_when_its_channel_closes(world: World) -> None:
+    """No commitment holds it, so that no monitor ever tells its end: the payment must not wait for that."""
+    alice, bob = (world.node(name, config()) for name in ("alice", "bob"))
+    channel_id = world.open_channel(alice, bob, 1_000_000, 500_000_000)
+    world.check_rows = False
+    refuse(alice, channel_id)
+    payment = world.invoice(bob, 1_000_000)
+    world.send(payment, alice, world.route([world.path([alice, bob], 1_000_000)], bob))
+    world.settle()
+    assert len(alice.logger.errors) == 1
+    alice.logger.errors.clear()
+    world.reload_node(alice)
+    world.force_close(alice, bob)
+    failed = alice.one_event(ev.PaymentFailed)
+    assert failed.payment_hash == payment.payment_hash
+    assert alice.manager.list_recent_payments() == ()
+    assert not alice.manager._closed[channel_id].sources

@@ -26,7 +26,7 @@ from wallet.ln.channel_step import Draft, SignRevocation, TellChannelClosed
 from wallet.ln.events import ClosureKind, ClosureReason
 from wallet.ln.types import ChannelError, DecodeError, InvariantError
 
-__all__ = ["disconnect", "make_reestablish", "receive_reestablish", "send_channel_ready"]
+__all__ = ["disconnect", "hold_again", "make_reestablish", "receive_reestablish", "send_channel_ready"]
 
 
 def disconnect(draft: Draft) -> None:
@@ -39,7 +39,7 @@ def disconnect(draft: Draft) -> None:
             draft.outbound[number] = OutboundHtlc(
                 add=htlc.add, source=htlc.source, stage=OutboundStage.COMMITTED
             )
-    _hold_again(draft)
+    hold_again(draft)
     kept = tuple(update for update in draft.core.fee_updates if update.stage is not FeeStage.RCVD)
     if fresh or kept != draft.core.fee_updates:
         draft.core = replace(
@@ -52,7 +52,7 @@ def disconnect(draft: Draft) -> None:
     draft.negotiation = None
 
 
-def _hold_again(draft: Draft) -> None:
+def hold_again(draft: Draft) -> None:
     """Updates of ours that no commitment_signed followed, because the entry was broken off: they are held again."""
     adds = [htlc for htlc in draft.outbound.values() if htlc.stage is OutboundStage.SENT_ADD]
     removals = [htlc for htlc in draft.inbound.values() if htlc.stage is InboundStage.SENT_REMOVE]

@@ -45,8 +45,8 @@ from wallet.ln.channel_commitment import needs_commitment, send_commitment
 from wallet.ln.channel_htlcs import FeeBounds, drop_held_adds
 from wallet.ln.channel_limits import settled_balance_msat
 from wallet.ln.channel_open import UnfundedChannel
-from wallet.ln.channel_reestablish import make_reestablish
-from wallet.ln.channel_state import FundedChannel, Link, rows_of, rows_of_removal
+from wallet.ln.channel_reestablish import hold_again, make_reestablish
+from wallet.ln.channel_state import FundedChannel, Link, OutboundStage, rows_of, rows_of_removal
 from wallet.ln.channel_step import (
     BroadcastClosing,
     BroadcastFunding,
@@ -690,7 +690,10 @@ class ManagerBase(ABC):
         closed = ClosedChannel(
             counterparty_node_id=channel.counterparty_node_id,
             last_update_id=channel.core.last_update_id,
-            sources=tuple(htlc.source for htlc in channel.outbound.values()),
+            # Of what no commitment holds, no monitor would ever tell.
+            sources=tuple(
+                htlc.source for htlc in channel.outbound.values() if htlc.stage is not OutboundStage.SENT_ADD
+            ),
             by_agreement=by_agreement,
             agreed=agreed if by_agreement else None,
         )
@@ -729,6 +732,7 @@ class ManagerBase(ABC):
     def _give_back(self, channel: FundedChannel) -> None:
         """HTLCs that were never offered: no commitment holds them."""
         draft = Draft(channel)
+        hold_again(draft)
         drop_held_adds(draft, _("The channel is closed."))
         for tell in draft.tells:
             self._tells.append((channel.channel_id, channel, tell))
