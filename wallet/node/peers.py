@@ -58,6 +58,8 @@ class PeerKeeper:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._tasks: dict[NodeId, asyncio.Task[None]] = {}
+        self._uris: dict[NodeId, NodeUri] = {}
+        """Where each is called: the address that was good last."""
         self._gone: dict[NodeId, asyncio.Event] = {}
         self._waiting: dict[NodeId, list[asyncio.Future[None]]] = {}
         self._online: set[NodeId] = set()
@@ -85,7 +87,8 @@ class PeerKeeper:
         """Connects, and connects again whenever the connection is lost."""
         task = self._tasks.get(uri.node_id)
         if task is None or task.done():
-            self._tasks[uri.node_id] = asyncio.get_running_loop().create_task(self._keep(uri))
+            self._uris[uri.node_id] = uri
+            self._tasks[uri.node_id] = asyncio.get_running_loop().create_task(self._keep(uri.node_id))
 
     async def connect(self, uri: NodeUri) -> None:
         """Returns once the peer is connected and has said `init`; raises `OSError` or `TimeoutError`."""
@@ -102,6 +105,7 @@ class PeerKeeper:
                 waiting.remove(done)
             if not waiting:
                 self._waiting.pop(uri.node_id, None)
+        self._uris[uri.node_id] = uri
         self.keep(uri)
 
     @staticmethod
@@ -148,28 +152,28 @@ class PeerKeeper:
 
     # --- keeping ----------------------------------------------------------------------
 
-    async def _keep(self, uri: NodeUri) -> None:
+    async def _keep(self, node_id: NodeId) -> None:
         delay_seconds = FIRST_RETRY_SECONDS
         while not self._closing:
-            if uri.node_id in self._online:
+            if node_id in self._online:
                 since_seconds = time.monotonic()
-                await self._gone.setdefault(uri.node_id, asyncio.Event()).wait()
-                if not self._node.has_channel_with(uri.node_id):
+                await self._gone.setdefault(node_id, asyncio.Event()).wait()
+                if not self._node.has_channel_with(node_id):
                     return
                 if time.monotonic() - since_seconds > STABLE_SECONDS:
                     delay_seconds = FIRST_RETRY_SECONDS
             else:
-                self._tell(uri.node_id, next_at=None)
+                self._tell(node_id, next_at=None)
                 try:
-                    await self.connect(uri)
+                    await self.connect(self._uris[node_id])
                     continue
                 except (OSError, TimeoutError) as error:
-                    self._failed(uri.node_id, error)
-                    self._node.log(LogLevel.INFO, "cannot reach %s: %r", uri.node_id.hex()[:12], error)
+                    self._failed(node_id, error)
+                    self._node.log(LogLevel.INFO, "cannot reach %s: %r", node_id.hex()[:12], error)
             # Also after a connection that did hold: a peer that takes us and hangs up at once is not to be hammered.
             wait_seconds = delay_seconds * random.uniform(0.8, 1.2)
-            self._tell(uri.node_id, next_at=self._node.wall_clock_at() + int(wait_seconds))
-            await self._wait_or_kick(uri.node_id, wait_seconds)
+            self._tell(node_id, next_at=self._node.wall_clock_at() + int(wait_seconds))
+            await self._wait_or_kick(node_id, wait_seconds)
             delay_seconds = min(delay_seconds * 2, LAST_RETRY_SECONDS)
 
     def _failed(self, node_id: NodeId, error: OSError | TimeoutError) -> None:

@@ -86,6 +86,36 @@ def test_each_call_in_vain_is_counted_and_told_with_its_reason_and_the_next(
     asyncio.run(scenario())
 
 
+def test_a_peer_that_has_moved_is_called_where_it_was_found_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "FIRST_RETRY_SECONDS", 100_000.0)
+    monkeypatch.setattr(peers, "LAST_RETRY_SECONDS", 100_000.0)
+    moved = NodeUri(PEER, "203.0.113.7", 9735)
+
+    async def scenario() -> None:
+        place, called = Place(), asyncio.Queue[NodeUri]()
+        keeper = place.keeper
+
+        async def connect(uri: NodeUri) -> Any:
+            called.put_nowait(uri)
+            if uri != moved:
+                raise place.error
+            keeper.connected(PEER)
+            return SimpleNamespace(gone=asyncio.Event(), drop=lambda: None)
+
+        keeper._node.connections = cast("Any", SimpleNamespace(connect=connect))
+        keeper.keep(URI)
+        await place.until(lambda calls: calls.attempts == 1 and calls.next_at is not None)
+        # The person learns where it is now.
+        await keeper.connect(moved)
+        keeper.disconnected(PEER)
+        keeper.kick()
+        async with asyncio.timeout(WAIT_SECONDS):
+            assert [await called.get() for _ in range(3)] == [URI, moved, moved]
+        await keeper.close()
+
+    asyncio.run(scenario())
+
+
 def test_who_is_there_is_written_down_for_after_a_restart() -> None:
     async def scenario() -> None:
         place = Place()
