@@ -1,4 +1,4 @@
-"""What the status bar says of the graph: how far its sync is, then how old it is."""
+"""What the status bar says of the graph, how far its sync is, then how old it is; and of a rate that is old."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.gui import scenes
 from wallet.gui import format as fmt
 from wallet.gui.widgets.statusbar import StatusItem, status_items
-from wallet.node.api import GraphSync, GraphSyncState
+from wallet.node.api import FiatView, GraphSync, GraphSyncState
 
 NOW_AT = 1_800_000_000
 
@@ -74,3 +74,42 @@ def test_a_sync_tells_how_far_it_is_and_that_payments_need_not_wait(
 
 def test_where_there_is_no_graph_nothing_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert graph_item(monkeypatch, GraphSync(), None) is None
+
+
+@pytest.mark.parametrize(
+    ("passed_seconds", "words"),
+    [
+        (0, ""),
+        (3_599, ""),
+        (3_600, "EUR rate: 1 hour ago"),
+        (5 * 3_600, "EUR rate: 5 hours ago"),
+        # The clock was set back since.
+        (-86_400, f"EUR rate: {fmt.date_time(NOW_AT + 86_400)}"),
+    ],
+)
+def test_a_rate_that_is_not_of_now_says_from_when_it_is(
+    monkeypatch: pytest.MonkeyPatch, passed_seconds: int, words: str
+) -> None:
+    monkeypatch.setattr(fmt, "now", lambda: NOW_AT)
+    view = FiatView(
+        currency="EUR",
+        rate_hundredths=6_000_000,
+        at=NOW_AT - passed_seconds,
+        source="a page",
+        problem="It does not answer.",
+        days={},
+    )
+    snapshot = scenes.typical().snapshot()
+    items = status_items(replace(snapshot, status=replace(snapshot.status, fiat=view)))
+    found = [item for item in items if item.key == "rate"]
+    assert [item.text for item in found] == ([words] if words else [])
+    assert all(item.trouble and "says a page" in item.lines[0] for item in found)
+    assert all(item.lines[1] == "It does not answer." for item in found)
+
+
+def test_without_a_currency_or_a_rate_nothing_is_said_of_it() -> None:
+    snapshot = scenes.typical().snapshot()
+    asking = FiatView(currency="EUR", rate_hundredths=0, at=0, source="a page", problem="", days={})
+    for view in (None, asking):
+        items = status_items(replace(snapshot, status=replace(snapshot.status, fiat=view)))
+        assert "rate" not in {item.key for item in items}

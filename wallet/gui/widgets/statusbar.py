@@ -21,6 +21,8 @@ __all__ = ["StatusBar", "StatusItem", "is_stale", "status_items"]
 
 AGES_EVERY_MS = 20_000
 """Ages grow while nothing else changes."""
+RATE_OLD_SECONDS = 3_600
+"""Four questions in a row were not answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ def status_items(snapshot: WalletSnapshot) -> list[StatusItem]:
     )
     if graph := _graph(status):
         items.append(graph)
+    if rate := _rate(status):
+        items.append(rate)
     if status.backup_text:
         trouble = status.recovery.backup_problem
         lines = (trouble or status.backup_text,)
@@ -125,6 +129,19 @@ def _graph(status: NodeStatus) -> StatusItem | None:
                 return None
             return StatusItem("graph", _age(max(0, fmt.now() - status.graph_updated_at)), (size,))
     return StatusItem("graph", text, (size, _("Payments find their way with what is known by now.")))
+
+
+def _rate(status: NodeStatus) -> StatusItem | None:
+    """What amounts are worth stands beside them on every page: once it is not of now any more, from when it is."""
+    view = status.fiat
+    if view is None or not view.at or -60 <= fmt.now() - view.at < RATE_OLD_SECONDS:
+        return None
+    text = _("{currency} rate: {ago}").format(currency=view.currency, ago=fmt.ago(view.at))
+    line = _("1 BTC is {worth}, says {source}, {ago}.").format(
+        worth=fmt.worth(view.rate_hundredths, view.currency), source=view.source, ago=fmt.ago(view.at)
+    )
+    problem = fmt.plain(view.problem, 200)
+    return StatusItem("rate", text, (line, problem) if problem else (line,), True)
 
 
 def _age(passed_seconds: int) -> str:
