@@ -293,13 +293,10 @@ class Servers:
             height=height,
             tip_hash=self._world.chain.tip.hash,
             tip_at=self._world.now_at,
-            delivered_height=height,
-            target_height=height,
             connected=1,
             agreeing=1,
             required=1,
             watched_scripts=0,
-            no_block_seconds=0,
             servers=(),
         )
 

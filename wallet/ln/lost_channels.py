@@ -65,13 +65,11 @@ class LostOutput:
 
     Attributes:
         spendable_height: with this tip it can be swept.
-        confirmed_height: of the transaction that made it.
         spent_by: confirmed; by our sweep, in all likelihood.
     """
 
     descriptor: SpendableOutputDescriptor
     spendable_height: int
-    confirmed_height: int
     spent_by: Txid | None
 
 
@@ -285,7 +283,6 @@ class LostChannels:
                     outputs[outpoint] = LostOutput(
                         descriptor=descriptor,
                         spendable_height=spendable_height,
-                        confirmed_height=item.height,
                         spent_by=None if spender is None else spender.tx.txid,
                     )
         kinds = {channel_id: (self._kind(spend.tx, outputs), spend) for channel_id, spend in spends.items()}

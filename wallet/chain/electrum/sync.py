@@ -120,24 +120,18 @@ class SyncStatus:
 
     Attributes:
         height, tip_hash, tip_at: of our header chain; -1, None and 0 before the first header.
-        delivered_height: what the core has been told of; -1 for nothing.
-        target_height: the highest tip that a server claims.
         connected: how many servers are up to date with our chain or on the way there.
         agreeing: how many of them stand at our tip.
-        no_block_seconds: the age of the tip by the computer's clock.
     """
 
     state: SyncState
     height: int
     tip_hash: BlockHash | None
     tip_at: int
-    delivered_height: int
-    target_height: int
     connected: int
     agreeing: int
     required: int
     watched_scripts: int
-    no_block_seconds: int
     servers: tuple[ServerStatus, ...]
 
     @property
@@ -310,19 +304,15 @@ class ElectrumSync:
 
     def status(self) -> SyncStatus:
         tip = self.chain.tip()
-        best = self.filter.best
         return SyncStatus(
             state=self._state(),
             height=self.chain.height if tip is not None else -1,
             tip_hash=tip.hash if tip is not None else None,
             tip_at=tip.time_at if tip is not None else 0,
-            delivered_height=best[1] if best is not None else -1,
-            target_height=max((server.height for server in self._servers), default=-1),
             connected=sum(server.is_online for server in self._servers),
             agreeing=sum(server.is_at_tip for server in self._servers),
             required=self.required(),
             watched_scripts=self.filter.watched_scripts,
-            no_block_seconds=max(0, int(time.time()) - tip.time_at) if tip is not None else 0,
             servers=tuple(self._server_status(server) for server in self._servers),
         )
 
