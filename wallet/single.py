@@ -86,19 +86,37 @@ class SingleWindow(QObject):
 
 
 class OneWindow:
-    """What the window is given to be the only one of its folder."""
+    """What the window is given to be the only one of its folder.
+
+    It listens as soon as it has found no other, long before the window stands there: of two starts at once, as by a
+    double click, the second one is a later one. What comes meanwhile waits for `listen`.
+    """
 
     def __init__(self, folder: Path, link: str) -> None:
         self._folder = folder
         self.link = link
         self._listener: SingleWindow | None = None
+        self._on_link: Callable[[str], object] | None = None
+        self._waiting: list[str] = []
 
     def hand_over(self) -> bool:
-        """Whether another window has the link now."""
-        return hand_over(self._folder, self.link)
+        """Whether another window has the link now; else this is the one."""
+        if hand_over(self._folder, self.link):
+            return True
+        self._listener = SingleWindow(self._folder, self._take)
+        return False
+
+    def _take(self, link: str) -> None:
+        if self._on_link is None:
+            self._waiting.append(link)
+        else:
+            self._on_link(link)
 
     def listen(self, on_link: Callable[[str], object]) -> None:
-        self._listener = SingleWindow(self._folder, on_link)
+        self._on_link = on_link
+        waiting, self._waiting = self._waiting, []
+        for link in waiting:
+            on_link(link)
 
     def close(self) -> None:
         if self._listener is not None:

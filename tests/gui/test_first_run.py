@@ -31,7 +31,7 @@ from wallet.gui.widgets.basic import Button, ClickCard, Label
 from wallet.gui.widgets.dialog import Dialog
 from wallet.gui.widgets.fields import Field, PasswordEdit, WordEdit
 from wallet.node.api import WalletInfo
-from wallet.single import MAX_LINK, SingleWindow, hand_over
+from wallet.single import MAX_LINK, OneWindow, SingleWindow, hand_over
 
 Make = Callable[[FakeNode], Desk]
 ROOT = Path(__file__).parents[2]
@@ -273,6 +273,20 @@ def test_a_later_start_hands_its_link_to_the_window_that_is_open(qtbot: QtBot, t
     assert not hand_over(tmp_path / "another", LINK)
     first.close()
     assert not hand_over(tmp_path, LINK)
+
+
+def test_of_two_starts_at_once_the_second_is_a_later_one(qtbot: QtBot, tmp_path: Path) -> None:
+    """The first has not shown its window yet, nor looked at what came in."""
+    seen: list[str] = []
+    first, second = OneWindow(tmp_path, ""), OneWindow(tmp_path, LINK)
+    assert not first.hand_over()
+    assert second.hand_over()
+    qtbot.waitUntil(lambda: first._waiting == [LINK], timeout=PATIENCE_MS)
+    first.listen(seen.append)
+    assert seen == [LINK]
+    assert OneWindow(tmp_path, "").hand_over()
+    qtbot.waitUntil(lambda: seen == [LINK, ""], timeout=PATIENCE_MS)
+    first.close()
 
 
 # --- several wallets --------------------------------------------------------------------------
