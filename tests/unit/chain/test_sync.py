@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.chain.recorder import Recorder, syncing
 from tests.unit.sandbox.test_chain import ADDRESS, SCRIPT, coin_of, give, spend
-from wallet.bitcoin.address import SIGNET
+from wallet.bitcoin.address import REGTEST, SIGNET
 from wallet.bitcoin.tx import OutPoint, Transaction, Txid, TxOut, txid_from_hex
 from wallet.chain.electrum import broadcast as broadcast_module
 from wallet.chain.electrum import fees as fees_module
@@ -20,7 +20,7 @@ from wallet.chain.electrum import filter as filter_module
 from wallet.chain.electrum import session as session_module
 from wallet.chain.electrum import sync as sync_module
 from wallet.chain.electrum.broadcast import Verdict
-from wallet.chain.electrum.errors import ServerErrorKind, ServerRefused
+from wallet.chain.electrum.errors import ServerError, ServerErrorKind, ServerRefused
 from wallet.chain.electrum.server import Server, ServerState
 from wallet.chain.electrum.session import ElectrumSession, Tip
 from wallet.chain.electrum.sync import ElectrumSync, ServerAddress, SyncState
@@ -779,5 +779,24 @@ def test_registrations_come_from_other_threads() -> None:
             await net.at_tip()
             await asyncio.to_thread(net.sync.filter.register_script, SCRIPT)
             await net.recorder.wait_for(lambda: bool(net.recorder.confirmed))
+
+    run(scenario())
+
+
+def test_a_server_whose_new_certificate_is_accepted_is_as_good_as_any_other() -> None:
+    async def scenario() -> None:
+        renewed, other = (ServerAddress(f"electrum{i}.example.org", 50002, tls=True) for i in range(2))
+        sync = ElectrumSync(REGTEST, [renewed, other], None, lambda _update: None, logger=Recorder().logger)
+        server = sync._servers[0]
+        server.state = ServerState.DROPPED
+        server.error = ServerError(ServerErrorKind.CERTIFICATE, "It shows another certificate than before.")
+        server.failures, server.retry_at_ms = 3, 1 << 62
+        assert sync.status().servers[0].shows_other_certificate
+        assert server not in sync._to_connect()
+        sync.forget_certificate(renewed)
+        status = sync.status().servers[0]
+        assert not status.shows_other_certificate
+        assert (status.reason, status.retry_seconds) == ("", 0)
+        assert sync._to_connect()[0] is server
 
     run(scenario())

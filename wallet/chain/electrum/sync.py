@@ -295,11 +295,11 @@ class ElectrumSync:
         self._status_changed()
 
     def forget_certificate(self, address: ServerAddress) -> None:
-        """The person accepts that a server shows another certificate."""
+        """The person accepts that a server shows another certificate: it is as good as any other again."""
         self.certificates.forget(f"{address.host}:{address.port}")
         for server in self._servers:
             if server.address == address:
-                server.retry_at_ms = 0
+                server.error, server.failures, server.retry_at_ms = None, 0, 0
         self._manage.set()
 
     def status(self) -> SyncStatus:
