@@ -25,6 +25,7 @@ cut short is not damage to SQLite; it leaves an older file, which the generation
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import hmac
 import os
@@ -367,6 +368,9 @@ class Store:
     @staticmethod
     def _connect(path: Path) -> sqlite3.Connection:
         """Opens a file that is there; what is not there is not made."""
+        # SQLite opens what may only be read as well, and stumbles later, with words that sound like damage.
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise StoreError(_not_ours(path, os.strerror(errno.EACCES)))
         connection = None
         try:
             connection = sqlite3.connect(
@@ -770,14 +774,18 @@ def _refused(path: Path, error: Exception) -> str:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return _("The wallet file {name} is in use by another program.").format(name=path.name)
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY):
-        return _("The wallet file {name} cannot be opened ({why}). May you read and write it?").format(
-            name=path, why=error
-        )
+        return _not_ours(path, error)
     if code == sqlite3.SQLITE_FULL:
         return _("The disk is full: the wallet file {name} cannot be opened. Free some space.").format(
             name=path.name
         )
     return _damaged(path, str(error))
+
+
+def _not_ours(path: Path, why: object) -> str:
+    return _("The wallet file {name} cannot be opened ({why}). May you read and write it?").format(
+        name=path, why=why
+    )
 
 
 def _damaged(path: Path, what: str) -> str:

@@ -122,10 +122,18 @@ def lock_wallet(options: NodeOptions) -> WalletLock:
         raise CommandError(str(error), code="locked") from None
 
 
+def _is_there(options: NodeOptions) -> bool:
+    """Whether there is a file of this wallet; raises `CommandError` where nobody may look."""
+    try:
+        return options.wallet_file.exists()
+    except OSError as error:
+        raise folder_refused(options.wallet_dir, error) from None
+
+
 def check_password(options: NodeOptions, password: str) -> None:
     """Raises `CommandError` unless the wallet is there, is of this network, and the password opens it."""
     check_wallet_name(options.wallet_name)
-    if not options.wallet_file.exists():
+    if not _is_there(options):
         raise CommandError(
             _("There is no wallet {name!r} here. `leyden create` makes one.").format(
                 name=options.wallet_name
@@ -150,7 +158,7 @@ def check_password(options: NodeOptions, password: str) -> None:
 def check_new_wallet(options: NodeOptions) -> None:
     """Raises `CommandError` where no new wallet of this name can be."""
     check_wallet_name(options.wallet_name)
-    if options.wallet_file.exists():
+    if _is_there(options):
         raise CommandError(
             _(
                 "There is a wallet {name!r} already. Choose another name with -w; it was left as it is."

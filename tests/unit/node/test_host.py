@@ -23,7 +23,7 @@ from wallet.node.host import Host, open_node
 from wallet.node.node import Node
 from wallet.node.options import NodeOptions
 from wallet.node.rpc_client import RPC_FILE
-from wallet.node.wallets import check_words, create_wallet_file, lock_wallet, new_words
+from wallet.node.wallets import check_password, check_words, create_wallet_file, lock_wallet, new_words
 
 WORDS = [
     "legal",
@@ -136,6 +136,35 @@ def test_a_damaged_file(options: NodeOptions, change: Callable[[Path], object]) 
     create_wallet_file(options, WORDS, "")
     change(options.wallet_file)
     assert refusal(options).code == "file"
+
+
+def test_a_file_that_may_only_be_read_is_not_said_to_be_damaged(
+    options: NodeOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a copy from a disc, or by another user: to restore would be the wrong advice."""
+    create_wallet_file(options, WORDS, "")
+    asked: list[Path] = []
+
+    def access(path: Path, mode: int) -> bool:
+        # Whoever runs the tests may be allowed everything.
+        asked.append(path)
+        return not mode & os.W_OK
+
+    monkeypatch.setattr(os, "access", access)
+    found = refusal(options)
+    assert found.code == "file"
+    assert "cannot be opened (Permission denied). May you read and write it?" in found.message
+    assert options.wallet_file in asked
+
+
+def test_a_folder_that_cannot_be_looked_into_is_a_sentence(options: NodeOptions) -> None:
+    unusable = replace(options, root=options.root / ("x" * 300))
+    with pytest.raises(CommandError, match="cannot be used") as caught:
+        create_wallet_file(unusable, WORDS, "")
+    assert caught.value.code == "folder"
+    with pytest.raises(CommandError, match="cannot be used") as caught:
+        check_password(unusable, "")
+    assert caught.value.code == "folder"
 
 
 def test_a_port_in_use(options: NodeOptions) -> None:
