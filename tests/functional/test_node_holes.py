@@ -14,6 +14,7 @@ from tests.functional.whole_nodes import CONFIG, WholeNode, WholeWorld, payer_an
 from tests.stand_in import put_in_place_of
 from wallet.bitcoin.address import REGTEST, address_to_script
 from wallet.node.api import CommandError
+from wallet.node.caches import RoutingCaches
 from wallet.node.records import RequestState
 
 AMOUNT_MSAT = 2_000_000
@@ -35,6 +36,18 @@ def test_what_a_slow_disk_holds_back_does_not_go_over_a_later_connection(tmp_pat
             await payer.until("the end of all HTLCs", payer.quiet)
             assert payer.usable(payee)
             assert payee.channel_msat() == AMOUNT_MSAT
+
+    play(scenario())
+
+
+def test_a_cache_that_fails_for_a_fault_of_ours_keeps_no_peer_away(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with patch.object(RoutingCaches, "read", side_effect=ValueError("a fault of ours")):
+            async with WholeWorld.made(tmp_path, ["alice"]) as world:
+                (alice,) = world.nodes
+                await alice.until("the peers called", lambda: alice.node._chain_known)
+                # Nothing waits for it any more.
+                assert alice.node.graph_is_read
 
     play(scenario())
 

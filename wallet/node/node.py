@@ -454,7 +454,12 @@ class Node:
 
     async def _when_synced(self) -> None:
         """Peers come only once the chain is known: before that a cheat could go unseen."""
-        await self._read_caches()
+        try:
+            await self._read_caches()
+        except Exception as error:
+            # Losing them costs time only; without peers, payments and channels would stand still.
+            self.log(LogLevel.WARN, "the graph of last time cannot be used: %r", error)
+            self._caches_read = True
         await self.electrum.wait_synced()
         self._chain_known = True
         self.meet_peers()

@@ -167,20 +167,22 @@ class PeerKeeper:
                 try:
                     await self.connect(self._uris[node_id])
                     continue
-                except (OSError, TimeoutError) as error:
+                except Exception as error:
+                    # A fault of ours, too: channels with the peer need it, so it is called again whatever happens.
+                    level = LogLevel.INFO if isinstance(error, OSError) else LogLevel.ERROR
                     self._failed(node_id, error)
-                    self._node.log(LogLevel.INFO, "cannot reach %s: %r", node_id.hex()[:12], error)
+                    self._node.log(level, "cannot reach %s: %r", node_id.hex()[:12], error)
             # Also after a connection that did hold: a peer that takes us and hangs up at once is not to be hammered.
             wait_seconds = delay_seconds * random.uniform(0.8, 1.2)
             self._tell(node_id, next_at=self._node.wall_clock_at() + int(wait_seconds))
             await self._wait_or_kick(node_id, wait_seconds)
             delay_seconds = min(delay_seconds * 2, LAST_RETRY_SECONDS)
 
-    def _failed(self, node_id: NodeId, error: OSError | TimeoutError) -> None:
+    def _failed(self, node_id: NodeId, error: Exception) -> None:
         known = self.calls(node_id)
         problem = _("no answer in time")
         if not isinstance(error, TimeoutError):
-            problem = error.strerror or type(error).__name__
+            problem = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
         self._calls[node_id] = dataclasses.replace(
             known, attempts=known.attempts + 1, tried_at=self._node.wall_clock_at(), problem=problem
         )

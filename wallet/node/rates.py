@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wallet.chain.interfaces import LogLevel
 from wallet.i18n import _
 from wallet.node.api import FiatView
 from wallet.node.web import WebError, parse_url
@@ -121,7 +122,12 @@ class Rates:
 
     async def _ask_again_and_again(self) -> None:
         while True:
-            good = await self.ask()
+            try:
+                good = await self.ask()
+            except Exception as error:
+                # A fault of ours costs this rate, not those to come.
+                self._node.log(LogLevel.ERROR, "the rate could not be asked for: %r", error)
+                good = False
             self._node.views.publish_soon()
             await asyncio.sleep(ASK_SECONDS if good else RETRY_SECONDS)
 

@@ -26,7 +26,7 @@ class Place:
     """As much of a node as a keeper needs. Attribute: `error`, what a call ends with."""
 
     def __init__(self) -> None:
-        self.error: OSError | TimeoutError = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        self.error: Exception = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         self.at = 1_000
         self.told = asyncio.Event()
         self.written: list[PeerRecord] = []
@@ -74,9 +74,13 @@ def test_each_call_in_vain_is_counted_and_told_with_its_reason_and_the_next(
         keeper.kick()
         calls = await place.until(lambda calls: calls.attempts == 2 and calls.next_at is not None)
         assert (calls.tried_at, calls.problem) == (2_000, "no answer in time")
+        place.error, place.at = RuntimeError("a fault of ours"), 3_000
+        keeper.kick()
+        calls = await place.until(lambda calls: calls.attempts == 3 and calls.next_at is not None)
+        assert (calls.tried_at, calls.problem) == (3_000, "RuntimeError")
         # It calls us by itself: what was in vain is forgotten.
         keeper.connected(PEER)
-        assert keeper.calls(PEER) == Calls(seen_at=2_000)
+        assert keeper.calls(PEER) == Calls(seen_at=3_000)
         place.at = 9_000
         keeper.disconnected(PEER)
         assert keeper.calls(PEER).seen_at == 9_000

@@ -13,6 +13,8 @@ from typing import Any, cast
 import pytest
 
 from tests.unit.node.web_server import LOCALHOST, WebServer, answer, client_context
+from wallet.chain.interfaces import LogLevel
+from wallet.node import rates
 from wallet.node.node import Node
 from wallet.node.rates import CURRENCIES, FIAT_SETTING, RATES_PAGE, Rates, day_of, rate_hundredths
 from wallet.node.web import WebClient, parse_url
@@ -40,8 +42,10 @@ class Desk:
             folder, lambda _path, _query: answer({"data": {"currency": "BTC", "rates": self.prices}})
         )
         self.ledger = FakeLedger(settings)
+        self.logged: list[tuple[LogLevel, str]] = []
         context = client_context(folder)
         node = SimpleNamespace(
+            log=lambda level, message, *args: self.logged.append((level, message % args)),
             ledger=self.ledger,
             views=SimpleNamespace(publish_soon=lambda: None),
             core=SimpleNamespace(entry=contextlib.nullcontext),
@@ -89,6 +93,33 @@ def test_the_rate_is_a_whole_number_with_its_time(desk: Callable[..., Desk]) -> 
     assert one.rates.view is not None
     assert (one.rates.view.rate_hundredths, one.rates.view.at) == (6_123_456, NOW_AT)
     assert one.server.asked == ["/rates"]
+
+
+def test_a_fault_of_ours_is_not_the_end_of_asking(
+    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rates, "RETRY_SECONDS", 0)
+    one = desk(**{FIAT_SETTING: "EUR"})
+    really_ask, answered = one.rates.ask, asyncio.Event()
+    faults = [RuntimeError("a fault of ours")]
+
+    async def ask() -> bool:
+        if faults:
+            raise faults.pop()
+        answered.set()
+        return await really_ask()
+
+    monkeypatch.setattr(one.rates, "ask", ask)
+
+    async def steps() -> None:
+        one.rates.start()
+        async with asyncio.timeout(60):
+            await answered.wait()
+
+    one.run(steps)
+    ((level, line),) = one.logged
+    assert level is LogLevel.ERROR
+    assert "a fault of ours" in line
 
 
 def test_the_first_rate_of_a_day_is_kept_with_the_wallet(desk: Callable[..., Desk]) -> None:
