@@ -19,7 +19,7 @@ from wallet.ln.events import FailedAttempt, PaymentFailureReason
 from wallet.ln.htlc import HTLCSource
 from wallet.ln.onion_failure import FailureCode
 from wallet.ln.outbound_payment import Retry, SendAlongPath
-from wallet.ln.route import Path
+from wallet.ln.route import Path, Route
 from wallet.ln.types import PaymentHash, PaymentId, PaymentPreimage, ShortChannelId
 
 
@@ -353,3 +353,33 @@ def test_a_spontaneous_payment_with_a_wrong_preimage(world: World) -> None:
     # The onion is bound to the hash that it was made for.
     assert failed.attempts[0].failure_code == FailureCode.INVALID_ONION_HMAC
     assert not bob.events_of(ev.PaymentClaimable)
+
+
+def test_a_search_that_goes_wrong_ends_its_payment_and_hurts_no_other(world: World) -> None:
+    """The fault is met while the peer's answer is worked off: that entry has to end as any other."""
+    nodes = alice, _bob, carol = world.line("alice", "bob", "carol")
+    route = world.route(
+        [with_hop(world.path(nodes, 1_000_000), 1, short_channel_id=ShortChannelId(4711))], carol
+    )
+    payment = world.invoice(carol, 1_000_000)
+    alice.router.routes.append(route)
+    alice.manager.send_payment(
+        payment.payment_hash,
+        payment.payment_secret,
+        None,
+        payment.payment_id,
+        route.route_params,
+        Retry.attempts(3),
+        world.now,
+    )
+
+    def goes_wrong(*_args: object) -> Route:
+        raise ZeroDivisionError
+
+    put_in_place_of(alice.router, "find_route", goes_wrong)
+    world.settle()
+    assert alice.one_event(ev.PaymentFailed).reason is PaymentFailureReason.UNEXPECTED_ERROR
+    assert [text.partition(":")[0] for text in alice.logger.errors] == ["a payment could not be tried again"]
+    alice.logger.errors.clear()
+    assert not alice.manager.needs_forwarding
+    world.pay(nodes, 1_000_000)
