@@ -204,7 +204,22 @@ def test_through_a_proxy_names_are_resolved_there() -> None:
             await recorder.wait_for(lambda: sync.status().servers[0].error is ServerErrorKind.PROXY)
             assert "Tor" in sync.status().servers[0].reason
         async with syncing(recorder, [onion], proxy=Proxy(HOST, 1)) as sync:
-            await recorder.wait_for(lambda: sync.status().servers[0].error is ServerErrorKind.PROXY)
+            away = f"The proxy {HOST}:1 cannot be reached: Connection refused. Is it running?"
+            await recorder.wait_for(lambda: sync.status().servers[0].reason == away)
+            assert sync.status().servers[0].error is ServerErrorKind.PROXY
+
+        # One that answers, as a page of the web does, is no proxy: that is no word about the address.
+        async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            writer.write(b"HTTP/1.1 400 Bad Request")
+            writer.close()
+
+        no_proxy = await asyncio.start_server(page, HOST, 0)
+        way = Proxy(HOST, no_proxy.sockets[0].getsockname()[1])
+        async with syncing(recorder, [onion], proxy=way) as sync:
+            await recorder.wait_for(lambda: "the proxy says" in sync.status().servers[0].reason)
+            assert sync.status().servers[0].error is ServerErrorKind.PROXY
+        no_proxy.close()
 
     asyncio.run(scenario())
 

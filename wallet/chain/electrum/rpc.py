@@ -33,6 +33,7 @@ from wallet.i18n import _
 __all__ = [
     "Json",
     "Proxy",
+    "ProxyRefused",
     "RpcBroken",
     "RpcClosed",
     "RpcConnection",
@@ -316,6 +317,10 @@ def _swallow(future: asyncio.Future[object]) -> None:
         future.exception()
 
 
+class ProxyRefused(ConnectionError):
+    """The proxy was reached, and does not lead on."""
+
+
 async def connect(
     host: str,
     port: int,
@@ -342,7 +347,7 @@ async def connect(
         async with asyncio.timeout(timeout_seconds):
             _loop, transport = await client.create_connection()
     except aiorpcx.SOCKSError as exc:
-        raise ConnectionError(_("the proxy says: {words}").format(words=exc)) from None
+        raise ProxyRefused(_("the proxy says: {words}").format(words=exc)) from None
     except UnicodeError:
         raise OSError(_("the server's name cannot be looked up")) from None
     return RpcConnection(transport.session, on_notification, on_closed)
@@ -359,7 +364,7 @@ async def connect_through(
     try:
         await socks.create_connection(protocol_factory, host, port)
     except aiorpcx.SOCKSError as exc:
-        raise ConnectionError(_("the proxy says: {words}").format(words=exc)) from None
+        raise ProxyRefused(_("the proxy says: {words}").format(words=exc)) from None
 
 
 # --- the server's end: the sandbox, and tests -------------------------------------------------------

@@ -17,6 +17,7 @@ has the id it was asked by.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -355,9 +356,12 @@ class ElectrumSession:
             ) from None
         except OSError as exc:
             kind = ServerErrorKind.PROXY if proxy is not None else ServerErrorKind.UNREACHABLE
-            reason = clean_text(exc.strerror or str(exc), 120)
-            sentence = _("The server cannot be reached: {reason}.").format(reason=reason)
-            raise ServerError(kind, sentence) from None
+            sentence = _("The server cannot be reached: {reason}.")
+            if proxy is not None and not isinstance(exc, rpc.ProxyRefused):
+                # It is the proxy that is away: of the server nothing is known.
+                sentence = _("The proxy {proxy} cannot be reached: {reason}. Is it running?")
+            named = f"{proxy.host}:{proxy.port}" if proxy is not None else ""
+            raise ServerError(kind, sentence.format(proxy=named, reason=_reason(exc))) from None
 
     async def _handshake(self, genesis_hash: BlockHash, protocol_max: str) -> None:
         # server.version comes first, and once only.
@@ -606,3 +610,9 @@ class ElectrumSession:
             self._listener.on_closed(ServerError(kind, str(broken)))
         else:
             self._listener.on_closed(ServerError(ServerErrorKind.CLOSED, _("The server hung up.")))
+
+
+def _reason(error: OSError) -> str:
+    """In the system's own words: asyncio's repeat the address, in Python's writing."""
+    known = error.errno is not None and error.errno > 0
+    return clean_text(os.strerror(error.errno) if known else error.strerror or str(error), 120)
