@@ -614,5 +614,5 @@ class ElectrumSession:
 
 def _reason(error: OSError) -> str:
     """In the system's own words: asyncio's repeat the address, in Python's writing."""
-    known = error.errno is not None and error.errno > 0
-    return clean_text(os.strerror(error.errno) if known else error.strerror or str(error), 120)
+    number = error.errno or 0
+    return clean_text(os.strerror(number) if number > 0 else error.strerror or str(error), 120)
