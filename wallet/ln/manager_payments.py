@@ -308,6 +308,10 @@ class PaymentRoom(MessageRoom):
         """Parts of a payment of ours whose HTLCs are out."""
         return self._outbound.parts_under_way(payment_id)
 
+    def knows_payment(self, payment_id: PaymentId) -> bool:
+        """Whether a payment of ours is under way, or arrived not long ago."""
+        return self._outbound.knows(payment_id)
+
     def list_recent_payments(self) -> tuple[RecentPayment, ...]:
         return self._outbound.list_recent_payments()
 

@@ -579,6 +579,10 @@ class OutboundPayments:
         row = self._finished.get(payment_id)
         return self._payments.get(payment_id) if row is None else decode(_PaymentRow, row).state
 
+    def knows(self, payment_id: PaymentId) -> bool:
+        """Whether it is under way, or arrived not long ago."""
+        return payment_id in self._payments or self._finished.get(payment_id) is not None
+
     def part(self, payment_id: PaymentId, part_id: int) -> Part | None:
         state = self._payments.get(payment_id)
         return None if state is None else _find_part(state, part_id)

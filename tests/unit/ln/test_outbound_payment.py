@@ -764,12 +764,15 @@ def test_finished_payments_are_forgotten_after_some_ticks() -> None:
     for _ in range(7):
         w.payments.timer_tick_occurred()
     assert w.payments.state(pid) is not None
+    assert w.payments.knows(pid)
     w.payments.timer_tick_occurred(undelivered=[pid])
     for _ in range(8):
         w.payments.timer_tick_occurred()
     assert w.payments.state(pid) is None
+    assert not w.payments.knows(pid)
     assert w.rows == {}
     w.pay()
+    assert w.payments.knows(pid)
 
 
 @pytest.mark.parametrize(

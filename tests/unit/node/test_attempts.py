@@ -29,6 +29,7 @@ from wallet.node.attempts import (
     under_way,
     write_trace,
 )
+from wallet.node.commands.payments import _not_sent
 from wallet.node.event_handler import EventHandler
 from wallet.node.probes import Probe, read_probes, with_probes
 from wallet.node.records import PaymentRecord, PaymentState
@@ -253,6 +254,24 @@ def test_every_part_that_is_settled_after_the_proof_is_timed() -> None:
     took = {attempt.part_id: attempt.took_ms for attempt in read_trace(books.record.trace).attempts}
     assert took == {0: 700, 1: 1_250}
     assert handler._untimed == {}
+
+
+@pytest.mark.parametrize(
+    ("known", "state"),
+    [(False, PaymentState.FAILED), (True, PaymentState.PENDING)],
+    ids=["never left", "left"],
+)
+def test_what_never_left_ends_at_once_without_a_look_at_all_that_arrived(
+    known: bool, state: PaymentState
+) -> None:
+    """There may be tens of thousands of those, and this is done with the core's lock held."""
+    books: Any = Books()
+    books.manager = SimpleNamespace(knows_payment=lambda payment_id: known)
+    told: list[bytes] = []
+    books.events = SimpleNamespace(tell_waiters=told.append)
+    _not_sent(books, bytes(32), "No way.")
+    assert books.record.state is state
+    assert told == ([] if known else [bytes(32)])
 
 
 def test_what_was_sent_ahead_is_kept_with_the_payment() -> None:

@@ -626,8 +626,7 @@ def _why_not_sent(error: APIError | PaymentNotSent, value_msat: int) -> str:
 def _not_sent(node: Node, payment_hash: bytes, failure: str) -> None:
     """Ends a payment of which nothing has left; within an entry. One that has left ends by its event."""
     record = node.ledger.payments[payment_hash]
-    under_way = {bytes(payment.payment_id) for payment in node.manager.list_recent_payments()}
-    if record.state is PaymentState.PENDING and payment_hash not in under_way:
+    if record.state is PaymentState.PENDING and not node.manager.knows_payment(PaymentId(payment_hash)):
         node.ledger.put_payment(
             dataclasses.replace(
                 record, state=PaymentState.FAILED, failure=failure, settled_at=node.core.now.at
