@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lays dist/Leyden.AppDir out from the program in dist/leyden (`make package`), looks whether it starts, and makes an
-# AppImage of it where appimagetool is: on the path, or named by APPIMAGETOOL.
+# Lays dist/Leyden.AppDir out from the program in dist/leyden (`make package`), starts its window under Xvfb and looks at
+# it, and makes an AppImage of it where appimagetool is: on the path, or named by APPIMAGETOOL.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tool=${APPIMAGETOOL:-appimagetool}
@@ -24,6 +24,12 @@ said=$("$folder/AppRun" --version)
   echo "[appimage] the program says that it is version $said, not $version" >&2
   exit 1
 }
+command -v Xvfb >/dev/null || {
+  echo "[appimage] Xvfb is missing (Debian: apt-get install xvfb): whether its window comes cannot be seen" >&2
+  exit 3
+}
+# The Python that made it has PyQt6, to look at the screen.
+PYTHONPATH=$PWD build/package/venv/bin/python packaging/linux/look.py --here "$folder/AppRun" dist/pictures/appimage
 echo "[appimage] $folder: starts, version $said"
 if ! command -v "$tool" >/dev/null; then
   echo "[appimage] no appimagetool here: no AppImage is made of it" >&2

@@ -1,8 +1,9 @@
 """look.py ROOT PICTURES: starts the installed program within the system in ROOT, on an X server of its own, and looks.
+look.py --here PROGRAM PICTURES: starts a program of this system, as an AppDir's, and looks at all but the tour.
 
 It has its kernels, languages and icons; the first window shows its one filled button; a second start hands its link
 over and ends; the map's process makes a map; the tour through the sandbox comes to its end. Pictures of the screen and
-of the tour are written. Run by test-deb.sh.
+of the tour are written. Run by test-deb.sh and appimage.sh.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from array import array
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from PyQt6 import sip
 from PyQt6.QtGui import QColor, QGuiApplication, QImage
@@ -36,22 +39,40 @@ class Failed(Exception):
     """Something does not hold; the text is a sentence."""
 
 
-def in_root(root: Path, *command: str, display: str = "") -> list[str]:
-    """The command line that runs a command within `root`, as a user without rights, knowing nothing of this machine."""
-    variables = ["HOME=/home/tester", "PATH=/usr/bin:/bin", "LANG=C.UTF-8"]
-    if display:
-        variables += [f"DISPLAY={display}", "QT_QPA_PLATFORM=xcb"]
-    return [
-        "chroot",
-        "--userspec=tester:tester",
-        str(root),
-        "env",
-        "-i",
-        "-C",
-        "/home/tester",
-        *variables,
-        *command,
-    ]
+def variables(home: str, display: str) -> list[str]:
+    """How a program is started that knows nothing of whoever starts it."""
+    shown = [f"DISPLAY={display}", "QT_QPA_PLATFORM=xcb"] if display else []
+    return ["env", "-i", "-C", home, f"HOME={home}", "PATH=/usr/bin:/bin", "LANG=C.UTF-8", *shown]
+
+
+class Place(Protocol):
+    """Where the program is."""
+
+    def line(self, *words: str, display: str = "") -> list[str]:
+        """The command line that runs it with these words."""
+        ...
+
+
+class InRoot:
+    """Installed within another system, and run by a user without rights."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def line(self, *words: str, display: str = "") -> list[str]:
+        enter = ["chroot", "--userspec=tester:tester", str(self._root)]
+        return [*enter, *variables("/home/tester", display), "leyden", *words]
+
+
+class Here:
+    """A file of this system, with a home folder of its own."""
+
+    def __init__(self, program: Path, home: Path) -> None:
+        self._program = program
+        self._home = home
+
+    def line(self, *words: str, display: str = "") -> list[str]:
+        return [*variables(str(self._home), display), str(self._program), *words]
 
 
 def start_server() -> str:
@@ -106,10 +127,10 @@ def wait_for(holds: Callable[[QImage], bool], what: str, process: subprocess.Pop
     raise Failed(f"There is no {what} after {LIMIT_SECONDS} s.")
 
 
-def look_inside(root: Path) -> None:
+def look_inside(place: Place) -> None:
     """What nobody would miss at the first look: the program does without compiled kernels, catalogues and icons."""
     said = subprocess.run(
-        in_root(root, "leyden", "--what-is-inside"), capture_output=True, timeout=LIMIT_SECONDS, check=False
+        place.line("--what-is-inside"), capture_output=True, timeout=LIMIT_SECONDS, check=False
     )
     if said.returncode != 0:
         raise Failed(
@@ -126,31 +147,29 @@ def look_inside(root: Path) -> None:
     if without := [name for name, is_there in inside["kernels"].items() if not is_there]:
         raise Failed(f"The program comes without its compiled kernels: {', '.join(without)}.")
     print(
-        f"[package-test] inside: both kernels, {len(inside['languages'])} languages, {len(inside['icons'])} icons",
+        f"[look] inside: both kernels, {len(inside['languages'])} languages, {len(inside['icons'])} icons",
         flush=True,
     )
 
 
-def look_at_start(root: Path, display: str, picture: Path) -> None:
+def look_at_start(place: Place, display: str, picture: Path) -> None:
     """Starts the program, cold and warm; the last one takes a link from another start."""
     for kind in ("first", "second"):
         began = time.monotonic()
-        process = subprocess.Popen(in_root(root, "leyden", display=display))
+        process = subprocess.Popen(place.line(display=display))
         wait_for(is_painted, "first paint", process)
         painted = time.monotonic() - began
         seen = wait_for(has_filled_button, "wizard", process)
-        print(f"[package-test] {kind} start: first paint after {painted:.2f} s", flush=True)
+        print(f"[look] {kind} start: first paint after {painted:.2f} s", flush=True)
         if kind == "first":
             if not seen.save(str(picture)):
                 raise Failed(f"{picture} cannot be written.")
             end(process)
             continue
-        other = subprocess.run(
-            in_root(root, "leyden", LINK, display=display), timeout=LIMIT_SECONDS, check=False
-        )
+        other = subprocess.run(place.line(LINK, display=display), timeout=LIMIT_SECONDS, check=False)
         if other.returncode != 0 or process.poll() is not None:
             raise Failed("A second start does not hand its link over to the window that is open.")
-        print("[package-test] a second start handed its link over and ended", flush=True)
+        print("[look] a second start handed its link over and ended", flush=True)
         end(process)
 
 
@@ -178,10 +197,10 @@ def triangle() -> dict[str, bytes]:
     }
 
 
-def look_at_map(root: Path) -> None:
+def look_at_map(place: Place) -> None:
     """The map's process is the program again."""
     made = subprocess.run(
-        in_root(root, "leyden", "--make-network-map"),
+        place.line("--make-network-map"),
         input=pack(triangle()),
         capture_output=True,
         timeout=LIMIT_SECONDS,
@@ -192,11 +211,11 @@ def look_at_map(root: Path) -> None:
     across = array("d", unpack(made.stdout)["x"])
     if len(across) != 3 or not all(0 <= place <= 1 for place in across):
         raise Failed(f"The map's process places three nodes at {list(across)}.")
-    print("[package-test] the map's process lays a small network out", flush=True)
+    print("[look] the map's process lays a small network out", flush=True)
 
 
 def look_at_tour(root: Path, display: str, pictures: Path) -> None:
-    command = in_root(root, "leyden", "--sandbox", "--tour", "--shots", "/home/tester/tour", display=display)
+    command = InRoot(root).line("--sandbox", "--tour", "--shots", "/home/tester/tour", display=display)
     began = time.monotonic()
     tour = subprocess.run(command, capture_output=True, text=True, timeout=TOUR_SECONDS, check=False)
     sys.stdout.write(tour.stdout)
@@ -205,21 +224,26 @@ def look_at_tour(root: Path, display: str, pictures: Path) -> None:
         shutil.copytree(shown, pictures / "tour", dirs_exist_ok=True)
     if tour.returncode != 0:
         raise Failed(f"The tour ended with {tour.returncode}: {tour.stderr[-500:]}")
-    print(f"[package-test] the tour came to its end after {time.monotonic() - began:.0f} s", flush=True)
+    print(f"[look] the tour came to its end after {time.monotonic() - began:.0f} s", flush=True)
 
 
 def main() -> int:
-    root, pictures = Path(sys.argv[1]), Path(sys.argv[2])
+    here = sys.argv[1] == "--here"
+    where, pictures = Path(sys.argv[-2]).absolute(), Path(sys.argv[-1])
+    pictures.mkdir(parents=True, exist_ok=True)
     display = start_server()
     os.environ.update(DISPLAY=display, QT_QPA_PLATFORM="xcb")
     app = QGuiApplication(sys.argv[:1])
     try:
-        look_inside(root)
-        look_at_start(root, display, pictures / "wizard.png")
-        look_at_map(root)
-        look_at_tour(root, display, pictures)
+        with tempfile.TemporaryDirectory(prefix="leyden-look-") as home:
+            place = Here(where, Path(home)) if here else InRoot(where)
+            look_inside(place)
+            look_at_start(place, display, pictures / "wizard.png")
+            look_at_map(place)
+        if not here:
+            look_at_tour(where, display, pictures)
     except (Failed, subprocess.TimeoutExpired, OSError) as error:
-        print(f"[package-test] {error}", file=sys.stderr)
+        print(f"[look] {error}", file=sys.stderr)
         screen().save(str(pictures / "stopped-here.png"))
         return 1
     finally:
