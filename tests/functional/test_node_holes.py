@@ -52,6 +52,22 @@ def test_a_cache_that_fails_for_a_fault_of_ours_keeps_no_peer_away(tmp_path: Pat
     play(scenario())
 
 
+def test_the_ticks_of_a_wallet_at_rest_change_nothing(tmp_path: Path) -> None:
+    """Twice a minute, for years: no address is handed out, nothing is written, no window is told."""
+
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ["alice"]) as world:
+            (alice,) = world.nodes
+            await alice.fund(1_000_000)
+            onchain = alice.node.onchain
+            before = onchain._state, onchain.version
+            for _ in range(3):
+                alice.node.ticks.rebroadcast()
+            assert (onchain._state, onchain.version) == before
+
+    play(scenario())
+
+
 def test_a_held_payment_that_has_gone_back_cannot_be_settled(tmp_path: Path) -> None:
     """Whoever is told "settled" hands out what was sold."""
 

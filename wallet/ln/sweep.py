@@ -123,6 +123,8 @@ class OutputSweeper:
         self._logger = logger
         self._best_height = best_height
         self._outputs: Mapping[OutPoint, SweptOutput] = {}
+        self._unused_script: bytes | None = None
+        """Handed out for a sweep that came to nothing: the next one's. Each that is asked for is an address less."""
 
     def read(self, rows: Rows) -> None:
         """Takes up what an earlier run left. Raises DecodeError."""
@@ -299,7 +301,6 @@ class OutputSweeper:
             ConfirmationTarget.OUTPUT_SPENDING_FEE
         )
         if previous is None:
-            change_script = self._change_script()
             # An output that costs more than it is worth waits for lower fees.
             items = [
                 item
@@ -308,7 +309,6 @@ class OutputSweeper:
                 > fee_sat_ceil(spendable_input_weight(item.descriptor), feerate_sat_per_kw)
             ]
         else:
-            change_script = previous.tx.outputs[-1].script_pubkey
             raised_sat_per_kw = previous.feerate_sat_per_kw
             if whole:
                 # BIP 125, rules 3 and 4: of the same inputs, so that a higher rate is a higher fee.
@@ -320,6 +320,10 @@ class OutputSweeper:
             feerate_sat_per_kw = max(feerate_sat_per_kw, raised_sat_per_kw)
         if not items:
             return False
+        if previous is not None:
+            change_script = previous.tx.outputs[-1].script_pubkey
+        else:
+            change_script = self._unused_script = self._unused_script or self._change_script()
         try:
             tx = self._keys.spend_spendable_outputs(
                 [item.descriptor for item in items], (), change_script, feerate_sat_per_kw, self._best_height
@@ -327,6 +331,8 @@ class OutputSweeper:
         except APIError as error:
             self._logger.log(LogLevel.INFO, "outputs of closed channels wait: %s", error)
             return False
+        if previous is None:
+            self._unused_script = None
         sweep = Sweep(
             tx=tx,
             feerate_sat_per_kw=feerate_sat_per_kw,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.unit.ln.monitor_world import Chain, Channel, Log, Side, make
@@ -11,19 +13,20 @@ from wallet.bitcoin.tx import OutPoint, Txid, TxOut
 from wallet.chain.interfaces import FLOOR_FEERATE_SAT_PER_KW, TxInBlock
 from wallet.ln.events import SpendableOutputDescriptor, SpendableOutputs, StaticOutput
 from wallet.ln.features import ANCHORS_ZERO_FEE_HTLC_TX
+from wallet.ln.keysinterface import spendable_input_weight
 from wallet.ln.sweep import OutputSweeper
 from wallet.ln.types import ChannelId
 
 HOME = p2wpkh(b"\x02" + bytes([7]) * 32)
 
 
-def sweeper_of(chain: Chain, side: Side) -> OutputSweeper:
+def sweeper_of(chain: Chain, side: Side, change_script: Callable[[], bytes] = lambda: HOME) -> OutputSweeper:
     return OutputSweeper(
         filter=side.watched,
         broadcaster=side.sent,
         fee_estimator=side.fees,
         keys_manager=side.keys,
-        change_script=lambda: HOME,
+        change_script=change_script,
         persist=side.rows,
         logger=Log(),
         best_height=chain.height,
@@ -147,3 +150,30 @@ def test_what_costs_more_than_it_brings_waits() -> None:
     chain.mine()
     tell(chain, sweeper)
     assert len(alice.sent.take()) == 1
+
+
+def test_an_address_is_handed_out_for_a_sweep_alone() -> None:
+    """Ticks come twice a minute: an address each would have all of the wallet's used up in ten."""
+    chain, alice, channel, items = closed()
+    scripts: list[bytes] = []
+
+    def change_script() -> bytes:
+        scripts.append(p2wpkh(b"\x02" + bytes([len(scripts) + 1]) * 32))
+        return scripts[-1]
+
+    sweeper = sweeper_of(chain, alice, change_script)
+    for _ in range(3):
+        sweeper.regenerate_and_broadcast_spend_if_necessary()
+    assert scripts == []
+    # Worth its input, and not the transaction around it: what is asked for in vain serves the next try.
+    (item,) = items
+    alice.fees.sat_per_kw = (item.output.value_sat - 100) * 1_000 // spendable_input_weight(item)
+    sweeper.track_spendable_outputs(items, channel.channel_id)
+    for _ in range(3):
+        sweeper.regenerate_and_broadcast_spend_if_necessary()
+    assert alice.sent.take() == []
+    assert len(scripts) == 1
+    alice.fees.sat_per_kw = 1_000
+    sweeper.regenerate_and_broadcast_spend_if_necessary()
+    (tx,) = alice.sent.take()
+    assert [output.script_pubkey for output in tx.outputs] == scripts
