@@ -279,6 +279,30 @@ def test_one_peer_cannot_take_all_places_for_channels_that_nobody_checked(
     assert tell(PEER, *range(600, 610)) == 3
 
 
+def test_a_restart_gives_no_peer_the_places_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who told what the file holds is not known: so a peer gets a part of what is free, however often we start."""
+    monkeypatch.setattr(gossip, "MAX_BELIEVED_CHANNELS", 16)
+    monkeypatch.setattr(gossip, "MAX_BELIEVED_OF_ONE_PEER", 8)
+    net = believing(NoUtxos())
+    free = []
+    for start in range(4):
+        for number in range(16):
+            channel = announce_channel("A", "B", scid(100 * (start + 1) + number))
+            net.handle_channel_announcement(PEER, channel)
+        free.append(16 - net.network_graph.channel_count)
+        stored = net.network_graph.write()
+        net = believing(NoUtxos())
+        net.network_graph = NetworkGraph.read(stored, REGTEST)
+    assert free == [8, 4, 2, 1]
+    # What was checked meanwhile is free again, for everybody.
+    for scid_ in net.network_graph.short_channel_ids()[:8]:
+        net.network_graph.set_capacity(scid_, 1_000_000)
+    before = net.network_graph.channel_count
+    for number in range(16):
+        net.handle_channel_announcement(PEER, announce_channel("A", "B", scid(900 + number)))
+    assert net.network_graph.channel_count - before == 4
+
+
 def test_the_first_peer_may_tell_the_whole_public_network() -> None:
     """Of some 50,000 channels; and two of them may not fill the graph before anybody else is heard."""
     assert gossip.MAX_BELIEVED_OF_ONE_PEER >= 75_000

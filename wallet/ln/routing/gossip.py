@@ -38,6 +38,7 @@ from typing import Final, Protocol
 
 from wallet.bitcoin import curve, script
 from wallet.bitcoin.hashes import sha256d
+from wallet.bitcoin.tx import TxOut
 from wallet.chain.interfaces import Access, Logger, LogLevel, UtxoAnswer, UtxoError
 from wallet.ln.events import BroadcastMessage, ErrorAction, HandleError, MessageSendEvent, SendMessage
 from wallet.ln.features import Feature, Features
@@ -94,11 +95,19 @@ MAX_BELIEVED_CHANNELS: Final = 150_000
 cost memory until their turn comes."""
 MAX_BELIEVED_OF_ONE_PEER: Final = MAX_BELIEVED_CHANNELS // 2
 """Half as many again as the public network has: the first peer may tell all of it, and leaves room for others."""
+MAX_BELIEVED_OF_ONE_NODE: Final = 8_192
+"""Channels of a node above which no more of it are believed: twice what any public node has had. Work for a node grows
+with its channels, and whoever makes them up could give them all to one."""
 MAX_TELLERS: Final = 1_024
 """Peers of which it is known how many unchecked channels they told, connected still or not."""
 MAX_GONE_CHANNELS: Final = 150_000
 """Places in the graph of channels that are gone, which stay until the next start: above it nothing is believed, or one
 peer could have us take in made-up channels, and check them, for ever."""
+MAX_CONTESTED: Final = 1_024
+"""Unchecked channels that somebody contradicted, and that are looked up before others."""
+MAX_KNOWN_OUTPUTS: Final = 8_192
+KNOWN_OUTPUT_SECONDS: Final = 86_400
+"""Of so many places, for so long, it is known what stands there instead of a channel that was made up."""
 MAX_STORED_GOSSIP_LENGTH: Final = 2_048
 """Of one message. The longest of today's network has a quarter of that; one of 65 kB is made to fill our memory."""
 QUERY_TIMEOUT_TICKS: Final = 6
@@ -201,10 +210,12 @@ class _PendingChannel:
     """A channel whose funding output is being looked up.
 
     Attributes:
+        teller: who told it first.
         updates: by direction, the newest, its signature checked.
     """
 
     announcement: ChannelAnnouncement
+    teller: NodeId
     updates: dict[int, ChannelUpdate] = field(default_factory=dict)
 
 
@@ -329,6 +340,13 @@ class NetGraphMsgHandler:
         self._own: set[ShortChannelId] = set()
         # At most so many of what a peer told are unchecked still; kept when it goes, or it would come again.
         self._told_unchecked: dict[NodeId, int] = {}
+        # In the graph as it was read from its file there were so many of which it is not known who told them.
+        self._shared: NetworkGraph | None = None
+        self._nameless = 0
+        # Two tell different nodes of them, or one has terms that the nodes we were told have not signed.
+        self._contested: dict[ShortChannelId, None] = {}
+        # Outputs that are there, but not of the channel that was announced, and when that was found.
+        self._outputs: dict[ShortChannelId, tuple[TxOut, int]] = {}
         self._chain_hash = network_graph.network.chain_hash
         self._peers: dict[NodeId, _PeerSync] = {}
         self._pending: dict[ShortChannelId, _PendingChannel] = {}
@@ -467,6 +485,8 @@ class NetGraphMsgHandler:
         self._told_unchecked = {
             peer: min(told, unchecked) for peer, told in self._told_unchecked.items() if unchecked
         }
+        oldest_at = now.at - KNOWN_OUTPUT_SECONDS
+        self._outputs = {scid: known for scid, known in self._outputs.items() if known[1] >= oldest_at}
 
     # --- announcements in -------------------------------------------------------------------------
 
@@ -476,12 +496,19 @@ class NetGraphMsgHandler:
         # BOLT 7, channel_announcement, receiver: ignore other chains.
         if msg.chain_hash != self._chain_hash:
             return False
+        graph = self.network_graph
         if their_node_id is None:
             self._own.add(scid)
-        # BOLT 7: the first of a channel is kept. A different one for the same output could only come from
-        # leaked keys; taking neither side needs no blacklist.
-        graph = self.network_graph
-        if graph.is_announced(scid) or scid in self._pending or graph.was_removed(scid):
+            # Who is in it we know best.
+            if graph.nodes_of(scid) not in (None, (msg.node_id_1, msg.node_id_2)):
+                graph.forget_channel(scid)
+        # BOLT 7: the first of a channel is kept. Once its output was looked up, a different one could only come from
+        # leaked keys; taking neither side needs no blacklist. Before that, the first may be the one that is made up.
+        if graph.is_announced(scid):
+            if self._believes and graph.nodes_of(scid) != (msg.node_id_1, msg.node_id_2):
+                self._contest(scid)
+            return False
+        if scid in self._pending or graph.was_removed(scid):
             return False
         if scid in self._unverified.channels:
             return False
@@ -507,14 +534,17 @@ class NetGraphMsgHandler:
             self._signature_checks.submit(checks, answered)
 
     def _verified(self, their_node_id: NodeId, verdicts: bytes, complaint: str) -> bool:
-        """Count one message that comes back; who sent a bad signature is told, and hung up on."""
+        """Count one message that comes back; who sent a bad signature is told, and hung up on, with a complaint."""
         self._unverified.messages -= 1
         if self._unverified.messages in (0, MAX_UNVERIFIED // 2):
             for peer_id, sync in self._peers.items():
                 self._query_next(peer_id, sync)
         if 0 not in verdicts:
             return True
-        self._events.append(HandleError(their_node_id, ErrorAction.SEND_WARNING_AND_DISCONNECT, complaint))
+        if complaint:
+            self._events.append(
+                HandleError(their_node_id, ErrorAction.SEND_WARNING_AND_DISCONNECT, complaint)
+            )
         return False
 
     def _channel_verified(
@@ -536,35 +566,51 @@ class NetGraphMsgHandler:
         if self._utxo_lookup is None or their_node_id is None:
             self._accept_channel(msg, None, encoded)
             return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
+        if scid in self._outputs:
+            known = UtxoAnswer(scid, self._outputs[scid][0], None)
+            return self._take_checked_channel(msg, known, encoded)
         if self._draw is not None:
             # BOLT 7, channel_announcement: what is not checked is not passed on.
             # One that a snapshot told counts already.
-            if graph.has_channel(scid) or self._is_believed_by(their_node_id):
+            if graph.has_channel(scid) or self._is_believed_by(their_node_id, msg):
                 self._accept_channel(msg, None, encoded)
             return False
         if len(self._pending) >= MAX_PENDING_LOOKUPS:
             return False
         answer = self._utxo_lookup.get_utxo(msg.chain_hash, scid, self._utxo_answered)
         if answer is not None:
-            capacity_sat = self._judge_utxo(msg, answer)
-            if capacity_sat is None:
-                return False
-            self._accept_channel(msg, capacity_sat, encoded)
-            return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
-        self._pending[scid] = _PendingChannel(msg)
+            return self._take_checked_channel(msg, answer, encoded)
+        self._pending[scid] = _PendingChannel(msg, their_node_id)
         for node_id in (msg.node_id_1, msg.node_id_2):
             self._pending_nodes[node_id] = self._pending_nodes.get(node_id, 0) + 1
         return False
 
-    def _is_believed_by(self, their_node_id: NodeId) -> bool:
+    def _take_checked_channel(
+        self, msg: ChannelAnnouncement, answer: UtxoAnswer, encoded: bytes | None
+    ) -> bool:
+        capacity_sat = self._judge_utxo(msg, answer)
+        if capacity_sat is None:
+            return False
+        self._outputs.pop(msg.short_channel_id, None)
+        self._accept_channel(msg, capacity_sat, encoded)
+        return len(msg.excess_data) <= MAX_EXCESS_BYTES_FOR_RELAY
+
+    def _is_believed_by(self, their_node_id: NodeId, msg: ChannelAnnouncement) -> bool:
         """Count one more channel that a peer tells and nobody checked; False where there is no room for it."""
         graph, told = self.network_graph, self._told_unchecked
         unchecked = graph.unchecked_count
         if unchecked >= MAX_BELIEVED_CHANNELS or graph.gone_count >= MAX_GONE_CHANNELS:
             return False
+        if max(map(graph.channel_count_of, (msg.node_id_1, msg.node_id_2))) >= MAX_BELIEVED_OF_ONE_NODE:
+            return False
+        if self._shared is not graph:
+            self._shared, self._nameless = graph, unchecked
+        # Who told them before a restart may be anybody, this peer too: its share is one of the places that are left.
+        self._nameless = min(self._nameless, unchecked)
+        left = MAX_BELIEVED_CHANNELS - self._nameless
         # Which of them were checked since is not kept; more than there are in all cannot be unchecked.
         theirs = min(told.get(their_node_id, 0), unchecked)
-        if theirs >= MAX_BELIEVED_OF_ONE_PEER:
+        if theirs >= MAX_BELIEVED_OF_ONE_PEER * left // MAX_BELIEVED_CHANNELS:
             return False
         if their_node_id not in told and len(told) >= MAX_TELLERS:
             del told[min(told, key=told.__getitem__)]
@@ -588,8 +634,15 @@ class NetGraphMsgHandler:
         # BOLT 7, channel_announcement, receiver: the output pays to both bitcoin keys.
         expected = script.p2wsh(script.multisig_2of2(msg.bitcoin_key_1, msg.bitcoin_key_2))
         if answer.output.script_pubkey != expected:
-            self._logger.log(LogLevel.DEBUG, "Channel %d is not funded by its keys", msg.short_channel_id)
-            self.network_graph.channel_failed_permanent(msg.short_channel_id, self._clock().at)
+            # Anybody can announce somebody else's output with keys of his own. So the place is not closed: what comes
+            # next is judged by the output, without a look-up; and whoever lists channels is asked for it.
+            scid = msg.short_channel_id
+            self._logger.log(LogLevel.DEBUG, "Channel %d is not funded by its keys", scid)
+            if scid not in self._outputs and len(self._outputs) < MAX_KNOWN_OUTPUTS:
+                self._outputs[scid] = (answer.output, self._clock().at)
+                for sync in self._peers.values():
+                    if sync.answers and sync.full_sync and len(sync.wanted) < MAX_CHANNELS_IN_RANGE:
+                        sync.wanted.append((scid, _WANT_ALL))
             return None
         return answer.output.value_sat
 
@@ -632,13 +685,27 @@ class NetGraphMsgHandler:
             # From the one drawn on, past those that are under way already: fewer than there are draws.
             first = int.from_bytes(draw(), "big") if count else 0
             drawn = (graph.to_check((first + step) % count) for step in range(min(count, CHECKS_PER_TICK)))
-            scid = next((scid for scid in drawn if scid not in self._checking), None)
+            scid = self._next_contested() or next((s for s in drawn if s not in self._checking), None)
             if scid is None:
                 return
             self._checking.add(scid)
             answer = lookup.get_utxo(self._chain_hash, scid, self._checked)
             if answer is not None:
                 self._checked(answer)
+
+    def _contest(self, scid: ShortChannelId) -> None:
+        """Hear that a channel may be made up: if nobody has looked, it is looked up before others."""
+        if not self._may_be_told(scid) and len(self._contested) < MAX_CONTESTED:
+            self._contested[scid] = None
+
+    def _next_contested(self) -> ShortChannelId | None:
+        while self._contested:
+            scid = next(iter(self._contested))
+            del self._contested[scid]
+            if self.network_graph.is_announced(scid) and not self._may_be_told(scid):
+                if scid not in self._checking:
+                    return scid
+        return None
 
     def _checked(self, answer: UtxoAnswer) -> None:
         """A channel that was believed has its capacity now, or is gone."""
@@ -652,6 +719,8 @@ class NetGraphMsgHandler:
             self.network_graph.set_capacity(scid, capacity_sat)
             self._drop_impossible_terms(scid, capacity_sat)
             self._pass_on(announcement)
+        elif answer.output is not None:
+            self.network_graph.forget_channel(scid)
         elif answer.error is UtxoError.UNKNOWN_TX:
             # BOLT 7: a channel whose output is spent is forgotten.
             self.network_graph.channel_failed_permanent(scid, self._clock().at)
@@ -683,9 +752,15 @@ class NetGraphMsgHandler:
                 self._events.append(BroadcastMessage(node))
 
     def _node_may_be_told(self, node_id: NodeId, besides: ShortChannelId | None = None) -> bool:
-        """BOLT 7, node_announcement, receiver: only of nodes with a channel that others have heard of."""
-        scids = self.network_graph.announced_channels_of(node_id)
-        return any(scid != besides and self._may_be_told(scid) for scid in scids)
+        """BOLT 7, node_announcement, receiver: only of nodes with a channel that others have heard of. `besides` is one
+        that was just checked, and does not count."""
+        graph = self.network_graph
+        if not self._believes:
+            return graph.has_announced_channel(node_id)
+        # Not one by one: whoever makes channels up could give a node thousands, and announce it all the time.
+        if graph.checked_count_of(node_id) > (besides is not None):
+            return True
+        return any(node_id in (self._announced_nodes(scid) or ()) for scid in self._own)
 
     def _may_be_told(self, scid: ShortChannelId) -> bool:
         """BOLT 7, channel_announcement, receiver: what is not checked is not passed on, in an answer either."""
@@ -719,8 +794,23 @@ class NetGraphMsgHandler:
             )
             return False
         if not verify_channel_update(msg, signer):
+            if not self._is_at_fault(their_node_id, msg, signer):
+                return False
             raise PeerError(_BAD_UPDATE)
         return self._take_update(msg, signer)
+
+    def _is_at_fault(self, their_node_id: NodeId | None, msg: ChannelUpdate, signer: NodeId) -> bool:
+        """Tell whether it is the teller's fault that `signer` has not signed an update. Somebody else may have made up
+        a channel of other nodes: as long as nobody has looked, who tells the true terms is not hung up on for it."""
+        scid = msg.short_channel_id
+        pending = self._pending.get(scid)
+        if pending is not None:
+            return pending.teller == their_node_id
+        nodes = self._announced_nodes(scid)
+        if nodes is None or nodes[msg.direction] != signer:
+            return False
+        self._contest(scid)
+        return self._may_be_told(scid)
 
     def _nodes_of(self, scid: ShortChannelId) -> tuple[NodeId, NodeId] | None:
         """Of a channel in the graph, or on its way there."""
@@ -746,7 +836,8 @@ class NetGraphMsgHandler:
         key = (msg.short_channel_id, msg.direction)
         if self._unverified.updates.get(key) == msg.timestamp_at:
             del self._unverified.updates[key]
-        if not self._verified(their_node_id, verdicts, _BAD_UPDATE):
+        at_fault = 0 in verdicts and self._is_at_fault(their_node_id, msg, signer)
+        if not self._verified(their_node_id, verdicts, _BAD_UPDATE if at_fault else ""):
             return
         if self._take_update(msg, signer, encoded):
             self._events.append(BroadcastMessage(msg, their_node_id))

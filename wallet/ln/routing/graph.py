@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import eq, lt
@@ -52,6 +52,8 @@ STALE_CHANNEL_SECONDS: Final = 1_209_600
 """BOLT 7, pruning: two weeks without an update."""
 REMOVED_MEMORY_SECONDS: Final = 7 * 86_400
 """So long a channel that was closed, or proved to be none, is not taken in again."""
+MANY_CHANNELS: Final = 256
+"""Above it removing goes through everything once, in place of cutting each out."""
 MAX_REMOVED: Final = 65_536
 """Above it the oldest are forgotten sooner. In a week the public network closes some thousands."""
 
@@ -224,6 +226,8 @@ class NetworkGraph:
         self._node_announcements = MessageStore()
         # By node index; -1 for never.
         self._node_announced_at = array("q")
+        # By node index: see `checked_count_of`.
+        self._node_checked = array("I")
         self._sorted_announced: list[NodeId] = []
         self._channel_index: dict[ShortChannelId, int] = {}
         self._sorted_scids: list[ShortChannelId] = []
@@ -311,12 +315,20 @@ class NetworkGraph:
         index = self._channel_index.get(short_channel_id)
         return index is not None and self._announcements.has(index)
 
-    def announced_channels_of(self, node_id: NodeId) -> Iterator[ShortChannelId]:
-        """Those of the node's channels that have an announcement."""
+    def has_announced_channel(self, node_id: NodeId) -> bool:
+        """Tell whether one of the node's channels has an announcement."""
         index = self._node_index.get(node_id)
-        channels = () if index is None else self._node_channels[index]
-        scids = self._arrays.channel_scid
-        return (ShortChannelId(scids[channel]) for channel in channels if self._announcements.has(channel))
+        return index is not None and any(map(self._announcements.has, self._node_channels[index]))
+
+    def channel_count_of(self, node_id: NodeId) -> int:
+        """How many channels the node has."""
+        index = self._node_index.get(node_id)
+        return 0 if index is None else len(self._node_channels[index])
+
+    def checked_count_of(self, node_id: NodeId) -> int:
+        """How many of the node's channels have an announcement, and a funding output that was looked up."""
+        index = self._node_index.get(node_id)
+        return 0 if index is None else self._node_checked[index]
 
     def has_node(self, node_id: NodeId) -> bool:
         """Tell whether the node has a channel."""
@@ -562,10 +574,12 @@ class NetworkGraph:
         insort(self._sorted_scids, scid)
         if capacity_sat is None and encoded is not None:
             self._to_check.add(index)
+        checked = capacity_sat is not None and encoded is not None
         for node in (node_1, node_2):
             if not self._node_channels[node]:
                 self._node_count += 1
             self._node_channels[node] += (index,)
+            self._node_checked[node] += checked
         self._changed()
 
     def _intern_node(self, node_id: NodeId) -> int:
@@ -576,6 +590,7 @@ class NetworkGraph:
             self._node_channels.append(())
             self._node_announcements.append(None)
             self._node_announced_at.append(-1)
+            self._node_checked.append(0)
             self._arrays.node_blocked.append(0)
         return index
 
@@ -596,8 +611,12 @@ class NetworkGraph:
         """Learn what a channel's funding output holds."""
         index = self._channel_index.get(short_channel_id)
         if index is not None:
-            self._unchecked_count -= self._arrays.capacity_sat[index] == CAPACITY_UNKNOWN
-            self._arrays.capacity_sat[index] = capacity_sat
+            arrays = self._arrays
+            if arrays.capacity_sat[index] == CAPACITY_UNKNOWN:
+                self._unchecked_count -= 1
+                for node in (arrays.channel_node_1[index], arrays.channel_node_2[index]):
+                    self._node_checked[node] += self._announcements.has(index)
+            arrays.capacity_sat[index] = capacity_sat
             self._to_check.discard(index)
             self._terms_changed(index)
 
@@ -665,60 +684,95 @@ class NetworkGraph:
 
     def channel_failed_permanent(self, short_channel_id: ShortChannelId, removed_at: int) -> None:
         """Remove a channel that is closed, and keep it out for a while."""
+        self._keep_out(short_channel_id, removed_at)
+        self._remove(short_channel_id)
+
+    def _keep_out(self, short_channel_id: ShortChannelId, removed_at: int) -> None:
         # The oldest stand first.
         self._removed_at.pop(short_channel_id, None)
         self._removed_at[short_channel_id] = removed_at
         while len(self._removed_at) > MAX_REMOVED:
             del self._removed_at[next(iter(self._removed_at))]
         self.version += 1
+
+    def forget_channel(self, short_channel_id: ShortChannelId) -> None:
+        """Remove a channel; what is true of its place may be taken in at once."""
         self._remove(short_channel_id)
 
     def node_failed_permanent(self, node_id: NodeId, removed_at: int) -> None:
         """Remove all channels of a node that is out of service."""
         info = self.node(node_id)
-        for scid in info.channels if info is not None else ():
-            self.channel_failed_permanent(scid, removed_at)
+        if info is not None:
+            for scid in info.channels:
+                self._keep_out(scid, removed_at)
+            self._remove_all(info.channels)
 
     def _remove(self, short_channel_id: ShortChannelId) -> None:
-        channel = self._channel_index.pop(short_channel_id, None)
-        if channel is None:
-            return
-        del self._sorted_scids[bisect_left(self._sorted_scids, short_channel_id)]
-        arrays = self._arrays
-        self._unchecked_count -= arrays.capacity_sat[channel] == CAPACITY_UNKNOWN
-        arrays.channel_blocked[channel] = 1
-        self._to_check.discard(channel)
-        self._announcements.put(channel, None)
-        for index in (2 * channel, 2 * channel + 1):
-            self._clear(index)
-        for node in (arrays.channel_node_1[channel], arrays.channel_node_2[channel]):
-            self._node_channels[node] = tuple(c for c in self._node_channels[node] if c != channel)
+        if short_channel_id in self._channel_index:
+            self._remove_all((short_channel_id,))
+
+    def _remove_all(self, short_channel_ids: Sequence[ShortChannelId]) -> None:
+        """Remove channels that are here, each named once. Many go in one pass, also where they are all of one node."""
+        arrays, places = self._arrays, self._channel_index
+        gone = [places.pop(scid) for scid in short_channel_ids]
+        at_once = len(gone) > MANY_CHANNELS
+        theirs: dict[int, set[int]] = {}
+        for scid, channel in zip(short_channel_ids, gone, strict=True):
+            if not at_once:
+                del self._sorted_scids[bisect_left(self._sorted_scids, scid)]
+            unchecked = arrays.capacity_sat[channel] == CAPACITY_UNKNOWN
+            self._unchecked_count -= unchecked
+            checked = not unchecked and self._announcements.has(channel)
+            arrays.channel_blocked[channel] = 1
+            self._to_check.discard(channel)
+            self._announcements.put(channel, None)
+            for index in (2 * channel, 2 * channel + 1):
+                self._clear(index)
+            for node in (arrays.channel_node_1[channel], arrays.channel_node_2[channel]):
+                theirs.setdefault(node, set()).add(channel)
+                self._node_checked[node] -= checked
+        if at_once:
+            self._sorted_scids = [scid for scid in self._sorted_scids if scid in places]
+        for node, channels in theirs.items():
+            self._node_channels[node] = tuple(c for c in self._node_channels[node] if c not in channels)
             if not self._node_channels[node]:
-                self._node_count -= 1
-                # BOLT 7, pruning: a node without channels is forgotten.
-                if self._node_announcements.has(node):
-                    self._node_announcements.put(node, None)
-                    position = bisect_left(self._sorted_announced, self._node_ids[node])
-                    del self._sorted_announced[position]
-                self._node_announced_at[node] = -1
-        self._terms_changed(channel)
+                self._forget_node(node, at_once)
+        if at_once:
+            self._sorted_announced = [
+                node_id
+                for node_id in self._sorted_announced
+                if self._node_announcements.has(self._node_index[node_id])
+            ]
+            # A new one is made faster than so many edges are changed.
+            self._layouts.clear()
+            self._changed()
+        else:
+            for channel in gone:
+                self._terms_changed(channel)
+
+    def _forget_node(self, node: int, at_once: bool) -> None:
+        """BOLT 7, pruning: a node without channels is forgotten."""
+        self._node_count -= 1
+        if self._node_announcements.has(node):
+            self._node_announcements.put(node, None)
+            if not at_once:
+                del self._sorted_announced[bisect_left(self._sorted_announced, self._node_ids[node])]
+        self._node_announced_at[node] = -1
 
     def remove_stale_channels_and_tracking(self, now_at: int) -> int:
         """Remove what has had no update for two weeks; return how many channels went. BOLT 7, pruning."""
         oldest_at = now_at - STALE_CHANNEL_SECONDS
         stale: list[ShortChannelId] = []
+        updated_at, received_at = self._updated_at, self._received_at
         for scid, channel in self._channel_index.items():
-            # A direction that was never updated counts from when its channel was heard of.
-            received_at = self._received_at[channel]
-            times = (
-                self._updated_at[2 * channel] or received_at,
-                self._updated_at[2 * channel + 1] or received_at,
-            )
-            # Both sides must be there for the channel to be usable: the older one decides.
-            if min(times) < oldest_at:
+            one_at, other_at = updated_at[2 * channel], updated_at[2 * channel + 1]
+            if one_at >= oldest_at and other_at >= oldest_at:
+                continue
+            # A direction that was never updated counts from when its channel was heard of. Both sides must be there for
+            # the channel to be usable: the older one decides.
+            if min(one_at or received_at[channel], other_at or received_at[channel]) < oldest_at:
                 stale.append(scid)
-        for scid in stale:
-            self._remove(scid)
+        self._remove_all(stale)
         forget_before_at = now_at - REMOVED_MEMORY_SECONDS
         self._removed_at = {scid: at for scid, at in self._removed_at.items() if at >= forget_before_at}
         return len(stale)
@@ -845,11 +899,14 @@ class NetworkGraph:
             neighbours[second].append(channel)
         self._node_channels = list(map(tuple, neighbours))
         self._node_count = sum(map(bool, neighbours))
-        unchecked = [
-            channel
-            for channel, capacity_sat in enumerate(arrays.capacity_sat)
-            if capacity_sat == CAPACITY_UNKNOWN
-        ]
+        self._node_checked = array("I", bytes(4 * node_count))
+        unchecked = []
+        for channel, capacity_sat in enumerate(arrays.capacity_sat):
+            if capacity_sat == CAPACITY_UNKNOWN:
+                unchecked.append(channel)
+            elif self._announcements.has(channel):
+                self._node_checked[nodes[0][channel]] += 1
+                self._node_checked[nodes[1][channel]] += 1
         self._unchecked_count = len(unchecked)
         self._to_check = Bag([channel for channel in unchecked if self._announcements.has(channel)])
         self._sorted_announced = [
