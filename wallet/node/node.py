@@ -934,8 +934,9 @@ class Node:
         self.scorer.payment_path_successful(path, self.core.now)
 
     def scorer_failed(self, attempt: FailedAttempt) -> None:
-        if attempt.payee_rejected:
-            # A probe, or a payment that was refused: the way there was free.
+        last = len(attempt.path.hops) - 1
+        if attempt.payee_rejected or (attempt.hop_index is not None and attempt.hop_index >= last):
+            # Whatever the payee says of it, a probe, a refusal, a time-out: the way there was free.
             self.scorer.probe_successful(attempt.path, self.core.now)
         elif attempt.short_channel_id is not None:
             self.scorer.payment_path_failed(attempt.path, attempt.short_channel_id, self.core.now)

@@ -31,6 +31,7 @@ from wallet.node.attempts import (
 )
 from wallet.node.commands.payments import _not_sent
 from wallet.node.event_handler import EventHandler
+from wallet.node.node import Node
 from wallet.node.probes import Probe, read_probes, with_probes
 from wallet.node.records import PaymentRecord, PaymentState
 
@@ -254,6 +255,24 @@ def test_every_part_that_is_settled_after_the_proof_is_timed() -> None:
     took = {attempt.part_id: attempt.took_ms for attempt in read_trace(books.record.trace).attempts}
     assert took == {0: 700, 1: 1_250}
     assert handler._untimed == {}
+
+
+@pytest.mark.parametrize(
+    ("hop_index", "rejected", "lesson"),
+    [(0, False, "failed"), (1, False, "free"), (1, True, "free"), (None, False, "failed")],
+    ids=["on the way", "by the payee for now", "by the payee for good", "unreadable"],
+)
+def test_what_the_payee_sends_back_teaches_that_the_way_was_free(
+    hop_index: int | None, rejected: bool, lesson: str
+) -> None:
+    learnt: list[str] = []
+    scorer = SimpleNamespace(
+        probe_successful=lambda path, now: learnt.append("free"),
+        payment_path_failed=lambda path, scid, now: learnt.append("failed"),
+    )
+    node: Any = SimpleNamespace(scorer=scorer, core=SimpleNamespace(now=NOW))
+    Node.scorer_failed(node, replace(a_failure(hop_index), payee_rejected=rejected))
+    assert learnt == [lesson]
 
 
 @pytest.mark.parametrize(
