@@ -295,6 +295,17 @@ def test_the_console_runs_commands_and_says_what_is_wrong(typical: Desk) -> None
     assert "There is no command" in dialog.output.toPlainText()
 
 
+def test_in_a_small_window_the_line_of_the_console_is_seen_whole(typical: Desk) -> None:
+    typical.window.resize(800, 600)
+    dialog = open_console(typical)
+
+    def is_whole() -> bool:
+        shown = dialog.line.visibleRegion().boundingRect()
+        return shown == dialog.line.rect() and dialog.output.height() > dialog.output.least_height
+
+    typical.until(is_whole)
+
+
 def test_the_console_offers_the_commands_that_fit(typical: Desk) -> None:
     dialog = open_console(typical)
     completer = dialog.line.completer()

@@ -60,7 +60,8 @@ def _report(parent: QWidget, text: str) -> QObject:
         "again, send the report to the people who make Leyden: it holds no keys and no amounts of yours."
     )
     dialog.body.addWidget(Label(sentence, "body", wrap=True))
-    details = TextArea(_("Report"), lines=10, mono=True)
+    details = TextArea(_("Report"), lines=10, least_lines=4, mono=True)
+    dialog.gives_way = details
     details.setReadOnly(True)
     details.setPlainText(text)
     dialog.body.addWidget(Fold(_("Details"), details))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from PyQt6.QtCore import QStringListModel, Qt
 from PyQt6.QtGui import QKeyEvent
-from PyQt6.QtWidgets import QCompleter, QListView, QSizePolicy, QWidget
+from PyQt6.QtWidgets import QCompleter, QListView, QWidget
 
 from wallet.gui.context import Context
 from wallet.gui.theme import theme
@@ -92,10 +92,10 @@ class ConsoleDialog(Dialog):
         self._context = context
         warning = _("Commands act at once. Whoever tells you what to type here may be after your coins.")
         self.body.addWidget(Banner(warning, "warning"))
-        self.output = TextArea(_("Answers"), lines=16, mono=True)
+        self.output = TextArea(_("Answers"), lines=16, least_lines=4, mono=True)
+        self.gives_way = self.output
         self.output.setReadOnly(True)
         self.output.setMaximumBlockCount(5_000)
-        self.output.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.body.addWidget(self.output)
         self.line = ConsoleLine(_("Command"))
         row = hbox(spacing=S2)

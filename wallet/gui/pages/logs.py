@@ -30,7 +30,8 @@ class LogDialog(Dialog):
         self.body.addWidget(Label(sentence, "body", wrap=True))
         self._failed = Banner("", "danger")
         self.body.addWidget(self._failed)
-        self.text = TextArea(_("Log"), lines=16, mono=True)
+        self.text = TextArea(_("Log"), lines=16, least_lines=4, mono=True)
+        self.gives_way = self.text
         self.text.setReadOnly(True)
         self.text.setPlainText(support_log().text() or _("Nothing has been logged yet."))
         self.body.addWidget(self.text)

@@ -12,16 +12,28 @@ from wallet.gui import format as fmt
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S3, S4, S6
 from wallet.gui.widgets.basic import Button, Label, Pill, hbox, vbox
-from wallet.gui.widgets.focus import focus_watcher
+from wallet.gui.widgets.fields import TextArea
+from wallet.gui.widgets.focus import focus_watcher, step_on
 from wallet.i18n import _
 
 __all__ = ["Dialog", "confirm"]
+
+
+def _shrink(area: TextArea, missing: int) -> int:
+    """Lowers it by what is missing as it stands now, or gives it back what there is room for; the change in pixels."""
+    height = min(area.whole_height, max(area.least_height, area.maximumHeight() - missing))
+    change = height - area.maximumHeight()
+    if change:
+        area.setFixedHeight(height)
+    return change
 
 
 class Dialog(QDialog):
     """A window-modal dialog at most 560 px wide. Fill `body`, add buttons with `add_button`, then `open()`.
 
     On any network but mainnet it carries the network's word beside its title.
+
+    Attributes: `gives_way`, the text that is lower where the window is too low for all.
     """
 
     def __init__(self, parent: QWidget, title: str, *, network: str = "mainnet", width: int = 560) -> None:
@@ -57,6 +69,7 @@ class Dialog(QDialog):
         outer.addWidget(self._scroll, 1)
         outer.addLayout(foot)
         self.setLayout(outer)
+        self.gives_way: TextArea | None = None
         self._wide = width
         self._whole_height = 0
         self._fitter = QTimer(self)
@@ -112,6 +125,8 @@ class Dialog(QDialog):
             rest = whole - self._scroll.sizeHint().height()
         height = inner + rest + 2
         limit = px(800) if host is None else host.height() - px(S6)
+        if self.gives_way is not None:
+            height += _shrink(self.gives_way, height - limit)
         self._whole_height = height
         self.resize(width, min(height, limit))
         self._show_bar()
@@ -132,6 +147,9 @@ class Dialog(QDialog):
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
             self._fitter.start()
         return False
+
+    def focusNextPrevChild(self, next: bool) -> bool:
+        return step_on(self, forward=next) or super().focusNextPrevChild(next)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         self.fit()

@@ -98,9 +98,14 @@ class PasswordEdit(LineEdit):
 
 
 class TextArea(QPlainTextEdit):
-    """A few lines of text; Tab leaves it."""
+    """A few lines of text; Tab leaves it.
 
-    def __init__(self, name: str, placeholder: str = "", *, lines: int = 3, mono: bool = False) -> None:
+    Attributes: `whole_height`, with all its lines; `least_height`, where it may give way to what else a dialog holds.
+    """
+
+    def __init__(
+        self, name: str, placeholder: str = "", *, lines: int = 3, least_lines: int = 0, mono: bool = False
+    ) -> None:
         super().__init__()
         self.setAccessibleName(name)
         self.setAccessibleDescription(placeholder or _("Lines of text; Tab leaves them"))
@@ -108,7 +113,10 @@ class TextArea(QPlainTextEdit):
         self.setFont(theme().font("mono" if mono else "body"))
         self.setTabChangesFocus(True)
         self.setLineWrapMode(QPlainTextEdit.LineWrapMode.WidgetWidth)
-        self.setFixedHeight(theme().line_height("body") * lines + theme().px(24))
+        line, frame = theme().line_height("body"), theme().px(24)
+        self.whole_height = line * lines + frame
+        self.least_height = line * (least_lines or lines) + frame
+        self.setFixedHeight(self.whole_height)
 
     def set_wrong(self, wrong: bool) -> None:
         value = "true" if wrong else "false"
