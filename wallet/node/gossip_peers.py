@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from wallet.bitcoin.errors import DecodeError
 from wallet.chain.interfaces import LogLevel
 from wallet.ln.msgs.addresses import AddressKind, SocketAddress, decode_addresses
-from wallet.ln.routing.gossip import SyncState
+from wallet.ln.routing.gossip import WHOLE_LIST, SyncState
 from wallet.ln.types import NodeId
 from wallet.node.first_nodes import DnsSeeds, FirstNodes, Seeds, is_public, read_first_nodes
 from wallet.node.questions import EndedError, Questions
@@ -204,8 +204,9 @@ class GossipPeers:
         synced = _synced(self._node.ledger.settings.get(SYNCED_SETTING, ""))
         if not channels or synced is None:
             return True
-        if progress.state is SyncState.DONE and progress.listed:
-            # With a peer that is connected: its news come by themselves.
+        if progress.state is SyncState.DONE and progress.listed and progress.listed * WHOLE_LIST >= channels:
+            # With a peer that is connected: its news come by themselves. One that has little, or hides the rest, is
+            # none.
             return False
         synced_at, synced_channels = synced
         kept, whole = KEPT_PART

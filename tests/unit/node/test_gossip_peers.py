@@ -33,7 +33,7 @@ from wallet.node.sockets import NodeUri
 NOW_AT = 1_800_000_000
 ASKING = SyncProgress(state=SyncState.RANGES, known=0, listed=0, signatures=0, busy=1, synced_at=None)
 NOTHING = replace(ASKING, state=SyncState.NOT_STARTED, busy=0)
-DONE = SyncProgress(state=SyncState.DONE, known=9, listed=9, signatures=0, busy=0, synced_at=NOW_AT)
+DONE = SyncProgress(state=SyncState.DONE, known=900, listed=900, signatures=0, busy=0, synced_at=NOW_AT)
 AFTERWARDS = replace(DONE, known=0, listed=0)
 """When the peers of a sync that ended have gone."""
 
@@ -360,6 +360,17 @@ def test_while_a_peer_that_has_told_all_is_connected_the_graph_is_not_old() -> N
     turns.node.now_at += 10 * GRAPH_TOO_OLD_SECONDS
     assert looked(turns) == IDLE_SECONDS
     assert turns.called == []
+
+
+@pytest.mark.parametrize(("listed", "is_needed"), [(124, True), (125, False)], ids=["little", "enough"])
+def test_a_peer_that_has_little_or_hides_the_rest_is_not_enough(listed: int, is_needed: bool) -> None:
+    """Of a channel, say: it would be the only one that tells us of ways, and they would all be its own."""
+    turns = synced()
+    turns.node.called.clear()
+    turns.node.progress = replace(DONE, known=listed, listed=listed)
+    turns.node.now_at += GRAPH_TOO_OLD_SECONDS
+    looked(turns)
+    assert bool(turns.called) is is_needed
 
 
 def test_who_cannot_be_reached_is_left_alone_and_pauses_grow() -> None:

@@ -57,6 +57,7 @@ from wallet.ln.msgs import (
 )
 from wallet.ln.msgs.addresses import count_hostnames
 from wallet.ln.routing.graph import STALE_CHANNEL_SECONDS, ChannelInfo, GraphSnapshot, NetworkGraph, NodeInfo
+from wallet.ln.routing.unverified import Unverified
 from wallet.ln.types import NodeId, Now, PeerError, ShortChannelId
 
 __all__ = [
@@ -75,6 +76,13 @@ __all__ = [
 
 MAX_SYNC_PEERS: Final = 5
 MAX_FULL_SYNC_PEERS: Final = 2
+ONE_MORE_TICKS: Final = 360
+"""Once an hour one more peer is asked for everything, in case those before have hidden some of it."""
+ASK_AGAIN_TICKS: Final = 24 * ONE_MORE_TICKS
+"""Where all were, one is asked again once a day: there may have been no room for what it told."""
+WHOLE_LIST: Final = 8
+"""A list of less than this fraction of the graph is no measure of the network. Room for made-up channels is less than
+that, so that they do not make a true list look short."""
 RECENT_GOSSIP_SECONDS: Final = 3_600
 MAX_FUTURE_SECONDS: Final = 86_400
 """An update from further ahead would block all honest ones after it."""
@@ -173,36 +181,6 @@ def verify_channel_update(msg: ChannelUpdate, node_id: NodeId) -> bool:
 
 def verify_node_announcement(msg: NodeAnnouncement) -> bool:
     return curve.verify_ecdsa(msg.signature, msg.digest(), msg.node_id)
-
-
-@dataclass(slots=True)
-class _Unverified:
-    """What is being verified, so that it is not verified twice, and what hangs on it.
-
-    Attributes:
-        messages: how many.
-        channels: the nodes of announced channels.
-        nodes: how many of these channels a node has.
-        updates, announcements: the time of the newest.
-    """
-
-    messages: int = 0
-    channels: dict[ShortChannelId, tuple[NodeId, NodeId]] = field(default_factory=dict)
-    nodes: dict[NodeId, int] = field(default_factory=dict)
-    updates: dict[tuple[ShortChannelId, int], int] = field(default_factory=dict)
-    announcements: dict[NodeId, int] = field(default_factory=dict)
-
-    def add_channel(self, msg: ChannelAnnouncement) -> None:
-        self.channels[msg.short_channel_id] = (msg.node_id_1, msg.node_id_2)
-        for node_id in (msg.node_id_1, msg.node_id_2):
-            self.nodes[node_id] = self.nodes.get(node_id, 0) + 1
-
-    def remove_channel(self, msg: ChannelAnnouncement) -> None:
-        del self.channels[msg.short_channel_id]
-        for node_id in (msg.node_id_1, msg.node_id_2):
-            self.nodes[node_id] -= 1
-            if not self.nodes[node_id]:
-                del self.nodes[node_id]
 
 
 @dataclass(slots=True)
@@ -333,7 +311,7 @@ class NetGraphMsgHandler:
         self._clock = clock
         self._draw = draw
         self._signature_checks = signature_checks
-        self._unverified = _Unverified()
+        self._unverified = Unverified()
         self._checking: set[ShortChannelId] = set()
         # Believed first, and told to nobody before they are checked; our own need no check.
         self._believes = utxo_lookup is not None and draw is not None
@@ -355,6 +333,7 @@ class NetGraphMsgHandler:
         self._pending_nodes: dict[NodeId, int] = {}
         self._events: list[MessageSendEvent] = []
         self._synced_at: int | None = None
+        self._ticks = 0
 
     # --- peers ------------------------------------------------------------------------------------
 
@@ -380,12 +359,18 @@ class NetGraphMsgHandler:
             self._query_ranges(their_node_id, sync)
 
     def _may_ask_one_more(self) -> bool:
-        return sum(peer.full_sync for peer in self._peers.values()) < MAX_FULL_SYNC_PEERS
+        """Who is done and had little to tell takes no place."""
+        asked = (sync for sync in self._peers.values() if sync.full_sync)
+        return sum(not sync.synced or self._has_much(sync) for sync in asked) < MAX_FULL_SYNC_PEERS
+
+    def _has_much(self, sync: _PeerSync) -> bool:
+        return sync.fresh > 0 and sync.fresh * WHOLE_LIST >= self.network_graph.channel_count
 
     def _query_ranges(self, node_id: NodeId, sync: _PeerSync) -> None:
         """Ask for the ids of all channels."""
         sync.full_sync = sync.awaiting_range = True
-        sync.ticks = 0
+        sync.synced = False
+        sync.ticks = sync.listed = sync.fresh = 0
         self._send(
             node_id,
             QueryChannelRange(
@@ -468,7 +453,18 @@ class NetGraphMsgHandler:
                     self._send_filter(node_id, STALE_CHANNEL_SECONDS)
             self._query_next(node_id, sync)
         self._ask_in_their_place()
+        self._ticks += 1
+        if self._ticks % ONE_MORE_TICKS == 0:
+            self._ask_one_more()
         self._check_some()
+
+    def _ask_one_more(self) -> None:
+        """The longest connected that was not asked for everything; where there is none, one again."""
+        again = self._ticks % ASK_AGAIN_TICKS == 0
+        for node_id, sync in sorted(self._peers.items(), key=lambda item: item[1].full_sync):
+            if sync.answers and (not sync.full_sync or (again and sync.synced and not sync.missing)):
+                self._query_ranges(node_id, sync)
+                return
 
     def _ask_in_their_place(self) -> None:
         """Until a first sync has ended, ask others in place of those that have gone or do not answer."""
@@ -1154,7 +1150,9 @@ class NetGraphMsgHandler:
         """Once nothing is left to ask a peer for, and what came has been judged."""
         if sync.full_sync and not sync.synced and not self._unverified.messages and not self._pending:
             sync.synced = True
-            self._synced_at = self._clock().at
+            # With who has little it was none, unless nobody has told anything.
+            if self._has_much(sync) or not self.network_graph.channel_count:
+                self._synced_at = self._clock().at
 
     def _is_coming(self, scid: ShortChannelId) -> bool:
         """Tell whether a channel is known, or is being checked."""

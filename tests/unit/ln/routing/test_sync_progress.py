@@ -184,6 +184,63 @@ def test_another_is_asked_in_the_place_of_one_that_does_not_answer(monkeypatch: 
     assert world.sent() == []
 
 
+def asked_for_everything(world: World) -> list[NodeId]:
+    events = world.net.get_and_clear_pending_msg_events()
+    sent = [event for event in events if isinstance(event, SendMessage)]
+    return [event.node_id for event in sent if isinstance(event.msg, msgs.QueryChannelRange)]
+
+
+@pytest.mark.parametrize("channels", [0, 9], ids=["nothing here", "a graph here"])
+def test_peers_that_have_little_to_tell_keep_no_other_from_being_asked(
+    channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gossip, "MAX_FULL_SYNC_PEERS", 1)
+    world = World()
+    for number in range(channels):
+        world.graph.add_channel(announce_channel("A", "B", scid(100 + number)), None, NOW.at)
+    world.net.peer_connected(PEER, GOSSIPS, False)
+    # Of nine, one: who hides the rest.
+    world.lists(PEER, *world.graph.short_channel_ids()[:1])
+    assert world.progress().state is SyncState.DONE
+    # With a graph here that was no sync; without one, nobody knows better.
+    assert (world.progress().synced_at is None) is (channels > 0)
+    asked_for_everything(world)
+    world.net.peer_connected(OTHER, GOSSIPS, False)
+    assert asked_for_everything(world) == [OTHER]
+    world.lists(OTHER, AB, BC, CD)
+    world.ends()
+    world.net.peer_connected(THIRD, GOSSIPS, False)
+    assert asked_for_everything(world) == []
+
+
+def test_once_an_hour_one_more_is_asked_for_everything_and_once_a_day_one_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gossip, "ONE_MORE_TICKS", 3)
+    monkeypatch.setattr(gossip, "ASK_AGAIN_TICKS", 12)
+    monkeypatch.setattr(gossip, "MAX_FULL_SYNC_PEERS", 1)
+    world = World()
+    for a, b, channel in (("A", "B", AB), ("B", "C", BC), ("C", "D", CD)):
+        world.graph.add_channel(announce_channel(a, b, channel), None, NOW.at)
+    for peer in (PEER, OTHER, THIRD):
+        world.net.peer_connected(peer, GOSSIPS, False)
+    assert asked_for_everything(world) == [PEER]
+    world.lists(PEER, AB, BC, CD)
+    asked = []
+    for _ in range(12):
+        world.net.timer_tick_occurred()
+        now_asked = asked_for_everything(world)
+        asked.append(now_asked)
+        for peer in now_asked:
+            if peer != PEER:
+                world.lists(peer, AB, BC, CD)
+    assert asked == [[], [], [OTHER], [], [], [THIRD], [], [], [], [], [], [PEER]]
+    # It is counted anew.
+    assert world.progress().busy == 1
+    world.lists(PEER, AB, BC, CD)
+    assert told(world.progress()) == (SyncState.DONE, 3, 3, 0)
+
+
 def test_a_payment_finds_its_way_before_the_sync_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gossip, "SHORT_IDS_PER_QUERY", 2)
     world = World()
