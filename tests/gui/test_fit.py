@@ -111,6 +111,8 @@ def test_a_payment_keeps_its_name_when_there_is_little_room(
         assert item is not None
         second = ActivityDelegate.second_line(table, item)
         assert (fmt.ago(item.at) in second) is narrow
+        for told in (Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole):
+            assert fmt.ago(item.at) in page.model.data(page.model.index(0, WHAT), told)
         room = table.columnWidth(WHAT) - 2 * theme().px(12) - theme().px(32)
         assert QFontMetrics(theme().font("body")).horizontalAdvance("Rent of the server") <= room
         assert QFontMetrics(theme().font("caption")).horizontalAdvance(second) <= room

@@ -133,12 +133,13 @@ class ActivityModel(ColumnsModel):
         if role == Qt.ItemDataRole.ToolTipRole and column == WHEN:
             return fmt.date_time(item.at)
         if role == Qt.ItemDataRole.ToolTipRole and column == WHAT:
-            return plain_tip(f"{item_title(item)}\n{item_state(item)}")
+            # The time too: where it has no column of its own it stands in this one.
+            return plain_tip(f"{item_title(item)}\n{fmt.ago(item.at)} · {item_state(item)}")
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text_of(item, column)
         if role == Qt.ItemDataRole.AccessibleTextRole:
             if column == WHAT:
-                return f"{item_title(item)}, {item_state(item)}"
+                return f"{item_title(item)}, {fmt.ago(item.at)}, {item_state(item)}"
             spoken = f"{self.headerData(column, Qt.Orientation.Horizontal)}: {self._text_of(item, column)}"
             return f"{spoken} {item_worth(item)}".rstrip() if column == AMOUNT else spoken
         return None
