@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import ast
 import contextlib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from PyQt6.QtCore import Qt
+from PyQt6.QtCore import QPoint, QRect, Qt
 from PyQt6.QtGui import QFontMetrics
 from PyQt6.QtWidgets import (
     QAbstractButton,
@@ -19,6 +20,7 @@ from PyQt6.QtWidgets import (
     QLineEdit,
     QPlainTextEdit,
     QPushButton,
+    QScrollArea,
     QScrollBar,
     QWidget,
 )
@@ -34,7 +36,7 @@ from tests.gui.test_literal import markup
 from wallet.gui.tips import plain_tip
 from wallet.gui.widgets.basic import Button, ElidedLabel, Label, hbox
 from wallet.gui.widgets.fields import Segments
-from wallet.gui.widgets.focus import focus_watcher
+from wallet.gui.widgets.focus import focus_watcher, reading_order
 from wallet.gui.widgets.qr import QrCode
 from wallet.gui.widgets.why import tell_why, why_not
 
@@ -98,6 +100,35 @@ def unreachable(where: QWidget) -> list[str]:
     ]
 
 
+def scrolls_in(widget: QWidget) -> QScrollArea | None:
+    step = widget.parentWidget()
+    while step is not None and not isinstance(step, QScrollArea):
+        step = step.parentWidget()
+    return step
+
+
+def disordered(where: QWidget) -> list[str]:
+    """What is not in the order in which Tab goes, or comes after what stands below it in the same column."""
+    order = reading_order(where)
+    found = [
+        f"Tab passes by {type(widget).__name__} {widget.accessibleName()}"
+        for widget in controls(where)
+        if widget.isEnabled()
+        and widget.focusPolicy() & Qt.FocusPolicy.TabFocus
+        and widget.focusProxy() is None
+        and widget not in order
+        and not (isinstance(widget, QAbstractButton) and widget.group() is not None)
+    ]
+    places = [QRect(widget.mapTo(where, QPoint(0, 0)), widget.size()) for widget in order]
+    for (first, before), (second, after) in pairwise(zip(order, places, strict=True)):
+        beside = after.left() > before.right() or after.right() < before.left()
+        # What is scrolled has no place beside what is not.
+        together = scrolls_in(first) is scrolls_in(second)
+        if after.bottom() < before.top() and not beside and together:
+            found.append(f"Tab goes up: {first.accessibleName()} to {second.accessibleName()}")
+    return found
+
+
 def too_many_filled(where: QWidget) -> list[str]:
     filled = [
         b.text() for b in where.findChildren(Button) if b.kind in {"filled", "danger"} and b.isVisible()
@@ -148,7 +179,7 @@ def sideways(where: QWidget) -> list[str]:
     ]
 
 
-CHECKS = (nameless, undescribed, unreachable, too_many_filled, silent, clipped, sideways, markup)
+CHECKS = (nameless, undescribed, unreachable, disordered, too_many_filled, silent, clipped, sideways, markup)
 
 
 @pytest.mark.parametrize("name", list(SCENES))
@@ -247,6 +278,40 @@ def test_the_ring_follows_the_keyboard_and_not_the_mouse(qtbot: QtBot) -> None:
     click(handle, stage.window.rect().center())
     assert watcher._ring is None
     stage.end()
+
+
+def test_tab_goes_as_one_reads(qtbot: QtBot) -> None:
+    """By key, on a page whose facts are drawn anew while it is shown: its foot comes after them, and the status bar
+    after the page."""
+    stage = Stage((800, 600), "light")
+    try:
+        SCENES["channel-page"](stage)
+        assert stage.window is not None
+        shell = stage.window.shell
+        assert shell is not None
+        where = top(stage)
+        qtbot.waitUntil(where.isActiveWindow, timeout=PATIENCE_MS)
+        order = reading_order(where)
+        names = [
+            widget.accessibleName() or (widget.text() if isinstance(widget, QAbstractButton) else "")
+            for widget in order
+        ]
+        for earlier, later in (
+            ("Channels", "All channels"),
+            ("Copy: Peer's id", "Force-close"),
+            ("Force-close", shell.status_bar._items[0].text),
+        ):
+            assert names.index(earlier) < names.index(later)
+        order[0].setFocus()
+        for expected in [*order[1:], order[0]]:
+            focused = QApplication.focusWidget()
+            assert focused is not None
+            press(focused, Qt.Key.Key_Tab)
+            assert QApplication.focusWidget() is expected
+        press(order[0], Qt.Key.Key_Tab, Qt.KeyboardModifier.ShiftModifier)
+        assert QApplication.focusWidget() is order[-1]
+    finally:
+        stage.end()
 
 
 def test_shortcuts_lead_to_pages(qtbot: QtBot) -> None:

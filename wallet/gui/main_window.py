@@ -31,7 +31,7 @@ from wallet.gui.theme import theme
 from wallet.gui.tokens import NARROW_BELOW, STRIP
 from wallet.gui.widgets.basic import Button, Label, add_action, discard, hbox, menu, vbox
 from wallet.gui.widgets.fields import AmountField
-from wallet.gui.widgets.focus import focus_watcher
+from wallet.gui.widgets.focus import focus_watcher, step_on
 from wallet.gui.widgets.navigation import Navigation, Place
 from wallet.gui.widgets.statusbar import StatusBar
 from wallet.i18n import _, current_language
@@ -696,6 +696,9 @@ class MainWindow(QMainWindow):
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         super().resizeEvent(event)
         self._fit()
+
+    def focusNextPrevChild(self, next: bool) -> bool:
+        return step_on(self, forward=next) or super().focusNextPrevChild(next)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         super().showEvent(event)

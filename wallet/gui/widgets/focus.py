@@ -13,8 +13,11 @@ from PyQt6 import sip
 from PyQt6.QtCore import QEvent, QObject, QPoint, QRect, QRectF, Qt
 from PyQt6.QtGui import QPainter, QPaintEvent, QPen
 from PyQt6.QtWidgets import (
+    QAbstractButton,
     QAbstractItemView,
     QApplication,
+    QGridLayout,
+    QLayout,
     QLineEdit,
     QPlainTextEdit,
     QScrollArea,
@@ -23,7 +26,7 @@ from PyQt6.QtWidgets import (
 
 from wallet.gui.theme import theme
 
-__all__ = ["FocusWatcher", "focus_watcher"]
+__all__ = ["FocusWatcher", "focus_watcher", "reading_order", "step_on"]
 
 _MOVES = frozenset({QEvent.Type.Move, QEvent.Type.Resize, QEvent.Type.Hide, QEvent.Type.Show})
 _ACTS = frozenset(
@@ -141,6 +144,67 @@ class FocusWatcher(QObject):
             self.by_keyboard = False
             self.follow(None)
         return False
+
+
+def reading_order(window: QWidget) -> list[QWidget]:
+    """What Tab comes to, as one reads the window: by its layouts, whatever was made when.
+
+    Qt's own order is that in which widgets were made: what is drawn anew on a page would come after its foot.
+    """
+    found: list[QWidget] = []
+
+    def walk(widget: QWidget) -> None:
+        if not widget.isVisibleTo(window):
+            return
+        stops = bool(widget.focusPolicy() & Qt.FocusPolicy.TabFocus)
+        if stops and widget.isEnabled() and widget.focusProxy() is None and not _is_for_arrows(widget):
+            found.append(widget)
+        layout = widget.layout()
+        laid_out = [] if layout is None else _laid_out(layout)
+        # What floats over others has its place only.
+        others = [
+            child
+            for child in widget.children()
+            if isinstance(child, QWidget) and not child.isWindow() and child not in laid_out
+        ]
+        for child in [*laid_out, *sorted(others, key=lambda one: (one.y(), one.x()))]:
+            walk(child)
+
+    walk(window)
+    return found
+
+
+def _is_for_arrows(widget: QWidget) -> bool:
+    """Whether it is one of a group of choices, another of which is chosen: Tab goes there, and arrows go on."""
+    group = widget.group() if isinstance(widget, QAbstractButton) else None
+    if group is None or not group.exclusive():
+        return False
+    chosen = group.checkedButton()
+    return chosen is not None and chosen is not widget and chosen.isVisible() and chosen.isEnabled()
+
+
+def _laid_out(layout: QLayout) -> list[QWidget]:
+    items = [(layout.itemAt(number), number) for number in range(layout.count())]
+    if isinstance(layout, QGridLayout):
+        items.sort(key=lambda one: layout.getItemPosition(one[1])[:2])
+    found: list[QWidget] = []
+    for item, _number in items:
+        widget, inner = (None, None) if item is None else (item.widget(), item.layout())
+        if widget is not None:
+            found.append(widget)
+        elif inner is not None:
+            found += _laid_out(inner)
+    return found
+
+
+def step_on(window: QWidget, *, forward: bool) -> bool:
+    """Tab, or Shift+Tab: to the next control in reading order. False where the keyboard is on none of them."""
+    order, now = reading_order(window), window.focusWidget()
+    if now is None or now not in order:
+        return False
+    reason = Qt.FocusReason.TabFocusReason if forward else Qt.FocusReason.BacktabFocusReason
+    order[(order.index(now) + (1 if forward else -1)) % len(order)].setFocus(reason)
+    return True
 
 
 _watcher: FocusWatcher | None = None
