@@ -162,13 +162,18 @@ class RoutingMessageHandler(MessageSendEventsProvider, Protocol):
 
     def handle_channel_update(self, their_node_id: NodeId | None, msg: ChannelUpdate) -> bool: ...
 
-    def get_next_channel_announcement(self, start: ShortChannelId) -> ChannelGossip | ShortChannelId | None:
-        """The first channel whose id is `start` or higher, and which has at least one update; or an id to go on from
-        another time, as there are many that may not be told."""
+    def get_next_channel_announcement(
+        self, start: ShortChannelId, wanted: range
+    ) -> ChannelGossip | ShortChannelId | None:
+        """The first channel whose id is `start` or higher, and which has at least one update of a time in `wanted`; or
+        an id to go on from another time, as there are many that may not be told, or have none."""
         ...
 
-    def get_next_node_announcement(self, start: NodeId | None) -> NodeAnnouncement | NodeId | None:
-        """The first announced node behind `start`, or the first of all; or a node to go on behind, as above."""
+    def get_next_node_announcement(
+        self, start: NodeId | None, wanted: range
+    ) -> NodeAnnouncement | NodeId | None:
+        """The first node behind `start`, or the first of all, that was announced at a time in `wanted`; or a node to go
+        on behind, as above."""
         ...
 
     def handle_reply_channel_range(self, their_node_id: NodeId, msg: ReplyChannelRange) -> None: ...

@@ -290,6 +290,14 @@ class _Peer(Generic[_D]):
             return False
         return 0 <= timestamp_at - wanted.first_timestamp_at < wanted.timestamp_range_seconds
 
+    @property
+    def wanted_times(self) -> range:
+        """The times of which it asked for gossip."""
+        wanted = self.gossip_filter
+        if wanted is None:
+            return range(0)
+        return range(wanted.first_timestamp_at, wanted.first_timestamp_at + wanted.timestamp_range_seconds)
+
 
 class _Disconnect(Exception):
     """Ends a connection; raised and caught in this module only.
@@ -877,7 +885,9 @@ class PeerManager(Generic[_D]):
     def _backfill_one(self, peer: _Peer[_D]) -> bool:
         """Look at the next channel or node for the backfill; False when there is none, or none yet."""
         if peer.backfill is _Backfill.CHANNELS:
-            found = self._route_handler.get_next_channel_announcement(peer.backfill_channel)
+            found = self._route_handler.get_next_channel_announcement(
+                peer.backfill_channel, peer.wanted_times
+            )
             if found is None:
                 peer.backfill = _Backfill.NODES
                 return True
@@ -893,7 +903,7 @@ class PeerManager(Generic[_D]):
                 self._encrypt(peer, update)
             return True
         if peer.backfill is _Backfill.NODES:
-            node = self._route_handler.get_next_node_announcement(peer.backfill_node)
+            node = self._route_handler.get_next_node_announcement(peer.backfill_node, peer.wanted_times)
             if node is None:
                 peer.backfill = _Backfill.DONE
                 return False

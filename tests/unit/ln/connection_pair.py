@@ -201,11 +201,11 @@ class Routes:
         self.heard.append(msg)
         return self.news
 
-    def get_next_channel_announcement(self, start: ShortChannelId) -> ChannelGossip | None:
+    def get_next_channel_announcement(self, start: ShortChannelId, wanted: range) -> ChannelGossip | None:
         scid = min((scid for scid in self.channels if scid >= start), default=None)
         return None if scid is None else self.channels[scid]
 
-    def get_next_node_announcement(self, start: NodeId | None) -> msgs.NodeAnnouncement | None:
+    def get_next_node_announcement(self, start: NodeId | None, wanted: range) -> msgs.NodeAnnouncement | None:
         node_id = min((node for node in self.nodes if start is None or node > start), default=None)
         return None if node_id is None else self.nodes[node_id]
 

@@ -129,11 +129,14 @@ PENDING_LOOKUPS_HIGH: Final = 256
 MAX_PENDING_LOOKUPS: Final = 2_048
 MAX_WAITING_NODES: Final = 1_024
 CHANNELS_PER_LOOK: Final = 8_192
+UNWANTED_PER_LOOK: Final = 1_024
 NODES_PER_LOOK: Final = 512
 """So many are looked at in one go for something to tell a peer: a millisecond or so, under the lock."""
 CHECKS_PER_TICK: Final = 5
 """Of channels that were believed first. With ticks of ten seconds, 50,000 channels take a bit more than a day."""
 
+
+ALL_TIMES: Final = range(1 << 33)
 
 _BAD_CHANNEL: Final = "A channel_announcement has a signature that is not correct."
 _BAD_UPDATE: Final = "A channel_update has a signature that is not correct."
@@ -935,14 +938,24 @@ class NetGraphMsgHandler:
 
     # --- gossip out -------------------------------------------------------------------------------
 
-    def get_next_channel_announcement(self, start: ShortChannelId) -> ChannelGossip | ShortChannelId | None:
-        """The first channel with id `start` or higher that has an update and may be told, and its updates."""
-        graph = self.network_graph
+    def get_next_channel_announcement(
+        self, start: ShortChannelId, wanted: range = ALL_TIMES
+    ) -> ChannelGossip | ShortChannelId | None:
+        """The first channel with id `start` or higher that has an update of a wanted time and may be told, and its
+        updates."""
+        graph, passed_by = self.network_graph, 0
         looked_at = graph.channels_from(start, CHANNELS_PER_LOOK)
         for scid in looked_at:
-            found = self._gossip_of(scid) if self._has_news(scid) else None
+            if not self._has_news(scid):
+                continue
+            # By the times alone: most peers want the last hour, and nothing is to be read for the rest.
+            one_at, other_at = graph.update_times(scid)
+            found = self._gossip_of(scid) if one_at in wanted or other_at in wanted else None
             if found is not None:
                 return found
+            passed_by += 1
+            if passed_by == UNWANTED_PER_LOOK:
+                return ShortChannelId(scid + 1)
         return ShortChannelId(looked_at[-1] + 1) if len(looked_at) == CHANNELS_PER_LOOK else None
 
     def _has_news(self, scid: ShortChannelId) -> bool:
@@ -956,12 +969,16 @@ class NetGraphMsgHandler:
             return None
         return announcement, graph.channel_update(scid, 0), graph.channel_update(scid, 1)
 
-    def get_next_node_announcement(self, start: NodeId | None) -> NodeAnnouncement | NodeId | None:
-        looked_at = self.network_graph.announced_nodes_behind(start, NODES_PER_LOOK)
+    def get_next_node_announcement(
+        self, start: NodeId | None, wanted: range = ALL_TIMES
+    ) -> NodeAnnouncement | NodeId | None:
+        graph = self.network_graph
+        looked_at = graph.announced_nodes_behind(start, NODES_PER_LOOK)
         for node_id in looked_at:
-            found = self.network_graph.node_announcement(node_id) if self._node_may_be_told(node_id) else None
-            if found is not None:
-                return found
+            if graph.node_announced_at(node_id) in wanted and self._node_may_be_told(node_id):
+                found = graph.node_announcement(node_id)
+                if found is not None:
+                    return found
         return looked_at[-1] if len(looked_at) == NODES_PER_LOOK else None
 
     # --- their queries ----------------------------------------------------------------------------

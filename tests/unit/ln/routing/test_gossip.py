@@ -434,6 +434,52 @@ def test_a_backfill_goes_on_behind_what_may_not_be_told(monkeypatch: pytest.Monk
     assert heard == [expected, announce_terms("hub", "node 9", last), announce_node("node 9")]
 
 
+def test_what_a_peer_does_not_want_is_passed_by_unread_and_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly everybody wants the last hour only: reading all the rest for it would take seconds, under the lock."""
+    monkeypatch.setattr(gossip, "UNWANTED_PER_LOOK", 3)
+    net = handler()
+    graph = net.network_graph
+    last = scid(109)
+    for number in range(10):
+        name, channel = f"node {number}", scid(100 + number)
+        at = NOW.at - 10 if channel == last else NOW.at - 4_000
+        net.handle_channel_announcement(OTHER_PEER, announce_channel("hub", name, channel))
+        net.handle_channel_update(OTHER_PEER, announce_terms("hub", name, channel, timestamp_at=at))
+        net.handle_node_announcement(OTHER_PEER, announce_node(name, at))
+    read: list[object] = []
+
+    def noted(get: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def noting(key: Any) -> Any:
+            read.append(key)
+            return get(key)
+
+        return noting
+
+    for name in ("channel_announcement", "node_announcement"):
+        monkeypatch.setattr(graph, name, noted(getattr(graph, name)))
+    wanted = range(NOW.at - 3_600, NOW.at + 3_600)
+    starts = [scid(0)]
+    while isinstance(found := net.get_next_channel_announcement(starts[-1], wanted), int):
+        starts.append(found)
+    assert starts == [scid(0), scid(102) + 1, scid(105) + 1, scid(108) + 1]
+    assert isinstance(found, tuple)
+    assert found[0].short_channel_id == last
+    node = net.get_next_node_announcement(None, wanted)
+    assert isinstance(node, msgs.NodeAnnouncement)
+    assert read == [last, node_id("node 9")]
+    # The same by a connection.
+    theirs = Node(1, gossip=net)
+    stranger = Stranger(theirs).greet()
+    stranger.send(
+        replace(FILTER_ALL, first_timestamp_at=wanted.start, timestamp_range_seconds=len(wanted)),
+    )
+    heard: list[Message] = []
+    for _ in range(6):
+        theirs.peers.process_events()
+        heard += stranger.hear()
+    assert heard == [found[0], announce_terms("hub", "node 9", last, timestamp_at=NOW.at - 10), node]
+
+
 def test_nothing_but_gossip_looks_up_a_funding_output() -> None:
     """Never because of a payment: what is looked up when would tell a server each route."""
     wallet = Path(gossip.__file__).parents[2]
