@@ -24,6 +24,7 @@ from itertools import pairwise
 from typing import Final, Protocol
 
 from wallet.bitcoin.errors import APIError, DecodeError
+from wallet.bitcoin.frozen import replace
 from wallet.ln.route import Path
 from wallet.ln.routing.graph import NetworkGraph
 from wallet.ln.routing.pathfinding import MAX_CAPACITY_MSAT, PathFinder, negative_log10_times_2048
@@ -364,10 +365,10 @@ class ProbabilisticScorer:
         self._set(scid, direction, min(max(0, low - amount_msat), high), high, capacity, now_at)
 
     def forget_decayed(self, now: Now) -> None:
-        """Drop what time has made worthless."""
+        """Drop what time has made worthless. What a clock that ran ahead has dated is of now: from here on it fades."""
         after_seconds = FORGOTTEN_AFTER_HALF_LIVES * self._parameters.half_life_seconds
         self._liquidities = {
-            scid: known
+            scid: known if known.updated_at <= now.at else replace(known, updated_at=now.at)
             for scid, known in self._liquidities.items()
             if now.at - known.updated_at < after_seconds
         }

@@ -143,6 +143,18 @@ def test_knowledge_decays() -> None:
     assert world.bounds(world.ab) is None
 
 
+def test_what_a_clock_that_ran_ahead_has_dated_fades_from_now_on() -> None:
+    world = World()
+    half = PARAMETERS.half_life_seconds
+    world.scorer.payment_path_failed(world.path(400_000_000), world.bc, later(1_000 * half))
+    assert world.bounds(world.ab) == (400_000_000, CAPACITY)
+    world.scorer.forget_decayed(NOW)
+    assert world.bounds(world.ab) == (400_000_000, CAPACITY)
+    assert world.bounds(world.ab, later(half)) == (200_000_000, CAPACITY)
+    world.scorer.forget_decayed(later(20 * half))
+    assert world.bounds(world.ab) is None
+
+
 @given(
     st.lists(
         st.tuples(
