@@ -10,6 +10,7 @@ import pytest
 from tests.functional.whole_nodes import CONFIG, WholeNode, WholeWorld, play
 from wallet.ln.config import ChannelHandshakeLimits
 from wallet.node.api import CommandError
+from wallet.onchain.wallet import INTERNAL
 
 
 def test_a_peer_is_asked_for_its_minimum_without_coins_and_nothing_is_left(tmp_path: Path) -> None:
@@ -30,6 +31,31 @@ def test_a_peer_is_asked_for_its_minimum_without_coins_and_nothing_is_left(tmp_p
             assert not quote["warning"]
             # The question was no promise: a channel can be opened still.
             await alice.open_channel(bob, 200_000)
+
+    play(scenario())
+
+
+def test_questions_and_offers_that_come_to_nothing_tell_one_address_and_no_more(tmp_path: Path) -> None:
+    """Each opening names where a close is to pay: a stranger's, too, who only wants to hear that."""
+
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ["alice", "bob"]) as world:
+            alice, bob = world.nodes
+
+            def handed_out() -> list[int]:
+                return [each.node.onchain._state.branches[INTERNAL].handed_count for each in (alice, bob)]
+
+            before = handed_out()
+            for _ in range(3):
+                await alice.call("peer_terms", peer=bob.uri)
+            assert handed_out() == [count + 1 for count in before]
+            # A channel that comes to be keeps its address, and the next opening has another one.
+            await alice.fund(1_000_000)
+            await alice.open_channel(bob, 200_000)
+            await alice.open_channel(bob, 200_000)
+            for each in (alice, bob):
+                channels = each.node.manager._channels.values()
+                assert len({channel.terms.shutdown_script for channel in channels}) == 2
 
     play(scenario())
 

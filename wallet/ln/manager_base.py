@@ -232,6 +232,8 @@ class ManagerBase(ABC):
         self._previous_configs: dict[ChannelId, tuple[ChannelConfig, int]] = {}
         self._ticks_awaiting: dict[ChannelId, int] = {}
         self._unfunded_ticks: dict[tuple[NodeId, ChannelId], int] = {}
+        self._closing_scripts: list[bytes] = []
+        """Of ours, for the closes of channels that are not there yet."""
         self._lost: dict[NodeId, dict[ChannelId, bytes]] = {}
         """Channels whose state is lost, with their keys ids: their peers are asked to close them."""
         self.channel_reestablished: Callable[[ChannelId], None] = lambda channel_id: None

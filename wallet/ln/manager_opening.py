@@ -113,7 +113,7 @@ class OpeningRoom(ManagerBase):
                 push_msat=push_msat,
                 feerate_sat_per_kw=self._channel_feerate(anchors=channel_type.anchors),
                 channel_type=channel_type,
-                shutdown_script=self._keys.get_shutdown_scriptpubkey(),
+                shutdown_script=self._closing_script(),
                 scid_alias=self._new_alias(),
                 best_height=self._best_height,
             )
@@ -446,7 +446,7 @@ class OpeningRoom(ManagerBase):
                 inbound=True, value_sat=state.msg.funding_sat, user_channel_id=user_channel_id
             ),
             user_channel_id=user_channel_id,
-            shutdown_script=self._keys.get_shutdown_scriptpubkey(),
+            shutdown_script=self._closing_script(),
             scid_alias=self._new_alias(),
             best_height=self._best_height,
             zero_conf=zero_conf,
@@ -454,10 +454,30 @@ class OpeningRoom(ManagerBase):
         peer.unfunded[state.msg.temporary_channel_id] = accepted
         self._send_to(node_id, opening.accept_message(accepted))
 
+    def _closing_script(self) -> bytes:
+        """Where our part of a new channel's close is to go. The peer hears of it, and an opening costs it nothing: what
+        was meant for one that came to nothing is taken again, or strangers would hear of each address that comes next.
+        """
+        in_use = {
+            state.offer.shutdown_script
+            for peer in self._peers.values()
+            for state in peer.unfunded.values()
+            if not isinstance(state, opening.ReceivedOpen)
+        }
+        free = next((script for script in self._closing_scripts if script not in in_use), None)
+        if free is not None:
+            return free
+        script = self._keys.get_shutdown_scriptpubkey()
+        if script not in self._closing_scripts:
+            self._closing_scripts.append(script)
+        return script
+
     def _begin(self, funded: opening.Funded) -> None:
         """The funding is agreed: the monitor watches before anything that relies on it leaves."""
         channel = funded.channel
         channel_id = channel.channel_id
+        if channel.terms.shutdown_script in self._closing_scripts:
+            self._closing_scripts.remove(channel.terms.shutdown_script)
         signer = self._keys.derive_channel_signer(channel.terms.channel_keys_id)
         signer.validate_holder_commitment(channel.scope.params, funded.holder_commitment)
         theirs = funded.counterparty_commitment
