@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from array import array
 from collections.abc import Callable
@@ -14,13 +15,14 @@ import pytest
 from PyQt6.QtCore import QPoint, QPointF, QRect, Qt
 from PyQt6.QtGui import QPainter, QPixmap
 from PyQt6.QtTest import QAbstractItemModelTester
-from PyQt6.QtWidgets import QListView
+from PyQt6.QtWidgets import QLabel, QListView
 from pytestqt.qtbot import QtBot
 
 from tests.gui import fake_map, scenes
 from tests.gui.conftest import Desk
 from tests.gui.fake_node import HUB, SHOP, FakeNode
 from tests.gui.hands import click, press, type_text
+from wallet.gui import format as fmt
 from wallet.gui.network import canvas as canvas_module
 from wallet.gui.network import labels
 from wallet.gui.network import picture as painting
@@ -96,6 +98,31 @@ def test_a_click_on_a_node_opens_its_card_and_the_way_to_a_channel(desk: MakeDes
     assert dialog.peer.text().startswith(SHOP)
     assert dialog.peer.text().endswith("@127.0.0.1:9735")
     dialog.reject()
+
+
+@pytest.mark.parametrize("what", ["node", "channel"])
+def test_capacities_are_told_in_the_chosen_unit_and_never_hidden(desk: MakeDesk, what: str) -> None:
+    made = desk(scenes.typical())
+    page = opened(made)
+    shop = found(page).node(SHOP)
+    assert shop is not None
+    if what == "node":
+        page.select_node(shop)
+    else:
+        page.select_channel(found(page).channels(shop)[0])
+
+    def capacity() -> str:
+        return next(
+            label.text() for label in page.card.findChildren(QLabel) if label.text().endswith(fmt.unit())
+        )
+
+    assert capacity().endswith("\u00a0sat")
+    # Chosen on another page, while nobody looks at this one.
+    made.go("settings")
+    made.window.preferences.choose_unit("BTC")
+    made.window.preferences.choose_hidden(True)
+    made.go("network")
+    assert re.fullmatch(r"\d+\.\d\d\u202f\d{3}\u202f\d{3}\u00a0BTC", capacity())
 
 
 def test_no_channel_is_offered_to_ourselves(desk: MakeDesk) -> None:

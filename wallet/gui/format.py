@@ -16,8 +16,8 @@ from wallet.node.api import FiatView
 
 __all__ = [
     "AmountStyle", "ago", "amount", "blocks_ahead", "blocks_long", "date", "date_time", "fee_with_share", "group",
-    "msat_exact", "node_name", "number", "plain", "seconds_ahead", "seconds_long", "short_id", "signed", "style",
-    "unit",
+    "msat_exact", "node_name", "number", "plain", "public_sat", "seconds_ahead", "seconds_long", "short_id", "signed",
+    "style", "unit",
 ]  # fmt: skip
 
 THIN = "\u202f"
@@ -69,7 +69,15 @@ def number(value_msat: int) -> str:
     """The amount without its unit, in whole satoshis (towards zero)."""
     if style.hidden:
         return HIDDEN
-    value_sat = abs(value_msat) // 1000 * (-1 if value_msat < 0 else 1)
+    return _in_unit(abs(value_msat) // 1000 * (-1 if value_msat < 0 else 1))
+
+
+def public_sat(value_sat: int) -> str:
+    """An amount that everybody knows, as a channel's capacity on the map: never hidden."""
+    return f"{_in_unit(value_sat)}\u00a0{style.unit}"
+
+
+def _in_unit(value_sat: int) -> str:
     match style.unit:
         case "BTC":
             return _btc(value_sat)

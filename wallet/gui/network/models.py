@@ -34,7 +34,7 @@ def name_of(network: NetworkMap, node: int) -> str:
 
 def capacity_text(capacity_sat: int) -> str:
     """Public amounts, which are not hidden with one's own."""
-    return _("capacity unknown") if capacity_sat < 0 else f"{fmt.group(capacity_sat)}\u00a0sat"
+    return _("capacity unknown") if capacity_sat < 0 else fmt.public_sat(capacity_sat)
 
 
 class _Lines(QAbstractListModel):

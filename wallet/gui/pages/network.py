@@ -88,6 +88,7 @@ class NetworkPage(Page):
         self.card.channel_wanted.connect(self._go_to_channel)
         self.card.open_wanted.connect(lambda uri: self.context.open_channel(uri))
         self.card.own_channel_wanted.connect(self._show_own_channel)
+        self.context.preferences.amounts_changed.connect(self._draw_card_again)
         self.attempts.closed.connect(self.hide_attempts)
         self.attempts.walked.connect(self._draw_attempt)
 
@@ -260,6 +261,14 @@ class NetworkPage(Page):
         self.canvas.select(channel=channel)
         self.card.show_channel(self.network, channel, is_ours=self._is_own_channel(channel))
         self._place_panels()
+
+    def _draw_card_again(self) -> None:
+        """In the unit that was just chosen."""
+        if not self.card.isHidden():
+            if self.canvas.selected_node is not None:
+                self.select_node(self.canvas.selected_node)
+            elif self.canvas.selected_channel is not None:
+                self.select_channel(self.canvas.selected_channel)
 
     def select_nothing(self) -> None:
         self.hide_attempts()
