@@ -13,7 +13,7 @@ from wallet.gui import format as fmt
 from wallet.gui.context import Context
 from wallet.gui.pages.contacts import NodeName
 from wallet.gui.pages.fee_limit import FeeLimit
-from wallet.gui.pages.pay_cards import PayCard, paid_before_sentence
+from wallet.gui.pages.pay_cards import ChannelWay, PayCard, paid_before_sentence
 from wallet.gui.widgets.basic import AmountLabel, Button, Label, button_row, hbox
 from wallet.gui.widgets.fields import AmountField, Field, LineEdit
 from wallet.gui.widgets.notices import Banner, Facts
@@ -38,6 +38,7 @@ class _LightningCard(PayCard):
         self.button = Button(_("Pay"), "filled", main=True, on_click=self._pay)
         self.cancel = Button(_("Cancel"), "outlined", main=True, on_click=self.cancelled.emit)
         self._reason = Label("", "caption", "text2", wrap=True)
+        self.channel_way = ChannelWay(context)
         self.amount_field: AmountField | None = None
         self._field: Field | None = None
 
@@ -45,6 +46,7 @@ class _LightningCard(PayCard):
         self.box.addWidget(self.fee_limit)
         self.box.addWidget(self.banner)
         self.box.addLayout(button_row(self.button, self.cancel, reason=self._reason))
+        self.box.addWidget(self.channel_way)
 
     def _add_amount(self, help_text: str) -> AmountField:
         field = AmountField(_("Amount"))
@@ -75,6 +77,7 @@ class _LightningCard(PayCard):
         self.fee_limit.show_for(amount_msat)
         problem = self._problem(amount_msat)
         self.banner.say(problem, "warning")
+        self._show_way(problem)
         if self._field is not None and self.amount_field is not None:
             self._field.set_problem(self.amount_field.problem)
         reason = self._not_yet(amount_msat)
@@ -86,9 +89,16 @@ class _LightningCard(PayCard):
             _("Pay {amount}").format(amount=fmt.amount(amount_msat)) if amount_msat else _("Pay")
         )
 
+    def _show_way(self, problem: str) -> None:
+        can_send_msat = self.context.snapshot.balance.can_send_msat
+        self.channel_way.show_for(lacking=bool(problem) and (self._amount_msat() or 1) > can_send_msat)
+
     def refresh(self) -> None:
-        if self._problem(self._amount_msat()) != self.banner.text():
+        problem = self._problem(self._amount_msat())
+        if problem != self.banner.text():
             self._update()
+        else:
+            self._show_way(problem)
 
     def set_first_focus(self) -> None:
         target = self.amount_field if self.amount_field is not None else self.button
@@ -296,6 +306,9 @@ class NodeCard(_LightningCard):
         if not self._found.get("can_pay", True):
             return fmt.plain(str(self._found.get("why_not") or ""), 300)
         return super()._problem(amount_msat)
+
+    def _show_way(self, problem: str) -> None:
+        """A channel to the node itself is offered in any case."""
 
     def _not_yet(self, amount_msat: int | None) -> str:
         if not self._can:

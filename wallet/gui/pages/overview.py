@@ -151,12 +151,12 @@ _OPEN_PHASES = frozenset(
 def guide_step(snapshot: WalletSnapshot, lightning: Sequence[ActivityItem]) -> int:
     """How far the practice round is: 0 receive coins, 1 open a channel, 2 pay, 3 be paid, 4 close, 5 done."""
     done = [item for item in lightning if item.status is ActivityStatus.DONE]
-    if any(channel.phase in CLOSED for channel in snapshot.channels):
-        return 5
-    if any(item.amount_msat < 0 for item in done):
-        return 4 if any(item.amount_msat > 0 for item in done) else 3
-    if snapshot.channels:
-        return 2
+    has_paid = any(item.amount_msat < 0 for item in done)
+    if has_paid and any(item.amount_msat > 0 for item in done):
+        return 5 if any(channel.phase in CLOSED for channel in snapshot.channels) else 4
+    # A channel that was closed before its time, or never opened, is no step: another one is needed to go on.
+    if any(channel.phase not in CLOSED for channel in snapshot.channels):
+        return 3 if has_paid else 2
     return 1 if snapshot.balance.total_sat > 0 else 0
 
 

@@ -17,6 +17,7 @@ from PyQt6.QtWidgets import QVBoxLayout, QWidget
 
 from wallet.gui import format as fmt
 from wallet.gui.context import Context
+from wallet.gui.describe import CLOSED
 from wallet.gui.pages.coin_choice import CoinChoice
 from wallet.gui.pages.contacts import NodeName
 from wallet.gui.pages.fee_limit import FeeLimit
@@ -41,7 +42,7 @@ from wallet.gui.widgets.notices import Banner, Facts
 from wallet.gui.widgets.why import tell_why
 from wallet.i18n import _, ngettext
 
-__all__ = ["InvoiceCard", "OnchainCard", "PayCard", "paid_before_sentence"]
+__all__ = ["ChannelWay", "InvoiceCard", "OnchainCard", "PayCard", "paid_before_sentence"]
 
 QUOTE_AFTER_MS = 200
 AGES_MS = 10_000
@@ -90,6 +91,33 @@ class PayCard(Card):
     def refresh(self) -> None: ...
 
 
+class ChannelWay(QWidget):
+    """What helps where the channels cannot send an amount: another channel, or a look at those that are not ready.
+    Attributes: `button`, in sight while `show_for` was told of a lack."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self._context = context
+        self._waits = False
+        self.button = Button("", "outlined", "channels", on_click=self._go)
+        self.setLayout(hbox(self.button, "stretch"))
+        self.hide()
+
+    def show_for(self, *, lacking: bool) -> None:
+        self._waits = any(
+            channel.phase not in CLOSED and not channel.is_usable
+            for channel in self._context.snapshot.channels
+        )
+        self.button.setText(_("To the channels") if self._waits else _("Open a channel"))
+        self.setVisible(lacking)
+
+    def _go(self) -> None:
+        if self._waits:
+            self._context.go("channels")
+        else:
+            self._context.open_channel("")
+
+
 class InvoiceCard(PayCard):
     """A BOLT 11 invoice."""
 
@@ -126,6 +154,9 @@ class InvoiceCard(PayCard):
         self.way_on = self._make_way_on()
         if self.way_on is not None:
             self.box.addLayout(hbox(self.way_on, "stretch"))
+        self.channel_way = ChannelWay(context)
+        self.box.addWidget(self.channel_way)
+        self._lacked = self._is_lacking(self._amount_msat())
         details = DetailsList(
             [
                 (_("Payee"), payee),
@@ -203,6 +234,18 @@ class InvoiceCard(PayCard):
         expires_at = _whole(self._invoice.get("expires_at"))
         return bool(self._invoice.get("expired")) or (expires_at is not None and expires_at <= fmt.now())
 
+    def _is_lacking(self, amount_msat: int | None) -> bool:
+        """Whether it is the channels, and nothing about the invoice, that cannot send the amount now."""
+        invoice = self._invoice
+        refused = any(invoice.get(word) for word in ("already_paid", "pending", "own")) or self._is_expired()
+        return not refused and (amount_msat or 1) > self.context.snapshot.balance.can_send_msat
+
+    def is_to_be_asked_again(self) -> bool:
+        """The node refused it for want of a channel, and by now there is one."""
+        amount_msat = self._amount_msat()
+        refused = not self._invoice.get("can_pay", True)
+        return refused and self._lacked and not self._is_expired() and not self._is_lacking(amount_msat)
+
     def _problem(self, amount_msat: int | None) -> str:
         invoice = self._invoice
         if self._is_expired():
@@ -231,6 +274,7 @@ class InvoiceCard(PayCard):
         self._facts.show_facts(facts)
         problem = self._problem(amount_msat)
         self._banner.say(problem, "warning")
+        self.channel_way.show_for(lacking=bool(problem) and self._is_lacking(amount_msat))
         reason = ""
         if self.amount_field is not None:
             self._field.set_problem(self.amount_field.problem)
@@ -245,9 +289,12 @@ class InvoiceCard(PayCard):
         self.button.setText(words.format(amount=fmt.amount(amount_msat)) if amount_msat else _("Pay"))
 
     def refresh(self) -> None:
-        problem = self._problem(self._amount_msat())
+        amount_msat = self._amount_msat()
+        problem = self._problem(amount_msat)
         if problem != self._banner.text():
             self._update()
+        else:
+            self.channel_way.show_for(lacking=bool(problem) and self._is_lacking(amount_msat))
 
     def set_first_focus(self) -> None:
         target = self.amount_field if self.amount_field is not None else self.button

@@ -801,7 +801,9 @@ class SendPage(Page):
         else:
             text = _("There is nothing to send yet. Receive some coins first.")
         self.hint.setText(text)
-        if self.card is not None:
+        if isinstance(self.card, InvoiceCard) and self.card.is_to_be_asked_again():
+            self._recognise()
+        elif self.card is not None:
             self.card.refresh()
 
 
