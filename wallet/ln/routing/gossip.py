@@ -905,7 +905,7 @@ class NetGraphMsgHandler:
             return False
         if not verify_node_announcement(msg):
             raise PeerError(_BAD_NODE)
-        return self._take_node(msg)
+        return self._take_node(msg, is_ours=their_node_id is None)
 
     def _is_news(self, msg: NodeAnnouncement) -> bool:
         known_at = self.network_graph.node_announced_at(msg.node_id)
@@ -922,7 +922,9 @@ class NetGraphMsgHandler:
         if self._verified(their_node_id, verdicts, _BAD_NODE) and self._take_node(msg, encoded):
             self._events.append(BroadcastMessage(msg, their_node_id))
 
-    def _take_node(self, msg: NodeAnnouncement, encoded: bytes | None = None) -> bool:
+    def _take_node(
+        self, msg: NodeAnnouncement, encoded: bytes | None = None, *, is_ours: bool = False
+    ) -> bool:
         """Go on with an announcement whose signature is good; True when it may be passed on."""
         graph = self.network_graph
         if not self._is_news(msg):
@@ -934,7 +936,8 @@ class NetGraphMsgHandler:
             return False
         if not graph.apply_node_announcement(msg, encoded):
             return False
-        return self._node_may_be_told(msg.node_id) and _may_be_relayed(msg)
+        # After a restart nobody has said yet which channels are ours.
+        return (is_ours or self._node_may_be_told(msg.node_id)) and _may_be_relayed(msg)
 
     # --- gossip out -------------------------------------------------------------------------------
 
@@ -967,7 +970,13 @@ class NetGraphMsgHandler:
         announcement = graph.channel_announcement(scid)
         if announcement is None:
             return None
-        return announcement, graph.channel_update(scid, 0), graph.channel_update(scid, 1)
+        one, other = graph.channel_update(scid, 0), graph.channel_update(scid, 1)
+        # BOLT 7, channel_update: what was meant for us alone is in no answer either.
+        return (
+            announcement,
+            None if one is not None and one.dont_forward else one,
+            None if other is not None and other.dont_forward else other,
+        )
 
     def get_next_node_announcement(
         self, start: NodeId | None, wanted: range = ALL_TIMES

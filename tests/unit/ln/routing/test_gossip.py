@@ -218,6 +218,22 @@ def test_what_is_not_passed_on() -> None:
     assert net.handle_node_announcement(PEER, announce_node("B", address_data=name))
 
 
+def test_terms_that_are_for_us_alone_are_told_in_no_answer_and_no_backfill() -> None:
+    net = handler()
+    net.handle_channel_announcement(OTHER_PEER, CHANNEL)
+    net.peer_connected(PEER, GOSSIPS, False)
+    net.get_and_clear_pending_msg_events()
+    private = sign_update(replace(announce_terms("A", "B", scid(100)), message_flags=3), "A")
+    public = announce_terms("B", "A", scid(100))
+    net.handle_channel_update(OTHER_PEER, private)
+    assert told(net)[1] == [CHANNEL]
+    net.handle_channel_update(OTHER_PEER, public)
+    assert told(net)[1] == [CHANNEL, public]
+    found = net.get_next_channel_announcement(scid(0))
+    assert isinstance(found, tuple)
+    assert [update for update in found[1:] if update is not None] == [public]
+
+
 def test_terms_that_are_only_signed_anew_are_passed_on_as_often_as_needed() -> None:
     """Twice a day the same terms: others hear them often enough not to take the channel for stale."""
     clock = Clock()
@@ -499,6 +515,16 @@ def test_our_own_channel_is_told_before_anybody_looks_it_up() -> None:
     assert net.handle_channel_update(None, terms)
     net.get_and_clear_pending_msg_events()
     assert told(net) == (True, [CHANNEL, terms], (scid(100),))
+
+
+def test_what_we_are_called_is_told_after_a_restart_too() -> None:
+    """Our channel is in the graph's file, and nobody has looked it up, nor told again that it is ours."""
+    before = believing(Utxos())
+    before.handle_channel_announcement(None, CHANNEL)
+    net = believing(Utxos())
+    net.network_graph = NetworkGraph.read(before.network_graph.write(), REGTEST)
+    assert not net.handle_node_announcement(PEER, announce_node("A"))
+    assert net.handle_node_announcement(None, announce_node("B"))
 
 
 def test_no_more_is_believed_than_fits(monkeypatch: pytest.MonkeyPatch) -> None:
