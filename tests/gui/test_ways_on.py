@@ -12,6 +12,7 @@ from tests.gui.conftest import Desk
 from tests.gui.fake_node import HUB, FakeNode, make_channel
 from tests.gui.hands import click
 from wallet.gui.pages.channels import ChannelsPage
+from wallet.gui.pages.item_dialog import ItemDialog
 from wallet.gui.pages.open_channel import OpenChannelDialog
 from wallet.gui.pages.overview import guide_step
 from wallet.gui.pages.pay_cards import InvoiceCard
@@ -99,6 +100,27 @@ def test_an_invoice_that_waited_for_a_channel_can_be_paid_once_it_is_ready(desk:
     one.until(lambda: isinstance(page.card, InvoiceCard) and page.card.button.isEnabled())
     assert page.card is not refused
     assert page.field.text() == invoice
+
+
+@pytest.mark.parametrize("status", list(ActivityStatus), ids=lambda status: status.name.lower())
+def test_a_payment_that_failed_is_tried_again_from_its_details(desk: Make, status: ActivityStatus) -> None:
+    node = scenes.typical()
+    invoice = node.foreign_invoice(21_000_000, "Coffee")
+    [item] = lightning(-21_000_000)
+    node.activity = [replace(item, status=status, status_text="No way was found.", invoice=invoice)]
+    one = desk(node)
+    one.shell.show_item(item.item_id)
+    dialog = one.dialog(ItemDialog)
+    if status is not ActivityStatus.FAILED:
+        assert dialog.again is None
+        return
+    assert dialog.again is not None
+    assert dialog.again.text() == "Try again"
+    click(dialog.again)
+    page = one.page(SendPage)
+    one.until(lambda: isinstance(page.card, InvoiceCard) and page.card.button.isEnabled())
+    assert page.field.text() == invoice
+    assert not any(left.isVisible() for left in one.window.findChildren(ItemDialog))
 
 
 def lightning(*amounts_msat: int) -> list[ActivityItem]:

@@ -148,12 +148,13 @@ def hop_sentence(number: int, hop: AttemptHopView, *, failed: bool) -> str:
 
 class ItemDialog(Dialog):
     """Attributes: `item`, `note` (the field of one's own words), `attempts`, `on_graph`, `copy_proof`,
-    `speed_up` where there are any."""
+    `speed_up`, `again` where there are any."""
 
     attempts: AttemptsList | None = None
     copy_proof: Button | None = None
     on_graph: Button | None = None
     speed_up: Button | None = None
+    again: Button | None = None
 
     def __init__(self, parent: QWidget, context: Context, item: ActivityItem) -> None:
         super().__init__(parent, item_title(item), network=context.network)
@@ -174,7 +175,7 @@ class ItemDialog(Dialog):
         )
         self.body.addLayout(vbox(amount, pills, spacing=S2))
         if item.status is ActivityStatus.FAILED:
-            self.body.addWidget(Banner(fmt.plain(item.status_text, 400), "danger"))
+            self.body.addWidget(self._failure(item))
         if moved:
             self.body.addWidget(
                 Label(
@@ -241,6 +242,21 @@ class ItemDialog(Dialog):
 
     def _check_note(self, changed: bool) -> None:
         tell_why(self.save, "" if changed else _("Change the note first."), self.reason)
+
+    def _failure(self, item: ActivityItem) -> Banner:
+        """Why it failed, and the same invoice once more: Send says whether it can still be paid."""
+        invoice = item.invoice
+        sentence = fmt.plain(item.status_text, 400)
+        if not invoice or item.amount_msat >= 0:
+            return Banner(sentence, "danger")
+
+        def again() -> None:
+            self.accept()
+            self._context.pay(invoice)
+
+        banner = Banner(sentence, "danger", _("Try again"), again)
+        self.again = banner.button
+        return banner
 
     def _offer_speed(self, txid: str) -> None:
         """A transaction that waits can be made quicker: what that costs stands on the button."""
