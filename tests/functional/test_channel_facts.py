@@ -144,6 +144,8 @@ def test_a_close_by_agreement_pays_the_wallet_and_can_be_sped_up(tmp_path: Path)
             (home,) = (await reported(alice, channel_id, lambda r: states(r) == ["home"]))["outputs"]
             assert home["amount_sat"] == output["amount_sat"]
             assert (home["goes"], output["goes"]) == ("home", "home")
+            assert 0 < output["confirming_blocks"] <= 6
+            assert home["confirming_blocks"] is None
 
     play(scenario())
 

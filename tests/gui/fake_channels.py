@@ -130,6 +130,7 @@ class FakeChannels:
                     "state": "confirming",
                     "text": "Paid to your wallet by the closing transaction itself.",
                     "steps": [["Both sides signed", "done", ""], ["0 of 6 confirmations", "current", ""]],
+                    "confirming_blocks": 6,
                     "txid": channel.closing_txid,
                     "until_height": None,
                     "can_speed_up": not hurried,

@@ -468,6 +468,7 @@ def test_after_the_end_each_output_is_followed_and_hurried(desk: Make) -> None:
     one.until(lambda: len(resolution.speed_up) == 1)
     assert "still on its way" in resolution.summary.text()
     assert "0 of 6 confirmations" in words(resolution)
+    assert "about an hour" in words(resolution), "how long that takes"
     click(next(iter(resolution.speed_up.values())))
     one.until(lambda: resolution.speed_up == {})
     assert node.hurried == {key}

@@ -180,11 +180,14 @@ class Resolution(QWidget):
                 when=fmt.blocks_ahead(blocks), date=fmt.date(free_at), height=fmt.group(until_height)
             )
             box.addWidget(Label(countdown, "strong", wrap=True))
+        left = output.get("confirming_blocks")
+        time = fmt.seconds_long(left * fmt.SECONDS_PER_BLOCK) if isinstance(left, int) and left > 0 else ""
+        steps = []
+        for words, state, extra in output.get("steps") or ():
+            step = _STEPS.get(str(state), Step.WAITING)
+            steps.append((str(words), step, str(extra) or (time if step is Step.CURRENT else "")))
         stepper = Stepper()
-        stepper.show_steps(
-            [(str(words), _STEPS.get(str(state), Step.WAITING), str(extra))
-             for words, state, extra in output.get("steps") or ()]
-        )  # fmt: skip
+        stepper.show_steps(steps)
         box.addWidget(stepper)
         return box
 

@@ -165,6 +165,7 @@ def _swept_json(node: Node, item: SweptOutput) -> dict[str, Json]:
             "text": _("Home.") if home else _("On its way into your on-chain coins."),
             "steps": [[*free], [words, "done" if home else "current", ""]],
             "txid": txid_hex(item.spent.txid),
+            "confirming_blocks": _blocks_left(depth),
             "until_height": None,
             "can_speed_up": False,
             "goes": HOME,
@@ -178,6 +179,7 @@ def _swept_json(node: Node, item: SweptOutput) -> dict[str, Json]:
         else _("Waits for lower fees: taking it now would cost more than it is worth."),
         "steps": [[*free], [_confirmation_words(0) if sent else _("Taken home"), "current", ""]],
         "txid": txid_hex(item.sweep.tx.txid) if item.sweep is not None else None,
+        "confirming_blocks": _blocks_left(0) if sent else None,
         "until_height": None if item.not_before_height <= node.best_height else item.not_before_height,
         "can_speed_up": sent,
         "goes": HOME,
@@ -188,6 +190,11 @@ def _confirmation_words(depth: int) -> str:
     return ngettext("{have} of {n} confirmation", "{have} of {n} confirmations", ANTI_REORG_BLOCKS).format(
         have=min(depth, ANTI_REORG_BLOCKS), n=ANTI_REORG_BLOCKS
     )
+
+
+def _blocks_left(depth: int) -> int | None:
+    """How many more blocks until it counts as home; None where it does."""
+    return ANTI_REORG_BLOCKS - depth if depth < ANTI_REORG_BLOCKS else None
 
 
 def _by_agreement(node: Node, txid: str) -> list[dict[str, Json]]:
@@ -209,6 +216,7 @@ def _by_agreement(node: Node, txid: str) -> list[dict[str, Json]]:
                 [*last],
             ],
             "txid": txid,
+            "confirming_blocks": _blocks_left(depth),
             "until_height": None,
             "can_speed_up": entry.height is None and (entry.can_bump or entry.can_cpfp),
             "goes": HOME,
@@ -284,6 +292,7 @@ async def closing_report(node: Node, channel_id: str) -> Json:
                     [_("In your on-chain coins"), "waiting", ""],
                 ],
                 "txid": txid_hex(balance.outpoint_txid) if balance.outpoint_txid is not None else txid,
+                "confirming_blocks": None,
                 "until_height": coin.until_height,
                 "can_speed_up": False,
                 "goes": goes,
