@@ -792,6 +792,7 @@ SAFE = sorted(
         # These wait, or do for good what they are asked to.
         "wait_for_sync", "wait_for_change", "open_channel", "add_peer", "payto", "close_channel", "change_password",
         "export_channel_backup", "export_history", "export_labels", "set_backup_folder", "add_server", "remove_server",
+        "forget_certificate",
         "set_proxy",
         "set_language",
     }
