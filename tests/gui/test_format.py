@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pytestqt.qtbot import QtBot
 
 from wallet import i18n
 from wallet.gui import format as fmt
 from wallet.gui import languages
+from wallet.gui.widgets.basic import Label
+from wallet.gui.widgets.why import tell_why
+from wallet.node.sentences import msat_text, sat_text
 
 T = fmt.THIN
 
@@ -32,6 +36,50 @@ def test_signs() -> None:
     assert fmt.signed(15_000_000) == f"+15{T}000"
     assert fmt.signed(-15_000_000) == f"−15{T}000"
     assert fmt.signed(0) == "0"
+
+
+NODES = f"{sat_text(1_234_567)} are due, {msat_text(12_345)} of it fees, and {sat_text(-99)} more."
+
+
+@pytest.mark.parametrize(
+    ("unit", "hidden", "told"),
+    [
+        (
+            "sat",
+            False,
+            "1\u202f234\u202f567\u00a0sat are due, 12.345\u00a0sat of it fees, and \u221299\u00a0sat more.",
+        ),
+        (
+            "bits",
+            False,
+            "12\u202f345.67\u00a0bits are due, 12.345\u00a0sat of it fees, and \u22120.99\u00a0bits more.",
+        ),
+        (
+            "sat",
+            True,
+            f"{fmt.HIDDEN}\u00a0sat are due, {fmt.HIDDEN}\u00a0sat of it fees, and {fmt.HIDDEN}\u00a0sat more.",
+        ),
+        (
+            "BTC",
+            True,
+            f"{fmt.HIDDEN}\u00a0BTC are due, {fmt.HIDDEN}\u00a0BTC of it fees, and {fmt.HIDDEN}\u00a0BTC more.",
+        ),
+    ],
+)
+def test_what_the_node_says_is_told_in_the_chosen_unit(
+    unit: str, hidden: bool, told: str, qtbot: QtBot
+) -> None:
+    fmt.style.unit, fmt.style.hidden = unit, hidden
+    assert fmt.retold(NODES) == told
+    assert fmt.retold(told) == told
+    label = Label(NODES)
+    qtbot.addWidget(label)
+    assert label.text() == told
+    tell_why(label, NODES)
+    assert (label.toolTip(), label.accessibleDescription()) == (told, told)
+    spaces = str.maketrans("\u202f\u00a0", "  ")
+    assert fmt.plain(NODES) == told.translate(spaces)
+    assert fmt.retold(fmt.public_sat(5_000)) == fmt.public_sat(5_000)
 
 
 def test_hidden() -> None:

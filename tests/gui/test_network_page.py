@@ -116,13 +116,13 @@ def test_capacities_are_told_in_the_chosen_unit_and_never_hidden(desk: MakeDesk,
             label.text() for label in page.card.findChildren(QLabel) if label.text().endswith(fmt.unit())
         )
 
-    assert capacity().endswith("\u00a0sat")
+    assert capacity().endswith("\u202fsat")
     # Chosen on another page, while nobody looks at this one.
     made.go("settings")
     made.window.preferences.choose_unit("BTC")
     made.window.preferences.choose_hidden(True)
     made.go("network")
-    assert re.fullmatch(r"\d+\.\d\d\u202f\d{3}\u202f\d{3}\u00a0BTC", capacity())
+    assert re.fullmatch(r"\d+\.\d\d\u202f\d{3}\u202f\d{3}\u202fBTC", capacity())
 
 
 def test_no_channel_is_offered_to_ourselves(desk: MakeDesk) -> None:

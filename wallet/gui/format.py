@@ -7,6 +7,7 @@ user chose.
 
 from __future__ import annotations
 
+import re
 import time
 import unicodedata
 from dataclasses import dataclass
@@ -73,8 +74,8 @@ def number(value_msat: int) -> str:
 
 
 def public_sat(value_sat: int) -> str:
-    """An amount that everybody knows, as a channel's capacity on the map: never hidden."""
-    return f"{_in_unit(value_sat)}\u00a0{style.unit}"
+    """An amount that everybody knows, as a channel's capacity on the map: never hidden, not by `retold` either."""
+    return f"{_in_unit(value_sat)}{THIN}{style.unit}"
 
 
 def _in_unit(value_sat: int) -> str:
@@ -129,6 +130,26 @@ def number_sat(value_sat: int) -> str:
     return number(value_sat * 1000)
 
 
+def retold(sentence: str) -> str:
+    """A sentence of the node's, whose amounts are in satoshis, in the person's unit, or with its amounts hidden.
+
+    Thousandths of a satoshi stay as they are: they are told where they matter.
+    """
+    return _NODES_AMOUNT.sub(_retold_amount, sentence) if "\u00a0sat" in sentence else sentence
+
+
+_NODES_AMOUNT = re.compile(rf"({MINUS}?)(\d{{1,3}}(?:{THIN}\d{{3}})*)(\.\d{{3}})?\u00a0sat\b")
+
+
+def _retold_amount(found: re.Match[str]) -> str:
+    sign, digits, thousandths = found.groups()
+    if style.hidden:
+        return f"{HIDDEN}\u00a0{style.unit}"
+    if thousandths or style.unit == "sat":
+        return found[0]
+    return f"{sign}{_in_unit(int(digits.replace(THIN, '')))}\u00a0{style.unit}"
+
+
 def signed(value_msat: int) -> str:
     """With `+` for what came in and a true minus for what went out."""
     return f"+{number(value_msat)}" if value_msat > 0 else number(value_msat)
@@ -161,9 +182,10 @@ def short_id(text: str) -> str:
 
 
 def plain(text: str, limit: int = 120) -> str:
-    """Other people's text: one line, no control or direction characters, cut short."""
+    """Other people's text, and the node's in the person's unit: one line without control or direction characters,
+    cut short."""
     kept = []
-    for char in text[: limit * 4]:
+    for char in retold(text[: limit * 4]):
         category = unicodedata.category(char)
         if char.isspace():
             kept.append(" ")

@@ -151,6 +151,10 @@ class Label(QLabel):
         self.setMinimumHeight(theme().line_height(role))
         self.setText(text)
 
+    def setText(self, text: str | None) -> None:
+        """What the node says of amounts is said in the person's unit."""
+        super().setText(fmt.retold(text or ""))
+
     def set_tone(self, tone: str) -> None:
         if self.property("tone") != tone:
             self.setProperty("tone", tone)

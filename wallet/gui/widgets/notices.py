@@ -15,6 +15,7 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
+from wallet.gui import format as fmt
 from wallet.gui.theme import theme
 from wallet.gui.tokens import S2, S3, S4, S6, TOAST_SECONDS
 from wallet.gui.widgets.basic import Button, IconLabel, Label, clear, discard, hbox, prose, restyle, vbox
@@ -32,7 +33,7 @@ class Toast(QFrame):
     def __init__(self, host: QWidget, text: str, icon: str = "check") -> None:
         super().__init__(host)
         self.setProperty("toast", "true")
-        self.setAccessibleName(text)
+        self.setAccessibleName(fmt.retold(text))
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self._taken: list[QRect] = []
         self.setLayout(

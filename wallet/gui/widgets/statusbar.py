@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PyQt6.QtCore import QPoint, Qt, QTimer
 from PyQt6.QtGui import QResizeEvent
@@ -206,7 +206,10 @@ class StatusBar(QWidget):
 
     def show_snapshot(self, snapshot: WalletSnapshot) -> None:
         self._snapshot = snapshot
-        items = status_items(snapshot)
+        items = [
+            replace(item, text=fmt.retold(item.text), lines=tuple(map(fmt.retold, item.lines)))
+            for item in status_items(snapshot)
+        ]
         if items == self._items:
             return
         self._items = items

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PyQt6.QtWidgets import QLabel, QWidget
 
+from wallet.gui import format as fmt
 from wallet.gui.tips import plain_tip
 
 __all__ = ["tell_why", "why_not"]
@@ -16,6 +17,7 @@ def tell_why(control: QWidget, sentence: str, line: QLabel | None = None) -> Non
 
     A page's filled button has its reason where everybody reads it too: in a `line` near it, a banner or a field.
     """
+    sentence = fmt.retold(sentence)
     if line is not None:
         line.setText(sentence)
     control.setEnabled(not sentence)
