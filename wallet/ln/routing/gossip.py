@@ -385,8 +385,9 @@ class NetGraphMsgHandler:
         )
 
     def sync_peers(self) -> frozenset[NodeId]:
-        """Connected peers that gossip can be had from."""
-        return frozenset(node_id for node_id, sync in self._peers.items() if sync.answers)
+        """Connected peers that gossip can be had from: not those that are done and had little."""
+        useful = (peer for peer in self._peers.items() if not peer[1].synced or self._has_much(peer[1]))
+        return frozenset(node_id for node_id, sync in useful if sync.answers)
 
     def sync_progress(self) -> SyncProgress:
         """How far the sync is."""
@@ -509,7 +510,8 @@ class NetGraphMsgHandler:
             return False
         if scid in self._pending or graph.was_removed(scid):
             return False
-        if scid in self._unverified.channels:
+        # Ours waits for nobody: its other end tells it in the same moment, and our terms follow at once.
+        if scid in self._unverified.channels and their_node_id is not None:
             return False
         if len(msg.excess_data) + len(msg.features) > MAX_STORED_GOSSIP_LENGTH:
             return False

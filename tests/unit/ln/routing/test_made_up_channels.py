@@ -249,6 +249,20 @@ def test_our_own_channel_takes_its_place_from_one_that_was_made_up() -> None:
     assert net.handle_channel_update(None, TERMS)
 
 
+@pytest.mark.parametrize("told", [CHANNEL, MADE_UP], ids=["by its other end", "made up"])
+def test_our_own_channel_does_not_wait_while_what_somebody_told_of_it_is_verified(
+    told: msgs.ChannelAnnouncement,
+) -> None:
+    net, later = verifying_later(Utxos())
+    net.handle_channel_announcement(HONEST, told)
+    assert net.handle_channel_announcement(None, CHANNEL)
+    assert net.handle_channel_update(None, TERMS)
+    later.answer()
+    assert net.unverified_count == 0
+    assert net.network_graph.nodes_of(PLACE) == TRUE_NODES
+    assert net.network_graph.channel_update(PLACE, TERMS.direction) == TERMS
+
+
 # --- a node with thousands of channels that were made up --------------------------------------------
 
 

@@ -213,6 +213,20 @@ def test_peers_that_have_little_to_tell_keep_no_other_from_being_asked(
     assert asked_for_everything(world) == []
 
 
+def test_who_is_done_and_had_little_counts_for_nobody_that_gossip_can_be_had_from() -> None:
+    """Three such peers, of channels say, would keep us from calling any other."""
+    world = World()
+    for number in range(9):
+        world.graph.add_channel(announce_channel("A", "B", scid(100 + number)), None, NOW.at)
+    channels = world.graph.short_channel_ids()
+    world.net.peer_connected(PEER, GOSSIPS, False)
+    world.net.peer_connected(OTHER, GOSSIPS, False)
+    assert world.net.sync_peers() == {PEER, OTHER}
+    world.lists(PEER, *channels[:1])
+    world.lists(OTHER, *channels[:2])
+    assert world.net.sync_peers() == {OTHER}
+
+
 def test_once_an_hour_one_more_is_asked_for_everything_and_once_a_day_one_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
