@@ -77,8 +77,8 @@ def test_what_the_node_says_is_told_in_the_chosen_unit(
     assert label.text() == told
     tell_why(label, NODES)
     assert (label.toolTip(), label.accessibleDescription()) == (told, told)
-    spaces = str.maketrans("\u202f\u00a0", "  ")
-    assert fmt.plain(NODES) == told.translate(spaces)
+    assert fmt.retold(fmt.plain(NODES)) == told
+    assert fmt.plain(f"\u00a0by\u202f \u00a0 {sat_text(1_000)}\u00a0") == f"by {sat_text(1_000)}"
     assert fmt.retold(fmt.public_sat(5_000)) == fmt.public_sat(5_000)
 
 

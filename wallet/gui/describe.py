@@ -81,7 +81,7 @@ def item_state(item: ActivityItem) -> str:
     if item.direction is ActivityDirection.MOVED:
         moved = _("moved, still yours")
         layer = f"{layer} · {moved}"
-    text = fmt.plain(item.status_text, 120)
+    text = fmt.retold(fmt.plain(item.status_text))
     return f"{layer} · {text}" if item.status is not ActivityStatus.DONE and text else layer
 
 

@@ -182,18 +182,22 @@ def short_id(text: str) -> str:
 
 
 def plain(text: str, limit: int = 120) -> str:
-    """Other people's text, and the node's in the person's unit: one line without control or direction characters,
-    cut short."""
+    """Other people's text, or the node's: one line, no control or direction characters, cut short. Amounts of the
+    node's stay as `retold` reads them."""
+    text = text[: limit * 4]
+    amounts = {place for found in _NODES_AMOUNT.finditer(text) for place in range(*found.span())}
     kept = []
-    for char in retold(text[: limit * 4]):
+    for place, char in enumerate(text):
         category = unicodedata.category(char)
-        if char.isspace():
+        if place in amounts:
+            kept.append(char)
+        elif char.isspace():
             kept.append(" ")
         elif category in {"Cc", "Cf", "Cs", "Co", "Cn"}:
             continue
         else:
             kept.append(char)
-    line = " ".join("".join(kept).split())
+    line = " ".join(word for word in "".join(kept).split(" ") if word)
     return line if len(line) <= limit else line[: limit - 1].rstrip() + ELLIPSIS
 
 

@@ -29,7 +29,7 @@ from wallet.gui.preferences import Preferences
 from wallet.gui.shortcuts import actions
 from wallet.gui.theme import theme
 from wallet.gui.tokens import NARROW_BELOW, STRIP
-from wallet.gui.widgets.basic import Button, Label, add_action, discard, hbox, menu, vbox
+from wallet.gui.widgets.basic import AmountLabel, Button, Label, add_action, discard, hbox, menu, vbox
 from wallet.gui.widgets.fields import AmountField
 from wallet.gui.widgets.focus import focus_watcher, step_on
 from wallet.gui.widgets.navigation import Navigation, Place
@@ -389,8 +389,13 @@ class MainWindow(QMainWindow):
         self._add_shortcuts()
 
     def _amounts_changed(self) -> None:
+        """At once on all that is open: who hides amounts has somebody behind him."""
         for field in self.findChildren(AmountField):
             field.follow_unit()
+        for words in self.findChildren(Label):
+            words.retell()
+        for amount in self.findChildren(AmountLabel):
+            amount.retell()
 
     # --- what is shown ----------------------------------------------------------
 

@@ -88,7 +88,7 @@ class Notifier(QObject):
                 continue
             self._closed.add(channel.channel_id)
             name = fmt.node_name(channel.peer_alias, channel.peer_id)
-            why = fmt.plain(channel.closure_text or channel.phase_text, 200)
+            why = fmt.retold(fmt.plain(channel.closure_text or channel.phase_text, 200))
             news.append((_("A channel is closing"), _("With {name}. {why}").format(name=name, why=why)))
         return news
 

@@ -156,10 +156,14 @@ class ChannelDetail(QWidget):
         peer_id, alias = self.channel.peer_id, self.channel.peer_alias
 
         def named() -> None:
-            self._shown = None
+            self.forget()
             self.show_channel(self.channel)
 
         NameDialog(self.window() or self, self._context, peer_id, alias, named).open()
+
+    def forget(self) -> None:
+        """What is shown is drawn anew next time, though nothing about the channel has changed."""
+        self._shown = None
 
     def show_channel(self, channel: ChannelView) -> None:
         self.channel = channel

@@ -232,7 +232,11 @@ class ChannelsPage(Page):
         return sandbox.hub_uri() if sandbox is not None else ""
 
     def _amounts_changed(self) -> None:
+        from wallet.gui.pages.channel import ChannelDetail
+
         self.model.repaint_amounts()
+        if isinstance(self.detail, ChannelDetail):
+            self.detail.forget()
         if self.isVisible():
             self.refresh()
         else:

@@ -153,7 +153,14 @@ class Label(QLabel):
 
     def setText(self, text: str | None) -> None:
         """What the node says of amounts is said in the person's unit."""
-        super().setText(fmt.retold(text or ""))
+        self._given = text or ""
+        super().setText(fmt.retold(self._given))
+
+    def retell(self) -> None:
+        """Once more, after another unit was chosen, or amounts were hidden."""
+        told = fmt.retold(self._given)
+        if told != self.text():
+            super().setText(told)
 
     def set_tone(self, tone: str) -> None:
         if self.property("tone") != tone:
@@ -281,6 +288,7 @@ class AmountLabel(QLabel):
         self._unit = ""
         self._fiat = ""
         self._tone = "text"
+        self._given: tuple[int, bool, int | None] = 0, False, None
         self.setAlignment(align | Qt.AlignmentFlag.AlignVCenter)
         self.setFont(theme().font(role))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
@@ -290,6 +298,7 @@ class AmountLabel(QLabel):
         self, amount_msat: int, *, sign: bool = False, tone: str = "text", moment_at: int | None = None
     ) -> None:
         """`moment_at`: what was paid then is worth what it was on that day."""
+        self._given = amount_msat, sign, moment_at
         self._number = fmt.signed(amount_msat) if sign else fmt.number(amount_msat)
         self._fiat = (
             fmt.in_fiat(amount_msat) if moment_at is None else fmt.in_fiat_then(amount_msat, moment_at)
@@ -302,6 +311,11 @@ class AmountLabel(QLabel):
 
     def set_sat(self, amount_sat: int, *, sign: bool = False, tone: str = "text") -> None:
         self.set_msat(amount_sat * 1000, sign=sign, tone=tone)
+
+    def retell(self) -> None:
+        """Once more, after another unit was chosen, or amounts were hidden."""
+        amount_msat, sign, moment_at = self._given
+        self.set_msat(amount_msat, sign=sign, tone=self._tone, moment_at=moment_at)
 
     def _unit_role(self) -> str:
         return "title" if self._role == "display" else "body"
