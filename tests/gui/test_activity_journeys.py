@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from wallet.node.api import (
     ActivityOrder,
     ActivityStatus,
     BalanceView,
+    CommandError,
     LockedCoin,
     NodeStatus,
     ReservedPart,
@@ -340,6 +342,28 @@ def test_filters_ask_the_node(typical: Desk) -> None:
     click(page.clear_button)
     assert page.model.rowCount() == everything
     assert page.filter_button.text() == "Filters"
+
+
+def test_a_search_that_fails_says_so_and_is_tried_again(
+    typical: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = activity(typical)
+    everything = page.model.rowCount()
+    broken: Future[Sequence[str]] = Future()
+    broken.set_exception(CommandError("The wallet's file cannot be read (Input/output error)."))
+    with monkeypatch.context() as patched:
+        patched.setattr(typical.node, "find_activity", lambda _query: broken)
+        click(page.filter_button)
+        click(page.filters.directions.button("moved"))
+        typical.until(page.broken_off.isVisible)
+    assert "cannot be read" in page.broken_off.text()
+    assert page.count.text() == "Not all of it is here"
+    again = page.broken_off.button
+    assert again is not None
+    click(again)
+    typical.until(lambda: not page.broken_off.isVisible() and page.model.is_whole)
+    assert 0 < page.model.rowCount() < everything
+    assert "item" in page.count.text()
 
 
 def test_every_choice_is_seen_in_a_small_window(typical: Desk) -> None:

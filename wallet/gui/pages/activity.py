@@ -201,7 +201,8 @@ class Filters(QWidget):
 
 
 class ActivityPageView(Page):
-    """Attributes: `model`, `table`, `search`, `filters`, `filter_button`, `clear_button`, `banner`."""
+    """Attributes: `model`, `table`, `search`, `filters`, `filter_button`, `clear_button`, `banner`.
+    `broken_off`, shown while a search has failed."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context, _("Activity"), scrolls=False)
@@ -228,6 +229,8 @@ class ActivityPageView(Page):
         self.body.addWidget(self.filters)
         self.banner = Banner()
         self.body.addWidget(self.banner)
+        self.broken_off = Banner("", "warning", _("Try again"), self._look_again)
+        self.body.addWidget(self.broken_off)
         self.table = Table(_("History"), self._open, rows=ROW_TWO_LINES)
         self.table.setModel(self.model)
         self.table.setItemDelegate(ActivityDelegate(self.table))
@@ -257,7 +260,7 @@ class ActivityPageView(Page):
         self.search.textChanged.connect(lambda _text: self._timer.start())
         context.preferences.amounts_changed.connect(self.model.repaint_amounts)
         self.model.arrived.connect(self._choose_view)
-        self.model.failed.connect(self._failed)
+        self.model.failed.connect(self._not_found)
         self.set_narrow(False)
 
     def set_narrow(self, narrow: bool) -> None:
@@ -325,10 +328,22 @@ class ActivityPageView(Page):
         self.clear_button.setVisible(filtered)
         self.count.setVisible(any_at_all)
         if is_whole:
+            self.broken_off.say("")
             self.count.setText(ngettext("{n} item", "{n} items", rows).format(n=fmt.group(rows)))
-        else:
+        elif self.broken_off.isHidden():
             self.count.setText(_("Looking through the history…"))
+        else:
+            self.count.setText(_("Not all of it is here"))
         self.more.setVisible(any_at_all)
+
+    def _not_found(self, sentence: str) -> None:
+        self.broken_off.say(fmt.plain(sentence, 300))
+        self._choose_view()
+
+    def _look_again(self) -> None:
+        self.broken_off.say("")
+        self.model.changed()
+        self._choose_view()
 
     def changed(self, changes: ChangeSet) -> None:
         if changes.activity or changes.status:
