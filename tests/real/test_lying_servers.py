@@ -92,6 +92,8 @@ class World:
         self.bring_back()
         self.us.wait_height()
         if not self.is_primary(self.liar):
+            # Were the liar still being called, the honest one could be back before it.
+            self.us.wait("both servers", lambda: self.us.node.electrum.status().agreeing == 2)
             self.honest.hang_up()
             self.us.wait("the other server is asked", lambda: self.is_primary(self.liar))
             self.bring_back()
