@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from tests.gui import scenes
 from tests.gui.fake_host import FakeHost
 from tests.gui.fake_node import FakeNode
-from tests.gui.hands import PATIENCE_MS
+from tests.gui.hands import PATIENCE_MS, click, is_in_reach
 from wallet import i18n
 from wallet.gui import excepthook
 from wallet.gui import format as fmt
@@ -92,6 +92,22 @@ class Desk:
 
     def until(self, condition: Callable[[], bool]) -> None:
         self.qtbot.waitUntil(condition, timeout=PATIENCE_MS)
+
+    def click(self, control: QWidget | Callable[[], QWidget | None]) -> None:
+        """With the mouse, once it can be seen and nothing covers it. One that is drawn anew meanwhile is looked up."""
+
+        def found() -> QWidget | None:
+            return control if isinstance(control, QWidget) else control()
+
+        def is_clicked() -> bool:
+            # Found and clicked at once: no event comes between.
+            widget = found()
+            if widget is None or not is_in_reach(widget):
+                return False
+            click(widget)
+            return True
+
+        self.until(is_clicked)
 
     def dialog(self, kind: type[W]) -> W:
         self.until(

@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from wallet.gui.describe import CLOSED
-from wallet.node.api import ChannelPhase, ChannelView, CommandError, Json, NodeStatus
+from wallet.node.api import ChannelPhase, ChannelView, CommandError, Json, LockedCoin, NodeStatus
 
 __all__ = ["FakeChannels", "suggested_id"]
 
 PAST_STATES = 47
+HOME_BLOCKS = 6
 
 
 def suggested_id(number: int) -> str:
@@ -20,10 +21,13 @@ def suggested_id(number: int) -> str:
 
 class FakeChannels:
     """A part of `FakeNode`. Attributes: `unreachable`, node ids that do not answer; `minimums`, what nodes take;
-    `outputs` and `peer_sat`: what is told of a closed channel, where a test says it."""
+    `outputs` and `peer_sat`: what is told of a closed channel, where a test says it; `forced`: where and with what a
+    channel was closed without its peer, whose money then goes home block by block."""
 
     channels: dict[str, ChannelView]
     status: NodeStatus
+    locked: tuple[LockedCoin, ...]
+    confirmed_sat: int
 
     def __init__(self) -> None:
         self.unreachable: set[str] = set()
@@ -33,6 +37,7 @@ class FakeChannels:
         self.hurried: set[str] = set()
         self.outputs: list[Json] | None = None
         self.peer_sat = 0
+        self.forced: dict[str, tuple[int, LockedCoin]] = {}
 
     if TYPE_CHECKING:
 
@@ -106,6 +111,8 @@ class FakeChannels:
         if channel.phase not in CLOSED:
             raise CommandError("There is no closed channel of this id.")
         height = self.status.height
+        if channel_id in self.forced:
+            return self._forced_report(channel)
         outputs: list[Json] = [
             {
                 "amount_sat": coin.amount_sat,
@@ -143,6 +150,67 @@ class FakeChannels:
             "closed_at": int(time.time()),
             "reason": channel.closure_text,
             "outputs": outputs if self.outputs is None else self.outputs,
+            "peer_sat": self.peer_sat,
+            "best_height": height,
+        }
+
+    def after_forced(self, channel: ChannelView) -> ChannelView:
+        """Once the delay is over the money is swept; the sweep's first block makes it a coin like any other."""
+        _published, coin = self.forced[channel.channel_id]
+        swept_blocks = self.status.height - (coin.until_height or 0)
+        if swept_blocks >= 1 and coin in self.locked:
+            self.locked = tuple(other for other in self.locked if other != coin)
+            self.confirmed_sat += coin.amount_sat
+            channel = replace(channel, locked=())
+        if swept_blocks >= HOME_BLOCKS:
+            channel = replace(channel, phase=ChannelPhase.CLOSED, phase_text="Closed")
+        return channel
+
+    def _forced_report(self, channel: ChannelView) -> Json:
+        published_height, coin = self.forced[channel.channel_id]
+        height, until_height = self.status.height, coin.until_height or 0
+        depth, swept_blocks = height - published_height, height - until_height
+        output: dict[str, Json] = {"amount_sat": coin.amount_sat, "until_height": None, "can_speed_up": False}
+        if swept_blocks < 0:
+            output |= {
+                "state": "locked",
+                "text": "On the chain and yours; it waits for its delay to pass."
+                if depth
+                else "The closing transaction is on its way into the chain.",
+                "steps": [
+                    ["The closing transaction is confirmed", "done", ""]
+                    if depth
+                    else ["The closing transaction has to confirm", "current", ""],
+                    [
+                        "The delay that the channel's rules ask for",
+                        "current" if depth else "waiting",
+                        "",
+                    ],
+                    ["In your on-chain coins", "waiting", ""],
+                ],
+                "txid": channel.closing_txid,
+                "until_height": until_height if depth else None,
+            }
+        else:
+            is_home = swept_blocks >= HOME_BLOCKS
+            words = "In your on-chain coins" if is_home else f"{swept_blocks} of {HOME_BLOCKS} confirmations"
+            output |= {
+                "state": "home" if is_home else "confirming" if swept_blocks else "sweeping",
+                "text": "Home." if is_home else "On its way into your on-chain coins.",
+                "steps": [
+                    ["Free to be taken", "done", ""],
+                    [words, "done" if is_home else "current", ""],
+                ],
+                "confirming_blocks": None if is_home else HOME_BLOCKS - swept_blocks,
+                "txid": "5e" * 32,
+            }
+        return {
+            "closing_txid": channel.closing_txid,
+            "closing_height": published_height + 1 if depth else None,
+            "closing_confirmations": depth,
+            "closed_at": int(time.time()),
+            "reason": channel.closure_text,
+            "outputs": [output],
             "peer_sat": self.peer_sat,
             "best_height": height,
         }

@@ -346,6 +346,8 @@ class FakeNode(FakeHistory, FakeChannels, FakeOrders, FakeRecovery, FakeSettings
             )
         if channel.phase is ChannelPhase.CLOSING:
             return replace(channel, phase=ChannelPhase.CLOSED, phase_text="Closed", confirmations=blocks)
+        if channel.channel_id in self.forced:
+            return self.after_forced(channel)
         return channel
 
     def give_coins(self, amount_sat: int) -> str:
@@ -771,6 +773,7 @@ class FakeNode(FakeHistory, FakeChannels, FakeOrders, FakeRecovery, FakeSettings
                     ),
                 )
                 self.locked += locked
+                self.forced[channel_id] = (self.status.height, locked[0])
             else:
                 self.unconfirmed_sat += back_sat
             self.channels[channel_id] = replace(

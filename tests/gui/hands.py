@@ -7,9 +7,9 @@ from typing import Any
 from PyQt6.QtCore import QPoint, Qt
 from PyQt6.QtGui import QWindow
 from PyQt6.QtTest import QTest
-from PyQt6.QtWidgets import QWidget
+from PyQt6.QtWidgets import QScrollArea, QWidget
 
-__all__ = ["PATIENCE_MS", "click", "drag", "press", "type_text"]
+__all__ = ["PATIENCE_MS", "click", "drag", "is_in_reach", "press", "type_text"]
 
 PATIENCE_MS = 30_000
 """How long a person waits for what must come: a busy machine is slow, and what never comes is still found."""
@@ -27,6 +27,20 @@ def press(
     modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier,
 ) -> None:
     _hands.keyClick(where, key, modifier)
+
+
+def is_in_reach(widget: QWidget) -> bool:
+    """Scrolls to it; whether its middle is then in the window, with nothing above it."""
+    if not widget.isVisible():
+        return False
+    step = widget.parentWidget()
+    while step is not None:
+        if isinstance(step, QScrollArea):
+            step.ensureWidgetVisible(widget)
+        step = step.parentWidget()
+    window = widget.window() or widget
+    hit = window.childAt(widget.mapTo(window, widget.rect().center()))
+    return hit is not None and (hit is widget or widget.isAncestorOf(hit))
 
 
 def click(where: QWidget | QWindow, at: QPoint | None = None) -> None:

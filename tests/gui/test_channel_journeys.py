@@ -12,14 +12,14 @@ import pytest
 from PyQt6.QtCore import QRect, Qt
 from PyQt6.QtGui import QGuiApplication, QImage, QPainter
 from PyQt6.QtTest import QAbstractItemModelTester
-from PyQt6.QtWidgets import QStyleOptionViewItem
+from PyQt6.QtWidgets import QStyleOptionViewItem, QWidget
 from pytestqt.qtbot import QtBot
 
 from tests.gui import scenes
 from tests.gui.conftest import Desk
-from tests.gui.fake_channels import PAST_STATES, suggested_id
-from tests.gui.fake_node import FakeNode, digest
-from tests.gui.hands import click, type_text
+from tests.gui.fake_channels import HOME_BLOCKS, PAST_STATES, suggested_id
+from tests.gui.fake_node import CLOSING_FEE_SAT, FakeNode, digest
+from tests.gui.hands import click, press, type_text
 from wallet.gui import format as fmt
 from wallet.gui.describe import channel_wait
 from wallet.gui.models import channels as channels_model
@@ -472,6 +472,82 @@ def test_after_the_end_each_output_is_followed_and_hurried(desk: Make) -> None:
     click(next(iter(resolution.speed_up.values())))
     one.until(lambda: resolution.speed_up == {})
     assert node.hurried == {key}
+
+
+def seen(widget: QWidget) -> str:
+    """The words in it that are on the screen."""
+    return " ".join(label.text() for label in widget.findChildren(Label) if label.isVisible())
+
+
+def until_seen(desk: Desk, widget: QWidget, *wanted: str) -> None:
+    desk.until(lambda: all(part in seen(widget) for part in wanted))
+
+
+def test_a_channel_is_closed_by_force_and_its_money_followed_until_it_has_arrived(typical: Desk) -> None:
+    node = typical.node
+    key, channel = next((k, c) for k, c in node.channels.items() if c.is_usable and not c.inflight_out_msat)
+    fees_sat, delay_blocks = 4 * CLOSING_FEE_SAT, channel.to_self_delay_blocks
+    home_sat = channel.local_msat // 1000 - CLOSING_FEE_SAT
+    began_height, had_sat = node.status.height, node.confirmed_sat + node.unconfirmed_sat
+    free_height = began_height + delay_blocks
+    typical.go("channels")
+    page = typical.page(ChannelsPage)
+    typical.click(page.cards[key].name)
+    typical.until(lambda: page.detail is not None)
+    detail = page.detail
+    assert isinstance(detail, ChannelDetail)
+    assert detail.channel.channel_id == key
+    assert not detail.resolution.isVisible()
+    typical.click(detail.force_button)
+    dialog = typical.dialog(CloseChannelDialog)
+    typical.until(partial(quoted, dialog))
+    until_seen(typical, dialog, fmt.amount_sat(fees_sat), f"from block {fmt.group(free_height)}")
+    assert "Bringing your part home" not in seen(dialog)
+    typical.click(dialog.parts.button)
+    until_seen(typical, dialog, "The channel's own transaction", "Speeding it up", "Bringing your part home")
+    # Without the tick nothing happens.
+    assert not dialog.close_button.isEnabled()
+    dialog.agreed.setFocus(Qt.FocusReason.TabFocusReason)
+    press(dialog.agreed, Qt.Key.Key_Space)
+    assert dialog.agreed.isChecked()
+    assert node.channels[key].phase is ChannelPhase.READY
+    typical.click(dialog.close_button)
+
+    resolution = detail.resolution
+    before = "The closing transaction has to confirm"
+    until_seen(typical, resolution, before)
+    assert fmt.amount_sat(home_sat) in resolution.summary.text()
+    assert "still on its way" in resolution.summary.text()
+    assert [coin.amount_sat for coin in node.locked] == [home_sat]
+    assert "Free" not in seen(resolution)
+    assert not detail.force_button.isVisible()
+
+    node.submit(node.mine, 1)
+    until_seen(
+        typical,
+        resolution,
+        "The closing transaction is confirmed",
+        "The delay that the channel's rules ask for",
+        f"from block {fmt.group(free_height)}",
+        f"{fmt.group(delay_blocks - 1)} blocks",
+    )
+    typical.until(lambda: before not in seen(resolution))
+    node.submit(node.mine, 1)
+    until_seen(typical, resolution, f"{fmt.group(delay_blocks - 2)} blocks")
+
+    node.submit(node.mine, delay_blocks - 2)
+    until_seen(typical, resolution, "Free to be taken", f"0 of {HOME_BLOCKS} confirmations")
+    assert node.confirmed_sat == had_sat
+    for block in range(1, HOME_BLOCKS):
+        node.submit(node.mine, 1)
+        until_seen(typical, resolution, f"{block} of {HOME_BLOCKS} confirmations", "On its way")
+    node.submit(node.mine, 1)
+    typical.until(lambda: resolution.summary.text() == f"All of it is home: {fmt.amount_sat(home_sat)}.")
+    until_seen(typical, resolution, "In your on-chain coins")
+    typical.until(lambda: [p.text() for p in resolution.findChildren(Pill) if p.isVisible()] == ["Home"])
+    typical.until(lambda: detail.channel.phase is ChannelPhase.CLOSED)
+    assert node.confirmed_sat == had_sat + home_sat
+    assert node.locked == ()
 
 
 def output(amount_sat: int, goes: str = "home", **fields: Any) -> dict[str, Any]:

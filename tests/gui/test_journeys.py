@@ -297,7 +297,7 @@ def test_a_failure_says_why_and_lets_one_try_again(typical: Desk) -> None:
     page = recognised(typical, typical.node.foreign_invoice(21_000_000, "Coffee"))
     assert page.card is not None
     assert page.card.button is not None
-    page.card.button.click()
+    typical.click(page.card.button)
     typical.until(lambda: page.result is not None)
     assert page.result is not None
     assert page.result.title == "Not paid"
@@ -309,7 +309,7 @@ def test_a_failure_says_why_and_lets_one_try_again(typical: Desk) -> None:
     dialog = typical.dialog(ItemDialog)
     assert dialog.item.status is ActivityStatus.FAILED
     dialog.reject()
-    page.result.buttons[0].click()
+    typical.click(page.result.buttons[0])
     typical.until(
         lambda: page.card is not None and page.card.button is not None and page.card.button.isEnabled()
     )
@@ -331,7 +331,7 @@ def test_the_amount_is_asked_for_and_an_ambiguous_one_refused(typical: Desk) -> 
     assert "more than your channels" in card._banner.text()
     card.amount_field.clear()
     type_text(card.amount_field, "5000")
-    card.button.click()
+    typical.click(card.button)
     typical.until(lambda: page.result is not None)
     arguments = next(call[1] for call in typical.node.calls if call[0] == "lnpay")
     assert arguments["amount_msat"] == 5_000_000
@@ -393,11 +393,11 @@ def test_sending_on_chain_is_shown_once_more_before_it_leaves(typical: Desk) -> 
     assert not card.review.isEnabled()
     type_text(card.amount_field, "250000")
     typical.until(card.review.isEnabled)
-    card.review.click()
+    typical.click(card.review)
     assert card.button is not None
     assert card.button.text() == f"Send 250{fmt.THIN}000\u00a0sat"
     assert [call for call in typical.node.calls if call[0] == "payto"] == []
-    card.button.click()
+    typical.click(card.button)
     typical.until(lambda: page.result is not None)
     arguments = next(call[1] for call in typical.node.calls if call[0] == "payto")
     assert arguments["amount_sat"] == 250_000
@@ -410,12 +410,12 @@ def test_sending_all(typical: Desk) -> None:
     page = recognised(typical, "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080")
     card = page.card
     assert isinstance(card, OnchainCard)
-    card.all_button.click()
+    typical.click(card.all_button)
     typical.until(card.review.isEnabled)
     assert card.amount_field.amount_sat() == typical.node.snapshot().balance.onchain_spendable_sat - 846
-    card.review.click()
+    typical.click(card.review)
     assert card.button is not None
-    card.button.click()
+    typical.click(card.button)
     typical.until(lambda: page.result is not None)
     assert next(call[1] for call in typical.node.calls if call[0] == "payto")["amount_sat"] == "all"
 
@@ -434,10 +434,10 @@ def test_pasting(typical: Desk) -> None:
     clipboard = QGuiApplication.clipboard()
     assert clipboard is not None
     clipboard.setText("")
-    page.paste.click()
+    typical.click(page.paste)
     assert "no text" in page.banner.text()
     clipboard.setText(typical.node.foreign_invoice(1_000_000, "Pasted"))
-    page.paste.click()
+    typical.click(page.paste)
     typical.until(lambda: page.card is not None)
 
 
@@ -470,7 +470,7 @@ def test_without_a_channel_there_is_an_address_and_no_invoice(desk: Make) -> Non
     assert "Without a channel" in page.can_receive.text()
     typed = page.amount_field
     type_text(typed, "100000")
-    page.create_button.click()
+    one.click(page.create_button)
     one.until(lambda: "amount=0.00100000" in page.code.text())
     assert all(call[1].get("lightning") is not True for call in one.node.calls if call[0] == "add_request")
 
@@ -501,7 +501,7 @@ def test_opening_a_channel(desk: Make) -> None:
     page = one.page(ChannelsPage)
     assert page.stack.currentWidget() is page._empty
     assert page._empty.button is not None
-    page._empty.button.click()
+    one.click(page._empty.button)
     dialog = one.dialog(OpenChannelDialog)
     assert dialog.peer.text() == HUB_URI
     type_text(dialog.amount_field, "500000")
@@ -535,7 +535,7 @@ def test_a_failed_opening_leaves_the_dialog_as_it_was(desk: Make) -> None:
     dialog = one.dialog(OpenChannelDialog)
     type_text(dialog.amount_field, "500000")
     one.until(dialog.open_button.isEnabled)
-    dialog.open_button.click()
+    one.click(dialog.open_button)
     one.until(lambda: "1 000 000" in dialog._banner.text())
     assert dialog.open_button.isEnabled()
     dialog.reject()
@@ -548,7 +548,7 @@ def test_a_peer_that_wants_a_channel_is_asked_about_once(typical: Desk) -> None:
     typical.node.submit(typical.node.tell)
     typical.node.settle()
     assert len(typical.window.findChildren(ChannelRequestDialog)) == 1
-    dialog.accept_button.click()
+    typical.click(dialog.accept_button)
     typical.until(lambda: typical.node.channel_requests == [])
     typical.until(lambda: typical.window.findChild(ChannelRequestDialog) is None)
 
@@ -557,11 +557,11 @@ def test_closing_together(typical: Desk) -> None:
     channel = next(iter(typical.node.channels.values()))
     typical.shell.show_channel(channel.channel_id)
     detail = typical.page(ChannelDetail)
-    detail.close_button.click()
+    typical.click(detail.close_button)
     dialog = typical.dialog(CloseChannelDialog)
     typical.until(dialog.close_button.isEnabled)
     assert dialog.close_button.kind == "filled"
-    dialog.close_button.click()
+    typical.click(dialog.close_button)
     typical.until(lambda: typical.node.channels[channel.channel_id].phase in CLOSED)
     typical.until(lambda: detail.channel.phase in CLOSED)
     assert not detail.close_button.isVisible()
@@ -578,7 +578,7 @@ def test_forcing_needs_a_second_word_and_is_marked_as_danger(typical: Desk) -> N
     assert "7 days" in dialog.agreed.text()
     click(dialog.agreed)
     assert dialog.close_button.isEnabled()
-    dialog.close_button.click()
+    typical.click(dialog.close_button)
     typical.until(lambda: typical.node.channels[channel.channel_id].phase is ChannelPhase.FORCE_CLOSING)
 
 
@@ -615,7 +615,7 @@ def test_the_guide_leads_round(desk: Make) -> None:
     def go_on(text: str) -> None:
         one.until(lambda: any(text in b.text() for b in filled(page)))
         assert len(filled(page)) == 1
-        filled(page)[0].click()
+        one.click(lambda: next((b for b in filled(page) if text in b.text()), None))
 
     go_on("Get 1")
     go_on("Mine")
@@ -623,14 +623,14 @@ def test_the_guide_leads_round(desk: Make) -> None:
     dialog = one.dialog(OpenChannelDialog)
     type_text(dialog.amount_field, "500000")
     one.until(dialog.open_button.isEnabled)
-    dialog.open_button.click()
+    one.click(dialog.open_button)
     go_on("Mine")
     go_on("Buy a coffee")
     one.until(lambda: bool(one.window.findChildren(SendPage)) and one.page(SendPage).card is not None)
     send = one.page(SendPage)
     assert send.card is not None
     assert send.card.button is not None
-    send.card.button.click()
+    one.click(send.card.button)
     one.until(lambda: send.result is not None)
     one.go("overview")
     go_on("Make a request")
@@ -647,7 +647,7 @@ def test_trouble_is_shown_with_a_way_on(desk: Make) -> None:
     assert "about 6 days (840 blocks)" in text
     buttons = [banner.button for banner in banners if banner.button is not None]
     assert buttons[0].text() == "To the servers"
-    next(button for button in buttons if button.text() == "Show channel").click()
+    one.click(next(button for button in buttons if button.text() == "Show channel"))
     assert one.page(ChannelsPage).detail is not None
 
 
@@ -666,26 +666,26 @@ def test_activity_searches_filters_and_opens(typical: Desk) -> None:
     typical.until(lambda: 0 < page.model.rowCount() < everything)
     page.search.clear()
     click(page.filter_button)
-    page.filters.kinds.button("onchain").click()
+    typical.click(page.filters.kinds.button("onchain"))
     typical.until(lambda: 0 < page.model.rowCount() < everything)
     page.table.activated.emit(page.model.index(0, 0))
     dialog = typical.dialog(ItemDialog)
     dialog.note.setText("My own words")
-    dialog.save.click()
+    typical.click(dialog.save)
     typical.until(lambda: any(item.label == "My own words" for item in typical.node.activity))
 
 
 def test_settings_change_the_look_at_once(typical: Desk) -> None:
     typical.go("settings")
     page = typical.page(SettingsPage)
-    page.scheme.button("dark").click()
+    typical.click(page.scheme.button("dark"))
     assert theme().scheme == "dark"
-    page.unit.button("BTC").click()
+    typical.click(page.unit.button("BTC"))
     typical.go("overview")
     assert "BTC" in typical.page(OverviewPage).balance.text()
     typical.go("settings")
     page = typical.page(SettingsPage)
-    page.text_size.button("150").click()
+    typical.click(page.text_size.button("150"))
     assert theme().px(100) == 150
     assert typical.shell.current_key == "settings"
 
@@ -695,10 +695,10 @@ def test_words_need_the_password(typical: Desk) -> None:
     click(typical.page(SettingsPage).backup.words_button)
     dialog = typical.dialog(WordsDialog)
     type_text(dialog.password, "wrong")
-    dialog.show_button.click()
+    typical.click(dialog.show_button)
     typical.until(lambda: "wrong" in dialog._row.problem())
     dialog.password.setText("correct")
-    dialog.show_button.click()
+    typical.click(dialog.show_button)
     typical.until(lambda: not dialog.password.isVisible())
     dialog.reject()
 

@@ -29,6 +29,7 @@ from tests.gui.hands import click, drag, press, type_text
 from wallet.gui import format as fmt
 from wallet.gui.pages.channel import ChannelDetail
 from wallet.gui.pages.contacts import ContactDialog, NameDialog
+from wallet.gui.pages.item_dialog import ItemDialog
 from wallet.gui.pages.link_cards import LinkCard, NodeCard
 from wallet.gui.pages.overview import OverviewPage
 from wallet.gui.pages.pay_cards import InvoiceCard, OnchainCard
@@ -39,6 +40,7 @@ from wallet.gui.scan import screen as screens
 from wallet.gui.scan.camera import Camera, QtCamera
 from wallet.gui.scan.dialog import CameraDialog
 from wallet.gui.scan.screen import RegionOverlay, ScreenSource, X11Screen
+from wallet.gui.widgets.basic import Button
 from wallet.gui.widgets.notices import Banner
 
 Make = Callable[[FakeNode], Desk]
@@ -61,6 +63,14 @@ def onchain_card(page: SendPage) -> OnchainCard:
 
 def until_said(desk: Desk, page: SendPage, words: str) -> None:
     desk.until(lambda: words in page.banner.text() and page.banner.isVisible())
+
+
+def paste(page: SendPage, text: str) -> None:
+    """By the keyboard, from the clipboard."""
+    clipboard = QGuiApplication.clipboard()
+    assert clipboard is not None
+    clipboard.setText(text)
+    press(page.field, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
 
 
 def blank() -> QImage:
@@ -513,34 +523,58 @@ def test_an_expired_a_paid_and_an_own_invoice_each_have_a_way_on(typical: Desk) 
     node = typical.node
     page = send_page(typical)
 
-    def shown(invoice: str) -> InvoiceCard:
-        page.take(invoice)
+    def recognised(invoice: str) -> InvoiceCard:
         typical.until(lambda: isinstance(page.card, InvoiceCard) and page.field.text() == invoice)
         card = page.card
         assert isinstance(card, InvoiceCard)
-        assert not card.button.isEnabled()
-        assert card._banner.text()
-        assert card.way_on is not None
         return card
 
-    expired = shown(node.foreign_invoice(1_000, "Late", expired=True, can_pay=False))
-    assert expired.way_on is not None
-    click(expired.way_on)
+    def way_on(card: InvoiceCard, said: str, words: str) -> Button:
+        assert not card.button.isEnabled()
+        assert said in card._banner.text()
+        assert card.way_on is not None
+        assert card.way_on.text() == words
+        return card.way_on
+
+    # Typed.
+    expired = node.foreign_invoice(1_000, "Late", expired=True)
+    typical.click(page.field)
+    type_text(page.field, expired)
+    typical.click(way_on(recognised(expired), "expired", "Use another invoice"))
     assert page.field.text() == ""
-    text = node.foreign_invoice(1_000, "Twice", already_paid=True, can_pay=False, why_not="Paid already.")
-    assert shown(text).way_on is not None
-    own = shown(node.foreign_invoice(1_000, "Mine", own=True, can_pay=False, why_not="Your own."))
-    assert own.way_on is not None
-    click(own.way_on)
+    # Pasted, paid, and pasted once more.
+    twice = node.foreign_invoice(1_000_000, "Twice")
+    paste(page, twice)
+    typical.click(recognised(twice).button)
+    typical.until(lambda: page.result is not None)
+    assert page.result is not None
+    assert page.result.title == "Paid"
+    typical.click(page.result.buttons[0])
+    assert typical.shell.current_key == "overview"
+    typical.go("send")
+    assert page.field.text() == ""
+    paste(page, twice)
+    typical.click(way_on(recognised(twice), "already", "Show the payment"))
+    dialog = typical.dialog(ItemDialog)
+    assert dialog.item.payment_hash == node.invoices[twice]["payment_hash"]
+    press(dialog, Qt.Key.Key_Escape)
+    typical.until(lambda: not any(d.isVisible() for d in typical.window.findChildren(ItemDialog)))
+    # Pasted over what stands there.
+    own = node.submit(node.do_add_request, 5_000_000, "Mine", 3_600, True).result(30)["lightning_invoice"]
+    press(page.field, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    paste(page, own)
+    typical.click(way_on(recognised(own), "your own", "Go to Receive"))
     assert typical.shell.current_key == "receive"
 
 
 def test_a_mainnet_invoice_in_the_sandbox_is_a_sentence_and_a_way_on(typical: Desk) -> None:
     page = send_page(typical)
-    page.take("lnbc210u1pmainnet")
+    typical.click(page.field)
+    type_text(page.field, "lnbc210u1pmainnet")
     until_said(typical, page, "mainnet")
+    assert page.card is None
     assert page.banner.button is not None
-    click(page.banner.button)
+    typical.click(page.banner.button)
     assert page.field.text() == ""
     typical.until(page.field.hasFocus)
 
