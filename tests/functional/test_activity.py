@@ -200,6 +200,45 @@ def test_after_a_forced_close_the_history_adds_up_to_the_millisatoshi(tmp_path: 
     play(scenario())
 
 
+def test_what_comes_home_from_a_close_is_in_the_balance_once_at_every_depth(tmp_path: Path) -> None:
+    """The closing transaction pays the wallet itself: its coins are on chain at once, while the channel still waits."""
+
+    async def scenario() -> None:
+        async with WholeWorld.made(tmp_path, ["alice", "bob"]) as world:
+            alice, bob = world.nodes
+            await alice.fund(COINS_SAT)
+            channel_id = await alice.open_channel(bob, CAPACITY_SAT)
+            await pay(alice, bob, "Coffee")
+            before_sat = alice.node.snapshot().balance.total_sat
+            await alice.call("close_channel", channel_id=channel_id)
+            closing = await alice.until(
+                "the closing transaction", lambda: alice.node.snapshot().channels[0].closing_txid
+            )
+            await world.sees(closing)
+            for depth in range(7):
+                if depth:
+                    world.chain.mine(1)
+                for node in world.nodes:
+                    height = world.chain.height
+
+                    def there(node: WholeNode = node, height: int = height, depth: int = depth) -> bool:
+                        item, snapshot = move(node, closing), node.node.snapshot()
+                        knows = (
+                            snapshot.channels[0].closing_txid == closing and snapshot.status.height == height
+                        )
+                        return item is not None and knows and bool(item.height) == bool(depth)
+
+                    await node.until("the closing transaction", there)
+                back = move(alice, closing)
+                assert back is not None
+                assert alice.node.snapshot().balance.total_sat == before_sat - -(-back.fee_msat // 1000), (
+                    depth
+                )
+                assert bob.node.snapshot().balance.total_sat == PAID_MSAT // 1000, depth
+
+    play(scenario())
+
+
 def test_the_history_is_searched_sorted_and_filtered_at_the_node(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with WholeWorld.made(tmp_path, ["alice", "bob"]) as world:

@@ -16,7 +16,7 @@ from wallet.i18n import _, ngettext
 from wallet.ln.channel_details import ChannelDetails, ChannelState
 from wallet.ln.events import Balance, BalanceKind, SentPart
 from wallet.ln.routing.gossip import SyncState as GossipState
-from wallet.ln.types import NodeId, PaymentId
+from wallet.ln.types import ChannelId, NodeId, PaymentId
 from wallet.node.activity import ActivityIndex
 from wallet.node.api import (
     ActivityKind,
@@ -184,6 +184,11 @@ class Views:
             onchain = node.onchain.balance()
             reserve_sat = node.anchor_reserve_sat()
             sweeping = [item for item in node.sweeper.tracked_spendable_outputs() if item.spent is None]
+            home_ids = {
+                channel_id.hex()
+                for channel_id in {balance.channel_id for balance in balances}
+                if self._is_home(channel_id)
+            }
         locked = [self.locked_coin(balance) for balance in balances]
         locked += [
             LockedCoin(
@@ -199,7 +204,8 @@ class Views:
             for record in sorted(node.ledger.closed.values(), key=lambda record: -record.closed_at)
             if record.was_funded
         )
-        balance = balance_view(onchain, reserve_sat, details, node.peers.online, tuple(locked))
+        apart = tuple(coin for coin in locked if coin.channel_id not in home_ids)
+        balance = balance_view(onchain, reserve_sat, details, node.peers.online, apart)
         return WalletSnapshot(
             status=self._status(details),
             balance=balance,
@@ -360,6 +366,16 @@ class Views:
                 )
             )
         return tuple(views)
+
+    def _is_home(self, channel_id: ChannelId) -> bool:
+        """Whether the transaction that closes a channel pays the wallet itself, as one does on which both sides agreed:
+        then its coins are counted on chain from when it leaves, though the channel waits until it is buried."""
+        record = self._node.ledger.closed.get(channel_id)
+        if record is None or record.closing_txid is None:
+            return False
+        onchain = self._node.onchain
+        entry = onchain.entry(Txid(record.closing_txid))
+        return entry is not None and any(onchain.is_mine(out.script_pubkey) for out in entry.tx.outputs)
 
     def locked_coin(self, balance: Balance) -> LockedCoin:
         """What keeps an amount of a channel from being spent, in words."""
