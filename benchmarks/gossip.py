@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import itertools
 import os
 import queue
@@ -39,6 +38,7 @@ from wallet.ln.msgs import ChannelAnnouncement, ChannelUpdate, NodeAnnouncement,
 from wallet.ln.peer_handler import PeerManager
 from wallet.ln.routing.gossip import NetGraphMsgHandler, NetworkGraph
 from wallet.ln.types import NodeId, Now, ShortChannelId
+from wallet.node.interpreter import tune
 from wallet.node.signatures import SignaturePool
 
 IN_MEMORY_LIMIT = 1.5
@@ -148,9 +148,8 @@ def in_memory_seconds(messages: Sequence[bytes], now: Now) -> tuple[float, Netwo
             handler.handle_channel_announcement(PEER, message)
         elif isinstance(message, NodeAnnouncement):
             handler.handle_node_announcement(PEER, message)
-        with contextlib.suppress(queue.Empty):
-            while True:
-                answers.get(block=handler.processing_queue_high(), timeout=TIMEOUT_SECONDS)()
+        while handler.processing_queue_high() or not answers.empty():
+            answers.get(timeout=TIMEOUT_SECONDS)()
     while handler.unverified_count:
         answers.get(timeout=TIMEOUT_SECONDS)()
     seconds = time.perf_counter() - began
@@ -241,6 +240,8 @@ async def _socket_round(messages: Path, now: Now) -> tuple[float, NetworkGraph]:
 
 
 def run(messages_file: Path, rounds: int, say: Callable[[str], None]) -> list[Figure]:
+    # As the program has it.
+    tune()
     messages = gossip_file.read(messages_file)
     checks = checks_of(messages)
     now = clock_of(messages)

@@ -54,11 +54,12 @@ def _child(topology: Path | None, large: bool) -> None:
     from wallet.gui.preferences import Preferences
     from wallet.node.api import WalletInfo
     from wallet.node.host import NodeThread
+    from wallet.node.interpreter import tune
     from wallet.node.map_api import NetworkMap
     from wallet.node.network_map import MapMaker
 
     # As the window's process has it.
-    sys.setswitchinterval(0.0005)
+    tune()
     application = make_application(["benchmark"])
     graph = graph_of(_network(topology))
     thread = NodeThread()

@@ -39,9 +39,10 @@ def main(argv: list[str]) -> int:
     from wallet.gui.pages.network import NetworkPage
     from wallet.gui.preferences import Preferences
     from wallet.node.host import Host
+    from wallet.node.interpreter import tune
 
     # As the window's process has it.
-    sys.setswitchinterval(0.0005)
+    tune()
     options = parse(argv).options
     application = make_application(["benchmark"])
     host = Host(options)

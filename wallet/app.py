@@ -71,10 +71,11 @@ def _demo(options: NodeOptions) -> SandboxHost:
 def _window(invocation: Invocation) -> int:
     from wallet.gui.app import run_gui
     from wallet.node import warm_up
+    from wallet.node.interpreter import tune
     from wallet.sandbox.every import EveryHost
     from wallet.single import OneWindow
 
-    sys.setswitchinterval(0.0005)
+    tune()
     options = invocation.options
     single = OneWindow(options.root / options.network_name, invocation.link or "")
     if options.network_name == "sandbox":

@@ -20,6 +20,7 @@ from wallet.ln.types import NodeId
 from wallet.node.api import CommandError, Json
 from wallet.node.commands.registry import command
 from wallet.node.daemon import Daemon
+from wallet.node.interpreter import tune
 from wallet.node.node import Node
 from wallet.node.options import NodeOptions
 
@@ -94,7 +95,7 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s.%(msecs)03d %(levelname).1s %(name)s: %(message)s"
     )
-    sys.setswitchinterval(0.0005)
+    tune()
     forward = "--forward" in sys.argv
     folder, listen_port, *servers = (word for word in sys.argv[1:] if word != "--forward")
     write_down(Path(folder, BROADCASTS))

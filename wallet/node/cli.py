@@ -499,13 +499,13 @@ def _daemon(invocation: Invocation) -> int:
     import logging
 
     from wallet.node.daemon import Daemon
+    from wallet.node.interpreter import tune
 
     logging.basicConfig(
         level=logging.DEBUG if invocation.verbose else logging.WARNING,
         format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
     )
-    # A thread that gave up the interpreter's lock gets it back soon.
-    sys.setswitchinterval(0.0005)
+    tune()
     asyncio.run(Daemon(invocation.options).serve(rpc_port=invocation.rpc_port))
     return 0
 

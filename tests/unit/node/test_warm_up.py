@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,9 @@ def test_the_window_is_given_the_core_to_import_after_its_first_paint(
 
     monkeypatch.setattr(gui, "run_gui", run_gui)
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
-    monkeypatch.setattr(sys, "setswitchinterval", lambda _seconds: None)
+    tuned: list[float] = []
+    monkeypatch.setattr(sys, "setswitchinterval", tuned.append)
+    monkeypatch.setattr(gc, "set_threshold", lambda *_objects: None)
     assert app._window(cli.parse([*network, "--dir", str(tmp_path)])) == 0
     assert given == [warm_up.begin]
+    assert len(tuned) == 1
