@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +32,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/gui" in str(item.path):
             item.add_marker("gui")
+
+
+@pytest.fixture(scope="session")
+def qapp_cls() -> type[QApplication]:
+    """With `tests.gui.slices_plugin`, one that hears of each event."""
+    if "SLICES" not in os.environ:
+        return QApplication
+    from tests.gui.slices import Application
+
+    return Application
 
 
 @pytest.fixture(autouse=True)
