@@ -89,6 +89,8 @@ class OpenChannelDialog(Dialog):
         self.body.addWidget(self._another_row)
         self._another_row.hide()
         self.amount_field = AmountField(_("Amount"))
+        # Of a node that was named from outside only the amount is asked for, once it has said what it takes.
+        self._amount_is_next = bool(peer)
         self.all_button = Button(
             _("All"), "outlined", tall=True, name=_("Put in all coins"), on_click=self._put_all
         )
@@ -146,7 +148,8 @@ class OpenChannelDialog(Dialog):
         else:
             self.choice.load()
         self._ask()
-        (self.amount_field if peer else self.peer).setFocus(Qt.FocusReason.OtherFocusReason)
+        if not peer:
+            self.peer.setFocus(Qt.FocusReason.OtherFocusReason)
 
     # --- whom -----------------------------------------------------------------------
 
@@ -180,6 +183,7 @@ class OpenChannelDialog(Dialog):
 
     def _peer_changed(self) -> None:
         self._terms_asked += 1
+        self._amount_is_next = False
         self.terms = None
         self._no_longer_away()
         text = self.peer.text().strip()
@@ -252,6 +256,9 @@ class OpenChannelDialog(Dialog):
         self._plans = spendable_sat <= 0
         self._amount_row.setVisible(not self._plans)
         self.plan_note.setVisible(self._plans)
+        if self._amount_is_next and not self._plans:
+            self.amount_field.setFocus(Qt.FocusReason.OtherFocusReason)
+        self._amount_is_next = False
         fits = 0 < terms.sensible_sat <= spendable_sat
         self.sensible.setText(_("Sensible today: {amount}").format(amount=fmt.amount_sat(terms.sensible_sat)))
         self._suggest(terms.sensible_sat if fits else 0)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from PyQt6.QtCore import Qt
 from PyQt6.QtGui import QResizeEvent
 from PyQt6.QtWidgets import QGridLayout, QWidget
 
@@ -28,6 +29,7 @@ from wallet.gui.widgets.basic import (
     Label,
     clear,
     hbox,
+    keyboard_on,
     vbox,
 )
 from wallet.gui.widgets.ids import Fold
@@ -175,6 +177,8 @@ class GuideCard(Card):
         if (step, waiting) == self._shown:
             return
         self._shown = (step, waiting)
+        # The keyboard goes on with the round, from a button to the one that takes its place.
+        led = self.action is not None and keyboard_on(self) is self.action
         clear(self._box)
         self.action = None
         if step >= 5:
@@ -194,6 +198,12 @@ class GuideCard(Card):
         self._box.addSpacing(theme().px(S1))
         for number, (name, sentence, verb) in enumerate(self._steps()):
             self._box.addLayout(self._row(number, step, name, sentence, verb, waiting=waiting))
+        if led:
+            self._lead_on()
+
+    def _lead_on(self) -> None:
+        if self.action is not None:
+            self.action.setFocus(Qt.FocusReason.OtherFocusReason)
 
     @staticmethod
     def _steps() -> list[tuple[str, str, str]]:
@@ -362,6 +372,7 @@ class OverviewPage(Page):
         self._recent_holder.setLayout(vbox(title, self._recent_card, spacing=S2))
         box.addWidget(self._recent_holder)
         self._recent_shown: tuple[object, ...] = ()
+        self._recent_rows: dict[str, PaymentRow] = {}
         self._attention_shown: list[Attention] | None = None
         self._legend_shown: list[tuple[str, str, int, str]] | None = None
         context.preferences.amounts_changed.connect(self._amounts_changed)
@@ -499,9 +510,15 @@ class OverviewPage(Page):
         if shown == self._recent_shown or layout is None:
             return
         self._recent_shown = shown
+        held = keyboard_on(self)
+        held_id = next((item_id for item_id, row in self._recent_rows.items() if row is held), None)
         clear(layout)
+        self._recent_rows = {}
         for number, item in enumerate(items):
             row = PaymentRow(
                 item, partial(self.context.show_item, item.item_id), last=number == len(items) - 1
             )
             layout.addWidget(row)
+            self._recent_rows[item.item_id] = row
+        if held_id is not None and held_id in self._recent_rows:
+            self._recent_rows[held_id].setFocus(Qt.FocusReason.OtherFocusReason)

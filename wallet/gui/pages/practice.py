@@ -12,7 +12,7 @@ from wallet.gui.widgets.notices import toast
 from wallet.i18n import _
 from wallet.node.api import RequestStatus
 
-__all__ = ["buy_channel", "buy_coffee", "fill_menu", "get_coins", "mine", "pay_request"]
+__all__ = ["buy_channel", "buy_coffee", "fill_menu", "get_coins", "mine", "pay_invoice", "pay_request"]
 
 GIFT_SAT = 1_000_000
 COFFEE_MSAT = 21_000_000
@@ -67,8 +67,16 @@ def pay_request(context: Context, owner: QWidget) -> None:
         toast(owner, _("Make a request first: the shop pays the newest one."), "info")
         return
     newest = max(waiting, key=lambda request: request.created_at)
+    pay_invoice(context, owner, newest.invoice or "")
+
+
+def pay_invoice(context: Context, owner: QWidget, invoice: str) -> None:
+    """The shop pays one."""
+    sandbox = context.bridge.api.sandbox()
+    if sandbox is None:
+        return
     run(
-        sandbox.shop_pay(newest.invoice or ""),
+        sandbox.shop_pay(invoice),
         lambda _preimage: toast(owner, _("The shop has paid"), "check"),
         lambda sentence: toast(owner, sentence, "warning"),
         owner=owner,

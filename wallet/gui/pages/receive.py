@@ -98,6 +98,8 @@ class ReceivePage(Page):
         self.note = LineEdit(_("Note"), _("What it is for"))
         self.note.setMaxLength(300)
         self._note_row = Field(_("Note"), self.note, _("The payer sees it."))
+        for edit in (self.amount_field, self.note):
+            edit.returnPressed.connect(lambda: self._create() if self.create_button.isEnabled() else None)
         self.create_button = Button(_("Create request"), "filled", main=True, on_click=self._create)
         self.new_button = Button(_("Start over"), "text", main=True, on_click=self.reset)
         self._reason = Label("", "caption", "text2", wrap=True)
@@ -165,6 +167,10 @@ class ReceivePage(Page):
         box.addLayout(hbox(self.code_id, "stretch", self.copy))
         box.addLayout(hbox(self.save, self.print, "stretch", self.more))
         box.addLayout(waiting_row)
+        # Who practises has nobody else to be paid by.
+        self.shop = Button(_("Let the shop pay my request"), "outlined", "shop", on_click=self._let_shop_pay)
+        self.shop.hide()
+        box.addWidget(self.shop)
         return card
 
     def _show_paid(self, request: RequestView, amount_msat: int) -> None:
@@ -348,7 +354,13 @@ class ReceivePage(Page):
             )
         else:
             self.waiting.setText(_("Waiting for coins. This address stays valid."))
+        self.shop.setVisible(bool(invoice) and self.context.bridge.api.sandbox() is not None)
         self._right.setCurrentIndex(1)
+
+    def _let_shop_pay(self) -> None:
+        from wallet.gui.pages.practice import pay_invoice
+
+        pay_invoice(self.context, self, str((self._shown or {}).get("lightning_invoice") or ""))
 
     def _copy(self) -> None:
         # An address with an amount is a request too.

@@ -41,8 +41,8 @@ from wallet.gui.widgets.placing import PlacingLayout
 
 __all__ = [
     "WIDEST_PROSE", "AmountLabel", "Button", "Card", "Clickable", "ClickCard", "ElidedLabel", "Flow", "IconLabel",
-    "JarLabel", "Label", "Pill", "Rule", "add_action", "button_row", "clear", "discard", "hbox", "menu", "prose",
-    "restyle", "vbox",
+    "JarLabel", "Label", "Pill", "Rule", "add_action", "button_row", "clear", "discard", "hbox", "keyboard_on", "menu",
+    "prose", "restyle", "vbox",
 ]  # fmt: skip
 
 Item = QWidget | QLayout | int | str
@@ -82,13 +82,23 @@ WIDEST_PROSE = 620
 _limbo: QWidget | None = None
 
 
+def keyboard_on(anywhere: QWidget) -> QWidget | None:
+    """What the keyboard is on, in the window that `anywhere` is part of, be that in front or not."""
+    window = anywhere.window()
+    return None if window is None else window.focusWidget()
+
+
 def discard(widget: QWidget) -> None:
     """Takes a widget out of the window at once, and deletes it when no event of its own is under way.
 
     It waits in a hidden parent: without one it would belong to Python, which may delete it in the middle of the
-    click that led here.
+    click that led here. The keyboard lets go of it first: else Qt moves it to some other control, and the page
+    scrolls there.
     """
     global _limbo
+    held = keyboard_on(widget)
+    if held is not None and (held is widget or widget.isAncestorOf(held)):
+        held.clearFocus()
     if _limbo is None or sip.isdeleted(_limbo):
         _limbo = QWidget()
     widget.hide()
