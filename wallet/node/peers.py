@@ -123,6 +123,15 @@ class PeerKeeper:
         if not done.done():
             raise OSError(errno.ECONNRESET, _("it hung up during the handshake: is the node id right?"))
 
+    def moved(self, uri: NodeUri) -> None:
+        """A peer that we know is to be called elsewhere from now on; within an entry."""
+        if uri.node_id not in self._node.ledger.peers:
+            return
+        self.remember(uri)
+        if uri.node_id in self._uris:
+            self._uris[uri.node_id] = uri
+            self._kick.setdefault(uri.node_id, asyncio.Event()).set()
+
     def kick(self) -> None:
         """Tries again at once, wherever a retry is being waited for: the computer woke up, or the network is back."""
         for event in self._kick.values():

@@ -124,6 +124,10 @@ class Sandbox:
         node.sandbox_control = self
         node.own_names[bytes(self.hub.uri.node_id)] = _("The hub")
         node.own_names[bytes(self.shop.uri.node_id)] = _("The shop")
+        with node.core.entry():
+            for peer in (self.hub, self.shop):
+                # At each start they listen on another port.
+                node.peers.moved(peer.uri)
 
     def mine(self, blocks: int = 1) -> Future[int]:
         async def work() -> int:
