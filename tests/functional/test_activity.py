@@ -159,6 +159,8 @@ def test_after_a_forced_close_the_history_adds_up_to_the_millisatoshi(tmp_path: 
             channel_id = await alice.open_channel(bob, CAPACITY_SAT)
             await pay(alice, bob, "Coffee", PAID_MSAT + 123)
             opened = [item.txid for item in moves(alice)]
+            told = await by.call("quote_close", channel_id=channel_id, force=True)
+            assert "144 blocks (about a day)" in told["explanation"]
             await by.call("close_channel", channel_id=channel_id, force=True)
             closing = await by.until(
                 "the closing transaction", lambda: by.node.snapshot().channels[0].closing_txid

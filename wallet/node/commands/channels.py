@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wallet.bitcoin.tx import hash_from_hex, txid_hex
 from wallet.chain.interfaces import BroadcastPackage, ConfirmationTarget
-from wallet.i18n import _
+from wallet.i18n import _, ngettext
 from wallet.ln.channel_details import ChannelDetails, ChannelState
 from wallet.ln.closing_costs import costs_of_state, forced_costs
 from wallet.ln.config import UserConfig
@@ -509,16 +509,19 @@ async def quote_close(node: Node, channel_id: str, *, force: bool = False) -> Js
             "available_blocks": 0,
             "explanation": _("The opening is given up. Nothing has been published, and no coins were used."),
         }
+    days = max(1, delay_blocks // 144)
     return {
         "fee_sat": costs.total_sat,
         "amount_sat": costs.home_sat,
         "available_height": node.best_height + 1 + delay_blocks,
         "available_blocks": delay_blocks + 1,
-        "explanation": _(
-            "Leyden publishes the channel's last state by itself. Your "
-            "part stays locked for {blocks} blocks (about {days} "
-            "days) after that confirms, so that the peer could object."
-        ).format(blocks=delay_blocks, days=max(1, delay_blocks // 144)),
+        "explanation": ngettext(
+            "Leyden publishes the channel's last state by itself. Your part stays locked for {blocks} blocks (about a "
+            "day) after that confirms, so that the peer could object.",
+            "Leyden publishes the channel's last state by itself. Your part stays locked for {blocks} blocks (about "
+            "{days} days) after that confirms, so that the peer could object.",
+            days,
+        ).format(blocks=delay_blocks, days=days),
         "commitment_sat": costs.commitment_sat,
         "bump_sat": costs.bump_sat,
         "htlcs_sat": costs.htlcs_sat,
