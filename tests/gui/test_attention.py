@@ -113,6 +113,7 @@ def test_the_button_leads_into_the_section_that_mends(desk: Make, kind: ProblemK
     pressed(opened)
     assert opened.shell.current_key == "settings"
     page = opened.page(SettingsPage)
+    opened.until(lambda: page.is_whole)
     section = {"backup": page.backup, "servers": page.servers}[name]
     opened.until(lambda: section.isAncestorOf(QApplication.focusWidget() or page))
 
@@ -129,6 +130,17 @@ def test_a_wallet_that_cannot_be_written_is_quit(desk: Make, monkeypatch: pytest
     monkeypatch.setattr(opened.window, "quit", lambda: ended.append(True))
     pressed(opened)
     assert ended == [True]
+
+
+@pytest.mark.parametrize("choice", ["ask", "stay"])
+def test_a_wallet_that_cannot_be_written_is_not_asked_to_stay(desk: Make, choice: str) -> None:
+    """It watches nothing any more: to put the window away would look as if it did."""
+    window = desk(with_problems(ProblemKind.FILE)).window
+    window.asks_before_closing = True
+    window.preferences.choose_closing(choice)
+    window.close()
+    assert not window.isVisible()
+    assert not window.isMinimized()
 
 
 def test_a_channel_that_a_peer_wants_is_asked_about_again(desk: Make) -> None:

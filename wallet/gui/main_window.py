@@ -35,7 +35,7 @@ from wallet.gui.widgets.focus import focus_watcher, step_on
 from wallet.gui.widgets.navigation import Navigation, Place
 from wallet.gui.widgets.statusbar import StatusBar
 from wallet.i18n import _, current_language
-from wallet.node.api import ChangeSet, NodeApi, WalletHost, WalletInfo
+from wallet.node.api import ChangeSet, NodeApi, ProblemKind, WalletHost, WalletInfo
 from wallet.node.map_api import RouteAttempt
 
 if TYPE_CHECKING:
@@ -127,7 +127,10 @@ class NetworkStrip(QWidget):
 class Shell(QWidget):
     """An open wallet: navigation at the left, the page, the status bar at the foot."""
 
-    def __init__(self, bridge: Bridge, preferences: Preferences, window: MainWindow) -> None:
+    def __init__(
+        self, bridge: Bridge, preferences: Preferences, window: MainWindow, first: str = "overview"
+    ) -> None:
+        """`first`: the page that is shown."""
         super().__init__()
         self.bridge = bridge
         self._window = window
@@ -152,6 +155,10 @@ class Shell(QWidget):
         self.by_key: dict[str, Page] = {}
         self.current_key = ""
         self._asked_about: set[str] = set()
+        self._kept: dict[str, list[Kept]] = {}
+        self._channel_soon = ""
+        self._put_back_soon = QTimer(self)
+        self._put_back_soon.timeout.connect(self._put_back_next)
         self._narrow = False
         self.restored = RestoredBanner(self.context)
         column = vbox(self.restored, spacing=0)
@@ -163,7 +170,7 @@ class Shell(QWidget):
         self.setLayout(outer)
         self.status_bar.show_snapshot(bridge.snapshot)
         bridge.changed.connect(self._changed)
-        self.go("overview")
+        self.go(first)
         if bridge.snapshot.status.problem:
             self._ask_about_requests()
 
@@ -208,9 +215,16 @@ class Shell(QWidget):
         return {key: keep(page) for key, page in self.by_key.items() if key != "settings"}
 
     def put_back(self, kept: dict[str, list[Kept]]) -> None:
-        for key, what in kept.items():
-            if what:
-                put_back(self.page(key), what)
+        """A page a turn of the event loop: all at once would be felt."""
+        self._kept = {key: what for key, what in kept.items() if what}
+        self._put_back_soon.start(0)
+
+    def _put_back_next(self) -> None:
+        if self._kept:
+            key = next(iter(self._kept))
+            put_back(self.page(key), self._kept.pop(key))
+        else:
+            self._put_back_soon.stop()
 
     def search(self) -> None:
         """Puts the keyboard into the page's search field, or into that of Activity."""
@@ -263,11 +277,20 @@ class Shell(QWidget):
     def show_channel(self, channel_id: str) -> None:
         from wallet.gui.pages.channels import ChannelsPage
 
+        if "channels" not in self.by_key:
+            # The page and the channel in one turn of the event loop would be felt.
+            self.page("channels")
+            self._channel_soon = channel_id
+            QTimer.singleShot(0, self._show_channel_soon)
+            return
         # First the channel, then its page: the list, which nobody sees then, need not be laid out.
         page = self.page("channels")
         if isinstance(page, ChannelsPage):
             page.show_channel(channel_id)
         self.go("channels")
+
+    def _show_channel_soon(self) -> None:
+        self.show_channel(self._channel_soon)
 
     def show_attempts(self, attempts: Sequence[RouteAttempt]) -> None:
         """The ways that a payment tried, on the map."""
@@ -677,7 +700,8 @@ class MainWindow(QMainWindow):
         self._make_anew()
 
     def _language_changed(self) -> None:
-        self._make_anew()
+        # At the loop's next turn: finding the words took a while already.
+        QTimer.singleShot(0, self._make_anew)
         if self.bridge is not None:
             # What the node says is in its snapshot, in the words of before.
             code = current_language()
@@ -688,11 +712,10 @@ class MainWindow(QMainWindow):
         if self.bridge is None or self._info is None or self.shell is None:
             return
         key, kept = self.shell.current_key, self.shell.kept()
-        self.shell = Shell(self.bridge, self.preferences, self)
+        self.shell = Shell(self.bridge, self.preferences, self, key)
         self._show(self.shell, self._info.network)
         self._offer_practice()
         self.shell.put_back(kept)
-        self.shell.go(key)
 
     def _fit(self) -> None:
         if self.shell is not None:
@@ -728,10 +751,13 @@ class MainWindow(QMainWindow):
         return True
 
     def _running(self) -> Bridge | None:
-        """To the wallet that runs, be it behind its lock."""
-        if self.bridge is not None or self._info is None:
-            return self.bridge
-        return self._behind if self.host.is_running(self._info) else None
+        """To the wallet that runs, be it behind its lock; one whose file cannot be written watches nothing any more."""
+        bridge = self.bridge
+        if bridge is None and self._info is not None and self.host.is_running(self._info):
+            bridge = self._behind
+        if bridge is None or any(one.kind is ProblemKind.FILE for one in bridge.snapshot.status.problems):
+            return None
+        return bridge
 
     def _chosen(self, choice: str, always: bool) -> None:
         if always:
