@@ -25,7 +25,7 @@ from wallet.gui.describe import channel_wait
 from wallet.gui.models import channels as channels_model
 from wallet.gui.models.channels import CAPACITY, ORDERS, STATE, WAIT_ROLE, ChannelsModel, arranged
 from wallet.gui.pages.channel import ChannelDetail
-from wallet.gui.pages.channels import ChannelsPage
+from wallet.gui.pages.channels import ChannelCard, ChannelsPage
 from wallet.gui.pages.close_channel import CloseChannelDialog
 from wallet.gui.pages.open_channel import OpenChannelDialog
 from wallet.gui.pages.overview import OverviewPage, attention
@@ -124,7 +124,7 @@ def test_each_htlc_and_each_past_state_can_be_looked_at(desk: Make) -> None:
     key = list(node.channels)[1]
     node.channels[key] = replace(node.channels[key], forwards=3)
     one = desk(node)
-    one.shell.show_channel(key)
+    one.show_channel(key)
     detail = one.page(ChannelDetail)
     assert "3 payments passed on" in words(detail)
     assert "10.0" in words(detail)
@@ -387,7 +387,7 @@ def test_where_the_peer_cannot_agree_the_forced_close_is_offered(desk: Make) -> 
     one = desk(scenes.trouble())
     key = next(k for k, c in one.node.channels.items() if c.phase is ChannelPhase.PEER_OFFLINE)
     one.go("channels")
-    one.shell.show_channel(key)
+    one.show_channel(key)
     detail = one.page(ChannelDetail)
     assert not detail.close_button.isEnabled()
     assert detail.why_not.isVisible()
@@ -412,7 +412,7 @@ def test_a_peer_that_is_away_is_told_of_with_what_was_tried_and_what_can_be_done
     key = next(k for k, c in one.node.channels.items() if c.phase is ChannelPhase.PEER_OFFLINE)
     peer_id = one.node.channels[key].peer_id
     one.go("channels")
-    one.shell.show_channel(key)
+    one.show_channel(key)
     detail = one.page(ChannelDetail)
     away = detail.away
     assert away.isVisible()
@@ -463,7 +463,7 @@ def closing(phase: ChannelPhase) -> tuple[FakeNode, str]:
 def test_after_the_end_each_output_is_followed_and_hurried(desk: Make) -> None:
     node, key = closing(ChannelPhase.CLOSING)
     one = desk(node)
-    one.shell.show_channel(key)
+    one.show_channel(key)
     resolution = one.page(ChannelDetail).resolution
     one.until(lambda: len(resolution.speed_up) == 1)
     assert "still on its way" in resolution.summary.text()
@@ -569,7 +569,7 @@ def test_what_comes_home_what_may_and_what_goes_to_the_peer_are_told_apart(desk:
     node.outputs = [output(410_000), output(30_000, "if proven"), output(20_000, "unless taken")]
     node.peer_sat = 540_000
     one = desk(node)
-    one.shell.show_channel(key)
+    one.show_channel(key)
     resolution = one.page(ChannelDetail).resolution
     one.until(lambda: resolution.report is not None)
     assert resolution.summary.text() == " ".join(
@@ -611,7 +611,7 @@ def test_outputs_of_one_sweep_share_one_button(desk: Make) -> None:
     alone: dict[str, Any] = {**sweep, "txid": digest("another sweep")}
     node.outputs = [output(410_000, **sweep), output(60_000, **alone), output(30_000, **sweep)]
     one = desk(node)
-    one.shell.show_channel(key)
+    one.show_channel(key)
     resolution = one.page(ChannelDetail).resolution
     one.until(lambda: resolution.report is not None)
     buttons = [b for b in resolution.findChildren(Button) if b.text() == "Speed up"]
@@ -678,7 +678,7 @@ def test_a_locked_output_counts_down_with_each_block(desk: Make) -> None:
     node = scenes.trouble()
     key = list(node.channels)[1]
     one = desk(node)
-    one.shell.show_channel(key)
+    one.show_channel(key)
     resolution = one.page(ChannelDetail).resolution
     one.until(lambda: "840 blocks" in words(resolution))
     assert f"from block {fmt.group(912_345 + 840)}" in words(resolution)
@@ -749,3 +749,13 @@ def test_a_plan_that_came_to_nothing_says_so_on_overview(desk: Make) -> None:
     click(plan.channels)
     assert one.window.shell is not None
     assert one.window.shell.current_key == "channels"
+
+
+def test_a_long_name_and_a_long_state_do_not_make_a_card_wider_than_its_page(typical: Desk) -> None:
+    channel = typical.shell.bridge.snapshot.channels[0]
+    card = ChannelCard(typical.shell.context, channel, channel.capacity_sat)
+    typical.qtbot.addWidget(card)
+    card.name.setText("A hub in the far north, where nights are long")
+    card._pill.set("Waiting for a peer that has not been seen for long", "warning", "hourglass")
+    parts = (card.name, card._pill)
+    assert card.minimumSizeHint().width() < sum(part.sizeHint().width() for part in parts)

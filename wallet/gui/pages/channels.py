@@ -107,7 +107,12 @@ class ChannelCard(Clickable):
         self._receive = Label("", "caption", "text2")
         self._record = Label("", "caption", "text3")
         box = vbox(spacing=S2, margins=(20, S4, 20, S4))
-        box.addLayout(hbox(self._dot, self.name, "stretch", self._pill, self.more, spacing=S2))
+        # A long state stands below the name where both have no room side by side.
+        named = Beside(hbox(self._dot, self.name, "stretch", spacing=S2), self._pill, least=480, spacing=S2)
+        head = hbox(spacing=S2)
+        head.addLayout(named, 1)
+        head.addWidget(self.more)
+        box.addLayout(head)
         box.addWidget(self._sentence)
         box.addSpacing(theme().px(S1))
         box.addWidget(self.bar)
