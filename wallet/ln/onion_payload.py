@@ -452,7 +452,7 @@ class RecipientOnion:
     def __post_init__(self) -> None:
         types = [tlv_type for tlv_type, _value in self.custom_tlvs]
         if types != sorted(set(types)) or any(t < CUSTOM_TLV_START or t == KEYSEND_TLV for t in types):
-            raise APIError(_("Private fields of a payment need rising types from 65,536, without keysend's."))
+            raise APIError(_("Private fields of a payment need rising types from 65536, without keysend's."))
 
 
 def build_onion_payloads(

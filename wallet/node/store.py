@@ -772,7 +772,7 @@ def _why(error: Exception) -> str:
 def _refused(path: Path, error: Exception) -> str:
     """What SQLite's refusal of a file means."""
     if isinstance(error, UnicodeDecodeError):
-        return _damaged(path, _("text in it is none"))
+        return _damaged(path, _("a text in it cannot be read"))
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return _("The wallet file {name} is in use by another program.").format(name=path.name)
