@@ -96,6 +96,12 @@ class Desk:
         QApplication.processEvents()
         self.until(lambda: self.shell.page(key).is_whole)
 
+    def show_channel(self, channel_id: str) -> None:
+        """And waits until it is there."""
+        self.shell.show_channel(channel_id)
+        page = self.shell.page("channels")
+        self.until(lambda: self.shell.current_key == "channels" and getattr(page, "detail", None) is not None)
+
     def page(self, kind: type[W]) -> W:
         found = self.window.findChild(kind)
         assert found is not None, kind
