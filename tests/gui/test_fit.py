@@ -46,8 +46,10 @@ TYPICAL = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("language", ["en", "de"])
-@pytest.mark.parametrize("name", TYPICAL)
+@pytest.mark.parametrize(
+    ("name", "language"),
+    [(name, language) for name in TYPICAL for language in ("en", "de")] + [("network-sandbox", "es")],
+)
 def test_large_text_has_its_room_in_the_smallest_window(name: str, language: str, qtbot: QtBot) -> None:
     stage = Stage((800, 600), "light", language=language, text_percent=150)
     try:
