@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from pytestqt.qtbot import QtBot
 from wallet import i18n
 from wallet.gui import format as fmt
 from wallet.gui import languages
+from wallet.gui.assets import asset
 from wallet.gui.widgets.basic import Label
 from wallet.gui.widgets.why import tell_why
 from wallet.node.sentences import msat_text, sat_text
@@ -100,6 +103,14 @@ def test_fees_with_their_share() -> None:
     assert fmt.fee_with_share(1, 10_000_000) == "0.001\u00a0sat (under 0.01 %)"
     assert fmt.fee_with_share(0, 10_000_000) == "0\u00a0sat"
     assert fmt.fee_with_share(210_000, 0) == "210\u00a0sat"
+
+
+@pytest.mark.parametrize("catalogue", ["leyden.pot", "de/LC_MESSAGES/leyden.po", "es/LC_MESSAGES/leyden.po"])
+def test_no_sentence_writes_a_number_another_way(catalogue: str) -> None:
+    """A point stands before decimals only, and a comma in no number: 65.536 beside 0.06 would be misread."""
+    text = (asset(i18n.CATALOGUES) / catalogue).read_text(encoding="utf-8")
+    assert "0.01 %" in text
+    assert re.findall(r"\d,\d+|(?<![\d.])[1-9]\d{0,2}(?:\.\d{3})+(?![\d.])", text) == []
 
 
 @given(st.integers(min_value=-(10**20), max_value=10**20))
