@@ -555,7 +555,7 @@ def test_a_peer_that_wants_a_channel_is_asked_about_once(typical: Desk) -> None:
 
 def test_closing_together(typical: Desk) -> None:
     channel = next(iter(typical.node.channels.values()))
-    typical.shell.show_channel(channel.channel_id)
+    typical.show_channel(channel.channel_id)
     detail = typical.page(ChannelDetail)
     typical.click(detail.close_button)
     dialog = typical.dialog(CloseChannelDialog)
@@ -648,6 +648,7 @@ def test_trouble_is_shown_with_a_way_on(desk: Make) -> None:
     buttons = [banner.button for banner in banners if banner.button is not None]
     assert buttons[0].text() == "To the servers"
     one.click(next(button for button in buttons if button.text() == "Show channel"))
+    one.until(lambda: one.shell.current_key == "channels")
     assert one.page(ChannelsPage).detail is not None
 
 

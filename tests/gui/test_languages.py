@@ -112,12 +112,14 @@ def test_the_window_changes_its_language_and_keeps_what_was_typed(typical: Desk)
     type_text(note, "two tickets")
     typical.go("settings")
     page = typical.page(SettingsPage)
+    before = typical.shell
     click(page.language.button("de"))
+    typical.until(lambda: typical.shell is not before)
     typical.until(lambda: "Einstellungen" in words_of(typical))
     assert "Settings" not in words_of(typical)
     typical.until(lambda: typical.node.languages == ["de"])
     typical.go("receive")
     anew = typical.shell.page("receive")
     assert anew is not receive
-    assert any(field.text() == "two tickets" for field in anew.findChildren(QLineEdit))
+    typical.until(lambda: any(field.text() == "two tickets" for field in anew.findChildren(QLineEdit)))
     assert typical.window.preferences.language == "de"

@@ -343,7 +343,7 @@ def test_restored_mode_is_on_every_page_and_in_each_channel(desk: Make) -> None:
 def test_a_held_channel_is_closed_only_after_the_phrase_is_typed(desk: Make) -> None:
     one = desk(scenes.held(asks=False))
     key = next(iter(one.node.channels))
-    one.shell.show_channel(key)
+    one.show_channel(key)
     detail = one.page(ChannelDetail)
     assert not detail.force_button.isVisible()
     assert not detail.close_button.isVisible()

@@ -86,13 +86,18 @@ def test_a_larger_text_keeps_what_was_typed(typical: Desk) -> None:
     for number, field in enumerate(fields):
         field.setText(str(number + 3))
     typed = [field.text() for field in fields]
+    before = typical.shell
     click(settings(typical).text_size.button("130"))
     assert theme().scale_percent == 130
+    typical.until(lambda: typical.shell is not before)
     typical.go("receive")
     anew = typical.shell.page("receive")
     assert anew is not receive
-    again = [f.text() for f in anew.findChildren(QLineEdit) if f.isVisible() and not f.isReadOnly()]
-    assert again == typed
+
+    def again() -> list[str]:
+        return [f.text() for f in anew.findChildren(QLineEdit) if f.isVisible() and not f.isReadOnly()]
+
+    typical.until(lambda: again() == typed)
 
 
 def test_a_unit_is_used_on_every_page_at_once(typical: Desk) -> None:

@@ -386,6 +386,7 @@ class MainWindow(QMainWindow):
         self._info: WalletInfo | None = None
         self._behind: Bridge | None = None  # to the wallet that runs behind its lock
         self._strip: NetworkStrip | None = None
+        self._coming: tuple[Shell, Shell] | None = None
         self.asks_before_closing = False
         self._may_close = False
         self._link = ""  # waits for a wallet to be open
@@ -711,11 +712,25 @@ class MainWindow(QMainWindow):
         """The pages in the language and size that are on now, with what was typed on them."""
         if self.bridge is None or self._info is None or self.shell is None:
             return
-        key, kept = self.shell.current_key, self.shell.kept()
-        self.shell = Shell(self.bridge, self.preferences, self, key)
-        self._show(self.shell, self._info.network)
+        old = self.shell
+        made = Shell(self.bridge, self.preferences, self, old.current_key)
+        self._coming = old, made
+        # At the loop's next turn: all at once would be felt.
+        QTimer.singleShot(0, self._put_in_place)
+
+    def _put_in_place(self) -> None:
+        if self._coming is None or self._info is None:
+            return
+        (old, made), self._coming = self._coming, None
+        if self.shell is not old:
+            # The wallet was closed, or locked, meanwhile.
+            discard(made)
+            return
+        kept = old.kept()
+        self.shell = made
+        self._show(made, self._info.network)
         self._offer_practice()
-        self.shell.put_back(kept)
+        made.put_back(kept)
 
     def _fit(self) -> None:
         if self.shell is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from PyQt6.QtCore import Qt, QTimer
+from PyQt6.QtCore import QTimer
 from PyQt6.QtGui import QHideEvent, QShowEvent
 from PyQt6.QtWidgets import QScrollArea, QWidget
 
@@ -16,7 +16,7 @@ from wallet.gui import format as fmt
 from wallet.gui.context import Context
 from wallet.gui.idle import CHOICES_MINUTES
 from wallet.gui.pages.base import Page, left_column
-from wallet.gui.pages.settings_backup import BackupSection
+from wallet.gui.pages.settings_backup import BackupSection, PasswordDialog
 from wallet.gui.pages.settings_graph import GraphSection
 from wallet.gui.pages.settings_rows import row, section
 from wallet.gui.pages.settings_servers import ServersSection
@@ -60,6 +60,8 @@ class SettingsPage(Page):
             (_("Wallet"), self._this_wallet),
             (_("Help"), self._help),
         ]
+        makes = [make for _title, make in parts]
+        self._places = {"servers": makes.index(self._servers), "backup": makes.index(self._backup)}
         self.jumps = [
             Button(
                 title,
@@ -80,7 +82,8 @@ class SettingsPage(Page):
         # A section a turn of the event loop, while it is shown: all at once would be felt.
         self._parts: list[QWidget] = []
         self._drawn: list[Callable[[], None]] = []
-        self._to_make = deque(make for _title, make in parts)
+        self._to_make = deque(makes)
+        self._wanted_place: int | None = None
         self._turn = QTimer(self)
         self._turn.timeout.connect(self._make_next)
         self._make_next()
@@ -96,6 +99,8 @@ class SettingsPage(Page):
     def _make_next(self) -> None:
         if self.is_whole:
             self._turn.stop()
+            if self._wanted_place is not None:
+                self._jump(self._wanted_place)
             return
         drawn = len(self._drawn)
         part = self._to_make.popleft()()
@@ -107,11 +112,6 @@ class SettingsPage(Page):
     @property
     def is_whole(self) -> bool:
         return not self._to_make
-
-    def complete(self) -> None:
-        """Makes what is not there yet, at once."""
-        while not self.is_whole:
-            self._make_next()
 
     # --- sections ------------------------------------------------------------------------
 
@@ -304,20 +304,18 @@ class SettingsPage(Page):
     # --- what can be done ----------------------------------------------------------------
 
     def _change_password(self) -> None:
-        self.complete()
-        self.backup.change_password()
+        PasswordDialog(self, self.context).open()
 
     def show_part(self, name: str) -> None:
         """`name`: "servers" or "backup"."""
-        self.complete()
-        for part in self._parts:
-            # What was made just now is shown by a later turn of the event loop; what has a place counts now.
-            if not part.testAttribute(Qt.WidgetAttribute.WA_WState_ExplicitShowHide):
-                part.show()
-        self._jump(self._parts.index({"servers": self.servers, "backup": self.backup}[name]))
+        self._jump(self._places[name])
 
     def _jump(self, place: int) -> None:
-        self.complete()
+        """To a section; once all of them are there, where they are not yet."""
+        if not self.is_whole:
+            self._wanted_place = place
+            return
+        self._wanted_place = None
         part = self._parts[place]
         for area in self.findChildren(QScrollArea)[:1]:
             bar, inside = area.verticalScrollBar(), area.widget()

@@ -151,9 +151,6 @@ class BackupSection(QWidget):
     def _show_words(self) -> None:
         WordsDialog(self, self._context).open()
 
-    def change_password(self) -> None:
-        PasswordDialog(self, self._context).open()
-
     def _ask_copy(self) -> None:
         name = f"leyden-channels-{fmt.date(fmt.now())}.backup"
         files.ask_new_file(self, _("Save a copy of the channel backup"), name, self._save_copy)
