@@ -232,6 +232,11 @@ class Edit:
     def is_empty(self) -> bool:
         return self.state is self._old
 
+    @property
+    def touched(self) -> Iterable[Txid]:
+        """Transactions that the step put, changed or took out."""
+        return self._touched_txids
+
     def rows(self) -> list[Row]:
         """What has to become durable, once the step is complete."""
         out = list(self._changes.values())

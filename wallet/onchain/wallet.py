@@ -162,13 +162,15 @@ class OnchainWallet:
         self._drafted_all: dict[Txid, int] = {}
         self._coins: tuple[Coin, ...] | None = None
         self._entries: dict[Txid, OnchainEntry] = {}
+        # Entries that any step may change: of what waits, or has no time yet.
+        self._passing: set[Txid] = set()
         self.version = 0
 
     def read(self, rows: Rows) -> None:
         """Takes up what is on disk; raises `DecodeError` when that makes no sense."""
         self._state = ledger.read_state(rows, self._keyring)
         self._coins = None
-        self._entries = {}
+        self._entries, self._passing = {}, set()
         self.version += 1
 
     def start(self) -> None:
@@ -277,6 +279,8 @@ class OnchainWallet:
             if entry is None:
                 raise InvariantError("a transaction vanished from the ledger while it was read")
             self._entries[txid] = entry
+            if entry.height is None or not self._state.txs[txid].at:
+                self._passing.add(txid)
         return entry
 
     def label(self, item: str, text: str) -> None:
@@ -1056,7 +1060,7 @@ class OnchainWallet:
         old, self._state = self._state, edit.state
         # Maturity and the times of what waits follow the tip; what is shown otherwise does not.
         self._coins = None
-        self._entries = self._still_true(old, rows)
+        self._forget_stale(old, edit, rows)
         if any(getattr(old, name) is not getattr(self._state, name) for name in SHOWN):
             self.version += 1
             self._draw_seed = b""
@@ -1064,23 +1068,46 @@ class OnchainWallet:
         if self._registered:
             self._register()
 
-    def _still_true(self, old: State, rows: Sequence[Row]) -> dict[Txid, OnchainEntry]:
-        """The entries that a step left as they are. Of a hundred thousand transactions one gets a label: making all of
-        them anew would hold everybody up."""
+    def _forget_stale(self, old: State, edit: Edit, rows: Sequence[Row]) -> None:
+        """Takes out the entries that a step may have changed, and no others: of a hundred thousand transactions one
+        comes, and making all anew would hold everybody up."""
         state = self._state
-        if state.txs is not old.txs or state.branches is not old.branches or state.tip is not old.tip:
-            return {}
-        labelled: set[Txid] = set()
+        # What waits may be replaced or paid for with what was set aside or let go.
+        stale, self._passing = self._passing, set()
+        changed = set(edit.touched)
+        if state.branches is not old.branches:
+            changed |= self._paid_to_new_scripts(old)
+        for txid in changed:
+            for states in (old, state):
+                record = states.txs.get(txid)
+                # What spends from it has another change and another fee.
+                for vout in range(0 if record is None else len(record.tx.outputs)):
+                    child = state.spenders.get(OutPoint(txid, vout))
+                    if child is not None:
+                        stale.add(child)
+        stale |= changed
         for row in rows:
             if row.space == ledger.LABEL_SPACE:
                 with suppress(DecodeError):  # an address, an output
-                    labelled.add(txid_from_hex(row.key.decode()))
-        return {
-            txid: entry
-            for txid, entry in self._entries.items()
-            # What waits may be replaced or paid for with what was set aside or let go.
-            if entry.height is not None and txid not in labelled
+                    stale.add(txid_from_hex(row.key.decode()))
+        for txid in stale:
+            self._entries.pop(txid, None)
+
+    def _paid_to_new_scripts(self, old: State) -> set[Txid]:
+        """Transactions that were there before, and pay to scripts that are ours only now."""
+        new = {
+            self._keyring.script(branch, index)
+            for branch in BRANCHES
+            for index in range(old.branches[branch].watch_count, self._state.branches[branch].watch_count)
         }
+        if not new:
+            return set()
+        found: set[Txid] = set()
+        for txid, record in old.txs.items():
+            for out in record.tx.outputs:
+                if out.script_pubkey in new:
+                    found.add(txid)
+        return found
 
     def _register(self) -> None:
         for branch in BRANCHES:
