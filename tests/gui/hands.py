@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from PyQt6.QtCore import QPoint, Qt
-from PyQt6.QtGui import QWindow
+from PyQt6.QtCore import QPoint, QPointF, Qt
+from PyQt6.QtGui import QNativeGestureEvent, QPointingDevice, QWheelEvent, QWindow
 from PyQt6.QtTest import QTest
-from PyQt6.QtWidgets import QScrollArea, QWidget
+from PyQt6.QtWidgets import QApplication, QScrollArea, QWidget
 
-__all__ = ["PATIENCE_MS", "click", "drag", "is_in_reach", "press", "type_text"]
+__all__ = [
+    "PATIENCE_MS",
+    "click",
+    "double_click",
+    "drag",
+    "is_in_reach",
+    "pinch",
+    "press",
+    "type_text",
+    "wheel",
+]
 
 PATIENCE_MS = 30_000
 """How long a person waits for what must come: a busy machine is slow, and what never comes is still found."""
@@ -49,6 +59,39 @@ def click(where: QWidget | QWindow, at: QPoint | None = None) -> None:
         assert where.isEnabled(), where.accessibleName()
     button, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     _hands.mouseClick(where, button, none, at if at is not None else QPoint())
+
+
+def double_click(where: QWidget, at: QPoint) -> None:
+    _hands.mouseDClick(where, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, at)
+
+
+def wheel(where: QWidget, at: QPoint, notches: int) -> None:
+    """Away from oneself for more than 0. It comes to the window, which finds who is below the pointer."""
+    window = where.window()
+    handle = None if window is None else window.windowHandle()
+    assert window is not None
+    assert handle is not None
+    event = QWheelEvent(
+        QPointF(where.mapTo(window, at)),
+        QPointF(where.mapToGlobal(at)),
+        QPoint(),
+        QPoint(0, 120 * notches),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(handle, event)
+
+
+def pinch(where: QWidget, at: QPoint, share: float) -> None:
+    """Two fingers on a touchpad, a little apart for more than 0."""
+    local, over = QPointF(at), QPointF(where.mapToGlobal(at))
+    event = QNativeGestureEvent(
+        Qt.NativeGestureType.ZoomNativeGesture, QPointingDevice.primaryPointingDevice(), 2, local, local, over,
+        share, QPointF(),
+    )  # fmt: skip
+    QApplication.sendEvent(where, event)
 
 
 def drag(where: QWidget, start: QPoint, end: QPoint) -> None:

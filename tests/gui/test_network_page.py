@@ -21,7 +21,7 @@ from pytestqt.qtbot import QtBot
 from tests.gui import fake_map, scenes
 from tests.gui.conftest import Desk
 from tests.gui.fake_node import HUB, SHOP, FakeNode
-from tests.gui.hands import click, press, type_text
+from tests.gui.hands import click, double_click, drag, pinch, press, type_text, wheel
 from wallet.gui import format as fmt
 from wallet.gui.network import canvas as canvas_module
 from wallet.gui.network import labels
@@ -219,9 +219,49 @@ def test_the_wheel_zooms_at_the_pointer_and_what_is_under_it_stays(desk: MakeDes
     _made, page = with_map(fake_map.grown(), desk)
     canvas = page.canvas
     before = canvas.camera.to_map(200, 300)
-    canvas.look(canvas.camera.zoomed(2.0, 200, 300))
+    wheel(canvas, QPoint(200, 300), 3)
     assert canvas.camera.to_map(200, 300) == pytest.approx(before)
-    assert canvas.camera.zoom == pytest.approx(2.0)
+    assert canvas.camera.zoom == pytest.approx(canvas_module.WHEEL_STEP**3)
+    wheel(canvas, QPoint(200, 300), -1)
+    assert canvas.camera.to_map(200, 300) == pytest.approx(before)
+    assert canvas.camera.zoom == pytest.approx(canvas_module.WHEEL_STEP**2)
+
+
+def test_two_fingers_zoom_where_they_are(desk: MakeDesk) -> None:
+    _made, page = with_map(fake_map.grown(), desk)
+    canvas = page.canvas
+    before = canvas.camera.to_map(200, 300)
+    pinch(canvas, QPoint(200, 300), 0.5)
+    assert canvas.camera.zoom == pytest.approx(1.5)
+    assert canvas.camera.to_map(200, 300) == pytest.approx(before)
+
+
+def test_the_map_is_dragged_and_that_chooses_nothing(desk: MakeDesk) -> None:
+    made, page = with_map(fake_map.grown(), desk)
+    canvas = page.canvas
+    wheel(canvas, QPoint(400, 300), 6)
+    made.until(canvas.is_at_rest)
+    chosen: list[object] = []
+    for told in (canvas.node_chosen, canvas.channel_chosen):
+        told.connect(chosen.append)
+    canvas.nothing_chosen.connect(lambda: chosen.append(None))
+    before, place = canvas.picture, canvas.camera.to_map(300, 300)
+    drag(canvas, QPoint(300, 300), QPoint(380, 340))
+    assert canvas.camera.to_map(380, 340) == pytest.approx(place)
+    assert chosen == []
+    made.until(lambda: canvas.is_at_rest() and canvas.picture is not before)
+    # A hand that trembles still clicks.
+    drag(canvas, QPoint(300, 300), QPoint(301, 301))
+    assert len(chosen) == 1
+
+
+def test_a_double_click_goes_nearer(desk: MakeDesk) -> None:
+    made, page = with_map(fake_map.grown(), desk)
+    canvas = page.canvas
+    before = canvas.camera.to_map(250, 250)
+    double_click(canvas, QPoint(250, 250))
+    made.until(lambda: canvas.camera.zoom == pytest.approx(2.0))
+    assert canvas.camera.to_map(250, 250) == pytest.approx(before)
 
 
 def test_keys_move_and_zoom_the_map(desk: MakeDesk) -> None:

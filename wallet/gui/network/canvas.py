@@ -27,6 +27,7 @@ from PyQt6.QtGui import (
     QFocusEvent,
     QKeyEvent,
     QMouseEvent,
+    QNativeGestureEvent,
     QPainter,
     QPaintEvent,
     QPen,
@@ -53,6 +54,7 @@ REST_MS = 50
 BUDGET_SECONDS = 0.006
 """Of one turn of the event loop; the next slice waits for the next turn."""
 WHEEL_STEP = 1.2
+PINCH_LEAST = 0.1
 KEY_STEP = 80
 MOST_NAMES = 90
 NAMED_FROM_AFAR = 26
@@ -646,12 +648,26 @@ class MapCanvas(QWidget):
             return
         notches = event.angleDelta().y() / 120
         if notches and self.network is not None:
-            if self._motion is not None:
-                self._motion.stop()
-            self._touched = True
-            at = event.position()
-            self.look(self.camera.zoomed(WHEEL_STEP**notches, at.x(), at.y()))
+            self._zoom_at(event.position(), WHEEL_STEP**notches)
         event.accept()
+
+    def event(self, event: QEvent | None) -> bool:
+        # Two fingers on a touchpad.
+        if (
+            isinstance(event, QNativeGestureEvent)
+            and event.gestureType() == Qt.NativeGestureType.ZoomNativeGesture
+        ):
+            if self.network is not None:
+                self._zoom_at(event.position(), max(PINCH_LEAST, 1.0 + event.value()))
+            return True
+        return super().event(event)
+
+    def _zoom_at(self, at: QPointF, factor: float) -> None:
+        """What is under the pointer stays there."""
+        if self._motion is not None:
+            self._motion.stop()
+        self._touched = True
+        self.look(self.camera.zoomed(factor, at.x(), at.y()))
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         if event is None:
