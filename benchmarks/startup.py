@@ -43,14 +43,14 @@ SCREEN = "1440x900x24"
 
 
 @contextlib.contextmanager
-def display(directory: Path) -> Iterator[dict[str, str]]:
+def display(directory: Path, screen: str = SCREEN) -> Iterator[dict[str, str]]:
     """An X server of our own; the environment that leads to it."""
     program = shutil.which("Xvfb")
     if program is None:
         raise ProcessError("Xvfb is not there: `make system-test` installs it")
     server = Process(
         "xvfb",
-        [program, "-displayfd", "1", "-screen", "0", SCREEN, "-nolisten", "tcp", "-noreset"],
+        [program, "-displayfd", "1", "-screen", "0", screen, "-nolisten", "tcp", "-noreset"],
         directory=directory,
     )
     try:

@@ -10,16 +10,9 @@ from PyQt6.QtTest import QTest
 from PyQt6.QtWidgets import QApplication, QScrollArea, QWidget
 
 __all__ = [
-    "PATIENCE_MS",
-    "click",
-    "double_click",
-    "drag",
-    "is_in_reach",
-    "pinch",
-    "press",
-    "type_text",
-    "wheel",
-]
+    "PATIENCE_MS", "click", "double_click", "drag", "hold", "is_in_reach", "let_go", "move", "pinch", "press",
+    "type_text", "wheel",
+]  # fmt: skip
 
 PATIENCE_MS = 30_000
 """How long a person waits for what must come: a busy machine is slow, and what never comes is still found."""
@@ -94,9 +87,21 @@ def pinch(where: QWidget, at: QPoint, share: float) -> None:
     QApplication.sendEvent(where, event)
 
 
+def hold(where: QWidget, at: QPoint) -> None:
+    """Presses the left button."""
+    _hands.mousePress(where, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, at)
+
+
+def move(where: QWidget, to: QPoint) -> None:
+    _hands.mouseMove(where, to)
+
+
+def let_go(where: QWidget, at: QPoint) -> None:
+    _hands.mouseRelease(where, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, at)
+
+
 def drag(where: QWidget, start: QPoint, end: QPoint) -> None:
     """With the left button held."""
-    button, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    _hands.mousePress(where, button, none, start)
-    _hands.mouseMove(where, end)
-    _hands.mouseRelease(where, button, none, end)
+    hold(where, start)
+    move(where, end)
+    let_go(where, end)
