@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from PyQt6.QtGui import QFontInfo
+from PyQt6.QtGui import QColor, QFontInfo
 from pytestqt.qtbot import QtBot
 
 from wallet.gui import fonts, icons, tokens
@@ -48,19 +48,76 @@ def test_contrast_is_that_of_the_web_guidelines() -> None:
     assert tokens.contrast("#777777", "#FFFFFF") == pytest.approx(4.48, abs=0.01)
 
 
+HEX = re.compile(r"#(?:[0-9A-Fa-f]{8}|[0-9A-Fa-f]{6}|[0-9A-Fa-f]{3,4})(?![0-9A-Za-z_])")
+FUNCTION = re.compile(r"\b(?:rgb|hsl|hsv)a?\(\s*[\d.]", re.IGNORECASE)
+NAMED = re.compile(
+    rf"(?:color|background|border|outline|fill|stroke)[\w-]*\s*[:=][^;{{}}]*\b(?:{'|'.join(QColor.colorNames())})\b"
+)
+MAKES_COLOURS = {"QColor", "fromRgb", "fromRgbF", "fromRgba", "fromHsl", "fromHsv", "fromCmyk", "fromString", "qRgb",
+                 "qRgba", "QBrush", "QPen"}  # fmt: skip
+
+
+def colours_in(source: str) -> list[str]:
+    """What names a colour by itself: in a text, as numbers, by one of Qt's names. Nothing and no ink is none."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Constant(value=str(text)):
+                for pattern in (HEX, FUNCTION, NAMED):
+                    found += [
+                        f"{node.lineno}: {m.group()}"
+                        for m in pattern.finditer(text.replace("transparent", ""))
+                    ]
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[ast.Constant(), *_]) if (
+                name in MAKES_COLOURS
+            ):
+                found.append(f"{node.lineno}: {ast.unparse(node)}")
+            case ast.Attribute(attr=name, value=ast.Attribute(attr="GlobalColor")) if name != "transparent":
+                found.append(f"{node.lineno}: {ast.unparse(node)}")
+            case _:
+                pass
+    return found
+
+
 def test_no_colour_outside_the_tokens() -> None:
-    literal = re.compile(
-        r"#[0-9A-Fa-f]{6}\b|#[0-9A-Fa-f]{3}\b|QColor\(\s*\d|Qt\.GlobalColor\.(?!transparent)"
-    )
-    # The jar's file names its two colours; icons.py replaces exactly these by tokens.
-    allowed = {"tokens.py", "icons.py"}
-    found = [
-        f"{path.relative_to(GUI)}: {match.group()}"
-        for path in sorted(GUI.rglob("*.py"))
-        if path.name not in allowed
-        for match in literal.finditer(path.read_text(encoding="utf-8"))
-    ]
-    assert found == []
+    house = GUI.parent
+    found = {
+        str(path.relative_to(house)): colours
+        for path in sorted(house.rglob("*.py"))
+        if path != GUI / "tokens.py" and (colours := colours_in(path.read_text(encoding="utf-8")))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'a = "#fff"', 'a = "#FFF8"', 'a = "#12345A"', 'a = "#12345A80"', 'a = "color: rgb(1, 2, 3)"',
+        'a = f"border: 1px solid {b}; color: #123"', 'a = "background: rgba(0, 0, 0, 0.5)"', 'a = QColor("red")',
+        'a = "QLabel { color: white; }"', "a = QColor(1, 2, 3)", "a = QColor.fromHsv(10, 20, 30)",
+        "a = Qt.GlobalColor.red", "a = QtCore.Qt.GlobalColor.black", "a = QColor(0xFFEEDD)",
+    ],
+)  # fmt: skip
+def test_a_colour_is_found_however_it_is_written(source: str) -> None:
+    assert colours_in(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ['a = "#RRGGBB"', 'a = "issue #1"', "a = QColor(QR_LIGHT)", "a = Qt.GlobalColor.transparent",
+     'a = "QLabel { background: transparent; }"', 'a = "color: {text}"'],
+)  # fmt: skip
+def test_what_is_no_colour_is_let_be(source: str) -> None:
+    assert colours_in(source) == []
+
+
+def test_the_drawings_hold_no_colour_but_the_jars() -> None:
+    found = {
+        path.stem: set(HEX.findall(path.read_text(encoding="utf-8")))
+        for path in asset("icons").glob("*.svg")
+        if HEX.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == {icons.JAR: {tokens.JAR_OUTLINE, tokens.JAR_BRASS}}
 
 
 def test_the_sheet_has_no_hole(qapp: object) -> None:

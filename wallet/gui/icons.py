@@ -15,11 +15,11 @@ from PyQt6.QtSvg import QSvgRenderer
 
 from wallet.gui.assets import asset
 from wallet.gui.theme import theme
+from wallet.gui.tokens import JAR_BRASS, JAR_OUTLINE
 
 __all__ = ["app_icon", "icon", "jar", "names", "pixmap"]
 
 JAR = "leyden"
-_JAR_OUTLINE, _JAR_BRASS = "#0A666B", "#A86A00"  # as written in the file, replaced by tokens
 
 
 def names() -> list[str]:
@@ -49,7 +49,7 @@ def _rendered(name: str, colour: str, device_pixels: int) -> QPixmap:
 
 @lru_cache(maxsize=32)
 def _jar(outline: str, brass: str, device_pixels: int) -> QPixmap:
-    return _draw(_source(JAR).replace(_JAR_OUTLINE, outline).replace(_JAR_BRASS, brass), device_pixels)
+    return _draw(_source(JAR).replace(JAR_OUTLINE, outline).replace(JAR_BRASS, brass), device_pixels)
 
 
 def pixmap(name: str, token: str, size: int, ratio: float = 1.0) -> QPixmap:
@@ -85,7 +85,7 @@ def icon(name: str, token: str = "text", *, off: str = "text3", on: str | None =
 def app_icon() -> QIcon:
     made = QIcon()
     for size in (16, 24, 32, 48, 64, 128):
-        made.addPixmap(_jar(_JAR_OUTLINE, _JAR_BRASS, size))
+        made.addPixmap(_jar(JAR_OUTLINE, JAR_BRASS, size))
     return made
 
 

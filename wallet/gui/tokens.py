@@ -125,6 +125,10 @@ QR_DARK: Final = "#000000"
 QR_LIGHT: Final = "#FFFFFF"
 QR_QUIET_MODULES: Final = 4
 
+# As they stand in the jar's drawing: `icons` puts the scheme's own in their place.
+JAR_OUTLINE: Final = "#0A666B"
+JAR_BRASS: Final = "#A86A00"
+
 
 # A node that announces no colour gets a hue from its id, at this saturation and value.
 NODE_SATURATION: Final = 120
