@@ -15,6 +15,7 @@ from PyQt6.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
     QApplication,
+    QComboBox,
     QHeaderView,
     QLabel,
     QLineEdit,
@@ -33,16 +34,27 @@ from tests.gui.scene_kinds import unseen
 from tests.gui.shot_scenes import SCENES
 from tests.gui.shots import Stage
 from tests.gui.test_literal import markup
+from wallet.gui.network.canvas import MapCanvas
 from wallet.gui.tips import plain_tip
 from wallet.gui.widgets.basic import Button, ElidedLabel, Label, hbox
+from wallet.gui.widgets.chart import BalanceChart
 from wallet.gui.widgets.fields import Segments
 from wallet.gui.widgets.focus import focus_watcher, reading_order
-from wallet.gui.widgets.qr import QrCode
+from wallet.gui.widgets.qr import QrCode, QrWindow
 from wallet.gui.widgets.why import tell_why, why_not
 
 LAYS_OUT_MS = 5_000
 WINDOW = Path(wallet.gui.__file__).parent
-INTERACTIVE = QAbstractButton | QLineEdit | QPlainTextEdit | QAbstractItemView | QrCode
+INTERACTIVE = (
+    QAbstractButton
+    | QLineEdit
+    | QPlainTextEdit
+    | QAbstractItemView
+    | QComboBox
+    | QrCode
+    | MapCanvas
+    | BalanceChart
+)
 
 
 def top(stage: Stage) -> QWidget:
@@ -129,6 +141,39 @@ def disordered(where: QWidget) -> list[str]:
     return found
 
 
+def passed_by(where: QWidget) -> list[str]:
+    """Controls that the keyboard does not come to when Tab is pressed round the whole of it, and Shift+Tab back."""
+    order = reading_order(where)
+    # Any key closes the large code.
+    if not order or isinstance(where, QrWindow):
+        return []
+    wanted = {
+        widget
+        for widget in controls(where)
+        if widget.isEnabled()
+        and not (isinstance(widget, QAbstractButton) and widget.group() is not None)
+        and widget.focusProxy() is None
+    }
+    found = []
+    for words, modifier in (
+        ("Tab", Qt.KeyboardModifier.NoModifier),
+        ("Shift+Tab", Qt.KeyboardModifier.ShiftModifier),
+    ):
+        order[0].setFocus(Qt.FocusReason.TabFocusReason)
+        reached: set[QWidget] = set()
+        for _step in order:
+            focused = QApplication.focusWidget()
+            if focused is None or focused in reached:
+                break
+            reached.add(focused)
+            press(focused, Qt.Key.Key_Tab, modifier)
+        found += [
+            f"{words} does not come to {type(widget).__name__} {widget.accessibleName()}"
+            for widget in wanted - reached
+        ]
+    return found
+
+
 def too_many_filled(where: QWidget) -> list[str]:
     filled = [
         b.text() for b in where.findChildren(Button) if b.kind in {"filled", "danger"} and b.isVisible()
@@ -199,6 +244,10 @@ def test_each_page_is_for_everyone(name: str, qtbot: QtBot) -> None:
         with contextlib.suppress(qtbot.TimeoutError):
             qtbot.waitUntil(lambda: not problems(), timeout=LAYS_OUT_MS)
         assert problems() == []
+        where = top(stage).window() or top(stage)
+        where.activateWindow()
+        qtbot.waitUntil(where.isActiveWindow, timeout=PATIENCE_MS)
+        assert passed_by(top(stage)) == []
     finally:
         stage.end()
 
