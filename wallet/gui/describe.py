@@ -29,9 +29,9 @@ CLOSED = frozenset({ChannelPhase.CLOSING, ChannelPhase.FORCE_CLOSING, ChannelPha
 def item_title(item: ActivityItem) -> str:
     """The user's own words first, then whom, then what."""
     if item.label:
-        return fmt.plain(item.label, 80)
+        return fmt.foreign(item.label, 80)
     if item.counterparty and item.amount_msat:
-        return fmt.plain(item.counterparty, 60)
+        return fmt.foreign(item.counterparty, 60)
     if item.amount_msat:
         return _("Received") if item.amount_msat > 0 else _("Sent")
     if item.channel_id is None:

@@ -16,9 +16,9 @@ from wallet.i18n import _, ngettext
 from wallet.node.api import FiatView
 
 __all__ = [
-    "AmountStyle", "ago", "amount", "blocks_ahead", "blocks_long", "date", "date_time", "fee_with_share", "group",
-    "msat_exact", "node_name", "number", "plain", "public_sat", "seconds_ahead", "seconds_long", "short_id", "signed",
-    "style", "unit",
+    "AmountStyle", "ago", "amount", "blocks_ahead", "blocks_long", "date", "date_time", "fee_with_share", "foreign",
+    "group", "msat_exact", "node_name", "number", "plain", "public_sat", "seconds_ahead", "seconds_long", "short_id",
+    "signed", "style", "unit", "window_title",
 ]  # fmt: skip
 
 THIN = "\u202f"
@@ -201,12 +201,22 @@ def plain(text: str, limit: int = 120) -> str:
     return line if len(line) <= limit else line[: limit - 1].rstrip() + ELLIPSIS
 
 
+def foreign(text: str, limit: int = 120) -> str:
+    """What others wrote, and nothing of the node's: an amount in it is theirs, which is told as they wrote it."""
+    return plain(text.replace("\u00a0", " "), limit)
+
+
+def window_title(text: str) -> str:
+    """Qt keeps "[*]" for its mark of what is not saved; two of them are one that is shown."""
+    return plain(text, 200).replace("[*]", "[*][*]")
+
+
 own_names: dict[str, str] = {}
 """Node ids to names of one's own, which come before what nodes call themselves."""
 
 
 def node_name(alias: str, node_id: str) -> str:
-    return own_names.get(node_id) or plain(alias, 40) or _("Unnamed {start}").format(start=node_id[:8])
+    return own_names.get(node_id) or foreign(alias, 40) or _("Unnamed {start}").format(start=node_id[:8])
 
 
 def seconds_long(seconds: int) -> str:

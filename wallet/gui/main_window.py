@@ -550,7 +550,7 @@ class MainWindow(QMainWindow):
         self._notify_of(self.bridge)
         self._show(self.shell, info.network)
         self._offer_practice()
-        self.setWindowTitle(f"{info.name}, Leyden")
+        self.setWindowTitle(fmt.window_title(f"{info.name}, Leyden"))
         self._show_link()
 
     def _notify_of(self, bridge: Bridge, *, locked: bool = False) -> None:

@@ -32,7 +32,7 @@ def read_node_names(context: Context) -> None:
 
     def done(answer: Any) -> None:
         if isinstance(answer, Mapping):
-            fmt.own_names.update({str(key): fmt.plain(str(name), MAX_NAME) for key, name in answer.items()})
+            fmt.own_names.update({str(key): fmt.foreign(str(name), MAX_NAME) for key, name in answer.items()})
 
     context.bridge.call("node_names", done, lambda _sentence: None)
 

@@ -190,7 +190,7 @@ class ItemDialog(Dialog):
         facts: list[tuple[str, QWidget | str]] = [(_("When"), when_text(item.at))]
         if item.counterparty:
             side = _("Channel with") if moved else _("To") if item.amount_msat < 0 else _("From")
-            facts.append((side, fmt.plain(item.counterparty, 80)))
+            facts.append((side, fmt.foreign(item.counterparty, 80)))
         if item.fee_msat > 0:
             facts.append(
                 (_("Fee"), fmt.fee_with_share(item.fee_msat, abs(item.amount_msat) or item.moved_msat))

@@ -185,7 +185,7 @@ class LinkCard(_LightningCard):
         host = fmt.plain(str(info.get("host") or ""), 120)
         if host and host not in self._shown:
             facts.append((_("Server"), host))
-        description = fmt.plain(str(info.get("description") or ""), 300)
+        description = fmt.foreign(str(info.get("description") or ""), 300)
         if description:
             facts.append((_("For"), description))
         self._facts.show_facts(facts)

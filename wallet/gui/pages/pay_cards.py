@@ -264,7 +264,7 @@ class InvoiceCard(PayCard):
     def _update(self) -> None:
         amount_msat = self._amount_msat()
         facts: list[tuple[str, QWidget | str]] = []
-        description = fmt.plain(str(self._invoice.get("description") or ""), 300)
+        description = fmt.foreign(str(self._invoice.get("description") or ""), 300)
         if description:
             facts.append((_("For"), description))
         self._max_fee_msat(amount_msat)

@@ -182,7 +182,7 @@ class ReceivePage(Page):
         amount.set_msat(amount_msat)
         box.addWidget(amount)
         if request.message:
-            box.addWidget(Label(fmt.plain(request.message, 60), "body", "text2"), 0, centre)
+            box.addWidget(Label(fmt.foreign(request.message, 60), "body", "text2"), 0, centre)
         box.addSpacing(theme().px(S4))
         self.paid_done = Button(_("New request"), "outlined", main=True, on_click=self.reset)
         box.addWidget(self.paid_done, 0, centre)
@@ -388,7 +388,7 @@ class ReceivePage(Page):
         lines = [
             fmt.network_word(self.context.network),
             fmt.amount(amount_msat) if isinstance(amount_msat, int) and amount_msat else "",
-            fmt.plain(str(shown.get("message") or ""), 120),
+            fmt.foreign(str(shown.get("message") or ""), 120),
             str(shown.get("address") or ""),
         ]
         return [line for line in lines if line]
@@ -525,7 +525,7 @@ class ReceivePage(Page):
     def _request_row(self, request: RequestView) -> QWidget:
         row = QWidget()
         word, tone, icon = request_look(request.status)
-        title = Label(fmt.plain(request.message, 48) or _("Request"), "body")
+        title = Label(fmt.foreign(request.message, 48) or _("Request"), "body")
         when = Label(fmt.ago(request.created_at), "caption", "text2")
         names = QWidget()
         lines = vbox(title, when, spacing=0)

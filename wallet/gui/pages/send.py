@@ -582,7 +582,7 @@ class SendPage(Page):
             (_("Done"), self._done),
             (_("Details"), lambda: self.context.show_item(f"ln:{payment_hash}")),
         ]
-        message = fmt.plain(str(words.get("payee_says") or ""), 200)
+        message = fmt.foreign(str(words.get("payee_says") or ""), 200)
         if message:
             lines.append(_("The payee says: {words}").format(words=message))
         secret = fmt.plain(str(words.get("payee_secret") or ""), 1000)

@@ -246,7 +246,7 @@ class SettingsPage(Page):
     def _draw_wallet(self) -> None:
         status = self.context.snapshot.status
         facts: list[tuple[str, QWidget | str]] = [
-            (_("Name"), fmt.plain(status.wallet_name, 60)),
+            (_("Name"), fmt.foreign(status.wallet_name, 60)),
             (_("Network"), fmt.network_word(status.network) or _("Bitcoin, real money")),
         ]
         if status.node_id:

@@ -40,7 +40,7 @@ class Dialog(QDialog):
         super().__init__(parent)
         self.setProperty("sheet", "true")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setWindowTitle(title)
+        self.setWindowTitle(fmt.window_title(title))
         self.setModal(True)
         head = hbox(spacing=S3)
         head.addWidget(Label(title, "title", wrap=True), 1)

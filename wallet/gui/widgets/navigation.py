@@ -9,6 +9,7 @@ from PyQt6.QtCore import QRect, QRectF, QSize, Qt, pyqtSignal
 from PyQt6.QtGui import QPainter, QPaintEvent
 from PyQt6.QtWidgets import QAbstractButton, QButtonGroup, QSizePolicy, QWidget
 
+from wallet.gui import format as fmt
 from wallet.gui import icons
 from wallet.gui.theme import theme
 from wallet.gui.tokens import NAV_NARROW, NAV_WIDE, S1, S2, S3
@@ -97,6 +98,7 @@ class WalletButton(QAbstractButton):
         self.set_wallet("Leyden")
 
     def set_wallet(self, name: str) -> None:
+        name = fmt.foreign(name, 60)
         self.setText(name)
         self.setAccessibleName(_("Menu of the wallet {name}").format(name=name))
         self.setToolTip(_("All actions"))

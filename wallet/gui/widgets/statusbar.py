@@ -62,7 +62,7 @@ def status_items(snapshot: WalletSnapshot) -> list[StatusItem]:
     status = snapshot.status
     items = []
     if sentence := problem_sentence(status):
-        items.append(StatusItem("problem", fmt.plain(sentence, 48), (sentence,), True))
+        items.append(StatusItem("problem", fmt.plain(sentence, 48), (fmt.plain(sentence, 600),), True))
     items.append(_servers(snapshot))
     tip = _("The newest block came {ago}.").format(ago=fmt.ago(status.tip_at)) if status.tip_at else ""
     if status.tip_at and is_stale(status):
@@ -89,7 +89,7 @@ def status_items(snapshot: WalletSnapshot) -> list[StatusItem]:
         items.append(rate)
     if status.backup_text:
         trouble = status.recovery.backup_problem
-        lines = (trouble or status.backup_text,)
+        lines = (fmt.plain(trouble or status.backup_text, 600),)
         items.append(StatusItem("backup", fmt.plain(status.backup_text, 40), lines, bool(trouble)))
     if status.safe_until_height is not None and status.safe_until_height > status.height:
         blocks = status.safe_until_height - status.height
