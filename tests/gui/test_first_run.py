@@ -20,6 +20,7 @@ from tests.gui.fake_host import FakeHost
 from tests.gui.fake_node import FakeNode
 from tests.gui.first_payment import PAID, PASSWORD, WAY, FirstPayment
 from tests.gui.hands import PATIENCE_MS, click, type_text
+from tests.gui.qt_words import qt_warnings
 from wallet.gui.main_window import MainWindow
 from wallet.gui.pages.open_channel import OpenChannelDialog
 from wallet.gui.pages.overview import OverviewPage
@@ -207,6 +208,7 @@ def test_the_real_sandbox_makes_nobody_wait_long_for_the_first_payment(
             check=False,
         )
         assert done.returncode == 0, done.stderr[-4000:]
+        assert qt_warnings(done.stderr) == []
         told = json.loads(done.stdout.splitlines()[-1])
         assert told["clicks"] <= MOST_CLICKS
         assert set(told["typed"]) == {PASSWORD}

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.gui.qt_words import qt_warnings
 from tests.gui.slices import Counted, LockWatch, Longest, Waits
 from tests.gui.test_slices import LIMIT_MS
 
@@ -43,6 +44,7 @@ def test_no_slice_of_the_tour_is_long_and_no_call_keeps_the_interpreters_lock(
             # Whether the tour comes to its end is another test's business; this one needs one that did.
             print(done.stderr[-2000:])
             continue
+        assert qt_warnings(done.stderr) == []
         told = json.loads(done.stdout.splitlines()[-1])
         assert set(told["steps"]) >= STEPS - {"8"}
         assert told["slices"] > 1000
@@ -63,6 +65,11 @@ def test_no_slice_of_the_tour_is_long_and_no_call_keeps_the_interpreters_lock(
     assert long == {}
     assert len(kept) >= len(STEPS) - 1
     assert {step: kept_ms for step, kept_ms in kept.items() if kept_ms > KEPT_LIMIT_MS * scale} == {}
+
+
+def test_what_qt_says_in_another_process_is_heard() -> None:
+    told = "This plugin does not support raise()\nQPainter::begin: no engine\nqt.svg: bad\nQuiet\n"
+    assert qt_warnings(told) == ["QPainter::begin: no engine", "qt.svg: bad"]
 
 
 def test_a_call_that_keeps_the_interpreters_lock_is_found() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.gui.qt_words import qt_warnings
+
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 30
 NOT_HANDED_ON = ("XAUTHORITY", "WAYLAND_DISPLAY")
@@ -54,6 +56,7 @@ def test_a_code_on_a_real_screen_is_read() -> None:
             check=False,
         )
         assert found.returncode == 0, found.stderr
+        assert qt_warnings(found.stderr) == []
         assert found.stdout.split() == ["xcb", "lnbcrt1onarealscreen"]
     finally:
         if server is not None:

@@ -13,6 +13,7 @@ from PyQt6.QtGui import QPaintEvent
 from PyQt6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
+from tests.gui.qt_words import qt_warnings
 from tests.gui.scene_kinds import SHOWN
 from wallet.gui.app import AfterPaint, LinkEvents
 
@@ -50,6 +51,7 @@ import json, sys
 from PyQt6.QtCore import QTimer
 from PyQt6.QtWidgets import QApplication
 from tests.gui.fake_host import FakeHost
+from tests.gui.qt_words import qt_warnings
 from wallet.gui.app import run_gui
 
 before = []
@@ -82,6 +84,7 @@ def test_the_pages_are_imported_once_the_window_stands_there(tmp_path: Path) -> 
         timeout=100,
         check=True,
     )
+    assert qt_warnings(done.stderr) == []
     before, after = (set(names) for names in json.loads(done.stdout.splitlines()[-1]))
     wanted = {
         f"wallet.gui.{'.'.join(p for p in place.split('.') if p.islower() and p[0] != '_')}"

@@ -193,6 +193,10 @@ TEXT_PAIRS: Final = (
     *(("text", ground) for ground in ("success_soft", "warning_soft", "danger_soft")),
     ("on_danger", "danger"),
     ("on_play", "play"),
+    # A toast; an outlined button that is pressed; a quiet one beneath the pointer in a banner.
+    ("canvas", "text"),
+    ("text", "line"),
+    ("text3", "soft_accent"),
 )
 """(text, ground) that appear in the window: 4.5:1 or more."""
 
