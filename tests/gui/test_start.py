@@ -51,7 +51,6 @@ import json, sys
 from PyQt6.QtCore import QTimer
 from PyQt6.QtWidgets import QApplication
 from tests.gui.fake_host import FakeHost
-from tests.gui.qt_words import qt_warnings
 from wallet.gui.app import run_gui
 
 before = []
